@@ -1,0 +1,47 @@
+# PYTHON=/some/env/bin/python uses an environment that exists and installs nothing over it.
+VENV := .venv
+ifdef PYTHON
+PY := $(PYTHON)
+READY :=
+else
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+endif
+SYSTEM_PYTHON ?= python3
+export MPLBACKEND := Agg
+
+.PHONY: help setup demo test lint bench clean
+help:  ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: $(READY)  ## install everything that is missing into .venv
+	@$(PY) tools/doctor.py
+
+# One stamp: set-up runs again only when a requirement changed.
+$(VENV)/.ready: requirements/torch.txt requirements/frameworks.txt requirements/detectron2.txt setup.py
+	$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed; name one with SYSTEM_PYTHON=python3.11")'
+	test -x $(PY) || $(SYSTEM_PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check uv
+	$(PY) -m uv pip install --python $(PY) -r requirements/torch.txt -r requirements/frameworks.txt
+	$(PY) -c 'import detectron2' 2>/dev/null || $(PY) -m uv pip install --python $(PY) --no-deps --no-build-isolation \
+		-C--global-option=build_py -C--build-option=--skip-build --require-hashes -r requirements/detectron2.txt
+	$(PY) -m uv pip install --python $(PY) -e '.[all]' -r requirements/torch.txt -r requirements/frameworks.txt
+	@touch $@
+
+demo: $(READY)  ## train baseline and GCISG on the miniature benchmark and write runs/demo/report.html
+	$(PY) tools/demo.py
+
+test: $(READY)  ## run every test on two processes
+	$(PY) -m pytest -n 2
+
+lint: $(READY)  ## ruff (lint and format) and mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: $(READY)  ## measure the losses and a training step; tables go to benchmarks/results
+	$(PY) benchmarks/ci_loss.py
+	$(PY) benchmarks/step_cost.py
+
+clean:  ## remove what the commands made, the environment excepted
+	rm -rf runs work_dirs data/mini .pytest_cache .mypy_cache .ruff_cache

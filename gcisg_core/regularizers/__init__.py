@@ -1,0 +1,1 @@
+"""Methods that regularise training on synthetic images, one a file."""

@@ -1,0 +1,1 @@
+"""Classification on mmengine: VisDA-17 and the miniature benchmark."""

@@ -1,0 +1,1 @@
+"""GCISG inside Detectron2: Sim10k to Cityscapes."""

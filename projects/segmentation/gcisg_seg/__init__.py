@@ -1,0 +1,1 @@
+"""GCISG inside MMSegmentation: GTAV to Cityscapes."""

@@ -1,0 +1,39 @@
+"""Package definition. Versions that were tested together are pinned in `requirements/`; see README."""
+
+from setuptools import setup
+
+# Import package -> folder. The projects keep their package beside their configs.
+PACKAGES = {
+    "gcisg_core": "gcisg_core",
+    "gcisg_core.regularizers": "gcisg_core/regularizers",
+    "gcisg_core.integrations": "gcisg_core/integrations",
+    "gcisg_cls": "projects/classification/gcisg_cls",
+    "gcisg_seg": "projects/segmentation/gcisg_seg",
+    "gcisg_det": "projects/detection/gcisg_det",
+    "gcisg_mini": "projects/miniature/gcisg_mini",
+}
+MMENGINE = ["onedl-mmengine>=0.10.12", "onedl-mmcv>=2.3"]
+EXTRAS = {
+    "segmentation": [*MMENGINE, "onedl-mmsegmentation>=1.4", "cityscapesscripts"],
+    # Detectron2 itself has no release that an extra could name: `make setup` or its own install guide.
+    "detection": ["pycocotools", "fvcore", "iopath", "yacs>=0.1.8", "omegaconf", "hydra-core",
+                  "tabulate", "cloudpickle", "tensorboard", "setuptools<81"],
+    "analysis": ["scikit-learn", "scipy", "matplotlib", "grad-cam", "jinja2", "rich"],
+}  # fmt: skip
+EXTRAS["dev"] = ["pytest", "pytest-xdist", "ruff", "mypy", "pre-commit"]
+EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+
+setup(
+    name="gcisg",
+    version="0.1.0",
+    description="Guided causal-invariant learning for models trained on synthetic images: Detectron2 and MMSegmentation",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=list(PACKAGES),
+    package_dir=PACKAGES,
+    package_data={"gcisg_core": ["py.typed"]},
+    # Classification and the miniature benchmark work with these alone.
+    install_requires=["torch>=2.4", "torchvision>=0.19", *MMENGINE, "numpy", "pillow", "scipy",
+                      "scikit-learn", "matplotlib", "jinja2", "tqdm", "rich", "grad-cam"],
+    extras_require=EXTRAS,
+)  # fmt: skip
