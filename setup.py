@@ -26,7 +26,7 @@ EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement
 setup(
     name="gcisg",
     version="0.1.0",
-    description="Guided causal-invariant learning for models trained on synthetic images: Detectron2 and MMSegmentation",
+    description="Guided causal-invariant learning on synthetic images, for Detectron2 and MMSegmentation",
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=list(PACKAGES),

@@ -1,0 +1,90 @@
+"""Settings of a method: dataclasses are the only home of defaults; every framework's config is checked against them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from gcisg_core.feature_tap import StageLocation
+from gcisg_core.lookup import choose, unknown_name
+
+S = TypeVar("S", bound="Settings")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every method has; each adds its own fields, with the defaults of its paper.
+
+    Attributes:
+        stage_locations: Stage -> submodule path, or key or position of the backbone's output, for backbones that
+            :func:`gcisg_core.feature_tap.find_stages` does not know.
+        task_view: 0 or 1, the view of an image that feeds the task.
+    """
+
+    # Named bundles of other defaults, chosen by `preset`.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}}
+
+    stage_locations: Mapping[int, StageLocation] | None = None
+    task_view: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.task_view in (0, 1), "task_view", self.task_view, "0 or 1")
+
+
+def require(condition: bool, field: str, value: object, expected: str) -> None:
+    """Raise a ValueError that names the field, the value and what was expected, unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{field} must be {expected}, got {value!r}")
+
+
+def require_stages(field: str, stages: tuple[int, ...]) -> None:
+    """Stages are distinct numbers from 0 to 4."""
+    require(set(stages) <= set(range(5)) and len(set(stages)) == len(stages), field, stages, "distinct stages 0 to 4")
+
+
+def parse_settings(cls: type[S], values: Mapping[str, Any]) -> S:
+    """Build settings from a config's plain values.
+
+    Args:
+        cls: The method's dataclass.
+        values: Field -> value; lists stand for tuples; ``preset`` names a bundle of defaults of the class.
+
+    Raises:
+        ValueError: a field is unknown (the nearest valid name is given), or a value has the wrong type or range.
+    """
+    given = dict(values)
+    merged = {**choose(cls.presets, given.pop("preset", "paper"), "preset"), **given}
+    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+    for name in merged:
+        if name not in defaults:
+            raise unknown_name(name, [*defaults, "preset"], "setting")
+    return cls(**{name: _coerce(name, value, defaults[name]) for name, value in merged.items()})
+
+
+def _coerce(name: str, value: Any, default: Any) -> Any:
+    """The value in the type of the default; None stands for any type."""
+    if isinstance(value, list):
+        value = tuple(value)
+    if isinstance(default, tuple):
+        require(isinstance(value, tuple), name, value, f"a list like {list(default)}")
+    elif isinstance(default, bool) or isinstance(value, bool):
+        require(type(value) is type(default), name, value, f"a {type(default).__name__}")
+    elif isinstance(default, float) and isinstance(value, int):
+        return float(value)
+    elif default is not None and not (isinstance(default, float) and isinstance(value, tuple)):
+        require(isinstance(value, type(default)), name, value, f"a {type(default).__name__}")
+    return value
+
+
+def per_stage(field: str, weight: float | tuple[float, ...], stages: tuple[int, ...]) -> dict[int, float]:
+    """Stage -> weight of Eq. 10, from one number for all stages or one a stage; weights of zero are left out.
+
+    Raises:
+        ValueError: the number of weights differs from the number of stages, or one is negative.
+    """
+    weights = weight if isinstance(weight, tuple) else (weight,) * len(stages)
+    require(len(weights) == len(stages), field, weight, f"one number, or one for each of the stages {stages}")
+    require(all(w >= 0 for w in weights), field, weight, "at least 0")
+    return {stage: w for stage, w in zip(stages, weights, strict=True) if w > 0}

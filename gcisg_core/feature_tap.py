@@ -1,0 +1,155 @@
+"""Read the stage outputs of any backbone without changing it.
+
+Stages are numbered as in the papers: 0 is the stem (convolution, normalisation, ReLU; before max-pooling) and
+1 to 4 are the residual stages.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+# Where a stage's output is: the dotted path of a submodule, or the key or position in the backbone's own output.
+StageLocation: TypeAlias = "str | int"
+Features: TypeAlias = dict[int, Tensor]
+
+
+class _DeepestStageReachedError(Exception):
+    """Ends a forward pass of which nothing more is needed."""
+
+
+class StageTap:
+    """Collects stage outputs by forward hooks, which exist only while they are used.
+
+    Args:
+        locations: Stage number -> where its output is.
+
+    Raises:
+        ValueError: no stage is named.
+    """
+
+    def __init__(self, locations: Mapping[int, StageLocation]) -> None:
+        if not locations:
+            raise ValueError("locations must name at least one stage")
+        self.locations = dict(locations)
+
+    @contextmanager
+    def collect(self, backbone: nn.Module, stop_after: int | None = None) -> Iterator[Features]:
+        """Fill the yielded dictionary, stage -> (B, C, H, W), whenever ``backbone`` runs inside the block.
+
+        Args:
+            backbone: Holds the submodules that were named.
+            stop_after: A stage after which the forward pass ends by an exception (see :meth:`run`).
+
+        Raises:
+            ValueError: a location is not in this backbone.
+        """
+        features: Features = {}
+        modules = dict(backbone.named_modules())
+        handles = []
+        for stage, place in self.locations.items():
+            keep = partial(_keep, features, stage, place, place in modules, stage == stop_after)
+            handles.append(modules.get(str(place), backbone).register_forward_hook(keep))
+        try:
+            yield features
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def run(self, backbone: nn.Module, images: Tensor) -> Features:
+        """The stage outputs for ``images``; nothing is computed beyond the deepest stage.
+
+        Args:
+            backbone: Called with the images alone.
+            images: (B, 3, H, W), as the backbone expects them.
+        """
+        deepest = max(self.locations)
+        with self.collect(backbone, stop_after=deepest) as features, suppress(_DeepestStageReachedError):
+            backbone(images)
+        return features
+
+    def channels(self, backbone: nn.Module, size: int = 64) -> dict[int, int]:
+        """Stage -> channels C, seen in one pass of a black ``size`` x ``size`` image."""
+        modes = [(module, module.training) for module in backbone.modules()]
+        device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
+        backbone.eval()
+        with torch.no_grad():
+            features = self.run(backbone, torch.zeros(1, 3, size, size, device=device))
+        for module, training in modes:
+            module.training = training
+        return {stage: features[stage].shape[1] for stage in self.locations}
+
+
+def _keep(
+    features: Features,
+    stage: int,
+    place: StageLocation,
+    is_submodule: bool,
+    stop: bool,
+    module: nn.Module,
+    inputs: Any,
+    output: Any,
+) -> None:
+    """The forward hook of one stage."""
+    if not is_submodule:
+        try:
+            output = output[place] if not isinstance(output, Tensor) else None
+        except (KeyError, IndexError, TypeError):
+            output = None
+    if not isinstance(output, Tensor) or output.ndim != 4:
+        found = tuple(output.shape) if isinstance(output, Tensor) else "no such submodule or output"
+        raise ValueError(
+            f"stage {stage} of {type(module).__name__}: {place!r} gives {found}, expected features of the shape "
+            f"(B, C, H, W). Name another submodule, or a key or position of the backbone's output, in stage_locations"
+        )
+    features[stage] = output
+    if stop:
+        raise _DeepestStageReachedError
+
+
+def find_stages(backbone: nn.Module) -> dict[int, StageLocation]:
+    """Where the stages of a backbone of torchvision, MMSegmentation or Detectron2 are.
+
+    Raises:
+        ValueError: the backbone is of no known form.
+    """
+    children = dict(backbone.named_children())
+    if "layer1" in children:  # ResNets of torchvision and MMSegmentation
+        stem = "stem" if "stem" in children else "relu"
+        return {0: stem, **{stage: f"layer{stage}" for stage in range(1, 5) if f"layer{stage}" in children}}
+    if "res2" in children:  # ResNets of Detectron2, whose stem applies its ReLU in place
+        return {0: "stem.conv1", **{stage: f"res{stage + 1}" for stage in range(1, 5) if f"res{stage + 1}" in children}}
+    indices = getattr(backbone, "out_indices", None)
+    if isinstance(indices, Sequence):  # other backbones of MMSegmentation return a tuple
+        return {index + 1: position for position, index in enumerate(indices)}
+    output_shape: Any = getattr(backbone, "output_shape", None)
+    if output_shape is not None:  # other backbones of Detectron2 return a dictionary
+        return {int(math.log2(shape.stride)) - 1: name for name, shape in output_shape().items()}
+    raise ValueError(
+        f"the stages of {type(backbone).__name__} are not known; say where they are: "
+        f"stage_locations={{3: 'path.of.submodule', 4: ...}}; its children: {', '.join(children) or 'none'}"
+    )
+
+
+def make_tap(
+    backbone: nn.Module, stages: Sequence[int], locations: Mapping[int, StageLocation] | None = None
+) -> StageTap:
+    """A tap of some stages of a backbone.
+
+    Raises:
+        ValueError: a stage does not exist in the backbone.
+    """
+    known = dict(locations) if locations else find_stages(backbone)
+    missing = sorted(set(stages) - set(known))
+    if missing:
+        raise ValueError(
+            f"{type(backbone).__name__} has no stage {missing[0]}; it has {sorted(known)}. Choose other stages or "
+            f"say where it is in stage_locations"
+        )
+    return StageTap({stage: known[stage] for stage in sorted(set(stages))})

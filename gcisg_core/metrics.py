@@ -1,0 +1,106 @@
+"""Measures of what a model learnt besides its task: style invariance, what it kept of the pretrained network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gcisg_core.lookup import choose
+
+
+def match_rate(predictions: Tensor, restyled_predictions: Tensor) -> float:
+    """Share of images whose predicted class stays the same when the style changes, in [0, 1].
+
+    Args:
+        predictions: (N,), predicted classes.
+        restyled_predictions: (N,), those of the same images after :func:`gcisg_core.views.restyle`.
+
+    Raises:
+        ValueError: the shapes differ or there are no predictions.
+
+    Source: GCISG (ECCV 2022), Section 4.
+    """
+    if predictions.shape != restyled_predictions.shape or not predictions.numel():
+        raise ValueError(
+            f"predictions and restyled_predictions must have one shape and at least one element, got "
+            f"{tuple(predictions.shape)} and {tuple(restyled_predictions.shape)}"
+        )
+    return (predictions == restyled_predictions).double().mean().item()
+
+
+class LinearCKA:
+    """Linear centred kernel alignment of two feature sets, accumulated batch by batch in constant memory.
+
+    ||Y'X||_F^2 / (||X'X||_F ||Y'Y||_F) with the columns of X (N, d1) and Y (N, d2) centred; 1 for features that
+    agree up to rotation and scale. Sums are kept in float64 on the CPU: d1^2 + d2^2 + d1 d2 numbers.
+
+    Source: Kornblith et al., Similarity of neural network representations revisited (ICML 2019), Eq. 4.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sums: list[Tensor] = []
+
+    def update(self, x: Tensor, y: Tensor) -> None:
+        """Add features (n, d1) and (n, d2) of the same n images.
+
+        Raises:
+            ValueError: the numbers of rows differ.
+        """
+        if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
+            raise ValueError(f"x and y must be (n, d1) and (n, d2), got {tuple(x.shape)} and {tuple(y.shape)}")
+        x, y = x.detach().cpu().double(), y.detach().cpu().double()
+        sums = [x.sum(0), y.sum(0), x.T @ x, y.T @ y, y.T @ x]
+        self._sums = [old + new for old, new in zip(self._sums, sums, strict=True)] if self._sums else sums
+        self._count += len(x)
+
+    def compute(self) -> float:
+        """The alignment in [0, 1]; NaN where one of the sets does not vary.
+
+        Raises:
+            ValueError: fewer than two images were added.
+        """
+        if self._count < 2:
+            raise ValueError(f"linear CKA needs at least 2 images, got {self._count}")
+        sum_x, sum_y, xx, yy, yx = self._sums
+        norms = [
+            (products - torch.outer(left, right) / self._count).norm()
+            for products, left, right in ((xx, sum_x, sum_x), (yy, sum_y, sum_y), (yx, sum_y, sum_x))
+        ]
+        return (norms[2].square() / (norms[0] * norms[1])).item()
+
+
+# Power s -> energy of a pair at distance d, as the published numbers were computed, and as textbooks define it.
+_PUBLISHED: dict[int, Callable[[Tensor], Tensor]] = {
+    0: lambda d: -d.square().log(),
+    1: lambda d: 1 / d,
+    2: lambda d: d.pow(-2),
+}
+ENERGY_FORMS = {"published": _PUBLISHED, "textbook": {**_PUBLISHED, 0: lambda d: -d.log()}}
+
+
+def hyperspherical_energy(features: Tensor, power: int = 0, form: str = "published") -> float:
+    """Mean energy over all pairs of l2-normalised features: the lower, the more diverse.
+
+    Args:
+        features: (N, d); N (N - 1) / 2 distances are held in float64.
+        power: 0, 1 or 2: -log d^2, d^-1, d^-2 (``form="textbook"`` has -log d for power 0).
+        form: ``published``, which fits the numbers of CSG, or ``textbook``.
+
+    Returns:
+        The energy; infinite where two features coincide.
+
+    Raises:
+        ValueError: fewer than two features, or an unknown power or form.
+
+    Source: CSG (ICLR 2021), Section 3.1; Liu et al., Minimum hyperspherical energy (NeurIPS 2018).
+    """
+    energies = choose(ENERGY_FORMS, form, "form")
+    if power not in energies:
+        raise ValueError(f"power must be 0, 1 or 2, got {power!r}")
+    if features.ndim != 2 or len(features) < 2:
+        raise ValueError(f"features must have the shape (N, d) with N of at least 2, got {tuple(features.shape)}")
+    return energies[power](torch.pdist(F.normalize(features.detach().double()))).mean().item()

@@ -1,0 +1,82 @@
+"""The support samples Q: a ring of the newest target embeddings (GCISG, Section 3.1)."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SupportQueue(nn.Module):
+    """The last K rows that were enqueued, over all ranks, in the order they came.
+
+    It starts with random unit vectors, the same on every rank whatever the rank's random state. Both buffers are
+    part of the state dict, so that a resumed run goes on with the same support.
+
+    Args:
+        size: K, the number of rows kept.
+        dim: d, the length of a row.
+        seed: chooses the first random vectors.
+
+    Shape:
+        ``features`` (K, d), float32; ``pointer`` a scalar: the row that is replaced next.
+
+    Raises:
+        ValueError: ``size`` or ``dim`` is below 1.
+    """
+
+    features: Tensor
+    pointer: Tensor
+
+    def __init__(self, size: int, dim: int, seed: int = 0) -> None:
+        super().__init__()
+        if size < 1 or dim < 1:
+            raise ValueError(f"size and dim must be at least 1, got size={size}, dim={dim}")
+        generator = torch.Generator().manual_seed(seed)
+        self.register_buffer("features", F.normalize(torch.randn(size, dim, generator=generator)))
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def enqueue(self, keys: Tensor) -> None:
+        """Put the rows of all ranks in, rank by rank; the oldest leave.
+
+        Every rank must call it, each with any number of rows, none and more than K included.
+
+        Args:
+            keys: (N, d).
+
+        Raises:
+            ValueError: ``keys`` is not (N, d).
+        """
+        size, dim = self.features.shape
+        if keys.ndim != 2 or keys.shape[1] != dim:
+            raise ValueError(f"keys must have the shape (N, {dim}), got {tuple(keys.shape)}")
+        keys = gather_rows(keys.to(self.features))
+        kept = keys[-size:]
+        # Positions stay on the device: no synchronisation with the host.
+        first = self.pointer + (len(keys) - len(kept))
+        self.features[(first + torch.arange(len(kept), device=keys.device)) % size] = kept
+        self.pointer.copy_((self.pointer + len(keys)) % size)
+
+    def extra_repr(self) -> str:
+        return "size={}, dim={}".format(*self.features.shape)
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """The rows (N_r, d) of all ranks, joined in the order of the ranks; the ranks may hold different N_r.
+
+    Without a process group these are the rows themselves. No gradient passes.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return rows
+    count = torch.tensor([len(rows)], device=rows.device)
+    counts = [torch.zeros_like(count) for _ in range(dist.get_world_size())]
+    dist.all_gather(counts, count)
+    lengths = [int(n) for n in torch.cat(counts)]
+    # The collective needs equal shapes: short ranks are padded, and the padding is cut off again.
+    padded = rows.new_zeros(max(lengths), rows.shape[1])
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in lengths]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:n] for part, n in zip(parts, lengths, strict=True)])

@@ -1,0 +1,125 @@
+"""The interface of a method: what it needs of a training step, and what it adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gcisg_core.config import Settings
+from gcisg_core.feature_tap import Features, StageTap
+
+
+class Terms(NamedTuple):
+    """What a method computes in a step.
+
+    Attributes:
+        losses: Name -> weighted scalar, to be added to the task's losses. Each name contains ``loss``.
+        metrics: Name -> scalar, to be logged and never summed.
+    """
+
+    losses: dict[str, Tensor]
+    metrics: dict[str, Tensor]
+
+
+class Regularizer(nn.Module):
+    """A method that regularises the training of a backbone, the student.
+
+    A subclass lists in ``taps`` the stages that it needs of each view (None: the task needs the view, the method
+    does not) and computes its terms in :meth:`forward`. Whatever must survive a kill is a buffer or a submodule.
+
+    Args:
+        student: The backbone inside the task model. It is referred to, not owned.
+        settings: Of the type ``settings_class``.
+    """
+
+    settings_class: ClassVar[type[Settings]] = Settings
+    captured: Tensor
+
+    def __init__(self, student: nn.Module, settings: Settings) -> None:
+        super().__init__()
+        # In a tuple it is no submodule: its weights are not saved twice.
+        self._student = (student,)
+        self.settings = settings
+        self.taps: list[StageTap | None] = [None] * (settings.task_view + 1)
+        self.register_buffer("captured", torch.tensor(False))
+        self._ready = False  # spares each step a read of the buffer, which would wait for the device
+
+    @property
+    def student(self) -> nn.Module:
+        return self._student[0]
+
+    @property
+    def views_needed(self) -> int:
+        """How many views of an image a step needs."""
+        return len(self.taps)
+
+    def step(
+        self,
+        views: Sequence[Tensor],
+        run_task: Callable[[], Mapping[str, Tensor]],
+        mask: Tensor | None = None,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """One training step: the task on its view, the backbone alone on the other, then the method's terms.
+
+        Args:
+            views: The backbone's inputs (B, 3, H, W), one or more views of the same images.
+            run_task: Runs the whole task model on ``views[settings.task_view]`` and returns the task's losses.
+            mask: (B, H, W), False in the padding of the batch.
+
+        Returns:
+            All losses (the task's and the method's) and all metrics, by name.
+
+        Raises:
+            ValueError: a view is missing.
+        """
+        if len(views) < self.views_needed:
+            raise ValueError(
+                f"{type(self).__name__} needs {self.views_needed} views of each image, got {len(views)}; use the "
+                f"two-view pipeline or preprocessor of the project"
+            )
+        if not self._ready:
+            self.capture_pretrained()
+        task_view = self.settings.task_view
+        features: list[Features] = [{} for _ in self.taps]
+        tap = self.taps[task_view]
+        with tap.collect(self.student) if tap else nullcontext(features[task_view]) as features[task_view]:
+            losses = dict(run_task())
+        for index, tap in enumerate(self.taps):
+            if index != task_view and tap:
+                features[index] = tap.run(self.student, views[index])
+        terms = self(views, features, mask)
+        return losses | terms.losses, terms.metrics
+
+    def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
+        """The method's terms; ``features[i]`` are the student's stage outputs for ``views[i]``."""
+        return Terms({}, {})
+
+    def capture_pretrained(self) -> None:
+        """Copy the student's weights into the networks beside it, once.
+
+        The first step does it: by then the pretrained weights are loaded, and nothing is trained yet. That it was
+        done is part of the state dict, so a resumed run does not do it again.
+        """
+        if not self.captured:
+            self._capture()
+            self.captured.fill_(True)
+        self._ready = True
+
+    def _capture(self) -> None:
+        """Copy whatever this method keeps of the pretrained student."""
+
+    def update_target(self) -> None:
+        """Follow the student; to be called after each optimiser step."""
+
+
+def mask_at(mask: Tensor | None, features: Tensor) -> Tensor | None:
+    """The mask of the images (B, H, W) at the resolution of a feature map (B, C, h, w): (B, h, w)."""
+    if mask is None:
+        return None
+    size = features.shape[-2:]
+    return F.interpolate(mask.unsqueeze(1).float(), size=size, mode="nearest").squeeze(1) > 0

@@ -1,0 +1,202 @@
+"""Guided causal-invariant learning (GCISG, ECCV 2022): guidance by the pretrained network, and causal invariance.
+
+B images, N embeddings (B, or B times the cells of the grid in the dense form), d dimensions, K support vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from gcisg_core.config import Settings, per_stage, require, require_stages
+from gcisg_core.encoders import ReferenceEncoder, StageProjectors, TargetEncoder
+from gcisg_core.feature_tap import Features, make_tap
+from gcisg_core.lookup import choose
+from gcisg_core.losses import REDUCTIONS, causal_invariance_loss, guidance_loss, info_nce_loss
+from gcisg_core.patches import pool_cells
+from gcisg_core.pooling import POOLINGS
+from gcisg_core.queue import SupportQueue
+from gcisg_core.regularizers.base import Regularizer, Terms, mask_at
+
+
+@dataclass(frozen=True)
+class GCISGSettings(Settings):
+    """Settings of GCISG; the defaults are the paper's where it states them.
+
+    Attributes:
+        lambda_guidance: Weight of the guidance loss, one number or one a stage (Eq. 10); 0 turns it off.
+        lambda_ci: Weight of the causal invariance loss, likewise.
+        stages_guidance: S_G, stages 0 to 4 (Table 3).
+        stages_ci: S_CI, stages 0 to 4 (Table 3).
+        pooling: Pooling of the guidance, a name of :data:`gcisg_core.pooling.POOLINGS` (Fig. 4).
+        guidance_reduction: ``batch_mean`` (Eq. 8) or ``frobenius`` (the authors' code).
+        ci_loss: ``causal_invariance`` (Eq. 2) or ``info_nce`` (Table 5).
+        tau: Temperature of the student, or of InfoNCE (0.07 there in CSG).
+        tau_target: Temperature of the target; not used by InfoNCE.
+        queue_length: K, support vectors a stage.
+        embedding_dim: d, length of an embedding.
+        decay: m, of the target's moving average.
+        grid: ph x pw cells of the dense form (Eq. 4); 1 x 1 is one embedding an image.
+        in_turn: False: both directions of Eq. 3 see the same queue, and their mean counts. True: the second
+            direction sees the keys of the first in the queue, and their sum counts (the authors' code).
+    """
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {},
+        "official": {
+            "lambda_guidance": 1.0,
+            "lambda_ci": 1.0,
+            "guidance_reduction": "frobenius",
+            "in_turn": True,
+            "task_view": 1,
+        },
+    }
+
+    lambda_guidance: float | tuple[float, ...] = 1.0
+    lambda_ci: float | tuple[float, ...] = 1.0
+    stages_guidance: tuple[int, ...] = (3, 4)
+    stages_ci: tuple[int, ...] = (3, 4)
+    pooling: str = "self_attention"
+    guidance_reduction: str = "batch_mean"
+    ci_loss: str = "causal_invariance"
+    tau: float = 0.12
+    tau_target: float = 0.04
+    queue_length: int = 65536
+    embedding_dim: int = 128
+    decay: float = 0.996
+    grid: tuple[int, ...] = (1, 1)
+    in_turn: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_stages("stages_guidance", self.stages_guidance)
+        require_stages("stages_ci", self.stages_ci)
+        choose(POOLINGS, self.pooling, "pooling")
+        choose(REDUCTIONS, self.guidance_reduction, "guidance_reduction")
+        choose(CI_LOSSES, self.ci_loss, "ci_loss")
+        require(self.tau > 0 and self.tau_target > 0, "tau, tau_target", (self.tau, self.tau_target), "above 0")
+        require(self.queue_length > 0, "queue_length", self.queue_length, "at least 1")
+        require(self.embedding_dim > 0, "embedding_dim", self.embedding_dim, "at least 1")
+        require(0 <= self.decay <= 1, "decay", self.decay, "in [0, 1]")
+        require(len(self.grid) == 2 and min(self.grid) > 0, "grid", self.grid, "two numbers of at least 1")
+
+
+class GCISG(Regularizer):
+    """L_task + sum_l lambda_G L_G^(l) + sum_l lambda_CI L_CI^(l) (Eq. 10).
+
+    Forward passes a step beside the task's: student on the other view, target on both, reference on the task's view.
+    Without causal invariance only the reference's is left.
+
+    Source: GCISG (ECCV 2022), Eq. 1 to 10, and Tables 3 to 5 for the options.
+    """
+
+    settings_class: ClassVar[type[Settings]] = GCISGSettings
+    settings: GCISGSettings
+
+    def __init__(self, student: nn.Module, settings: GCISGSettings) -> None:
+        super().__init__(student, settings)
+        s = settings
+        self.guidance_weights = per_stage("lambda_guidance", s.lambda_guidance, s.stages_guidance)
+        self.ci_weights = per_stage("lambda_ci", s.lambda_ci, s.stages_ci)
+        self.reference: ReferenceEncoder | None = None
+        self.target: TargetEncoder | None = None
+        stages = [*self.guidance_weights, *self.ci_weights]
+        if stages:
+            self.taps[s.task_view] = make_tap(student, stages, s.stage_locations)
+        if self.guidance_weights:
+            self.reference = ReferenceEncoder(student, make_tap(student, [*self.guidance_weights], s.stage_locations))
+        if self.ci_weights:
+            tap = make_tap(student, [*self.ci_weights], s.stage_locations)
+            self.taps = [self.taps[s.task_view], tap] if s.task_view == 0 else [tap, self.taps[s.task_view]]
+            self.projectors = StageProjectors(tap.channels(student), s.embedding_dim)
+            self.target = TargetEncoder(student, self.projectors, tap, s.decay)
+            self.queues = nn.ModuleDict(
+                {f"stage{stage}": SupportQueue(s.queue_length, s.embedding_dim) for stage in self.ci_weights}
+            )
+
+    def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
+        terms = Terms({}, {})
+        if self.reference is not None:
+            view = self.settings.task_view
+            self._guide(terms, features[view], self.reference(views[view]), mask)
+        if self.target is not None:
+            self._align(terms, features, [self.target(view, self.student) for view in views[:2]], mask)
+        return terms
+
+    def _guide(self, terms: Terms, student: Features, reference: Features, mask: Tensor | None) -> None:
+        for stage, weight in self.guidance_weights.items():
+            terms.losses[f"loss_guidance_stage{stage}"] = weight * guidance_loss(
+                student[stage],
+                reference[stage],
+                self.settings.pooling,
+                self.settings.guidance_reduction,
+                mask=mask_at(mask, student[stage]),
+            )
+
+    def _align(
+        self, terms: Terms, student: Sequence[Features], target: Sequence[Features], mask: Tensor | None
+    ) -> None:
+        assert self.target is not None
+        for stage, weight in self.ci_weights.items():
+            z, z_target = (
+                [projectors.embed(stage, self._cells(maps[stage], mask)) for maps in views]
+                for projectors, views in ((self.projectors, student), (self.target.projectors, target))
+            )
+            queue = self.queues[f"stage{stage}"]
+            assert isinstance(queue, SupportQueue)
+            terms.losses[f"loss_ci_stage{stage}"] = weight * self._relate(z, z_target, queue)
+            with torch.no_grad():
+                terms.metrics[f"ci_match_stage{stage}"] = pair_match(z[0], z_target[1])
+                terms.metrics[f"queue_concentration_stage{stage}"] = queue.features.mean(dim=0).norm()
+
+    def _cells(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        rows, columns = self.settings.grid
+        return pool_cells(features, (rows, columns), mask_at(mask, features))
+
+    def _relate(self, z: list[Tensor], z_target: list[Tensor], queue: SupportQueue) -> Tensor:
+        """Both directions of Eq. 3, z and z_target being those of view 1 and view 2; then the keys join the queue."""
+        loss = CI_LOSSES[self.settings.ci_loss]
+        if not self.settings.in_turn:
+            # The mean over the rows of both directions is the mean of the two directions.
+            value = loss(self.settings, torch.cat(z), torch.cat(z_target[::-1]), queue.features)
+            queue.enqueue(torch.cat(z_target))
+            return value
+        first = loss(self.settings, z[0], z_target[1], queue.features)
+        queue.enqueue(z_target[1])
+        second = loss(self.settings, z[1], z_target[0], queue.features)
+        queue.enqueue(z_target[0])
+        return first + second
+
+    def _capture(self) -> None:
+        if self.reference is not None:
+            self.reference.capture(self.student)
+        if self.target is not None:
+            self.target.capture(self.student)
+
+    def update_target(self) -> None:
+        if self.target is not None:
+            self.target.update(self.student)
+
+
+def pair_match(z: Tensor, z_target: Tensor) -> Tensor:
+    """Share of rows of ``z`` (N, d) whose nearest row of ``z_target`` (N, d) is their own partner, in [0, 1]."""
+    nearest = (z @ z_target.T).argmax(dim=1)
+    return (nearest == torch.arange(len(z), device=z.device)).float().mean()
+
+
+def _causal_invariance(settings: GCISGSettings, z: Tensor, z_target: Tensor, support: Tensor) -> Tensor:
+    return causal_invariance_loss(z, z_target, support, settings.tau, settings.tau_target)
+
+
+def _info_nce(settings: GCISGSettings, z: Tensor, z_target: Tensor, support: Tensor) -> Tensor:
+    return info_nce_loss(z, z_target, support, settings.tau)
+
+
+CI_LOSSES: dict[str, Callable[[GCISGSettings, Tensor, Tensor, Tensor], Tensor]] = {
+    "causal_invariance": _causal_invariance,
+    "info_nce": _info_nce,
+}
