@@ -1,0 +1,208 @@
+"""For every project on mmengine: hooks, exact resume, safe and atomic checkpoints, and the command's entry point.
+
+Importing this module registers everything below and changes two things in mmengine for the process: files are
+written under a temporary name and renamed, and checkpoints are read without running any code in them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config, DictAction
+from mmengine.dataset import InfiniteSampler
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, OPTIM_WRAPPERS
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
+from torch import nn
+
+from gcisg_core.integrations import reproducible
+from gcisg_core.lookup import unknown_name
+
+# mmengine retries a checkpoint that is unsafe to read with the unsafe reader; this setting of torch forbids it.
+os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+torch.serialization.add_safe_globals(get_torch_safe_globals())
+
+
+class AtomicLocalBackend(LocalBackend):
+    """Writes under a temporary name and renames, so that a killed run leaves no half a file."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        temporary = f"{filepath}.{uuid.uuid4().hex}.tmp"
+        super().put(obj, temporary)
+        Path(temporary).replace(filepath)
+
+
+register_backend("local", AtomicLocalBackend, prefixes="", force=True)
+
+
+@HOOKS.register_module()
+class RegularizerHook(Hook):
+    """Moves the target after each optimiser step, and makes each step's randomness depend on seed and step only.
+
+    Also refuses to resume from a checkpoint of another model, which mmengine would load in part.
+    """
+
+    priority = "VERY_HIGH"
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        reproducible.seed_everything(0, runner.seed, runner.rank, runner.iter)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        # Under gradient accumulation not every iteration steps.
+        if runner.optim_wrapper.should_update():
+            unwrap(runner.model).regularizer.update_target()
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        if runner._resume:
+            check_state(unwrap(runner.model), checkpoint["state_dict"], "the checkpoint to resume from")
+
+
+def unwrap(model: nn.Module) -> Any:
+    """The model inside mmengine's distributed wrapper."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def check_state(model: nn.Module, state: dict[str, Any], what: str, ignore: tuple[str, ...] = ()) -> None:
+    """Refuse a state dict that is not this model's.
+
+    Raises:
+        ValueError: a weight is missing, unexpected or of another shape; names the first ones.
+    """
+    own = model.state_dict()
+    wrong = [
+        *(f"{name} is missing" for name in own if name not in state),
+        *(f"{name} is not in the model" for name in state if name not in own),
+        *(
+            f"{name} has the shape {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
+            for name in own
+            if name in state and own[name].shape != state[name].shape
+        ),
+    ]
+    wrong = [fault for fault in wrong if not fault.startswith(ignore)] if ignore else wrong
+    if wrong:
+        raise ValueError(
+            f"{what} is not one of this config's model: {'; '.join(wrong[:3])} ({len(wrong)} differences). Give the "
+            f"config that it was trained with, or another checkpoint"
+        )
+
+
+@DATASETS.register_module()
+class SeededDataset(reproducible.SeededDataset):
+    """See :class:`gcisg_core.integrations.reproducible.SeededDataset`; takes a data set or its config."""
+
+    def __init__(self, dataset: Any) -> None:
+        super().__init__(DATASETS.build(dataset) if isinstance(dataset, dict) else dataset)
+        self.metainfo = getattr(self.dataset, "metainfo", {})
+
+
+@DATA_SAMPLERS.register_module()
+class SeededSampler(InfiniteSampler):
+    """mmengine's endless sampler, giving each sample the key of its randomness too; for `SeededDataset`."""
+
+    _skipped = 0
+
+    def skip(self, num_samples: int) -> None:
+        super().skip(num_samples)
+        self._skipped = num_samples
+
+    def __iter__(self) -> Iterator[Any]:
+        return reproducible.seeded_indices(super().__iter__(), self.seed, self.rank, self._skipped)
+
+
+@OPTIM_WRAPPERS.register_module()
+class BFloat16OptimWrapper(OptimWrapper):
+    """Mixed precision in bfloat16, which needs no loss scaling and also works on a CPU."""
+
+    def optim_context(self, model: nn.Module) -> AbstractContextManager:
+        device = next(model.parameters()).device.type
+        return torch.autocast(device, dtype=torch.bfloat16)
+
+
+def load_config(path: str, overrides: list[str]) -> Config:
+    """Read a config and apply ``key=value`` overrides.
+
+    Raises:
+        ValueError: an override has no ``=``, or its first key is unknown; the nearest valid one is given.
+    """
+    config = Config.fromfile(path)
+    for override in overrides:
+        key, equals, _ = override.partition("=")
+        if not equals:
+            raise ValueError(f"override {override!r} must have the form key=value")
+        parent = config
+        *parents, last = key.split(".")
+        for part in parents:
+            if part not in parent:
+                raise unknown_name(part, parent, f"config key (of {key!r})")
+            parent = parent[part]
+        if not parents and last not in config:
+            raise unknown_name(last, config, "config key")
+    if overrides:
+        parsed = Namespace()
+        DictAction(["--overrides"], "overrides")(ArgumentParser(), parsed, overrides)
+        config.merge_from_dict(parsed.overrides)
+    return config
+
+
+def latest_checkpoint(work_dir: Path) -> Path | None:
+    """The newest ``iter_*.pth`` or ``epoch_*.pth`` of a run; found by name, as each is written at once."""
+    found = [path for pattern in ("iter_*.pth", "epoch_*.pth") for path in work_dir.glob(pattern)]
+    return max(found, key=lambda path: int(path.stem.rpartition("_")[2]), default=None)
+
+
+def build_runner(args: Namespace) -> Runner:
+    """The runner of one of the project's commands; see ``tools/train_net.py --help`` for the arguments."""
+    config = load_config(args.config, args.overrides)
+    config.work_dir = args.work_dir or config.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
+    if args.seed is not None:
+        config.randomness = {**config.get("randomness", {}), "seed": args.seed}
+    if args.amp:
+        wrapper = "AmpOptimWrapper" if torch.cuda.is_available() else "BFloat16OptimWrapper"
+        config.optim_wrapper.type = wrapper
+    if "LOCAL_RANK" in os.environ:
+        config.launcher = "pytorch"
+        if not torch.cuda.is_available():  # mmengine's own set-up expects a GPU
+            dist.init_process_group("gloo")
+    if args.resume:
+        checkpoint = latest_checkpoint(Path(config.work_dir))
+        if checkpoint is None:
+            print(f"Nothing to resume in {config.work_dir}: training starts from the beginning.", file=sys.stderr)
+        else:
+            config.load_from, config.resume = str(checkpoint), True
+    return Runner.from_cfg(config)
+
+
+def load_for_evaluation(model: nn.Module, path: str) -> None:
+    """Load a checkpoint of the task model, with or without what the method keeps beside it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is a checkpoint of another model.
+    """
+    checkpoint = CheckpointLoader.load_checkpoint(path, map_location="cpu")
+    state = checkpoint.get("state_dict", checkpoint)
+    check_state(model, state, path, ignore=("regularizer.",))
+    model.load_state_dict({k: v for k, v in state.items() if not k.startswith("regularizer.")}, strict=False)
+
+
+def run(args: Namespace) -> dict[str, float]:
+    """Train, or evaluate with ``--eval-only``; returns the metrics of the last evaluation."""
+    runner = build_runner(args)
+    if args.eval_only:
+        load_for_evaluation(unwrap(runner.model), args.checkpoint)
+        return dict(runner.test())
+    runner.train()
+    return {}

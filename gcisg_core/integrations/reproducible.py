@@ -1,0 +1,53 @@
+"""Randomness that depends on the seed and the position in training only.
+
+A run that is killed and resumed then goes on as if nothing had happened, and the number of data-loading workers does
+not matter: sample number n of a run and step number i draw the same random numbers whatever was drawn before them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+
+def seed_everything(*keys: int) -> None:
+    """Seed Python, numpy and torch from a tuple of non-negative numbers, well mixed."""
+    python, legacy, state = np.random.SeedSequence(keys).generate_state(3).tolist()
+    random.seed(python)
+    np.random.seed(legacy)
+    torch.manual_seed(state)
+
+
+def seeded_indices(indices: Iterable[int], seed: int, rank: int = 0, start: int = 0) -> Iterator[tuple[tuple, int]]:
+    """Pairs (key of the sample's randomness, index) for :class:`SeededDataset`; ``start`` samples were read before."""
+    for position, index in zip(count(start), indices):
+        yield (seed, rank, position), index
+
+
+class SeededDataset(Dataset):
+    """Seeds all random generators before each sample is read.
+
+    Args:
+        dataset: Any map-style data set.
+
+    Items are asked for by the pairs of :func:`seeded_indices`; a plain index reads without seeding.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, item: int | tuple[tuple[int, ...], int]) -> Any:
+        if isinstance(item, tuple):
+            key, item = item
+            # 1 keeps these numbers apart from those of the steps.
+            seed_everything(1, *key)
+        return self.dataset[item]

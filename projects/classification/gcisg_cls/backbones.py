@@ -1,0 +1,77 @@
+"""Backbones of torchvision's form, and their pretrained weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from gcisg_core.integrations.mmengine import check_state
+from gcisg_core.lookup import unknown_name
+from gcisg_mini.network import MiniResNet
+
+_OWN: dict[str, Callable[[], nn.Module]] = {"mini_resnet": lambda: MiniResNet(num_classes=1)}
+
+
+def build_resnet(name: str) -> tuple[nn.Module, int]:
+    """A ResNet that returns its pooled features (B, C) instead of class scores, and C.
+
+    Args:
+        name: A ResNet of torchvision (``resnet101``), or ``mini_resnet`` of the miniature benchmark.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    known = [*torchvision.models.list_models(include="res*"), *_OWN]
+    if name not in known:
+        raise unknown_name(name, known, "backbone")
+    network: Any = _OWN[name]() if name in _OWN else torchvision.models.get_model(name)
+    channels: int = network.fc.in_features
+    network.fc = nn.Identity()
+    return network, channels
+
+
+def load_pretrained(backbone: nn.Module, name: str, weights: str) -> None:
+    """Load pretrained weights, all but the classifier's, into a network of :func:`build_resnet`.
+
+    Args:
+        backbone: Changed in place.
+        name: What it was built from.
+        weights: A state dict file, or torchvision's name of the weights (``IMAGENET1K_V1``).
+
+    Raises:
+        FileNotFoundError: the weights cannot be had; says which file to put where.
+        ValueError: they belong to another network.
+    """
+    state = {k: v for k, v in read_weights(name, weights).items() if not k.startswith("fc.")}
+    check_state(backbone, state, f"weights {weights!r} for {name}")
+    backbone.load_state_dict(state)
+
+
+def read_weights(name: str, weights: str) -> dict[str, Tensor]:
+    """The state dict behind ``weights``, the original classifier included; see :func:`load_pretrained`."""
+    if Path(weights).is_file():
+        loaded: dict[str, Tensor] = torch.load(weights, map_location="cpu", weights_only=True)
+        return loaded
+    known = {} if name in _OWN else torchvision.models.get_model_weights(name).__members__
+    if weights not in known:
+        raise FileNotFoundError(
+            f"weights {weights!r} for {name}: no such file, and no weights of torchvision either "
+            f"(those: {', '.join(known) or 'none'}). Give a state dict file or one of these names"
+            + (". The miniature's are made by: python tools/prepare_mini.py" if name in _OWN else "")
+        )
+    try:
+        downloaded: dict[str, Tensor] = known[weights].get_state_dict(check_hash=True)
+    except (URLError, OSError) as error:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        url = known[weights].url
+        raise FileNotFoundError(
+            f"weights {weights!r} for {name} could not be downloaded ({error}). Put {url} into {folder}, or give its "
+            f"path as model.weights"
+        ) from error
+    return downloaded

@@ -1,0 +1,96 @@
+"""The image classifier: a ResNet, a small head, and a method beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from gcisg_cls.backbones import build_resnet, load_pretrained
+from gcisg_core.regularizers import build_regularizer
+
+
+@MODELS.register_module()
+class SynToRealClassifier(BaseModel):
+    """A classifier that is trained on synthetic images under a method of :mod:`gcisg_core.regularizers`.
+
+    Args:
+        backbone: Name of the ResNet, see :func:`gcisg_cls.backbones.build_resnet`.
+        num_classes: Classes of the task.
+        hidden: Width of the head's hidden layer (2048-512-12 in the paper); 0 for a linear head.
+        weights: Pretrained weights, see :func:`gcisg_cls.backbones.load_pretrained`; None for random ones.
+        norm_eval: BatchNorm of the backbone keeps its running statistics (GCISG, Section 4.5).
+        regularizer: ``method`` and its settings, see :func:`gcisg_core.regularizers.build_regularizer`.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "resnet101",
+        num_classes: int = 12,
+        hidden: int = 512,
+        weights: str | None = None,
+        norm_eval: bool = False,
+        regularizer: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name, self.weights, self.norm_eval = backbone, weights, norm_eval
+        self.backbone, channels = build_resnet(backbone)
+        self.head: nn.Module = (
+            nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, num_classes))
+            if hidden
+            else nn.Linear(channels, num_classes)
+        )
+        self.regularizer = build_regularizer(self.backbone, regularizer)
+
+    def init_weights(self) -> None:
+        """Called by the runner before training; the head keeps its random start."""
+        if self.weights is not None:
+            load_pretrained(self.backbone, self.name, self.weights)
+
+    def train(self, mode: bool = True) -> SynToRealClassifier:
+        super().train(mode)
+        if self.norm_eval:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    def forward(
+        self, inputs: Tensor | Sequence[Tensor], label: Tensor | None = None, mode: str = "tensor", **_: Any
+    ) -> Any:
+        """One of mmengine's three modes.
+
+        Args:
+            inputs: A batch of images (B, 3, H, W), or for ``mode="loss"`` a list of views of the same images.
+            label: (B,), classes; needed for ``mode="loss"``.
+            mode: ``loss`` returns the named losses and metrics, ``predict`` a dictionary an image (``prediction``
+                and, if known, ``label``), ``tensor`` the scores (B, classes).
+        """
+        if mode == "loss":
+            if label is None:
+                raise ValueError("label must be given for mode 'loss'")
+            views = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+            task_view = self.regularizer.settings.task_view
+            losses, metrics = self.regularizer.step(
+                views, lambda: {"loss_task": F.cross_entropy(self.scores(views[task_view]), label)}
+            )
+            # mmengine sums what is called a loss and logs the rest.
+            return losses | metrics
+        scores = self.scores(inputs)
+        if mode == "tensor":
+            return scores
+        predictions = [{"prediction": prediction} for prediction in scores.argmax(dim=1)]
+        if label is not None:
+            for prediction, truth in zip(predictions, label, strict=True):
+                prediction["label"] = truth
+        return predictions
+
+    def scores(self, images: Any) -> Tensor:
+        """Class scores (B, classes) of images (B, 3, H, W)."""
+        result: Tensor = self.head(self.backbone(images))
+        return result

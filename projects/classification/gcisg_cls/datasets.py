@@ -1,0 +1,122 @@
+"""VisDA-17 as its official download lies on disk; the miniature benchmark has the same layout."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.registry import DATASETS, TRANSFORMS
+from PIL import Image
+from torch.utils.data import Dataset
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from gcisg_core.problems import DataError
+
+VISDA17_CLASSES = (
+    "aeroplane", "bicycle", "bus", "car", "horse", "knife", "motorcycle", "person", "plant", "skateboard", "train",
+    "truck",
+)  # fmt: skip
+IMAGE_LIST = "image_list.txt"
+
+
+@DATASETS.register_module()
+class VisDA17Dataset(Dataset):
+    """Images in a folder a class, listed in ``image_list.txt`` (lines ``relative/path label``) if there is one.
+
+    Args:
+        root: The folder of one part (``visda17/train``).
+        pipeline: Config of the transform of an image.
+        classes: Their names, in the order of the labels; the folders' names, sorted, if None.
+        download_hint: What to do when the folder is not there.
+
+    Items are dictionaries: ``inputs`` (what the pipeline returns), ``label``, ``index``.
+
+    Raises:
+        DataError: the folder, the list, a line, a class or a file is not as expected; at construction, but for
+            unreadable images, which are named when they are read.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        pipeline: dict[str, Any],
+        classes: Sequence[str] | None = VISDA17_CLASSES,
+        download_hint: str = "Download VisDA-17 (classification), unpack it and give this folder as the data root",
+    ) -> None:
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise DataError(self.root, "no such folder", download_hint)
+        folders = sorted(path.name for path in self.root.iterdir() if path.is_dir())
+        self.classes = tuple(classes) if classes is not None else tuple(folders)
+        self.metainfo = {"classes": self.classes}
+        listed = self.root / IMAGE_LIST
+        self.samples = list(self._read_list(listed) if listed.is_file() else self._read_folders(folders))
+        self._check_classes()
+        self.pipeline = TRANSFORMS.build(pipeline)
+
+    def _read_list(self, path: Path) -> Iterator[tuple[str, int]]:
+        present = {str(file.relative_to(self.root)) for file in self.root.glob("*/*")}
+        for number, line in enumerate(path.read_text().splitlines(), start=1):
+            if not line.strip():
+                continue
+            name, _, label = line.strip().rpartition(" ")
+            where = f"{path} line {number}"
+            if not name or not label.isdigit():
+                raise DataError(where, f"{line!r} is not of the form 'relative/path label'", "Mend the line")
+            if int(label) >= len(self.classes):
+                raise DataError(
+                    where, f"label {label} is out of range, expected 0 to {len(self.classes) - 1}", "Mend the line"
+                )
+            folder = name.partition("/")[0]
+            if folder in self.classes and self.classes.index(folder) != int(label):
+                raise DataError(
+                    where,
+                    f"label {label} is {self.classes[int(label)]!r} but the folder is {folder!r}",
+                    "Mend the line, or give the `classes` in the order of the labels",
+                )
+            if name not in present and not (self.root / name).is_file():
+                raise DataError(where, f"the file {name!r} does not exist", "Restore the file or remove the line")
+            yield name, int(label)
+
+    def _read_folders(self, folders: list[str]) -> Iterator[tuple[str, int]]:
+        for folder in folders:
+            if folder not in self.classes:
+                raise DataError(
+                    self.root / folder, "no class of that name", f"Expected folders: {', '.join(self.classes)}"
+                )
+            for file in sorted((self.root / folder).iterdir()):
+                if file.suffix.lower() in IMG_EXTENSIONS:
+                    yield f"{folder}/{file.name}", self.classes.index(folder)
+
+    def _check_classes(self) -> None:
+        if not self.samples:
+            raise DataError(
+                self.root, "no image found", f"Expected {IMAGE_LIST} or the folders {', '.join(self.classes)}"
+            )
+        counts = Counter(label for _, label in self.samples)
+        for label, name in enumerate(self.classes):
+            if not counts[label]:
+                raise DataError(
+                    self.root / name, f"class {name!r} (label {label}) has no image", "Restore it or give the `classes`"
+                )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def load(self, index: int) -> Image.Image:
+        """The image itself, RGB.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        path = self.root / self.samples[index][0]
+        try:
+            with Image.open(path) as image:
+                return image.convert("RGB")
+        except OSError as error:
+            raise DataError(path, f"not a readable image ({error})", "Copy or download it again") from error
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"inputs": self.pipeline(self.load(index)), "label": self.samples[index][1], "index": index}

@@ -1,0 +1,41 @@
+"""The official figure of VisDA-17: the mean of the per-class accuracies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+from mmengine.registry import METRICS
+from sklearn.metrics import confusion_matrix
+from tabulate import tabulate
+
+
+@METRICS.register_module()
+class ClassAccuracy(BaseMetric):
+    """Percentages: ``mean_class`` (the official figure) and ``overall``; the table of all classes goes to the log.
+
+    Classes without an image do not enter the mean.
+    """
+
+    default_prefix = "accuracy"
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        self.results += [(int(sample["label"]), int(sample["prediction"])) for sample in data_samples]
+
+    def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, float]:
+        names = self.dataset_meta["classes"]
+        labels, predictions = np.array(results).T
+        matrix = confusion_matrix(labels, predictions, labels=range(len(names)))
+        counts = matrix.sum(axis=1)
+        accuracies = 100 * matrix.diagonal() / np.where(counts, counts, np.nan)
+        MMLogger.get_current_instance().info(
+            "\n"
+            + tabulate(zip(names, counts, accuracies, strict=True), ("class", "images", "accuracy"), floatfmt=".2f")
+        )
+        return {
+            "mean_class": float(np.nanmean(accuracies)),
+            "overall": float(100 * matrix.trace() / matrix.sum()),
+        }

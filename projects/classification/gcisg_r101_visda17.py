@@ -1,0 +1,4 @@
+_base_ = ["_base_/visda17.py", "_base_/runtime.py"]
+# Everything else is the paper's and stands in gcisg_core/regularizers/gcisg.py: stages {3, 4}, K = 65536,
+# tau .12 / .04, decay .996. The paper states no weights; 1 and 1 are those of the authors' code.
+model = dict(regularizer=dict(method="gcisg", lambda_guidance=1.0, lambda_ci=1.0))
