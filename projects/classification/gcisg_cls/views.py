@@ -16,10 +16,10 @@ from gcisg_core.views import RandAugment
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def _tensor(size: int, crop: str) -> list[Any]:
+def _pixels(size: int, crop: str) -> list[Any]:
     require(crop in ("center", "random"), "crop", crop, "'center' or 'random'")
     cut = v2.CenterCrop(size) if crop == "center" else v2.RandomCrop(size)
-    return [v2.Resize(size), cut, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
+    return [v2.Resize(size), cut, v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
 
 
 @TRANSFORMS.register_module()
@@ -42,7 +42,7 @@ class TrainViews:
         self, size: int = 224, views: int = 2, crop: str = "random", randaugment: dict[str, Any] | None = None
     ) -> None:
         self.views = views
-        self.transform = v2.Compose([RandAugment(**(randaugment or {})), *_tensor(size, crop)])
+        self.transform = v2.Compose([RandAugment(**(randaugment or {})), *_pixels(size, crop), v2.Normalize(MEAN, STD)])
 
     def __call__(self, image: Any) -> list[Tensor]:
         return [self.transform(image) for _ in range(self.views)]
@@ -50,11 +50,15 @@ class TrainViews:
 
 @TRANSFORMS.register_module()
 class EvalView:
-    """Resize and centre crop: PIL image, RGB -> (3, size, size), normalised by ImageNet's statistics."""
+    """Resize and centre crop: PIL image, RGB -> (3, size, size), normalised by ImageNet's statistics.
+
+    ``pixels`` and ``normalize`` are its two steps, with values in [0, 1] between them.
+    """
 
     def __init__(self, size: int = 224) -> None:
-        self.transform = v2.Compose(_tensor(size, "center"))
+        self.pixels = v2.Compose(_pixels(size, "center"))
+        self.normalize = v2.Normalize(MEAN, STD)
 
     def __call__(self, image: Any) -> Tensor:
-        result: Tensor = self.transform(image)
+        result: Tensor = self.normalize(self.pixels(image))
         return result
