@@ -1,7 +1,8 @@
 # DeepLabV3 on ResNet-50 at output stride 8, mmseg's heads. The stem is the plain one (7 x 7), not the deep one of
 # mmseg's own DeepLabV3 files: it is that of the ImageNet weights which the paper starts from and is guided by.
 norm_cfg = dict(type="BN", requires_grad=True)
-cross_entropy = dict(type="CrossEntropyLoss", use_sigmoid=False)
+# The mean over labelled pixels, as torch's own cross entropy; mmseg's default divides by all pixels.
+cross_entropy = dict(type="CrossEntropyLoss", use_sigmoid=False, avg_non_ignore=True)
 sync_bn = "torch"  # several GPUs share their batch statistics
 model = dict(
     type="EncoderDecoder",
