@@ -41,7 +41,7 @@ def main() -> int:
         for problem in result.problems:
             print(problem)
         counts = ", ".join(f"{split} {count}" for split, count in result.counts.items())
-        print(f"{args.dataset} in {args.root}: {len(result.problems)} problems; pairs found: {counts}")
+        print(f"{args.dataset} in {args.root}: {len(result.problems)} problems; found: {counts}")
     return 1 if result.problems else 0
 
 

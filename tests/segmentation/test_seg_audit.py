@@ -73,7 +73,7 @@ def test_tool_lists_problems_and_exits_with_1(gtav):
     line, summary = done.stdout.splitlines()
     assert done.returncode == 1
     assert line.startswith(f"{gtav / 'images' / '00001.png'}: unreadable")
-    assert summary.endswith("1 problems; pairs found: all 4")
+    assert summary.endswith("1 problems; found: all 4")
 
 
 def test_tool_exits_with_0_and_prints_json(cityscapes):

@@ -101,6 +101,15 @@ def test_split_file_selects_images(gtav):
         GTAVDataset(str(gtav), split="test")
 
 
+def test_own_list_selects_images(cityscapes, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("munster/munster_000001_000019\n")
+    dataset = CityscapesLabelIdsDataset(str(cityscapes), split="val", ann_file=str(names))
+    assert [Path(dataset.get_data_info(i)["img_path"]).stem for i in range(len(dataset))] == [
+        "munster_000001_000019_leftImg8bit"
+    ]
+
+
 def test_missing_split_file_is_named(gtav):
     with pytest.raises(DataError, match=r"split\.mat.*split='all'"):
         GTAVDataset(str(gtav), split="val")

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any, ClassVar
 
+import mmengine
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset, CityscapesDataset
 from mmseg.registry import DATASETS
@@ -60,12 +61,13 @@ class _StreetScenes(BaseSegDataset):
             data_root=data_root,
             data_prefix={key: folder.format(split=split) for key, folder in folders.items()},
             img_suffix=self.layout.image_suffix,
+            seg_map_suffix=" or ".join(self.layout.label_suffixes),  # for people; `find_pairs` applies them
             **kwargs,
         )
 
     def names(self) -> set[str] | None:
-        """Names to restrict the folder to, without suffix; None for all."""
-        return None
+        """Names to restrict the folder to, without suffix: the lines of `ann_file`; None for all."""
+        return set(mmengine.list_from_file(self.ann_file)) - {""} if self.ann_file else None
 
     def load_data_list(self) -> list[dict]:
         """List the pairs; see `BaseSegDataset`. Raises `DataError`."""
@@ -115,7 +117,7 @@ class GTAVDataset(_StreetScenes):
         super().__init__(data_root, split, **kwargs)
 
     def names(self) -> set[str] | None:
-        return None if self.split == "all" else gtav_split(Path(self.data_root), self.split)
+        return super().names() if self.split == "all" else gtav_split(Path(self.data_root), self.split)
 
 
 @DATASETS.register_module()
