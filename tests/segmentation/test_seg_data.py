@@ -22,7 +22,8 @@ from gcisg_seg.datasets import (
 )
 from gcisg_seg.layouts import LABEL_TABLES
 
-PIPELINE = [{"type": "LoadCheckedImage"}, {"type": "LoadLabelIds"}, {"type": "PackSegInputs"}]
+# The prefix: outside a Runner no default scope is set.
+PIPELINE = [{"type": f"mmseg.{name}"} for name in ("LoadCheckedImage", "LoadLabelIds", "PackSegInputs")]
 
 
 def label_of(dataset, index: int = 0) -> np.ndarray:
