@@ -29,3 +29,16 @@ class DataError(ValueError):
     def __init__(self, file: object, what: str, remedy: str) -> None:
         self.problem = Problem(str(file), what, remedy)
         super().__init__(str(self.problem))
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """What an audit of a data set found.
+
+    Attributes:
+        problems: Every defect; empty when the data can be used as it is.
+        counts: Usable samples of each split that was looked at.
+    """
+
+    problems: list[Problem]
+    counts: dict[str, int]

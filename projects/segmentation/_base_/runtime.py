@@ -1,0 +1,12 @@
+default_scope = "mmseg"
+custom_imports = dict(imports=["gcisg_seg.datasets", "gcisg_seg.evaluation"])
+randomness = dict(seed=0)
+env_cfg = dict(
+    cudnn_benchmark=True,
+    mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
+    dist_cfg=dict(backend="nccl"),
+)
+log_processor = dict(by_epoch=False)
+log_level = "INFO"
+load_from = None
+resume = False

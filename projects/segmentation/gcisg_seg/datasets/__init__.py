@@ -1,0 +1,18 @@
+"""Data sets and transforms; importing this registers them with MMSegmentation."""
+
+from gcisg_seg.datasets.datasets import (
+    BDD100KLabelIdsDataset,
+    CityscapesLabelIdsDataset,
+    GTAVDataset,
+    MapillaryCityscapesDataset,
+)
+from gcisg_seg.datasets.transforms import LoadCheckedImage, LoadLabelIds
+
+__all__ = [
+    "BDD100KLabelIdsDataset",
+    "CityscapesLabelIdsDataset",
+    "GTAVDataset",
+    "LoadCheckedImage",
+    "LoadLabelIds",
+    "MapillaryCityscapesDataset",
+]

@@ -1,0 +1,141 @@
+"""Street scenes in the 19 classes of Cityscapes, read as their official downloads lie on disk."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, ClassVar
+
+import mmengine
+from mmengine.logging import print_log
+from mmseg.datasets import BaseSegDataset, CityscapesDataset
+from mmseg.registry import DATASETS
+
+from gcisg_core.problems import DataError
+from gcisg_seg.layouts import LAYOUTS, find_pairs
+from gcisg_seg.splits import gtav_split
+
+
+class _StreetScenes(BaseSegDataset):
+    """Pairs of one layout.
+
+    Args:
+        data_root: The folder that holds the layout's folders.
+        split: One of the layout's splits.
+        on_bad_sample: What to do with a pair that turns out bad when it is read. `"error"` stops and names it;
+            `"skip"` logs a warning that names it and takes another sample. Evaluation never skips: its figure
+            would be of another set of images.
+        domain: The name under which `DomainIoUMetric` reports; the layout's name unless given.
+        data_prefix: Folders relative to `data_root`, where they are not the official ones.
+        **kwargs: As in mmseg's `BaseSegDataset`.
+
+    Raises:
+        DataError: No image, or one without its partner; names the folder that was searched.
+        ValueError: An argument has no such value.
+    """
+
+    METAINFO = CityscapesDataset.METAINFO
+    LAYOUT: ClassVar[str]
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str,
+        on_bad_sample: str = "error",
+        domain: str | None = None,
+        data_prefix: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.layout = LAYOUTS[self.LAYOUT]
+        if split not in self.layout.splits:
+            raise ValueError(f"split is {split!r}; {type(self).__name__} has {self.layout.splits}")
+        if on_bad_sample not in ("error", "skip"):
+            raise ValueError(f"on_bad_sample is {on_bad_sample!r}; expected 'error' or 'skip'")
+        if on_bad_sample == "skip" and kwargs.get("test_mode"):
+            raise ValueError("on_bad_sample='skip' is for training; mend or remove bad pairs before evaluating")
+        self.split = split
+        self.on_bad_sample = on_bad_sample
+        self.domain = domain or self.LAYOUT
+        folders = {"img_path": self.layout.image_dir, "seg_map_path": self.layout.label_dir, **(data_prefix or {})}
+        super().__init__(
+            data_root=data_root,
+            data_prefix={key: folder.format(split=split) for key, folder in folders.items()},
+            img_suffix=self.layout.image_suffix,
+            seg_map_suffix=" or ".join(self.layout.label_suffixes),  # for people; `find_pairs` applies them
+            **kwargs,
+        )
+
+    def names(self) -> set[str] | None:
+        """Names to restrict the folder to, without suffix: the lines of `ann_file`; None for all."""
+        return set(mmengine.list_from_file(self.ann_file)) - {""} if self.ann_file else None
+
+    def load_data_list(self) -> list[dict]:
+        """List the pairs; see `BaseSegDataset`. Raises `DataError`."""
+        image_dir, label_dir = (Path(self.data_prefix[key]) for key in ("img_path", "seg_map_path"))
+        pairs, problems = find_pairs(image_dir, label_dir, self.layout, self.names())
+        if problems:
+            first = problems[0]
+            more = f" (the first of {len(problems)} such faults)" if len(problems) > 1 else ""
+            raise DataError(first.file, first.what + more, f"{first.remedy}. tools/audit_data.py lists every fault")
+        return [
+            {
+                "img_path": pair.image,
+                "seg_map_path": pair.label,
+                "label_table": pair.table,
+                "domain": self.domain,
+                "label_map": self.label_map,
+                "reduce_zero_label": self.reduce_zero_label,
+                "seg_fields": [],
+            }
+            for pair in pairs
+        ]
+
+    def prepare_data(self, idx: int) -> Any:
+        """Run the pipeline on one pair; None makes mmengine draw another sample."""
+        try:
+            return super().prepare_data(idx)
+        except DataError as error:
+            if self.on_bad_sample == "error":
+                raise
+            print_log(f"Skipped: {error}", logger="current", level=logging.WARNING)
+            return None
+
+
+@DATASETS.register_module()
+class GTAVDataset(_StreetScenes):
+    """GTA5 (Playing for Data): `images/` and palette label images in `labels/`.
+
+    Args:
+        data_root: Holds both folders, and `split.mat` when a split is asked for.
+        split: `"all"` (the usual training set, 24,966 images), or `"train"`, `"val"`, `"test"` of `split.mat`.
+        **kwargs: As in `_StreetScenes`.
+    """
+
+    LAYOUT = "gtav"
+
+    def __init__(self, data_root: str, split: str = "all", **kwargs: Any) -> None:
+        super().__init__(data_root, split, **kwargs)
+
+    def names(self) -> set[str] | None:
+        return super().names() if self.split == "all" else gtav_split(Path(self.data_root), self.split)
+
+
+@DATASETS.register_module()
+class CityscapesLabelIdsDataset(_StreetScenes):
+    """Cityscapes from `labelIds` as shipped; `labelTrainIds` files are used where they exist."""
+
+    LAYOUT = "cityscapes"
+
+
+@DATASETS.register_module()
+class BDD100KLabelIdsDataset(_StreetScenes):
+    """BDD100K's 10k images with semantic masks, which already hold train IDs."""
+
+    LAYOUT = "bdd100k"
+
+
+@DATASETS.register_module()
+class MapillaryCityscapesDataset(_StreetScenes):
+    """Mapillary Vistas 1.2 in the 19 classes of Cityscapes."""
+
+    LAYOUT = "mapillary"
