@@ -7,32 +7,14 @@ What is there already is kept. Results go to $GCISG_DATA/mini (data/mini by defa
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-from pathlib import Path
 
-import torch
-
-from gcisg_core.integrations.mmengine import AtomicLocalBackend, run
-from gcisg_mini import classification
-
-ROOT = Path(__file__).resolve().parent.parent
-CONFIG = ROOT / "projects/classification/reference_mini.py"
-
-
-def pretrain(goal: Path, work_dir: Path) -> None:
-    """Train the reference network and save it in torchvision's form, its classifier as ``fc``."""
-    namespace = argparse.Namespace(
-        config=str(CONFIG), overrides=[], work_dir=str(work_dir), seed=None, amp=False, resume=True, eval_only=False
-    )
-    model = run(namespace)
-    print(model)
+from gcisg_cls.mini import prepare_mini
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    print(f"The miniature benchmark is ready; its reference network is {prepare_mini()}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

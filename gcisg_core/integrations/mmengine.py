@@ -10,7 +10,7 @@ import os
 import sys
 import uuid
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -163,20 +163,35 @@ def latest_checkpoint(work_dir: Path) -> Path | None:
     return max(found, key=lambda path: int(path.stem.rpartition("_")[2]), default=None)
 
 
-def build_runner(args: Namespace) -> Runner:
-    """The runner of one of the project's commands; see ``tools/train_net.py --help`` for the arguments."""
-    config = load_config(args.config, args.overrides)
-    config.work_dir = args.work_dir or config.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
-    if args.seed is not None:
-        config.randomness = {**config.get("randomness", {}), "seed": args.seed}
-    if args.amp:
-        wrapper = "AmpOptimWrapper" if torch.cuda.is_available() else "BFloat16OptimWrapper"
-        config.optim_wrapper.type = wrapper
+def build_runner(
+    config_file: str | Path,
+    overrides: Sequence[str] = (),
+    work_dir: str | Path | None = None,
+    seed: int | None = None,
+    amp: bool = False,
+    resume: bool = False,
+) -> Runner:
+    """The runner of a config.
+
+    Args:
+        config_file: A mmengine config.
+        overrides: ``key=value`` each.
+        work_dir: Where results go; by default the config's, or ``work_dirs/<config>``.
+        seed: The config's by default.
+        amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
+        resume: Go on from the newest checkpoint of the work directory, if there is one.
+    """
+    config = load_config(str(config_file), list(overrides))
+    config.work_dir = str(work_dir or config.get("work_dir") or f"work_dirs/{Path(config_file).stem}")
+    if seed is not None:
+        config.randomness = {**config.get("randomness", {}), "seed": seed}
+    if amp:
+        config.optim_wrapper.type = "AmpOptimWrapper" if torch.cuda.is_available() else "BFloat16OptimWrapper"
     if "LOCAL_RANK" in os.environ:
         config.launcher = "pytorch"
-        if not torch.cuda.is_available():  # mmengine's own set-up expects a GPU
+        if not torch.cuda.is_available() and not dist.is_initialized():  # mmengine's own set-up expects a GPU
             dist.init_process_group("gloo")
-    if args.resume:
+    if resume:
         checkpoint = latest_checkpoint(Path(config.work_dir))
         if checkpoint is None:
             print(f"Nothing to resume in {config.work_dir}: training starts from the beginning.", file=sys.stderr)
@@ -198,11 +213,11 @@ def load_for_evaluation(model: nn.Module, path: str) -> None:
     model.load_state_dict({k: v for k, v in state.items() if not k.startswith("regularizer.")}, strict=False)
 
 
-def run(args: Namespace) -> dict[str, float]:
-    """Train, or evaluate with ``--eval-only``; returns the metrics of the last evaluation."""
-    runner = build_runner(args)
+def run(args: Namespace) -> None:
+    """Train, or evaluate with ``--eval-only``; see ``tools/train_net.py --help`` for the arguments."""
+    runner = build_runner(args.config, args.overrides, args.work_dir, args.seed, args.amp, args.resume)
     if args.eval_only:
         load_for_evaluation(unwrap(runner.model), args.checkpoint)
-        return dict(runner.test())
-    runner.train()
-    return {}
+        runner.test()
+    else:
+        runner.train()

@@ -6,6 +6,7 @@ train_dataloader = dict(
     dataset=dict(
         dataset=dict(
             root=data_root + "/train",
+            classes=None,
             pipeline=dict(_delete_=True, type="TrainViews", size=32, views=1, randaugment=dict(num_ops=0)),
         )
     ),
