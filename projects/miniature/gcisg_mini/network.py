@@ -1,0 +1,41 @@
+"""The small residual network of the miniature benchmark."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torchvision.models.resnet import BasicBlock, ResNet
+
+WIDTHS = (16, 32, 64, 128)
+STRIDES = (1, 2, 2, 1)
+
+
+class MiniResNet(ResNet):
+    """torchvision's ResNet in small: 3 x 3 stem of stride 2, no max-pool, one BasicBlock a stage.
+
+    Names of layers and `forward` are torchvision's, so whatever works with `resnet50` works with it. A 32 x 32 picture
+    has 16, 8, 4 and 4 pixels a side after the four stages.
+
+    Args:
+        num_classes: outputs of `fc`.
+        seed: of the initial weights (Kaiming normal, fan-out, as torchvision's); None draws from torch's global state.
+
+    Shape:
+        (B, 3, H, W) float, ImageNet-normalised -> (B, num_classes).
+    """
+
+    def __init__(self, num_classes: int, seed: int | None = 0) -> None:
+        with torch.random.fork_rng(devices=[], enabled=seed is not None):
+            if seed is not None:
+                torch.manual_seed(seed)
+            super().__init__(BasicBlock, [1, 1, 1, 1], num_classes=num_classes)
+            self.inplanes = WIDTHS[0]
+            self.conv1 = nn.Conv2d(3, WIDTHS[0], 3, stride=2, padding=1, bias=False)
+            self.bn1 = nn.BatchNorm2d(WIDTHS[0])
+            self.maxpool = nn.Identity()
+            for number, (width, stride) in enumerate(zip(WIDTHS, STRIDES, strict=True), start=1):
+                setattr(self, f"layer{number}", self._make_layer(BasicBlock, width, 1, stride))
+            self.fc = nn.Linear(WIDTHS[-1], num_classes)
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d):
+                    nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
