@@ -10,7 +10,7 @@ PACKAGES = {
     "gcisg_cls": "projects/classification/gcisg_cls",
     "gcisg_seg": "projects/segmentation/gcisg_seg",
     "gcisg_det": "projects/detection/gcisg_det",
-    "gcisg_mini": "projects/miniature/gcisg_mini",
+    "gcisg_miniature": "projects/miniature/gcisg_miniature",
 }
 MMENGINE = ["onedl-mmengine>=0.10.12", "onedl-mmcv>=2.3"]
 EXTRAS = {

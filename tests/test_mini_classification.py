@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from gcisg_mini import classification, ingredients
-from gcisg_mini.folders import RECIPE_FILE, write_class_folders, write_once
-from gcisg_mini.glyphs import GLYPH_NAMES, GLYPHS, block_counts, fit
-from gcisg_mini.network import MiniResNet
-from gcisg_mini.strokes import catmull_rom, draw_digit
-from gcisg_mini.templates import TEMPLATES
+from gcisg_miniature import classification, ingredients
+from gcisg_miniature.folders import RECIPE_FILE, write_class_folders, write_once
+from gcisg_miniature.glyphs import GLYPH_NAMES, GLYPHS, block_counts, fit
+from gcisg_miniature.network import MiniResNet
+from gcisg_miniature.strokes import catmull_rom, draw_digit
+from gcisg_miniature.templates import TEMPLATES
 
 
 def digest(folder: Path) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gcisg_core.integrations.mmengine import check_state
 from gcisg_core.lookup import unknown_name
-from gcisg_mini.network import MiniResNet
+from gcisg_miniature.network import MiniResNet
 
 _OWN: dict[str, Callable[[], nn.Module]] = {"mini_resnet": lambda: MiniResNet(num_classes=1)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.registry import DATASETS, TRANSFORMS
 from PIL import Image
@@ -21,6 +21,18 @@ VISDA17_CLASSES = (
 IMAGE_LIST = "image_list.txt"
 
 
+class _Line(NamedTuple):
+    """One line of an image list."""
+
+    where: str
+    name: str
+    label: int
+
+    @property
+    def folder(self) -> str:
+        return self.name.partition("/")[0]
+
+
 @DATASETS.register_module()
 class VisDA17Dataset(Dataset):
     """Images in a folder a class, listed in ``image_list.txt`` (lines ``relative/path label``) if there is one.
@@ -28,7 +40,8 @@ class VisDA17Dataset(Dataset):
     Args:
         root: The folder of one part (``visda17/train``).
         pipeline: Config of the transform of an image.
-        classes: Their names, in the order of the labels; the folders' names, sorted, if None.
+        classes: Their names, in the order of the labels; if None, those of the
+            folders: in the order of the list's labels, or sorted.
         download_hint: What to do when the folder is not there.
 
     Items are dictionaries: ``inputs`` (what the pipeline returns), ``label``, ``index``.
@@ -48,16 +61,20 @@ class VisDA17Dataset(Dataset):
         self.root = Path(root)
         if not self.root.is_dir():
             raise DataError(self.root, "no such folder", download_hint)
-        folders = sorted(path.name for path in self.root.iterdir() if path.is_dir())
-        self.classes = tuple(classes) if classes is not None else tuple(folders)
-        self.metainfo = {"classes": self.classes}
         listed = self.root / IMAGE_LIST
-        self.samples = list(self._read_list(listed) if listed.is_file() else self._read_folders(folders))
+        if listed.is_file():
+            lines = list(self._read_list(listed))
+            self.classes = tuple(classes) if classes is not None else self._classes_of(lines)
+            self.samples = [self._checked(line) for line in lines]
+        else:
+            folders = sorted(path.name for path in self.root.iterdir() if path.is_dir())
+            self.classes = tuple(classes) if classes is not None else tuple(folders)
+            self.samples = list(self._read_folders(folders))
+        self.metainfo = {"classes": self.classes}
         self._check_classes()
         self.pipeline = TRANSFORMS.build(pipeline)
 
-    def _read_list(self, path: Path) -> Iterator[tuple[str, int]]:
-        present = {str(file.relative_to(self.root)) for file in self.root.glob("*/*")}
+    def _read_list(self, path: Path) -> Iterator[_Line]:
         for number, line in enumerate(path.read_text().splitlines(), start=1):
             if not line.strip():
                 continue
@@ -65,20 +82,27 @@ class VisDA17Dataset(Dataset):
             where = f"{path} line {number}"
             if not name or not label.isdigit():
                 raise DataError(where, f"{line!r} is not of the form 'relative/path label'", "Mend the line")
-            if int(label) >= len(self.classes):
-                raise DataError(
-                    where, f"label {label} is out of range, expected 0 to {len(self.classes) - 1}", "Mend the line"
-                )
-            folder = name.partition("/")[0]
-            if folder in self.classes and self.classes.index(folder) != int(label):
-                raise DataError(
-                    where,
-                    f"label {label} is {self.classes[int(label)]!r} but the folder is {folder!r}",
-                    "Mend the line, or give the `classes` in the order of the labels",
-                )
-            if name not in present and not (self.root / name).is_file():
-                raise DataError(where, f"the file {name!r} does not exist", "Restore the file or remove the line")
-            yield name, int(label)
+            yield _Line(where, name, int(label))
+
+    @staticmethod
+    def _classes_of(lines: Sequence[_Line]) -> tuple[str, ...]:
+        """Label -> name of the folder that has it; a label without an image has no name."""
+        names = {line.label: line.folder for line in reversed(lines)}
+        return tuple(names.get(label, f"label {label}") for label in range(max(names, default=-1) + 1))
+
+    def _checked(self, line: _Line) -> tuple[str, int]:
+        if line.label >= len(self.classes):
+            expected = f"expected 0 to {len(self.classes) - 1}"
+            raise DataError(line.where, f"label {line.label} is out of range, {expected}", "Mend the line")
+        if line.folder in self.classes and self.classes.index(line.folder) != line.label:
+            raise DataError(
+                line.where,
+                f"label {line.label} is {self.classes[line.label]!r} but the folder is {line.folder!r}",
+                "Mend the line, or give the `classes` in the order of the labels",
+            )
+        if not (self.root / line.name).is_file():
+            raise DataError(line.where, f"the file {line.name!r} does not exist", "Restore the file or remove the line")
+        return line.name, line.label
 
     def _read_folders(self, folders: list[str]) -> Iterator[tuple[str, int]]:
         for folder in folders:

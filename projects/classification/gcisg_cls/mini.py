@@ -11,7 +11,7 @@ from mmengine.runner import save_checkpoint
 
 from gcisg_cls.measures import build_dataset, measure
 from gcisg_core.integrations.mmengine import build_runner, unwrap
-from gcisg_mini import classification
+from gcisg_miniature import classification
 
 PROJECT = Path(__file__).resolve().parent.parent
 

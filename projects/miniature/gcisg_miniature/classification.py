@@ -151,7 +151,7 @@ def _shown(
 
 
 def main() -> None:
-    """Command line: `python -m gcisg_mini.classification --root data/mini/classification --seed 0`."""
+    """Command line: `python -m gcisg_miniature.classification --root data/mini/classification --seed 0`."""
     parser = argparse.ArgumentParser(description="Write the miniature classification benchmark in VisDA-17's layout.")
     parser.add_argument("--root", type=Path, default=Path("data/mini/classification"), help="folder to write to")
     parser.add_argument("--seed", type=int, default=0, help="seed of the synthetic source")

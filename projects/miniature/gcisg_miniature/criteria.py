@@ -1,6 +1,6 @@
 """Re-measure the design criteria of the miniature benchmark; they know nothing of the compared methods.
 
-`python -m gcisg_mini.criteria --root data/mini/classification` prints a table; about 2.5 minutes on one thread. Plain
+`python -m gcisg_miniature.criteria --root data/mini/classification` prints a table; about 2.5 minutes on one thread. Plain
 torch and scikit-learn, `dev` half only. Accuracies are means over the classes, in percent.
 """
 
