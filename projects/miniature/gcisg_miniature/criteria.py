@@ -1,7 +1,7 @@
 """Re-measure the design criteria of the miniature benchmark; they know nothing of the compared methods.
 
-`python -m gcisg_miniature.criteria --root data/mini/classification` prints a table; about 2.5 minutes on one thread. Plain
-torch and scikit-learn, `dev` half only. Accuracies are means over the classes, in percent.
+`python -m gcisg_miniature.criteria --root data/mini/classification` prints a table, in about 2.5 minutes on one thread.
+Plain torch and scikit-learn, `dev` half only. Accuracies are means over the classes, in percent.
 """
 
 from __future__ import annotations
