@@ -29,3 +29,20 @@ class DataError(ValueError):
     def __init__(self, file: object, what: str, remedy: str) -> None:
         self.problem = Problem(str(file), what, remedy)
         super().__init__(str(self.problem))
+
+    def __reduce__(self) -> tuple[type[DataError], tuple[str, str, str]]:
+        # Exceptions are rebuilt from `args` by default, which would lose the fields on the way out of a worker process.
+        return type(self), (self.problem.file, self.problem.what, self.problem.remedy)
+
+
+@dataclass
+class AuditResult:
+    """What an audit of one data set found.
+
+    Attributes:
+        problems: The defects, in the order of the files.
+        counts: Named totals, such as images or boxes.
+    """
+
+    problems: list[Problem]
+    counts: dict[str, int]
