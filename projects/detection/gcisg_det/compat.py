@@ -5,6 +5,7 @@ Every repair is made only where the attribute is missing, so with a complete Det
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 import types
@@ -16,16 +17,18 @@ from PIL import Image
 
 # Names that numpy 1.24 removed, as Detectron2 0.5 uses them.
 NUMPY_ALIASES = {"int": int, "float": float, "bool": bool, "object": object, "str": str}
+# A faster copy of pycocotools; this project uses the official code.
+EVALUATION = "detectron2.evaluation.fast_eval_api"
 
 
 class MissingExtension(types.ModuleType):
-    """Stands for `detectron2._C`: imports succeed, use of a compiled operator says what is missing."""
+    """Stands for `detectron2._C`: its import succeeds, its use says what is missing."""
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):  # introspection, not an operator
             raise AttributeError(name)
         raise ImportError(
-            f"Detectron2's compiled operator `{name}` is not installed; box detection does not need it. "
+            f"Detectron2's compiled function `{name}` is not installed; the project's evaluator does without. "
             "Build Detectron2 from source by its own install guide to use it."
         )
 
@@ -51,9 +54,15 @@ def apply() -> list[str]:
     """
     repaired = [f"numpy.{name}" for name in fill_missing(np, NUMPY_ALIASES)]
     repaired += [f"PIL.Image.{name}" for name in fill_missing(Image, {"LINEAR": Image.Resampling.BILINEAR})]
-    if "detectron2._C" not in sys.modules and importlib.util.find_spec("detectron2._C") is None:
+    if EVALUATION not in sys.modules and importlib.util.find_spec("detectron2._C") is None:
+        # Seen by the modules that insist on the extension (this one upstream, four in 0.5) while they are imported,
+        # and gone after: other parts of Detectron2 handle its absence themselves.
         sys.modules["detectron2._C"] = MissingExtension("detectron2._C")
-        repaired.append("detectron2._C")
+        try:
+            importlib.import_module(EVALUATION)
+        finally:
+            del sys.modules["detectron2._C"]
+        repaired.append(EVALUATION)
     return repaired
 
 

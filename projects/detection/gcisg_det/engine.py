@@ -23,7 +23,7 @@ from .checkpoint import SafeCheckpointer
 from .loader import ResumableLoader, build_train_loader, derive_seed
 from .mapper import build_mapper
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
 
 class ExactResume(HookBase):

@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_train_loader
-from detectron2.data.build import trivial_batch_collator
+from detectron2.data.build import _train_loader_from_config, trivial_batch_collator
 from detectron2.data.common import AspectRatioGroupedDataset, DatasetFromList
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -118,7 +117,8 @@ def build_train_loader(cfg: CfgNode, mapper: Callable[[dict], dict]) -> Resumabl
     Raises:
         ValueError: The batch size is not a positive multiple of the number of ranks.
     """
-    parts = build_detection_train_loader.from_config(cfg, mapper)
+    # The first half of the framework's `build_detection_train_loader`, in both versions; 0.5 has no public name for it.
+    parts = _train_loader_from_config(cfg, mapper)
     total, ranks = parts["total_batch_size"], comm.get_world_size()
     if total < 1 or total % ranks:
         raise ValueError(f"SOLVER.IMS_PER_BATCH is {total}, expected a positive multiple of the {ranks} processes")

@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw
 
 from gcisg_core.problems import DataError
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
 CONVENTIONS = {
     "coco": "a box per visible instance, groups are iscrowd",

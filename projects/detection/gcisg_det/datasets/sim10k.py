@@ -17,13 +17,13 @@ from detectron2.structures import BoxMode
 
 from gcisg_core.problems import DataError
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
 CLASSES = ("car", "motorbike", "person")
-LAYOUT = "{JPEGImages/*.jpg, Annotations/*.xml, ImageSets/Main/trainval10k.txt}"
 DOWNLOAD = (
-    "Download the images and the annotations of Sim10k (`repro_10k_images`, `repro_10k_annotations` of "
-    "'Driving in the Matrix') and unpack both so that {folder} holds " + LAYOUT
+    "Download the images and the annotations of Sim10k (`repro_10k_images`, `repro_10k_annotations` of 'Driving in the "
+    "Matrix') and unpack both so that {folder} holds JPEGImages/*.jpg, Annotations/*.xml and "
+    "ImageSets/Main/trainval10k.txt"
 )
 DAMAGED = "Unpack the annotations of Sim10k again"
 Box = tuple[float, float, float, float]
