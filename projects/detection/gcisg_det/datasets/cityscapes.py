@@ -110,7 +110,7 @@ def coco_boxes(file: Path) -> tuple[int, int, list[tuple[Box, int]]]:
         x1, y1, x2, y2 = extents[i]
         if label not in ("car", "cargroup") or x2 <= x1 or y2 <= y1:
             continue
-        # Only the part of the canvas under the car is drawn: 20 times faster than whole images.
+        # Only the part under the car is drawn, not a whole image for each.
         canvas = Image.new("L", (x2 - x1, y2 - y1))
         draw = ImageDraw.Draw(canvas)
         draw.polygon([(x - x1, y - y1) for x, y in points], fill=1)
@@ -142,8 +142,7 @@ def da_faster_boxes(file: Path) -> tuple[int, int, list[tuple[Box, int]]]:
     if ids.ndim != 2 or ids.dtype.kind not in "iu":
         what = f"has shape {ids.shape} of {ids.dtype}, expected one channel of 16-bit integers"
         raise DataError(file, what, DAMAGED)
-    # Comparisons, as division costs more than decoding the file.
-    rows, columns = np.nonzero((ids == CAR_ID) | ((ids >= CAR_ID * 1000) & (ids < (CAR_ID + 1) * 1000)))
+    rows, columns = np.nonzero((ids == CAR_ID) | (ids // 1000 == CAR_ID))
     values = ids[rows, columns]
     boxes: list[tuple[Box, int]] = []
     for value in np.unique(values):
