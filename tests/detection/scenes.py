@@ -107,7 +107,7 @@ def tiny_config(root: Path, output: Path, *overrides):
     from gcisg_det.config import read_config
     from gcisg_det.datasets import setup_datasets
 
-    base = Path(__file__).parent.parent / "projects/detection/baseline_r50_fpn.yaml"
+    base = Path(__file__).parents[2] / "projects/detection/baseline_r50_fpn.yaml"
     settings = [*TINY, "DATASETS.ROOT", str(root), "OUTPUT_DIR", str(output), *overrides]
     cfg = read_config(base, settings)
     setup_datasets(cfg)
