@@ -1,9 +1,9 @@
 """Scenes in the official formats of GTAV, Sim10k and Cityscapes, as their downloads lie on disk.
 
-Cityscapes' polygons are the first truth: label and instance pictures are painted from them with PIL, in the order of the
-file, as the official `json2labelImg` and `json2instanceImg` do. A digit's outline runs through the centres of its border
-pixels, so that painting it gives back exactly its mask; its holes follow as polygons of the background's class, the way
-Cityscapes' annotators work.
+Cityscapes' polygons are the first truth: label and instance pictures are painted from them with PIL, in the order of
+the file, as the official `json2labelImg` and `json2instanceImg` do. A digit's outline runs through the centres of its
+border pixels, so that painting it gives back exactly its mask; its holes follow as polygons of the background's class,
+the way Cityscapes' annotators work.
 """
 
 from __future__ import annotations

@@ -186,9 +186,7 @@ def _without_pinholes(mask: np.ndarray, smallest: int = 6) -> np.ndarray:
 
 def main() -> None:
     """Command line: `python -m gcisg_mini.scenes --root data/mini/scenes --seed 0`."""
-    parser = argparse.ArgumentParser(
-        description="Write the miniature scenes in GTAV's, Sim10k's and Cityscapes' layouts."
-    )
+    parser = argparse.ArgumentParser(description="Write the miniature scenes as GTAV, Sim10k and Cityscapes do.")
     parser.add_argument("--root", type=Path, default=Path("data/mini/scenes"), help="folder to write to")
     parser.add_argument("--seed", type=int, default=0, help="seed of the synthetic scenes")
     parser.add_argument("--train-scenes", type=int, default=300, help="number of synthetic scenes")
