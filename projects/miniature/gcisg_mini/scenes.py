@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -127,9 +128,10 @@ def prepare(root: Path, seed: int = 0, train_scenes: int = 300, eval_scenes: int
     root = Path(root)
     synthetic = {"version": VERSION, "seed": seed, "scenes": train_scenes}
 
-    def drawn(title: str) -> Iterator[Scene]:
-        for index in tqdm(range(train_scenes), desc=title, unit="scene", disable=not progress, leave=False):
-            yield synthetic_scene(seed, index)
+    @cache  # both synthetic layouts show the same scenes; 12 MB for 300
+    def drawn() -> list[Scene]:
+        indices = tqdm(range(train_scenes), desc="synthetic scenes", unit="scene", disable=not progress, leave=False)
+        return [synthetic_scene(seed, index) for index in indices]
 
     def write_cityscapes(at: Path) -> None:
         for split in HALVES:
@@ -138,10 +140,8 @@ def prepare(root: Path, seed: int = 0, train_scenes: int = 300, eval_scenes: int
             )
             scene_formats.write_cityscapes(at, split, (real_scene(split, index) for index in indices))
 
-    write_once(root / "gtav", {"recipe": "gtav", **synthetic}, lambda at: scene_formats.write_gtav(at, drawn("gtav")))
-    write_once(
-        root / "sim10k", {"recipe": "sim10k", **synthetic}, lambda at: scene_formats.write_sim10k(at, drawn("sim10k"))
-    )
+    write_once(root / "gtav", {"recipe": "gtav", **synthetic}, lambda at: scene_formats.write_gtav(at, drawn()))
+    write_once(root / "sim10k", {"recipe": "sim10k", **synthetic}, lambda at: scene_formats.write_sim10k(at, drawn()))
     real = {"recipe": "cityscapes", "version": VERSION, "scenes": eval_scenes}
     write_once(root / "cityscapes", real, write_cityscapes)
     return root
