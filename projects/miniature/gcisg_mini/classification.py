@@ -25,7 +25,7 @@ from .ingredients import DIGIT_NAMES, real_digits
 from .strokes import draw_digit
 from .styles import photo_background, real_look, synthetic_look
 
-VERSION = 1  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
+VERSION = 2  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
 SIZE = 32  # side of a picture, pixels
 DIGIT_SIZE = 28  # side of the square a digit fills; the rest is room for its position
 COMPOSITES = 3  # pictures made of each real digit

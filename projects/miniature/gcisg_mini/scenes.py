@@ -34,7 +34,7 @@ from .ingredients import real_digits
 from .strokes import draw_digit
 from .styles import photo_background, real_look, synthetic_greys, to_bytes
 
-VERSION = 1
+VERSION = 2
 WIDTH, HEIGHT = 128, 96  # pixels
 SIDES = (16, 44)  # smallest and largest side of a digit, pixels
 COUNTS = (2, 6)  # fewest and most digits of a scene
