@@ -123,6 +123,7 @@ def measure(reference: MiniResNet, seeds: Iterable[int], per_class: int = 800) -
     for seed in seeds:
         network = fine_tune(reference, *stack(source_pictures(seed, per_class)), seed)
         scores.append(100 * balanced_accuracy_score(truth, outputs(network, target).argmax(1)))
+        print(f"vanilla, seed {seed}: {scores[-1]:.1f}", flush=True)
     vanilla = float(np.mean(scores))
     return {
         "probe": 100 * probe,
