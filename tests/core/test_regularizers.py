@@ -1,5 +1,6 @@
 import copy
 import io
+from functools import partial
 
 import pytest
 import torch
@@ -24,6 +25,10 @@ def make_views(count=2, batch=6):
 
 def task(student, view):
     return lambda: {"loss_task": student(view).square().mean()}
+
+
+def head_loss(student, head, view):
+    return {"loss_task": head(student(view)).mean()}
 
 
 def one_step(regularizer, views=None):
@@ -212,7 +217,8 @@ class TestEveryMethod:
             for step in steps:
                 torch.manual_seed(step)
                 views = [torch.rand(4, 3, 32, 32) for _ in range(2)]
-                losses, _ = regularizer.step(views, lambda: {"loss_task": head(regularizer.student(views[0])).mean()})
+                task = partial(head_loss, regularizer.student, head, views[0])
+                losses, _ = regularizer.step(views, task)
                 optimizer.zero_grad()
                 sum(losses.values()).backward()
                 optimizer.step()
