@@ -28,7 +28,7 @@ def allow_overrides(cfg: CfgNode, overrides: Sequence[Any]) -> None:
     for key in overrides[::2]:
         node, _, field = str(key).partition(".")
         if node == "REGULARIZER" and field:
-            cfg.REGULARIZER[field] = None
+            cfg.REGULARIZER[field] = CfgNode() if field == "STAGE_LOCATIONS" else None
 
 
 def regularizer_values(cfg: CfgNode) -> dict[str, Any]:
