@@ -42,9 +42,9 @@ def classification_section(runs: Path, overrides: Sequence[str] = ()) -> Section
     return Section(
         title="Classification: drawn digits to photographed handwriting",
         text=[
-            "Trained on digits drawn with pen strokes on a flat ground, measured on real handwriting (UCI optdigits) over "
-            "photographs, which training never sees. The pretrained network knows 81 other glyphs in the real style; "
-            "Acc_IN is how much of that is left, CKA how alike the features still are, the match rate the share of "
+            "Trained on digits drawn with pen strokes on a flat ground, measured on real handwriting (UCI optdigits) "
+            "over photographs, which training never sees. The pretrained network knows 81 other glyphs in the real "
+            "style; Acc_IN is how much of that is left, CKA how alike the features still are, the match rate the share of "
             "predictions that survive a change of colour and sharpness.",
             f"One seed, {iterations} iterations each; "
             + ", ".join(f"{name} {result['seconds']:.0f} s" for name, result in results.items())
