@@ -115,7 +115,8 @@ def prepare_reference(
 
 
 def prepare(root: Path, seed: int = 0, reference_seed: int = 0, progress: bool = True) -> Path:
-    """Write the whole benchmark, or reuse what is there. About 25 s and 28,500 small files from nothing.
+    """Write the whole benchmark, or reuse what is there. One to two minutes on one thread of a
+    busy 2-core machine and 31,211 small files (66 MB) from nothing.
 
     Args:
         root: the folder that gets `source`, `dev`, `test` and `reference`.

@@ -1,7 +1,7 @@
 """Re-measure the design criteria of the miniature benchmark; they know nothing of the compared methods.
 
-`python -m gcisg_miniature.criteria --root data/mini/classification` prints a table, in about 2.5 minutes on one thread.
-Plain torch and scikit-learn, `dev` half only. Accuracies are means over the classes, in percent.
+`python -m gcisg_miniature.criteria --root data/mini/classification` prints a table; 4 to 8 minutes on one thread. Plain
+torch and scikit-learn, `dev` half only. Accuracies are means over the classes, in percent.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def features(network: MiniResNet, pixels: Tensor) -> np.ndarray:
 
 
 def train_reference(pixels: Tensor, labels: Tensor, seed: int = 0, iterations: int = 1200) -> MiniResNet:
-    """The reference network: batch 64, SGD-Nesterov 0.1, cosine, weight decay 5e-4; 45 s on one thread."""
+    """The reference network: batch 64, SGD-Nesterov 0.1, cosine, weight decay 5e-4; 80 to 200 s on one thread."""
     generator = torch.Generator().manual_seed(seed)
     network = MiniResNet(int(labels.max()) + 1, seed=seed)
     optimiser = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)

@@ -110,7 +110,7 @@ def real_scene(split: str, index: int) -> Scene:
 
 
 def prepare(root: Path, seed: int = 0, train_scenes: int = 300, eval_scenes: int = 60, progress: bool = True) -> Path:
-    """Write the scenes in the three layouts, or reuse what is there; about 10 s from nothing.
+    """Write the scenes in the three layouts, or reuse what is there; about 25 s from nothing on a busy machine.
 
     Args:
         root: the folder that gets `gtav`, `sim10k` and `cityscapes`.
