@@ -1,7 +1,8 @@
-"""GCISG inside Detectron2: Sim10k to Cityscapes. Importing it registers the data sets and the meta-architecture."""
+"""GCISG inside Detectron2: Sim10k to Cityscapes. Importing it registers data sets, meta-architecture and the miniature's backbone."""
 
 from . import compat as compat  # first: Detectron2 0.5 does not import without it
 from . import meta_arch as meta_arch
+from . import mini_backbone as mini_backbone
 from .datasets import register_datasets
 
 register_datasets()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -62,6 +63,8 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
             raise ValueError(f"{file} with the overrides {list(overrides)}: {error}") from error
         nearest = difflib.get_close_matches(unknown[1], list(_keys(cfg)), n=1, cutoff=0.0)[0]
         raise ValueError(f"unknown config key {unknown[1]}; the nearest valid key is {nearest}") from error
+    os.environ.setdefault("GCISG_DATA", "data")
+    cfg.MODEL.WEIGHTS, cfg.DATASETS.ROOT = (os.path.expandvars(path) for path in (cfg.MODEL.WEIGHTS, cfg.DATASETS.ROOT))
     regularizer_values(cfg)
     if any(cfg.INPUT.COLOR_JITTER) or cfg.INPUT.BLUR or cfg.REGULARIZER.METHOD != "none":
         require(
