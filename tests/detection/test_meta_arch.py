@@ -30,14 +30,17 @@ C4 = [
     "MODEL.ROI_HEADS.NAME", "Res5ROIHeads", "MODEL.ROI_HEADS.IN_FEATURES", ["res4"],
 ]  # fmt: skip
 STAGE3 = ["REGULARIZER.STAGES_GUIDANCE", [3], "REGULARIZER.STAGES_CI", [3]]
-MASK = ["MODEL.MASK_ON", True, "MODEL.ROI_MASK_HEAD.NAME", "MaskRCNNConvUpsampleHead", "MODEL.ROI_MASK_HEAD.NUM_CONV", 1]
+MASK = ["MODEL.MASK_ON", True, "MODEL.ROI_MASK_HEAD.NAME", "MaskRCNNConvUpsampleHead",
+        "MODEL.ROI_MASK_HEAD.NUM_CONV", 1]  # fmt: skip
 ARCHITECTURES = {"faster_rcnn_fpn": [], "mask_rcnn_fpn": MASK, "retinanet": RETINA, "faster_rcnn_c4": [*C4, *STAGE3]}
 
 
 def build(*overrides, method="gcisg"):
     torch.manual_seed(0)
     small = SMALL if method != "none" else []
-    cfg = read_config(PROJECT / f"{'baseline' if method == 'none' else method}_r50_fpn.yaml", [*TINY, *small, *overrides])
+    cfg = read_config(
+        PROJECT / f"{'baseline' if method == 'none' else method}_r50_fpn.yaml", [*TINY, *small, *overrides]
+    )
     return build_model(cfg).train(), cfg
 
 
@@ -283,7 +286,7 @@ def test_settings_without_the_meta_architecture_are_refused():
 def test_shipped_configs_differ_in_the_method_alone(method, depth):
     cfg = read_config(PROJECT / f"{method}_r{depth}_fpn.yaml")
     base = read_config(PROJECT / f"baseline_r{depth}_fpn.yaml")
-    assert cfg.REGULARIZER.METHOD == {"baseline": "none"}.get(method, method)
-    assert cfg.MODEL.RESNETS.DEPTH == depth
+    assert {"baseline": "none"}.get(method, method) == cfg.REGULARIZER.METHOD
+    assert depth == cfg.MODEL.RESNETS.DEPTH
     base.REGULARIZER = cfg.REGULARIZER
     assert cfg == base

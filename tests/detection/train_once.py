@@ -18,7 +18,6 @@ from detectron2.utils import comm
 from gcisg_det import engine
 from tests.detection.scenes import tiny_config, train
 
-
 POINTER = "regularizer.queues.stage4.pointer"
 RUN_RANK = engine._run_rank  # before a test puts the function below in its place
 

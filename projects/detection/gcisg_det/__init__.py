@@ -1,4 +1,4 @@
-"""GCISG inside Detectron2: Sim10k to Cityscapes. Importing it registers data sets, meta-architecture and the miniature's backbone."""
+"""GCISG inside Detectron2: Sim10k to Cityscapes. Importing it registers what configs name."""
 
 from . import compat as compat  # first: Detectron2 0.5 does not import without it
 from . import meta_arch as meta_arch

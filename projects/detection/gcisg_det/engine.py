@@ -131,7 +131,8 @@ class Trainer(DefaultTrainer):
         with mock.patch.object(defaults, "create_ddp_model", wrap):
             super().__init__(cfg)
         if bfloat16:
-            train_in_bfloat16(getattr(self.model, "module", self.model))
+            model: Any = self.model
+            train_in_bfloat16(getattr(model, "module", model))
 
     def build_hooks(self) -> list[HookBase | None]:
         """The framework's hooks behind this project's, with the safe checkpointer put in before they take it."""
@@ -231,14 +232,14 @@ def _run_rank(args: Namespace) -> None:
     if args.eval_only:
         model = Trainer.build_model(cfg)
         SafeCheckpointer(model, cfg=cfg, strict=True).load(args.checkpoint)
-        results = Trainer.test(cfg, model)
+        results: dict[str, Any] = Trainer.test(cfg, model)
     else:
         trainer = Trainer(cfg)
         if args.resume and not trainer.checkpointer.has_checkpoint():
             logger.warning("Nothing to resume in %s: training starts from the beginning.", cfg.OUTPUT_DIR)
         trainer.resume_or_load(resume=args.resume)
         trainer.train()
-        results = getattr(trainer, "_last_eval_results", {})
+        results = getattr(trainer, "_last_eval_results", OrderedDict())
     if comm.is_main_process():
         for name, result in results.items():
             values = ", ".join(f"{key} {result['bbox'][key]:.2f}" for key in ("AP", "AP50", "AP75"))

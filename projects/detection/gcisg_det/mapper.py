@@ -11,6 +11,7 @@ from detectron2.data.detection_utils import SizeMismatchError
 
 from gcisg_core.problems import DataError
 
+
 class CarMapper(DatasetMapper):
     """The framework's mapper; a damaged image is named with a remedy."""
 

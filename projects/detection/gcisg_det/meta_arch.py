@@ -53,7 +53,7 @@ class SynToRealMixin:
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        backbone = getattr(self, "backbone", None)
+        backbone: Any = getattr(self, "backbone", None)
         require(isinstance(backbone, nn.Module), "backbone", backbone, f"a module of {type(self).__mro__[2].__name__}")
         require(jitter is None or image_format in ("BGR", "RGB"), "INPUT.FORMAT", image_format, "BGR or RGB")
         # An FPN's bottom-up network; other backbones have none and are tapped themselves.
@@ -117,7 +117,7 @@ class SynToRealMixin:
 
 
 def padding_mask(images: Tensor, sizes: Sequence[Sequence[int]]) -> Tensor | None:
-    """(B, H, W), False where images of the given (height, width) were padded on the right and below; None if nowhere."""
+    """(B, H, W), False where images of these (height, width) were padded on the right and below; None if nowhere."""
     height, width = images.shape[-2:]
     if all(tuple(size) == (height, width) for size in sizes):
         return None

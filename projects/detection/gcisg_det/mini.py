@@ -32,7 +32,7 @@ def prepare_mini() -> Path:
     weights = root / "reference_detectron2.pth"
     if not weights.is_file():
         pictures = classification.prepare_reference(root / "classification" / "reference")
-        model, accuracy = pretrain(*(_read(pictures / part) for part in ("train", "val")))
+        model, accuracy = pretrain(_read(pictures / "train"), _read(pictures / "val"))
         print(f"accuracy on the {len(list((pictures / 'train').iterdir())) - 1} reference classes: {accuracy:.1%}")
         partial = weights.with_suffix(".partial")
         torch.save({"model": model}, partial)
@@ -63,7 +63,7 @@ def pretrain(
     """
     torch.manual_seed(0)
     # Detectron2's networks keep BatchNorm frozen; here its statistics are made.
-    cfg = read_config(CONFIG, ["MODEL.RESNETS.NORM", "BN", "MODEL.BACKBONE.FREEZE_AT", 0])
+    cfg = read_config(CONFIG, ["MODEL.RESNETS.NORM", "BN", "MODEL.BACKBONE.FREEZE_AT", "0"])
     mean, std = (torch.tensor(values)[:, None, None] for values in (cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD))
     backbone = build_mini_resnet(cfg, ShapeSpec(channels=3)).train()
     head = nn.Linear(backbone.output_shape()["res5"].channels, int(train[1].max()) + 1)
@@ -84,7 +84,9 @@ def pretrain(
         optimizer.step()
     backbone.eval()
     with torch.no_grad():
-        correct = [scores(images).argmax(1) == labels for images, labels in zip(*(t.split(256) for t in val), strict=True)]
+        correct = [
+            scores(images).argmax(1) == labels for images, labels in zip(*(t.split(256) for t in val), strict=True)
+        ]
     state = {f"backbone.bottom_up.{name}": value for name, value in backbone.state_dict().items()}
     kept = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
     return kept, torch.cat(correct).float().mean().item()
