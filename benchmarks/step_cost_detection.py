@@ -14,6 +14,9 @@ import subprocess
 import sys
 from typing import Any
 
+import gcisg_det  # noqa: F401  registers the parts, and repairs Detectron2 0.5 before it is imported
+
+# isort: split
 import torch
 from _measure import medians, write_table
 from detectron2.modeling import build_model
@@ -21,7 +24,6 @@ from detectron2.solver import build_optimizer
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
-import gcisg_det  # noqa: F401 - registers the parts
 from gcisg_det.config import read_config
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
