@@ -13,12 +13,14 @@ from torch import nn
 from gcisg_core.config import parse_settings
 from gcisg_core.lookup import choose
 from gcisg_core.regularizers.base import Regularizer, Terms
+from gcisg_core.regularizers.csg import CSG
 from gcisg_core.regularizers.gcisg import GCISG
 from gcisg_core.regularizers.oracle import Oracle
 
 METHODS: dict[str, type[Regularizer]] = {
     "none": Regularizer,
     "oracle": Oracle,
+    "csg": CSG,
     "gcisg": GCISG,
 }
 

@@ -1,0 +1,141 @@
+"""Contrastive synthetic-to-real generalisation (CSG, ICLR 2021): pull to the pretrained network, push apart.
+
+B images, N embeddings (B, or B times the cells of the grid in the dense form), d dimensions, K support vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from gcisg_core.config import Settings, per_stage, require, require_stages
+from gcisg_core.encoders import ReferenceEncoder, StageProjectors
+from gcisg_core.feature_tap import Features, make_tap
+from gcisg_core.losses import info_nce_loss
+from gcisg_core.patches import cut_cells
+from gcisg_core.pooling import self_attention_pool
+from gcisg_core.queue import SupportQueue
+from gcisg_core.regularizers.base import Regularizer, Terms, mask_at
+from gcisg_core.regularizers.gcisg import pair_match
+
+
+@dataclass(frozen=True)
+class CSGSettings(Settings):
+    """Settings of CSG; the defaults are the paper's for classification. Segmentation: ``lambda_csg`` 75, 8 x 8 cells.
+
+    Attributes:
+        lambda_csg: Weight, one number or one a stage (Eq. 4); 0 turns it off.
+        stages: G, stages 0 to 4 (Table 3).
+        tau: Temperature.
+        queue_length: K, negatives a stage.
+        embedding_dim: d, length of an embedding.
+        decay: Of the average of the projectors.
+        grid: ph x pw cells of the dense form (Eq. 6); 1 x 1 is one embedding an image.
+    """
+
+    lambda_csg: float | tuple[float, ...] = 0.1
+    stages: tuple[int, ...] = (3, 4)
+    tau: float = 0.07
+    queue_length: int = 65536
+    embedding_dim: int = 128
+    decay: float = 0.999
+    grid: tuple[int, ...] = (1, 1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_stages("stages", self.stages)
+        require(bool(self.stages), "stages", self.stages, "at least one stage")
+        require(self.tau > 0, "tau", self.tau, "above 0")
+        require(self.queue_length > 0, "queue_length", self.queue_length, "at least 1")
+        require(self.embedding_dim > 0, "embedding_dim", self.embedding_dim, "at least 1")
+        require(0 <= self.decay <= 1, "decay", self.decay, "in [0, 1]")
+        require(len(self.grid) == 2 and min(self.grid) > 0, "grid", self.grid, "two numbers of at least 1")
+
+
+class CSG(Regularizer):
+    """L_task + sum_l lambda L_NCE^(l) (Eq. 4 and 5; Eq. 6 with a grid).
+
+    Anchor: the student's features of the task's view, pooled by their own attention (A-pool) and projected.
+    Positive: the pretrained network's features of the other view, pooled by the attention of the student's features
+    of that view, and projected by the averaged projector. Negatives: earlier positives, in a queue a stage.
+
+    Forward passes a step beside the task's: student (without gradient, in its own mode) and reference, both on the
+    other view.
+
+    Source: CSG (ICLR 2021), Eq. 2 to 6 and Section 3.4.
+    """
+
+    settings_class: ClassVar[type[Settings]] = CSGSettings
+    settings: CSGSettings
+
+    def __init__(self, student: nn.Module, settings: CSGSettings) -> None:
+        super().__init__(student, settings)
+        s = settings
+        self.weights = per_stage("lambda_csg", s.lambda_csg, s.stages)
+        if not self.weights:
+            return
+        self.tap = make_tap(student, [*self.weights], s.stage_locations)
+        # None: `step` need not run the student with gradient on the other view.
+        self.taps = [None, None]
+        self.taps[s.task_view] = self.tap
+        self.reference = ReferenceEncoder(student, self.tap)
+        self.projectors = StageProjectors(self.tap.channels(student), s.embedding_dim)
+        self.average = AveragedModel(self.projectors, multi_avg_fn=get_ema_multi_avg_fn(s.decay))
+        self.average.requires_grad_(False)
+        # With a count of 0 the first update would copy the projectors instead of averaging.
+        self.average.n_averaged.fill_(1)
+        self.queues = nn.ModuleDict(
+            {f"stage{stage}": SupportQueue(s.queue_length, s.embedding_dim) for stage in self.weights}
+        )
+
+    def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
+        terms = Terms({}, {})
+        if not self.weights:
+            return terms
+        task_view = self.settings.task_view
+        other = views[1 - task_view]
+        with torch.no_grad():
+            attention = self.tap.run(self.student, other)
+        reference = self.reference(other)
+        average = self.average.module
+        for stage, weight in self.weights.items():
+            anchor = self.projectors.embed(stage, self._pool(features[task_view][stage], None, mask))
+            with torch.no_grad():
+                key = average.embed(stage, self._pool(reference[stage], attention[stage], mask))
+                terms.metrics[f"csg_match_stage{stage}"] = pair_match(anchor, key)
+            queue = self.queues[f"stage{stage}"]
+            assert isinstance(queue, SupportQueue)
+            terms.losses[f"loss_csg_stage{stage}"] = weight * info_nce_loss(
+                anchor, key, queue.features, self.settings.tau
+            )
+            queue.enqueue(key)
+        return terms
+
+    def _pool(self, features: Tensor, attention_from: Tensor | None, mask: Tensor | None) -> Tensor:
+        """A-pool of every cell (N, C), in float32 under autocast too; cells that are all padding are left out."""
+        rows, columns = self.settings.grid
+        with torch.autocast(features.device.type, enabled=False):
+            cells = [
+                cut_cells(maps if maps.dtype == torch.float64 else maps.float(), (rows, columns))
+                for maps in (features, attention_from)
+                if maps is not None
+            ]
+            image = mask_at(mask, features)
+            if image is None:
+                return self_attention_pool(*cells)
+            inside = cut_cells(image.unsqueeze(1).to(cells[0]), (rows, columns)).squeeze(1) > 0
+            kept = inside.flatten(1).any(dim=1)
+            return self_attention_pool(*(maps[kept] for maps in cells), mask=inside[kept])
+
+    def _capture(self) -> None:
+        if self.weights:
+            self.reference.capture(self.student)
+
+    def update_target(self) -> None:
+        if self.weights:
+            self.average.update_parameters(self.projectors)
