@@ -20,7 +20,7 @@ EXTRAS = {
                   "tabulate", "cloudpickle", "tensorboard", "setuptools<81"],
     "analysis": ["scikit-learn", "scipy", "matplotlib", "grad-cam", "jinja2", "rich"],
 }  # fmt: skip
-EXTRAS["dev"] = ["pytest", "pytest-xdist", "ruff", "mypy", "pre-commit"]
+EXTRAS["dev"] = ["pytest", "pytest-xdist", "shapely", "ruff", "mypy", "pre-commit"]
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 
 setup(

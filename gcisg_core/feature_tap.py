@@ -77,10 +77,10 @@ class StageTap:
     def channels(self, backbone: nn.Module, size: int = 64) -> dict[int, int]:
         """Stage -> channels C, seen in one pass of a black ``size`` x ``size`` image."""
         modes = [(module, module.training) for module in backbone.modules()]
-        device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
+        image = next(backbone.parameters()).new_zeros(1, 3, size, size)
         backbone.eval()
         with torch.no_grad():
-            features = self.run(backbone, torch.zeros(1, 3, size, size, device=device))
+            features = self.run(backbone, image)
         for module, training in modes:
             module.training = training
         return {stage: features[stage].shape[1] for stage in self.locations}

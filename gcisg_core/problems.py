@@ -30,14 +30,18 @@ class DataError(ValueError):
         self.problem = Problem(str(file), what, remedy)
         super().__init__(str(self.problem))
 
+    def __reduce__(self) -> tuple[type[DataError], tuple[str, str, str]]:
+        # Exceptions are rebuilt from `args` by default, which would lose the fields on the way out of a worker process.
+        return type(self), (self.problem.file, self.problem.what, self.problem.remedy)
+
 
 @dataclass(frozen=True)
 class AuditResult:
     """What an audit of a data set found.
 
     Attributes:
-        problems: Every defect; empty when the data can be used as it is.
-        counts: Usable samples of each split that was looked at.
+        problems: Every defect, in the order of the files; empty when the data can be used as it is.
+        counts: Named totals: usable samples of each split that was looked at, boxes.
     """
 
     problems: list[Problem]

@@ -20,6 +20,8 @@ AUDITS = {
     "cityscapes": "gcisg_seg.audit:audit_cityscapes",
     "bdd100k": "gcisg_seg.audit:audit_bdd100k",
     "mapillary": "gcisg_seg.audit:audit_mapillary",
+    "sim10k": "gcisg_det.audit:audit_sim10k",
+    "cityscapes-boxes": "gcisg_det.audit:audit_cityscapes_boxes",
 }
 
 

@@ -1,6 +1,6 @@
 """Re-measure the design criteria of the miniature benchmark; they know nothing of the compared methods.
 
-`python -m gcisg_miniature.criteria --root data/mini/classification` prints a table; about 2.5 minutes on one thread. Plain
+`python -m gcisg_miniature.criteria --root data/mini/classification` prints a table; 4 to 8 minutes on one thread. Plain
 torch and scikit-learn, `dev` half only. Accuracies are means over the classes, in percent.
 """
 
@@ -71,7 +71,7 @@ def features(network: MiniResNet, pixels: Tensor) -> np.ndarray:
 
 
 def train_reference(pixels: Tensor, labels: Tensor, seed: int = 0, iterations: int = 1200) -> MiniResNet:
-    """The reference network: batch 64, SGD-Nesterov 0.1, cosine, weight decay 5e-4; 45 s on one thread."""
+    """The reference network: batch 64, SGD-Nesterov 0.1, cosine, weight decay 5e-4; 80 to 200 s on one thread."""
     generator = torch.Generator().manual_seed(seed)
     network = MiniResNet(int(labels.max()) + 1, seed=seed)
     optimiser = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
@@ -123,6 +123,7 @@ def measure(reference: MiniResNet, seeds: Iterable[int], per_class: int = 800) -
     for seed in seeds:
         network = fine_tune(reference, *stack(source_pictures(seed, per_class)), seed)
         scores.append(100 * balanced_accuracy_score(truth, outputs(network, target).argmax(1)))
+        print(f"vanilla, seed {seed}: {scores[-1]:.1f}", flush=True)
     vanilla = float(np.mean(scores))
     return {
         "probe": 100 * probe,

@@ -12,7 +12,7 @@ from .ingredients import photo_patch
 
 CONTRAST = 0.75  # share of the photograph left after it is squeezed towards black or white, so that ink stays visible
 GAIN = (0.8, 1.15)  # exposure
-NOISE = (0.03, 0.10)  # standard deviation of the sensor's noise
+NOISE = (0.02, 0.07)  # standard deviation of the sensor's noise
 
 
 def photo_background(strip: str, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

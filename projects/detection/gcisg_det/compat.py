@@ -1,0 +1,69 @@
+"""Lets Detectron2 0.5, and upstream without its compiled extension, run on current torch, numpy and Pillow.
+
+Every repair is made only where the attribute is missing, so with a complete Detectron2 nothing changes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image
+
+# Names that numpy 1.24 removed, as Detectron2 0.5 uses them.
+NUMPY_ALIASES = {"int": int, "float": float, "bool": bool, "object": object, "str": str}
+# A faster copy of pycocotools; this project uses the official code.
+EVALUATION = "detectron2.evaluation.fast_eval_api"
+
+
+class MissingExtension(types.ModuleType):
+    """Stands for `detectron2._C`: its import succeeds, its use says what is missing."""
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):  # introspection, not an operator
+            raise AttributeError(name)
+        raise ImportError(
+            f"Detectron2's compiled function `{name}` is not installed; the project's evaluator does without. "
+            "Build Detectron2 from source by its own install guide to use it."
+        )
+
+
+def fill_missing(target: object, values: Mapping[str, object]) -> list[str]:
+    """Sets the attributes that `target` lacks, leaves the others, and returns the names that were set."""
+    filled = []
+    for name, value in values.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numpy warns when one of its removed names is asked for
+            missing = not hasattr(target, name)
+        if missing:
+            setattr(target, name, value)
+            filled.append(name)
+    return filled
+
+
+def apply() -> list[str]:
+    """Repairs what is missing. Safe to call again.
+
+    Returns:
+        The names of what was repaired by this call; empty where nothing was missing.
+    """
+    repaired = [f"numpy.{name}" for name in fill_missing(np, NUMPY_ALIASES)]
+    repaired += [f"PIL.Image.{name}" for name in fill_missing(Image, {"LINEAR": Image.Resampling.BILINEAR})]
+    if EVALUATION not in sys.modules and importlib.util.find_spec("detectron2._C") is None:
+        # Seen by the modules that insist on the extension (this one upstream, four in 0.5) while they are imported,
+        # and gone after: other parts of Detectron2 handle its absence themselves.
+        sys.modules["detectron2._C"] = MissingExtension("detectron2._C")
+        try:
+            importlib.import_module(EVALUATION)
+        finally:
+            del sys.modules["detectron2._C"]
+        repaired.append(EVALUATION)
+    return repaired
+
+
+apply()

@@ -1,0 +1,56 @@
+"""The config keys of data and recipe, and a reader that names the nearest valid key for a misspelt one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from detectron2.config import CfgNode, get_cfg
+
+
+def add_detection_config(cfg: CfgNode) -> None:
+    """Adds the keys of this project that do not belong to the method."""
+    # Folder that holds `sim10k` and `cityscapes`; empty: the environment variable GCISG_DATA, else `data`.
+    cfg.DATASETS.ROOT = ""
+    # Own data, a list of [name, COCO JSON file, image folder].
+    cfg.DATASETS.COCO = []
+    # Strengths of the colour jitter (brightness, contrast, saturation, hue) in training; zeros switch it off.
+    cfg.INPUT.COLOR_JITTER = [0.0, 0.0, 0.0, 0.0]
+
+
+def _keys(node: CfgNode, prefix: str = "") -> Iterator[str]:
+    for name, value in node.items():
+        yield prefix + name
+        if isinstance(value, CfgNode):
+            yield from _keys(value, f"{prefix}{name}.")
+
+
+def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | None = None) -> CfgNode:
+    """Reads a config file and `KEY VALUE` overrides over Detectron2's defaults and this project's keys.
+
+    Args:
+        file: A `.yaml` file.
+        overrides: Alternating keys and values.
+        cfg: Defaults to start from, for projects with more keys.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: A key does not exist; the message names the nearest that does.
+    """
+    if cfg is None:
+        cfg = get_cfg()
+        add_detection_config(cfg)
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"config file {file} does not exist")
+    try:
+        cfg.merge_from_file(str(file))
+        cfg.merge_from_list(list(overrides))
+    except (KeyError, AssertionError) as error:
+        unknown = re.search(r"Non-existent (?:config )?key: ([\w.]+)", str(error))
+        if unknown is None:
+            raise ValueError(f"{file} with the overrides {list(overrides)}: {error}") from error
+        nearest = difflib.get_close_matches(unknown[1], list(_keys(cfg)), n=1, cutoff=0.0)[0]
+        raise ValueError(f"unknown config key {unknown[1]}; the nearest valid key is {nearest}") from error
+    return cfg

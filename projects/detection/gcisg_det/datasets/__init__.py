@@ -1,0 +1,95 @@
+"""Data sets under the names that configs use, and own data in COCO's JSON format.
+
+Names: `sim10k_trainval_car`, `cityscapes_<train|val>_car_<coco|da_faster>`. Their root is the config key
+`DATASETS.ROOT`, else the environment variable `GCISG_DATA`, else `data`; below it lie `sim10k/VOC2012` and
+`cityscapes`. Own data needs two lines of config (and `MODEL.ROI_HEADS.NUM_CLASSES` where it is not 1):
+
+    DATASETS:
+      COCO: [["my_train", "my/annotations/train.json", "my/images"]]
+      TRAIN: ("my_train",)
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets.coco import load_coco_json
+
+from gcisg_core.problems import DataError
+
+from . import cityscapes, sim10k
+
+SPLITS = ("train", "val")
+
+
+def data_root(root: str = "") -> Path:
+    """The folder of all data sets: `root`, else `$GCISG_DATA`, else `data`."""
+    return Path(root or os.environ.get("GCISG_DATA") or "data")
+
+
+def _load_sim10k(root: str) -> list[dict]:
+    return sim10k.load_sim10k(data_root(root) / "sim10k" / "VOC2012")
+
+
+def _load_cityscapes(root: str, split: str, convention: str) -> list[dict]:
+    return cityscapes.load_cityscapes_cars(data_root(root) / "cityscapes", split, convention)
+
+
+def _load_coco(name: str, json_file: str, image_root: str) -> list[dict]:
+    remedy = "Write the file in COCO's format for detection"
+    try:
+        content = json.loads(Path(json_file).read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(json_file, f"cannot be read as JSON ({error})", remedy) from error
+    for field in ("images", "annotations", "categories"):
+        if not isinstance(content, dict) or not content.get(field):
+            raise DataError(json_file, f"`{field}` is missing or empty, expected a list of objects", remedy)
+    try:
+        records = load_coco_json(json_file, image_root, name)
+    except (KeyError, IndexError, TypeError, AssertionError) as error:
+        what = f"does not follow COCO's format ({type(error).__name__}: {error})"
+        raise DataError(json_file, what, remedy) from error
+    missing = next((item["file_name"] for item in records if not Path(item["file_name"]).is_file()), None)
+    if missing:
+        raise DataError(missing, f"is listed in {json_file} but does not exist", "Name its folder in DATASETS.COCO")
+    return records
+
+
+def _register(name: str, load: functools.partial, **metadata: object) -> None:
+    if name in DatasetCatalog.list():
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    DatasetCatalog.register(name, load)
+    MetadataCatalog.get(name).set(evaluator_type="coco", **metadata)
+
+
+def register_datasets(root: str = "") -> None:
+    """Registers Sim10k and Cityscapes; a second call replaces the first. The root is looked up when data are read."""
+    load = functools.partial(_load_sim10k, root)
+    _register("sim10k_trainval_car", load, thing_classes=["car"], convention="voc")
+    for split in SPLITS:
+        for convention in cityscapes.CONVENTIONS:
+            load = functools.partial(_load_cityscapes, root, split, convention)
+            name = f"cityscapes_{split}_car_{convention}"
+            _register(name, load, thing_classes=["car"], convention=convention)
+
+
+def setup_datasets(cfg: CfgNode) -> None:
+    """Registers what a config names: the root of the known data sets, and own data in COCO's format.
+
+    Raises:
+        ValueError: An entry of `DATASETS.COCO` is not [name, json file, image folder].
+    """
+    register_datasets(cfg.DATASETS.ROOT)
+    for entry in cfg.DATASETS.COCO:
+        if len(entry) != 3 or not all(isinstance(item, str) for item in entry):
+            raise ValueError(f"DATASETS.COCO has the entry {entry!r}, expected [name, json file, image folder]")
+        name, json_file, image_root = entry
+        # `image_root` tells the evaluator that the ground truth is in COCO's form already.
+        load = functools.partial(_load_coco, *entry)
+        _register(name, load, json_file=json_file, image_root=image_root, convention="own")

@@ -1,0 +1,209 @@
+"""Cars of Cityscapes as boxes, in the two conventions of the literature.
+
+`coco`: a box around the visible pixels of each `car` polygon; groups (`cargroup`) are `iscrowd`, so they are neither
+hits nor misses. The rule is that of Detectron2's own reader: later polygons cover earlier ones, `deleted` objects and
+licence plates do not. The pixels are drawn as Cityscapes' own tools draw them.
+
+`da_faster`: the tight box of every value of `instanceIds.png` that is a car (DA-Faster R-CNN, CVPR 2018, and the
+GCISG paper); there is no minimum size, and all groups of an image, which share one value, count as one car.
+
+Boxes are half-open (x1, y1, x2, y2), counted from 0: one pixel is 1 wide.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.structures import BoxMode
+from PIL import Image, ImageDraw
+
+from gcisg_core.problems import DataError
+
+CONVENTIONS = {
+    "coco": "a box per visible instance, groups are iscrowd",
+    "da_faster": "a tight box per instanceIds value, no minimum size, groups count as one car",
+}
+CAR_ID = 26
+# Labels that are drawn; `license plate` (id -1) never is. Groups exist for the classes with instances and for poles.
+WITH_INSTANCES = ("person", "rider", "car", "truck", "bus", "caravan", "trailer", "train", "motorcycle", "bicycle")
+LABELS = {
+    *WITH_INSTANCES, *(f"{name}group" for name in (*WITH_INSTANCES, "pole")), "unlabeled", "ego vehicle",
+    "rectification border", "out of roi", "static", "dynamic", "ground", "road", "sidewalk", "parking", "rail track",
+    "building", "wall", "fence", "guard rail", "bridge", "tunnel", "pole", "traffic light", "traffic sign",
+    "vegetation", "terrain", "sky", "license plate",
+}  # fmt: skip
+DOWNLOAD = (
+    "Download `leftImg8bit_trainvaltest.zip` and `gtFine_trainvaltest.zip` of Cityscapes and unpack both so that "
+    "{folder} holds leftImg8bit/<split>/<city>/*.png and gtFine/<split>/<city>/*"
+)
+DAMAGED = "Unpack gtFine_trainvaltest.zip again"
+Box = tuple[float, float, float, float]
+
+
+def _check_polygon(points: Any, file: Path, field: str) -> list[tuple[float, float]]:
+    valid = isinstance(points, list) and len(points) >= 3
+    for point in points if valid else ():
+        valid = isinstance(point, list) and len(point) == 2
+        valid = valid and all(type(value) in (int, float) and math.isfinite(value) for value in point)
+        if not valid:
+            break
+    if not valid:
+        raise DataError(file, f"{field} is {str(points)[:60]}, expected 3 or more points [x, y]", DAMAGED)
+    return [(point[0], point[1]) for point in points]
+
+
+def parse_polygons(file: Path) -> tuple[int, int, list[tuple[str, list[tuple[float, float]]]]]:
+    """Reads a `*_gtFine_polygons.json`.
+
+    Returns:
+        Height and width in pixels, and (label, polygon) of the objects that are not deleted, in drawing order.
+
+    Raises:
+        DataError: The file is missing, is no JSON, or a field is missing or wrong.
+    """
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(file, f"cannot be read as JSON ({error})", DAMAGED) from error
+    if not isinstance(content, dict):
+        raise DataError(file, f"holds a {type(content).__name__}, expected an object", DAMAGED)
+    for field in ("imgHeight", "imgWidth"):
+        if type(content.get(field)) is not int or content[field] <= 0:
+            raise DataError(file, f"{field} is {content.get(field)!r}, expected a positive integer", DAMAGED)
+    objects = content.get("objects")
+    if not isinstance(objects, list) or not all(isinstance(item, dict) for item in objects):
+        raise DataError(file, "objects is missing or no list of objects, expected {label, polygon} each", DAMAGED)
+    polygons = []
+    for i, item in enumerate(objects):
+        label = item.get("label")
+        if label not in LABELS:
+            raise DataError(file, f"objects[{i}].label is {label!r}, expected a label of Cityscapes", DAMAGED)
+        points = _check_polygon(item.get("polygon"), file, f"objects[{i}].polygon")
+        if not item.get("deleted"):
+            polygons.append((label, points))
+    return content["imgHeight"], content["imgWidth"], polygons
+
+
+def _extent(points: Sequence[tuple[float, float]], height: int, width: int) -> tuple[int, int, int, int]:
+    """The pixels (x1, y1, x2, y2), half-open, that a polygon can touch inside the image."""
+    x, y = zip(*points, strict=True)
+    x1, y1, x2, y2 = math.floor(min(x)), math.floor(min(y)), math.ceil(max(x)) + 1, math.ceil(max(y)) + 1
+    return max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
+
+
+def coco_boxes(file: Path) -> tuple[int, int, list[tuple[Box, int]]]:
+    """Boxes of one image in the convention `coco`.
+
+    Returns:
+        Height and width in pixels, and (box, iscrowd) of each car or group of which a pixel is visible.
+    """
+    height, width, polygons = parse_polygons(file)
+    polygons = [(label, points) for label, points in polygons if label != "license plate"]
+    extents = [_extent(points, height, width) for _, points in polygons]
+    boxes = []
+    for i, (label, points) in enumerate(polygons):
+        x1, y1, x2, y2 = extents[i]
+        if label not in ("car", "cargroup") or x2 <= x1 or y2 <= y1:
+            continue
+        # Only the part under the car is drawn, not a whole image for each.
+        canvas = Image.new("L", (x2 - x1, y2 - y1))
+        draw = ImageDraw.Draw(canvas)
+        draw.polygon([(x - x1, y - y1) for x, y in points], fill=1)
+        for (_, cover), (left, top, right, bottom) in zip(polygons[i + 1 :], extents[i + 1 :], strict=True):
+            if left < x2 and right > x1 and top < y2 and bottom > y1:
+                draw.polygon([(x - x1, y - y1) for x, y in cover], fill=0)
+        visible = canvas.getbbox()
+        if visible:
+            left, top, right, bottom = visible
+            box = (float(x1 + left), float(y1 + top), float(x1 + right), float(y1 + bottom))
+            boxes.append((box, int(label == "cargroup")))
+    return height, width, boxes
+
+
+def da_faster_boxes(file: Path) -> tuple[int, int, list[tuple[Box, int]]]:
+    """Boxes of one image in the convention `da_faster`, from `*_gtFine_instanceIds.png`.
+
+    Returns:
+        Height and width in pixels, and (box, 0) of each car.
+
+    Raises:
+        DataError: The file is missing, cannot be decoded, or is no single-channel image of integers.
+    """
+    try:
+        with Image.open(file) as image:
+            ids = np.asarray(image)
+    except (OSError, SyntaxError) as error:
+        raise DataError(file, f"cannot be read as an image ({error})", DAMAGED) from error
+    if ids.ndim != 2 or ids.dtype.kind not in "iu":
+        what = f"has shape {ids.shape} of {ids.dtype}, expected one channel of 16-bit integers"
+        raise DataError(file, what, DAMAGED)
+    rows, columns = np.nonzero((ids == CAR_ID) | (ids // 1000 == CAR_ID))
+    values = ids[rows, columns]
+    boxes: list[tuple[Box, int]] = []
+    for value in np.unique(values):
+        y, x = rows[values == value], columns[values == value]
+        boxes.append(((float(x.min()), float(y.min()), float(x.max() + 1), float(y.max() + 1)), 0))
+    return ids.shape[0], ids.shape[1], boxes
+
+
+READERS = {"coco": ("polygons.json", coco_boxes), "da_faster": ("instanceIds.png", da_faster_boxes)}
+
+
+def list_images(folder: Path, split: str) -> list[Path]:
+    """Returns the images of a split in the order of their names.
+
+    Raises:
+        DataError: A folder is missing or holds no image.
+    """
+    images = folder / "leftImg8bit" / split
+    for part in (images, folder / "gtFine" / split):
+        if not part.is_dir():
+            raise DataError(part, "the folder does not exist", DOWNLOAD.format(folder=folder))
+    files = sorted(images.glob("*/*_leftImg8bit.png"))
+    if not files:
+        raise DataError(images, "holds no <city>/*_leftImg8bit.png", DOWNLOAD.format(folder=folder))
+    return files
+
+
+def annotation_of(image: Path, suffix: str) -> Path:
+    """The file of `gtFine` that belongs to an image of `leftImg8bit`."""
+    city, split, folder = image.parent.name, image.parent.parent.name, image.parent.parent.parent.parent
+    return folder / "gtFine" / split / city / image.name.replace("leftImg8bit.png", f"gtFine_{suffix}")
+
+
+def load_cityscapes_cars(folder: Path, split: str = "val", convention: str = "coco") -> list[dict]:
+    """Reads the cars of Cityscapes as Detectron2's data set dictionaries; images without cars stay.
+
+    Args:
+        folder: Holds `leftImg8bit` and `gtFine`.
+        split: A folder of both.
+        convention: A key of :data:`CONVENTIONS`.
+
+    Raises:
+        DataError: A file or folder is missing or damaged, or no image has a car.
+    """
+    suffix, read = READERS[convention]
+    records = []
+    for image_id, image in enumerate(list_images(folder, split), start=1):
+        height, width, boxes = read(annotation_of(image, suffix))
+        records.append(
+            {
+                "file_name": str(image),
+                "image_id": image_id,
+                "height": height,
+                "width": width,
+                "annotations": [
+                    {"bbox": box, "bbox_mode": BoxMode.XYXY_ABS, "category_id": 0, "iscrowd": crowd}
+                    for box, crowd in boxes
+                ],
+            }
+        )
+    if not any(record["annotations"] for record in records):
+        what = f"none of {len(records)} images has a car"
+        raise DataError(folder / "gtFine" / split, what, "The test split has no labels: use train or val")
+    return records

@@ -1,0 +1,166 @@
+"""Sim10k's cars, read from the VOC folders as they are published.
+
+Published boxes count pixels from 1 and include both ends. Detectron2's boxes are half-open edges counted from 0, so
+(xmin, ymin, xmax, ymax) becomes (xmin - 1, ymin - 1, xmax, ymax), as in Detectron2's own Pascal VOC reader.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+
+from detectron2.structures import BoxMode
+
+from gcisg_core.problems import DataError
+
+logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
+
+CLASSES = ("car", "motorbike", "person")
+DOWNLOAD = (
+    "Download the images and the annotations of Sim10k (`repro_10k_images`, `repro_10k_annotations` of 'Driving in the "
+    "Matrix') and unpack both so that {folder} holds JPEGImages/*.jpg, Annotations/*.xml and "
+    "ImageSets/Main/trainval10k.txt"
+)
+DAMAGED = "Unpack the annotations of Sim10k again"
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class VocObject:
+    """One annotated object; `box` as published: (xmin, ymin, xmax, ymax), from 1, both ends inside."""
+
+    name: str
+    difficult: bool
+    box: Box
+
+
+def _number(node: ET.Element, field: str, file: Path, where: str) -> float:
+    text = node.findtext(field)
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(file, f"{where}/{field} is {text!r}, expected a number", DAMAGED)
+    return value
+
+
+def parse_annotation(file: Path) -> tuple[int, int, list[VocObject]]:
+    """Reads one annotation file.
+
+    Returns:
+        Width and height of the image in pixels, and its objects.
+
+    Raises:
+        DataError: The file is missing, is no XML, or a field is missing or no number.
+    """
+    try:
+        root = ET.parse(file).getroot()
+    except (OSError, ET.ParseError) as error:
+        raise DataError(file, f"cannot be read as XML ({error})", DAMAGED) from error
+    size = root.find("size")
+    if size is None:
+        raise DataError(file, "the field `size` is missing, expected size/{width, height}", DAMAGED)
+    width, height = (int(_number(size, field, file, "size")) for field in ("width", "height"))
+    if width <= 0 or height <= 0:
+        raise DataError(file, f"size is {width} x {height}, expected positive numbers of pixels", DAMAGED)
+    objects = []
+    for i, node in enumerate(root.findall("object")):
+        name, box = node.findtext("name"), node.find("bndbox")
+        if name not in CLASSES:
+            raise DataError(file, f"object[{i}]/name is {name!r}, expected one of {', '.join(CLASSES)}", DAMAGED)
+        if box is None:
+            raise DataError(file, f"object[{i}]/bndbox is missing, expected {{xmin, ymin, xmax, ymax}}", DAMAGED)
+        where = f"object[{i}]/bndbox"
+        x1, y1, x2, y2 = (_number(box, field, file, where) for field in ("xmin", "ymin", "xmax", "ymax"))
+        objects.append(VocObject(name, (node.findtext("difficult") or "0").strip() == "1", (x1, y1, x2, y2)))
+    return width, height, objects
+
+
+def car_boxes(width: int, height: int, objects: list[VocObject]) -> tuple[list[Box], list[tuple[str, VocObject]]]:
+    """Chooses the cars to train on, as half-open boxes (x1, y1, x2, y2) from 0, clipped to the image.
+
+    Returns:
+        The boxes, each of positive area, and what was dropped with the rule that dropped it:
+        `difficult`, or `degenerate` when no area is left inside the image.
+    """
+    boxes: list[Box] = []
+    dropped = []
+    for item in objects:
+        if item.name != "car":
+            continue
+        x1, y1, x2, y2 = item.box
+        box = (max(x1 - 1, 0.0), max(y1 - 1, 0.0), min(x2, float(width)), min(y2, float(height)))
+        if item.difficult:
+            dropped.append(("difficult", item))
+        elif box[2] <= box[0] or box[3] <= box[1]:
+            dropped.append(("degenerate", item))
+        else:
+            boxes.append(box)
+    return boxes, dropped
+
+
+def list_images(folder: Path, split: str) -> list[str]:
+    """Returns the image names of a split, after the folder was seen to have Sim10k's layout.
+
+    Raises:
+        DataError: A folder or the list is missing or the list is empty.
+    """
+    for part in ("JPEGImages", "Annotations"):
+        if not (folder / part).is_dir():
+            raise DataError(folder / part, "the folder does not exist", DOWNLOAD.format(folder=folder))
+    listing = folder / "ImageSets" / "Main" / f"{split}.txt"
+    if not listing.is_file():
+        raise DataError(listing, "the list of images does not exist", DOWNLOAD.format(folder=folder))
+    names = listing.read_text().split()
+    if not names:
+        raise DataError(listing, "lists no image, expected one name a line", DAMAGED)
+    return names
+
+
+def log_dropped(dropped: list[tuple[str, str]]) -> None:
+    """Logs (rule, example) pairs once: the count per rule and three examples."""
+    for rule in sorted({rule for rule, _ in dropped}):
+        examples = [example for found, example in dropped if found == rule]
+        logger.warning("Dropped %d %s boxes, for example: %s", len(examples), rule, "; ".join(examples[:3]))
+
+
+def load_sim10k(folder: Path, split: str = "trainval10k") -> list[dict]:
+    """Reads the cars of Sim10k as Detectron2's data set dictionaries, one an image.
+
+    Args:
+        folder: The `VOC2012` folder of the download.
+        split: A list of `ImageSets/Main`.
+
+    Raises:
+        DataError: A file or folder is missing or damaged, or no image has a car.
+    """
+    names = list_images(folder, split)
+    with os.scandir(folder / "JPEGImages") as entries:
+        images = {entry.name for entry in entries}
+    records, dropped = [], []
+    for image_id, name in enumerate(names, start=1):
+        file = folder / "Annotations" / f"{name}.xml"
+        if f"{name}.jpg" not in images:
+            missing = folder / "JPEGImages" / f"{name}.jpg"
+            raise DataError(missing, f"is listed in {split}.txt but does not exist", DOWNLOAD.format(folder=folder))
+        width, height, objects = parse_annotation(file)
+        boxes, left_out = car_boxes(width, height, objects)
+        dropped += [(rule, f"{file.name} {item.box}") for rule, item in left_out]
+        records.append(
+            {
+                "file_name": str(folder / "JPEGImages" / f"{name}.jpg"),
+                "image_id": image_id,
+                "height": height,
+                "width": width,
+                "annotations": [{"bbox": box, "bbox_mode": BoxMode.XYXY_ABS, "category_id": 0} for box in boxes],
+            }
+        )
+    log_dropped(dropped)
+    if not any(record["annotations"] for record in records):
+        raise DataError(folder / "Annotations", f"none of {len(records)} images has a usable `car`", DAMAGED)
+    return records

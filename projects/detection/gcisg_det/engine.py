@@ -1,0 +1,153 @@
+"""The framework's trainer with exact resume, safe checkpoints, and evaluation that names its box convention."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import weakref
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog, build_detection_test_loader
+from detectron2.data.datasets.coco import convert_to_coco_json
+from detectron2.engine import DefaultTrainer, HookBase
+from detectron2.evaluation import COCOEvaluator
+from detectron2.utils import comm
+
+from .checkpoint import SafeCheckpointer
+from .loader import ResumableLoader, build_train_loader, derive_seed
+from .mapper import build_mapper
+
+logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
+
+
+class ExactResume(HookBase):
+    """Makes the random numbers of a step a function of (seed, iteration, rank), and the data follow the iteration.
+
+    Its state in the checkpoint: the seed, and the running loss normalizer that the framework's dense detectors keep
+    in a plain attribute and so lose on resume (that of rank 0 serves all ranks).
+
+    Args:
+        seed: The config's `SEED`; negative draws one, which a resumed run then takes from the checkpoint.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed if seed >= 0 else comm.shared_random_seed()
+
+    def before_train(self) -> None:
+        """Sets the loader to the iteration at which the run begins."""
+        self.trainer.data_loader.seed = self.seed
+        self.trainer.data_loader.start = self.trainer.start_iter
+
+    def before_step(self) -> None:
+        """Seeds the step."""
+        seed = derive_seed(self.seed, self.trainer.iter, comm.get_rank())
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+
+    def _model(self) -> Any:
+        return getattr(self.trainer.model, "module", self.trainer.model)
+
+    def state_dict(self) -> dict[str, float]:
+        """The seed and, where the model has one, the normalizer."""
+        normalizer = getattr(self._model(), "loss_normalizer", None)
+        return {"seed": self.seed} if normalizer is None else {"seed": self.seed, "loss_normalizer": normalizer}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Takes over the state of the run that is continued."""
+        self.seed = int(state["seed"])
+        if "loss_normalizer" in state:
+            self._model().loss_normalizer = state["loss_normalizer"]
+
+
+class CarEvaluator(COCOEvaluator):
+    """COCO's AP by pycocotools, with the convention of the boxes in the log and in `results.json`.
+
+    The framework's faster copy of pycocotools needs its compiled extension and is not the official code.
+
+    Args:
+        dataset_name: A registered data set in Detectron2's or COCO's form.
+        output_dir: Folder for predictions, results and the converted ground truth.
+    """
+
+    def __init__(self, dataset_name: str, output_dir: str) -> None:
+        metadata = MetadataCatalog.get(dataset_name)
+        if not hasattr(metadata, "image_root"):
+            # The framework would keep a ground truth that it converted before the data or the folder changed.
+            metadata.__dict__.pop("json_file", None)
+            file = str(Path(output_dir) / f"{dataset_name}_coco_format.json")
+            if comm.is_main_process():
+                convert_to_coco_json(dataset_name, file, allow_cached=False)
+            comm.synchronize()
+            metadata.json_file = file
+        super().__init__(dataset_name, tasks=None, output_dir=output_dir, use_fast_impl=False)
+        self.dataset_name = dataset_name
+        self.convention = metadata.get("convention", "own")
+
+    def evaluate(self, img_ids: list | None = None) -> OrderedDict:
+        """Returns the framework's results, after they were logged and written with the convention."""
+        results = super().evaluate(img_ids)
+        if results:
+            box = results.get("bbox", {})
+            logger.info("%s, box convention %s: AP %.2f, AP50 %.2f, AP75 %.2f", self.dataset_name, self.convention,
+                        *(box.get(key, float("nan")) for key in ("AP", "AP50", "AP75")))  # fmt: skip
+            content = {"dataset": self.dataset_name, "convention": self.convention, "results": results}
+            (Path(self._output_dir) / "results.json").write_text(json.dumps(content, indent=1))
+        return results
+
+
+class Trainer(DefaultTrainer):
+    """The framework's trainer for `tools/train_net.py`: `DefaultTrainer` with this project's parts."""
+
+    def build_hooks(self) -> list[HookBase | None]:
+        """The framework's hooks behind :class:`ExactResume`, with the safe checkpointer put in before they take it."""
+        self.checkpointer = SafeCheckpointer(self.model, self.cfg.OUTPUT_DIR, cfg=self.cfg, trainer=weakref.proxy(self))
+        return [ExactResume(self.cfg.SEED), *super().build_hooks()]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Adds optimizer and gradient scaler, which Detectron2 0.5 leaves out of the checkpoint."""
+        return {**super().state_dict(), "_trainer": self._trainer.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Loads optimizer and gradient scaler too; where the framework did, it is repeated without effect."""
+        super().load_state_dict(state_dict)
+        self._trainer.load_state_dict(state_dict["_trainer"])
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> ResumableLoader:
+        """The resumable loader.
+
+        Raises:
+            ValueError: The number of classes of the config is not that of the data.
+        """
+        loader = build_train_loader(cfg, build_mapper(cfg, True))
+        classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", [])
+        key = "RETINANET" if "Retina" in cfg.MODEL.META_ARCHITECTURE else "ROI_HEADS"
+        if classes and len(classes) != cfg.MODEL[key].NUM_CLASSES:
+            raise ValueError(
+                f"MODEL.{key}.NUM_CLASSES is {cfg.MODEL[key].NUM_CLASSES}, but {cfg.DATASETS.TRAIN[0]} has "
+                f"{len(classes)}: {', '.join(classes)}"
+            )
+        return loader
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
+        """The framework's loader with errors that name the image."""
+        return build_detection_test_loader(cfg, dataset_name, mapper=build_mapper(cfg, False))
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> CarEvaluator:
+        """COCO's AP into `OUTPUT_DIR/inference/<data set>`."""
+        return CarEvaluator(dataset_name, str(Path(cfg.OUTPUT_DIR) / "inference" / dataset_name))
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: torch.nn.Module, evaluators: Any = None) -> OrderedDict:
+        """Evaluates; results are keyed by data set also when there is one, so the convention is in `metrics.json`."""
+        results = super().test(cfg, model, evaluators)
+        return OrderedDict({cfg.DATASETS.TEST[0]: results}) if len(cfg.DATASETS.TEST) == 1 else results

@@ -1,0 +1,132 @@
+"""A training loader whose every sample is a function of (seed, position) alone.
+
+Position p is the p-th sample of the infinite stream that the framework's sampler defines, over all ranks. Batches and
+augmentation therefore do not depend on the number of workers, and a run that resumes at iteration i reads what the
+uninterrupted run would have read. Aspect-ratio grouping stays: the framework's own grouping runs on the indices of
+the stream, from position 0, so that a resumed run finds its buckets as they were (integers only, 1 s per million).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data.build import _train_loader_from_config, trivial_batch_collator
+from detectron2.data.common import AspectRatioGroupedDataset, DatasetFromList
+from detectron2.utils import comm
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+def derive_seed(*key: int) -> int:
+    """A 64-bit seed for a key of non-negative integers; keys that differ give independent seeds."""
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+
+
+@contextlib.contextmanager
+def seeded(*key: int) -> Iterator[None]:
+    """Random numbers of Python, numpy and torch (CPU) as a function of `key`; their states are restored after."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seed = derive_seed(*key)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+class PositionedSamples(Dataset):
+    """Maps (position, index) to the sample `index`, augmented as `position` says."""
+
+    def __init__(self, records: Dataset, mapper: Callable[[dict], dict], seed: int) -> None:
+        self.records, self.mapper, self.seed = records, mapper, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> dict:
+        position, index = key
+        with seeded(self.seed, position):
+            return self.mapper(self.records[index])
+
+
+class ResumableLoader:
+    """Batches for this rank, from iteration `start` on.
+
+    `seed` and `start` may be set until the first batch is asked for: both versions of Detectron2 make the loader
+    before they read the checkpoint, and 0.5 even its iterator.
+
+    Args:
+        records: Data set dictionaries.
+        mapper: The mapper of a sample.
+        sampler: A training sampler of the framework; its seed is replaced by `seed`.
+        batch_size: Images on this rank and step.
+        grouping: Whether a batch holds only landscape or only portrait images.
+        num_workers: Worker processes.
+    """
+
+    def __init__(
+        self,
+        records: list[dict],
+        mapper: Callable[[dict], dict],
+        sampler: Sampler,
+        *,
+        batch_size: int,
+        grouping: bool,
+        num_workers: int,
+    ) -> None:
+        self.records = DatasetFromList(records, copy=False)
+        self.sizes = [(record["width"], record["height"]) for record in records] if grouping else []
+        self.mapper, self.sampler = mapper, sampler
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.seed, self.start = 0, 0
+
+    def _batches(self) -> Iterator[list[tuple[int, int]]]:
+        # The same attribute in every sampler of the framework, of both versions.
+        self.sampler._seed = self.seed  # type: ignore[attr-defined]
+        positions = itertools.count(comm.get_rank(), comm.get_world_size())
+        stream = zip(positions, self.sampler, strict=False)
+        batches: Iterator[list[tuple[int, int]]]
+        if self.sizes:
+            items = ({"key": key, "width": self.sizes[key[1]][0], "height": self.sizes[key[1]][1]} for key in stream)
+            grouped = AspectRatioGroupedDataset(items, self.batch_size)
+            batches = ([item["key"] for item in batch] for batch in grouped)
+        else:
+            batches = iter(lambda: list(itertools.islice(stream, self.batch_size)), [])
+        yield from itertools.islice(batches, self.start, None)
+
+    def __iter__(self) -> Iterator[list[dict]]:
+        # A generator: nothing below runs before the first batch is asked for.
+        yield from DataLoader(
+            PositionedSamples(self.records, self.mapper, self.seed),
+            batch_sampler=self._batches(),
+            num_workers=self.num_workers,
+            collate_fn=trivial_batch_collator,
+            generator=torch.Generator(),  # else the loader would draw from the generator of the training step
+        )
+
+
+def build_train_loader(cfg: CfgNode, mapper: Callable[[dict], dict]) -> ResumableLoader:
+    """The resumable loader of a config; data sets and samplers are chosen by the framework.
+
+    Raises:
+        ValueError: The batch size is not a positive multiple of the number of ranks.
+    """
+    # The first half of the framework's `build_detection_train_loader`, in both versions; 0.5 has no public name for it.
+    parts = _train_loader_from_config(cfg, mapper)
+    total, ranks = parts["total_batch_size"], comm.get_world_size()
+    if total < 1 or total % ranks:
+        raise ValueError(f"SOLVER.IMS_PER_BATCH is {total}, expected a positive multiple of the {ranks} processes")
+    return ResumableLoader(
+        parts["dataset"],
+        mapper,
+        parts["sampler"],
+        batch_size=total // ranks,
+        grouping=parts["aspect_ratio_grouping"],
+        num_workers=parts["num_workers"],
+    )

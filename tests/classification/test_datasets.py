@@ -1,0 +1,93 @@
+import pytest
+import torch
+
+from gcisg_cls.datasets import VisDA17Dataset
+from gcisg_core.problems import DataError
+
+from .conftest import CLASSES
+
+EVAL = {"type": "EvalView", "size": 32}
+
+
+def make(root, classes=CLASSES, pipeline=EVAL):
+    return VisDA17Dataset(str(root), pipeline, classes)
+
+
+def edit(root, old, new):
+    path = root / "image_list.txt"
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_reads_the_list_in_its_order(images):
+    dataset = make(images)
+    assert len(dataset) == 12
+    assert dataset.metainfo == {"classes": CLASSES}
+    item = dataset[5]
+    assert item["label"] == 1
+    assert item["inputs"].shape == (3, 32, 32)
+
+
+def test_reads_folders_where_there_is_no_list(images):
+    listed = make(images)
+    (images / "image_list.txt").unlink()
+    assert make(images).samples == listed.samples
+
+
+def test_takes_the_classes_from_the_list_or_the_folders(images):
+    edit(images, " 0", " 7")
+    edit(images, " 2", " 0")
+    edit(images, " 7", " 2")
+    assert make(images, classes=None).classes == ("bus", "boat", "bird")
+    (images / "image_list.txt").unlink()
+    assert make(images, classes=None).classes == CLASSES
+
+
+def test_train_views_are_independent_draws(images):
+    pipeline = {"type": "TrainViews", "size": 32, "views": 2, "randaugment": {"num_ops": 3, "magnitude": 20}}
+    views = [make(images, pipeline=pipeline)[0]["inputs"] for _ in range(5)]
+    assert all(len(pair) == 2 and pair[0].shape == (3, 32, 32) for pair in views)
+    assert any(not torch.allclose(*pair) for pair in views)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("bird/1.png 0", "bird/1.png 9", r"image_list.txt line 2: label 9 is out of range, expected 0 to 2"),
+        ("bird/1.png 0", "bird/77.png 0", r"line 2: the file 'bird/77.png' does not exist"),
+        ("bird/1.png 0", "bird/1.png", r"line 2: 'bird/1.png' is not of the form 'relative/path label'"),
+        ("bird/1.png 0", "bird/1.png one", r"line 2: 'bird/1.png one' is not of the form"),
+        ("bird/1.png 0", "bird/1.png 1", r"line 2: label 1 is 'boat' but the folder is 'bird'"),
+    ],
+)
+def test_a_bad_line_is_named(images, old, new, message):
+    edit(images, old, new)
+    with pytest.raises(DataError, match=message):
+        make(images)
+
+
+def test_an_empty_class_is_named(images):
+    for path in (images / "boat").iterdir():
+        path.unlink()
+    (images / "image_list.txt").unlink()
+    with pytest.raises(DataError, match=r"boat: class 'boat' \(label 1\) has no image"):
+        make(images)
+
+
+def test_a_missing_folder_says_what_to_download(tmp_path):
+    with pytest.raises(DataError, match="visda17/train: no such folder. Download VisDA-17"):
+        make(tmp_path / "visda17/train")
+
+
+def test_a_wrong_folder_never_gives_no_images(tmp_path):
+    with pytest.raises(DataError, match="no image found. Expected image_list.txt or the folders bird, boat, bus"):
+        make(tmp_path)
+    (tmp_path / "leftImg8bit").mkdir()
+    with pytest.raises(DataError, match="leftImg8bit: no class of that name"):
+        make(tmp_path)
+
+
+def test_a_truncated_image_is_named(images):
+    path = images / "bird" / "0.png"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DataError, match=r"bird/0.png: not a readable image .* Copy or download it again"):
+        make(images)[0]

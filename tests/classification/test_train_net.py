@@ -1,0 +1,157 @@
+"""The one command, as a user types it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from .conftest import TINY
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "projects/classification"
+
+
+def command(config, *arguments):
+    tool = [sys.executable, str(ROOT / "tools/train_net.py"), "--config", str(CONFIGS / config)]
+    return [*tool, *map(str, arguments), *([] if "--help" in arguments else TINY)]
+
+
+def run(config, *arguments, code=0):
+    process = subprocess.run(
+        command(config, *arguments), capture_output=True, text=True, env=environment(), check=False
+    )
+    output = process.stdout + process.stderr
+    assert process.returncode == code, output[-3000:]
+    return output
+
+
+def environment():
+    """The packages of this checkout, whatever is installed; one thread, as the tests share the machine."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+
+
+def state(path):
+    return torch.load(path, map_location="cpu", weights_only=False)  # written by this test
+
+
+def assert_equal_states(first, second):
+    left, right = state(first), state(second)
+    assert left["state_dict"].keys() == right["state_dict"].keys()
+    for name, value in left["state_dict"].items():
+        assert torch.equal(value, right["state_dict"][name]), name
+    momenta = [checkpoint["optimizer"]["state"] for checkpoint in (left, right)]
+    assert momenta[0].keys() == momenta[1].keys()
+    for index, buffers in momenta[0].items():
+        assert torch.equal(buffers["momentum_buffer"], momenta[1][index]["momentum_buffer"])
+
+
+def test_a_killed_run_resumes_bit_for_bit(mini):
+    """SIGKILL after the first checkpoint; the rest equals the uninterrupted run: weights, target, queue, momentum."""
+    queue = "model.regularizer.queue_length=30"  # wraps within the run
+    run("gcisg_mini.py", "--work-dir", mini / "whole", queue)
+
+    process = subprocess.Popen(
+        command("gcisg_mini.py", "--work-dir", mini / "killed", queue),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    first, deadline = mini / "killed/iter_2.pth", time.monotonic() + 120
+    while not first.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert first.exists()
+    assert not (mini / "killed/iter_6.pth").exists(), "the run was over before it could be killed"
+
+    # Another number of workers must not matter either.
+    output = run("gcisg_mini.py", "--work-dir", mini / "killed", "--resume", queue, "train_dataloader.num_workers=2")
+    assert "resumed epoch: 0, iter:" in output
+    assert_equal_states(mini / "whole/iter_6.pth", mini / "killed/iter_6.pth")
+
+
+def test_evaluates_a_checkpoint_and_refuses_another_models(mini):
+    run("baseline_mini.py", "--work-dir", mini / "run")
+    output = run("baseline_mini.py", "--eval-only", "--checkpoint", mini / "run/iter_6.pth")
+    assert "accuracy/mean_class" in output
+    wrong = run("baseline_mini.py", "--eval-only", "--checkpoint", mini / "run/iter_6.pth", "model.hidden=5", code=1)
+    assert "head.0.weight has the shape (64, 128), expected (5, 128)" in wrong
+    resumed = run("gcisg_mini.py", "--work-dir", mini / "run", "--resume", code=1)
+    assert "the checkpoint to resume from is not one of this config's model" in resumed
+
+
+def test_two_processes_train_one_model_with_one_queue(mini):
+    queue = "model.regularizer.queue_length=20"
+    run(
+        "gcisg_mini.py",
+        "--work-dir",
+        mini / "two",
+        "--num-gpus",
+        2,
+        queue,
+        "train_cfg.max_iters=2",
+        "train_dataloader.batch_size=2",
+    )
+    regularizer = {
+        k: v for k, v in state(mini / "two/iter_2.pth")["state_dict"].items() if k.startswith("regularizer.queues")
+    }
+    # 2 iterations x 2 ranks x 2 views x 2 images
+    assert regularizer["regularizer.queues.stage3.pointer"].item() == 16
+
+
+def test_mixed_precision_trains_on_a_cpu(mini):
+    output = run("gcisg_mini.py", "--work-dir", mini / "amp", "--amp", "train_cfg.max_iters=2")
+    assert "BFloat16OptimWrapper" in output
+    assert "nan" not in output.rpartition("Iter(train)")[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "code"),
+    [
+        (["--config", "nothing.py"], "nothing.py: no such file", 2),
+        (["--config", "nothing.txt"], "expected one of the suffixes .py, .yaml", 2),
+        (["--eval-only"], "--eval-only needs --checkpoint", 2),
+        (["--eval-only", "--checkpoint", "no.pth"], "no.pth: no such file", 2),
+        (
+            ["trian_cfg.max_iters=3"],
+            "unknown config key (of 'trian_cfg.max_iters') 'trian_cfg'. Did you mean 'train_cfg'",
+            1,
+        ),
+        (["seed"], "override 'seed' must have the form key=value", 1),
+        (["model.regularizer.lamda_ci=3"], "unknown setting 'lamda_ci'. Did you mean 'lambda_ci'", 1),
+    ],
+)
+def test_what_is_wrong_on_the_command_line_is_named(mini, arguments, message, code):
+    assert message in run("gcisg_mini.py", *arguments, code=code)
+
+
+def test_missing_data_says_what_to_do(mini, monkeypatch):
+    monkeypatch.setenv("GCISG_DATA", str(mini / "elsewhere"))
+    assert "elsewhere/mini/classification/source: no such folder. Make the miniature" in run("gcisg_mini.py", code=1)
+
+
+def test_help_names_every_option():
+    output = run("gcisg_mini.py", "--help")
+    assert all(
+        option in output for option in ("--resume", "--eval-only", "--seed", "--work-dir", "--amp", "--num-gpus")
+    )
+
+
+@pytest.mark.parametrize("config", sorted(path.name for path in CONFIGS.glob("*_visda17.py")))
+def test_the_papers_settings_are_in_its_configs(config, monkeypatch):
+    monkeypatch.setenv("GCISG_DATA", "somewhere")
+    settings = Config.fromfile(CONFIGS / config)
+    assert settings.train_dataloader.batch_size == 64
+    assert settings.train_cfg.max_iters == 30 * 2381
+    optimizer = settings.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.momentum, optimizer.weight_decay) == ("SGD", 1e-3, 0.9, 5e-4)
+    assert "param_scheduler" not in settings
+    assert settings.train_dataloader.dataset.dataset.root == "somewhere/visda17/train"
+    assert settings.model.backbone == "resnet101"
+    assert (settings.model.hidden, settings.model.num_classes) == (512, 12)

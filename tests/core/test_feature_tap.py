@@ -1,0 +1,121 @@
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from gcisg_core.feature_tap import StageTap, find_stages, make_tap
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    torch.manual_seed(0)
+    return torchvision.models.resnet18().eval()
+
+
+class TupleBackbone(nn.Module):
+    """Returns its stages as a tuple, as MMSegmentation's transformers do."""
+
+    out_indices = (0, 1, 2)
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.Conv2d(c, 2 * c, 3, stride=2, padding=1) for c in (3, 6, 12))
+
+    def forward(self, x):
+        outputs = []
+        for block in self.blocks:
+            x = block(x)
+            outputs.append(x)
+        return tuple(outputs)
+
+
+class DictBackbone(TupleBackbone):
+    """Returns its stages by name, as Detectron2's backbones do."""
+
+    out_indices = None
+
+    def output_shape(self):
+        return {name: torch.nn.Identity() for name in ()} or {
+            "p1": type("Shape", (), {"stride": 8}), "p2": type("Shape", (), {"stride": 16}),
+        }  # fmt: skip
+
+    def forward(self, x):
+        _, *rest = super().forward(x)
+        return dict(zip(("p1", "p2"), rest, strict=True))
+
+
+def test_finds_the_stages_of_a_resnet(resnet):
+    assert find_stages(resnet) == {0: "relu", 1: "layer1", 2: "layer2", 3: "layer3", 4: "layer4"}
+    features = make_tap(resnet, range(5)).run(resnet, torch.rand(2, 3, 64, 64))
+    assert {stage: tuple(f.shape) for stage, f in features.items()} == {
+        0: (2, 64, 32, 32), 1: (2, 64, 16, 16), 2: (2, 128, 8, 8), 3: (2, 256, 4, 4), 4: (2, 512, 2, 2),
+    }  # fmt: skip
+
+
+def test_stage_0_is_the_stem_after_its_relu_and_before_pooling(resnet):
+    images = torch.rand(1, 3, 64, 64)
+    stem = resnet.relu(resnet.bn1(resnet.conv1(images)))
+    torch.testing.assert_close(make_tap(resnet, [0]).run(resnet, images)[0], stem)
+
+
+def test_taps_the_very_tensors_of_a_full_pass_with_their_gradient(resnet):
+    tap, images = make_tap(resnet, [3]), torch.rand(1, 3, 64, 64)
+    with tap.collect(resnet) as features:
+        scores = resnet(images)
+    gradient = torch.autograd.grad(scores.sum(), features[3])[0]
+    assert gradient.abs().sum() > 0
+
+
+def test_stops_at_the_deepest_stage_needed(resnet):
+    calls = []
+    handle = resnet.layer4.register_forward_hook(lambda *_: calls.append(1))
+    make_tap(resnet, [1, 3]).run(resnet, torch.rand(1, 3, 64, 64))
+    assert not calls
+    resnet(torch.rand(1, 3, 64, 64))
+    assert calls
+    handle.remove()
+
+
+def test_leaves_no_hook_behind_even_after_an_error(resnet):
+    tap = make_tap(resnet, [3])
+    with pytest.raises(RuntimeError), tap.collect(resnet):
+        resnet(torch.rand(1, 1, 64, 64))
+    assert not any(module._forward_hooks for module in resnet.modules())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "stages"), [(TupleBackbone(), {1: 0, 2: 1, 3: 2}), (DictBackbone(), {2: "p1", 3: "p2"})]
+)
+def test_reads_backbones_that_return_their_stages(backbone, stages):
+    assert find_stages(backbone) == stages
+    features = make_tap(backbone, [2, 3]).run(backbone, torch.rand(1, 3, 32, 32))
+    assert {stage: f.shape[1] for stage, f in features.items()} == {2: 12, 3: 24}
+
+
+def test_knows_the_channels_and_restores_the_modes(resnet):
+    resnet.layer1.train()
+    assert make_tap(resnet, [2, 4]).channels(resnet) == {2: 128, 4: 512}
+    assert resnet.layer1.training
+    assert not resnet.layer2.training
+    resnet.eval()
+
+
+def test_a_missing_stage_is_named(resnet):
+    with pytest.raises(ValueError, match=r"has no stage 4; it has \[1, 2, 3\]"):
+        make_tap(TupleBackbone(), [3, 4])
+
+
+def test_an_unknown_backbone_says_what_to_do():
+    with pytest.raises(ValueError, match="stage_locations"):
+        find_stages(nn.Sequential(nn.Conv2d(3, 3, 1)))
+
+
+@pytest.mark.parametrize("place", ["layer9", 7, "avgpool.x"])
+def test_a_wrong_location_is_named(resnet, place):
+    with pytest.raises(ValueError, match=f"stage 3 of ResNet: {place!r}"):
+        StageTap({3: place}).run(resnet, torch.rand(1, 3, 64, 64))
+
+
+def test_features_must_be_maps(resnet):
+    with pytest.raises(ValueError, match=r"expected features of the shape \(B, C, H, W\)"):
+        StageTap({4: "fc"}).run(resnet, torch.rand(1, 3, 64, 64))

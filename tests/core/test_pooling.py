@@ -1,0 +1,90 @@
+import pytest
+import torch
+
+from gcisg_core.pooling import POOLINGS, channel_pool, global_average_pool, no_pool, self_attention_pool, spatial_pool
+
+
+@pytest.fixture
+def features():
+    return torch.rand(2, 3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def test_shapes(features):
+    expected = {
+        "self_attention": (2, 3),
+        "global_average": (2, 3),
+        "channel": (2, 20),
+        "spatial": (2, 27),
+        "none": (2, 60),
+    }
+    assert {name: tuple(pool(features).shape) for name, pool in POOLINGS.items()} == expected
+
+
+def test_self_attention_weighs_positions_by_their_likeness_to_the_mean():
+    """One position holds all the mass: it gets all the weight, where the plain mean would thin it out."""
+    features = torch.zeros(1, 2, 2, 2)
+    features[0, :, 0, 1] = torch.tensor([3.0, 4.0])
+    torch.testing.assert_close(self_attention_pool(features), torch.tensor([[3.0, 4.0]]))
+
+
+def test_attention_can_come_from_other_features(features):
+    other = torch.rand(2, 3, 4, 5, dtype=torch.float64)
+    g = other.mean((2, 3))
+    a = torch.einsum("bchw,bc->bhw", other, g)
+    a = a / a.sum((1, 2), keepdim=True)
+    torch.testing.assert_close(self_attention_pool(features, other), torch.einsum("bchw,bhw->bc", features, a))
+
+
+def test_attention_is_not_detached(features):
+    features.requires_grad_()
+    assert torch.autograd.gradcheck(self_attention_pool, features)
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        torch.zeros(2, 3, 4, 4),
+        torch.randn(2, 3, 4, 4),
+        torch.randn(2, 3, 4, 4) - 5,
+        torch.cat([torch.ones(1, 3, 4, 2), -torch.ones(1, 3, 4, 2)], dim=3),  # mean of exactly zero
+        1e-20 * torch.rand(2, 3, 4, 4),
+    ],
+    ids=["zero", "around zero", "negative", "mean zero", "tiny"],
+)
+def test_self_attention_is_finite_on_any_features(features):
+    features.requires_grad_()
+    pooled = self_attention_pool(features)
+    pooled.sum().backward()
+    assert pooled.isfinite().all()
+    assert features.grad.isfinite().all()
+
+
+def test_where_the_mean_vanishes_the_plain_mean_is_taken():
+    features = torch.cat([torch.ones(1, 3, 4, 2), -torch.ones(1, 3, 4, 2)], dim=3)
+    torch.testing.assert_close(self_attention_pool(features), global_average_pool(features))
+
+
+@pytest.mark.parametrize("pool", [self_attention_pool, global_average_pool])
+def test_padding_does_not_enter(features, pool):
+    mask = torch.zeros(2, 4, 5, dtype=torch.bool)
+    mask[0, :3, :2] = mask[1, :2, :4] = True
+    torch.testing.assert_close(pool(features, mask=mask)[0], pool(features[:1, :, :3, :2])[0])
+    torch.testing.assert_close(pool(features, mask=mask)[1], pool(features[1:, :, :2, :4])[0])
+
+
+@pytest.mark.parametrize("pool", [channel_pool, spatial_pool, no_pool])
+def test_what_the_padding_holds_does_not_matter(features, pool):
+    mask = torch.zeros(2, 4, 5, dtype=torch.bool)
+    mask[:, :3, :2] = True
+    other = features.clone()
+    other[:, :, 3:] = other[:, :, :, 2:] = 77
+    torch.testing.assert_close(pool(features, mask=mask), pool(other, mask=mask))
+
+
+def test_refuses_wrong_shapes(features):
+    with pytest.raises(ValueError, match=r"features must have the shape \(B, C, H, W\), got \(3, 4, 5\)"):
+        self_attention_pool(features[0])
+    with pytest.raises(ValueError, match="attention_from must have the shape of features"):
+        self_attention_pool(features, features[:1])
+    with pytest.raises(ValueError, match=r"mask must have the shape \(B, H, W\) = \(2, 4, 5\)"):
+        global_average_pool(features, mask=torch.ones(2, 4))
