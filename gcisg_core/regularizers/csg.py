@@ -103,6 +103,7 @@ class CSG(Regularizer):
             attention = self.tap.run(self.student, other)
         reference = self.reference(other)
         average = self.average.module
+        assert isinstance(average, StageProjectors)
         for stage, weight in self.weights.items():
             anchor = self.projectors.embed(stage, self._pool(features[task_view][stage], None, mask))
             with torch.no_grad():

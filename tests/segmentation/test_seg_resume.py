@@ -8,10 +8,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
+from mmengine.runner.checkpoint import CheckpointLoader, get_torchvision_models
 
+from gcisg_core.integrations import mmengine
+
+load_checkpoint = CheckpointLoader.load_checkpoint
 ROOT = Path(__file__).parents[2]
 TRAIN_NET = ROOT / "tools" / "train_net.py"
 PROJECT = ROOT / "projects" / "segmentation"
@@ -102,13 +107,13 @@ def test_killed_and_resumed_equals_uninterrupted(config, tmp_path):
     train_here("--config", config, "--work-dir", killed, "--resume", "train_dataloader.num_workers=1")
     train_here("--config", config, "--work-dir", whole)
     assert any("Skipped: " in log.read_text() for log in whole.rglob("*.log"))
-    ours, theirs = (torch.load(folder / "iter_6.pth", weights_only=False) for folder in (killed, whole))
+    ours, theirs = (load_checkpoint(str(folder / "iter_6.pth")) for folder in (killed, whole))
     for part in ("state_dict", "optimizer", "param_schedulers"):
         assert differences(ours[part], theirs[part]) == []
     state = ours["state_dict"]
     assert state["regularizer.captured"]
     assert state["regularizer.queues.stage4.pointer"] == 6 * 2 * 2 * 4 % 100
-    start = torch.load(killed / "iter_2.pth", weights_only=False)["state_dict"]
+    start = load_checkpoint(str(killed / "iter_2.pth"))["state_dict"]
     name = "regularizer.target.average.module.conv1.weight"
     assert not torch.equal(start[name], state[name])
     assert torch.equal(
@@ -117,12 +122,6 @@ def test_killed_and_resumed_equals_uninterrupted(config, tmp_path):
 
 
 def test_weights_that_cannot_be_downloaded_are_said_in_one_line(monkeypatch, tmp_path):
-    from urllib.error import URLError
-
-    from mmengine.runner.checkpoint import CheckpointLoader
-
-    from gcisg_core.integrations import mmengine
-
     def offline(*args, **kwargs):
         raise URLError("no route to host")
 
@@ -130,16 +129,14 @@ def test_weights_that_cannot_be_downloaded_are_said_in_one_line(monkeypatch, tmp
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     message = rf"resnet50 could not be downloaded .*Put https://.*/resnet50-\w+\.pth into {tmp_path}/hub/checkpoints"
     with pytest.raises(FileNotFoundError, match=message):
-        CheckpointLoader.load_checkpoint("torchvision://resnet50")
+        load_checkpoint("torchvision://resnet50")
     with pytest.raises(ValueError, match="Did you mean 'resnet50'"):
-        CheckpointLoader.load_checkpoint("torchvision://resnet5O")
+        load_checkpoint("torchvision://resnet5O")
 
 
 def test_a_cached_file_is_used_without_the_net(monkeypatch, tmp_path):
-    from mmengine.runner.checkpoint import CheckpointLoader, get_torchvision_models
-
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     torch.save({"weight": torch.ones(2)}, folder / Path(get_torchvision_models()["resnet50"]).name)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert torch.equal(CheckpointLoader.load_checkpoint("torchvision://resnet50")["weight"], torch.ones(2))
+    assert torch.equal(load_checkpoint("torchvision://resnet50")["weight"], torch.ones(2))
