@@ -12,6 +12,7 @@ from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.datasets import VisDA17Dataset
 from gcisg_cls.measures import measure
 from gcisg_cls.metrics import ClassAccuracy
+from gcisg_cls.views import normalize
 from gcisg_core.views import RandAugment
 from gcisg_miniature.network import MiniResNet
 
@@ -126,7 +127,7 @@ def test_measures_of_the_untrained_network(images, tmp_path):
     load_pretrained(model.backbone, "mini_resnet", str(tmp_path / "reference.pth"))
     dataset = VisDA17Dataset(str(images), {"type": "EvalView", "size": 32}, CLASSES)
     result = measure(model, dataset, str(tmp_path / "reference.pth"), dataset, batch_size=5)
-    pixels = torch.stack([dataset[i]["inputs"] for i in range(12)])
+    pixels = normalize(torch.stack([dataset[i]["inputs"] for i in range(12)]))
     labels = torch.tensor([label for _, label in dataset.samples])
     with torch.no_grad():
         own = model(pixels).argmax(1)

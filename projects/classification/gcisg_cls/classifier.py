@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from gcisg_cls.backbones import build_resnet, load_pretrained
+from gcisg_cls.views import Normalizer
 from gcisg_core.regularizers import build_regularizer
 
 
@@ -35,9 +36,8 @@ class SynToRealClassifier(BaseModel):
         weights: str | None = None,
         norm_eval: bool = False,
         regularizer: dict[str, Any] | None = None,
-        **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(data_preprocessor=Normalizer())
         self.name, self.weights, self.norm_eval = backbone, weights, norm_eval
         self.backbone, channels = build_resnet(backbone)
         self.head: nn.Module = (
@@ -66,7 +66,7 @@ class SynToRealClassifier(BaseModel):
         """One of mmengine's three modes.
 
         Args:
-            inputs: A batch of images (B, 3, H, W), or for ``mode="loss"`` a list of views of the same images.
+            inputs: Normalised images (B, 3, H, W), or for ``mode="loss"`` a list of views of the same images.
             label: (B,), classes; needed for ``mode="loss"``.
             mode: ``loss`` returns the named losses and metrics, ``predict`` a dictionary an image (``prediction``
                 and, if known, ``label``), ``tensor`` the scores (B, classes).
@@ -91,6 +91,6 @@ class SynToRealClassifier(BaseModel):
         return predictions
 
     def scores(self, images: Any) -> Tensor:
-        """Class scores (B, classes) of images (B, 3, H, W)."""
+        """Class scores (B, classes) of normalised images (B, 3, H, W)."""
         result: Tensor = self.head(self.backbone(images))
         return result

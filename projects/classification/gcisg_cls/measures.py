@@ -13,25 +13,24 @@ from torch.utils.data import DataLoader, Dataset
 from gcisg_cls.backbones import build_resnet, load_pretrained, read_weights
 from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.datasets import VisDA17Dataset
-from gcisg_cls.views import EvalView
+from gcisg_cls.views import normalize
 from gcisg_core.metrics import LinearCKA, match_rate
 from gcisg_core.views import restyle
 
 
 class _Pairs(Dataset):
-    """(image, restyled image, label) of a data set whose pipeline is an :class:`EvalView`."""
+    """(image, restyled image, label) of a data set whose pipeline is an :class:`gcisg_cls.views.EvalView`."""
 
     def __init__(self, images: VisDA17Dataset) -> None:
         self.images = images
-        self.view: EvalView = images.pipeline
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
-        pixels = self.view.pixels(self.images.load(index))
-        restyled = restyle(pixels, seed=index)
-        return self.view.normalize(pixels), self.view.normalize(restyled), self.images.samples[index][1]
+        sample = self.images[index]
+        pixels = sample["inputs"] / 255
+        return normalize(pixels), normalize(restyle(pixels, seed=index)), sample["label"]
 
 
 @torch.no_grad()
@@ -46,7 +45,7 @@ def measure(
 
     Args:
         model: The trained classifier.
-        target: Real images of the task; its pipeline is an :class:`EvalView`.
+        target: Real images of the task; its pipeline is an :class:`gcisg_cls.views.EvalView`.
         pretrained: Weights that training started from, see :func:`gcisg_cls.backbones.read_weights`.
         pretraining: Validation images of the pretraining's task (ImageNet), for Acc_IN.
 
@@ -78,7 +77,7 @@ def measure(
     if pretraining is not None:
         classifier = _original_classifier(read_weights(model.name, pretrained)).to(device)
         hits = [
-            classifier(model.backbone(batch["inputs"].to(device))).argmax(dim=1).cpu() == batch["label"]
+            classifier(model.backbone(normalize(batch["inputs"]).to(device))).argmax(dim=1).cpu() == batch["label"]
             for batch in DataLoader(pretraining, batch_size)
         ]
         result["acc_in"] = 100 * torch.cat(hits).double().mean().item()

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from mmengine.runner import save_checkpoint
+from mmengine.fileio import put_text
+from mmengine.runner import Runner, save_checkpoint
 
+from gcisg_cls.classifier import SynToRealClassifier
+from gcisg_cls.datasets import VisDA17Dataset
 from gcisg_cls.measures import build_dataset, measure
 from gcisg_core.integrations.mmengine import build_runner, unwrap
 from gcisg_miniature import classification
 
 PROJECT = Path(__file__).resolve().parent.parent
+RESULT = "measures.json"
 
 
 def mini_root() -> Path:
@@ -35,30 +41,55 @@ def pretrain(goal: Path, overrides: Sequence[str] = (), seed: int = 0) -> None:
     """Train the reference network and save it in torchvision's form: its linear head as ``fc``."""
     work_dir = goal.with_suffix("")
     model = build_runner(PROJECT / "reference_mini.py", overrides, work_dir, seed, resume=True).train()
-    state = {f"fc.{name}": value for name, value in model.head.state_dict().items()}
-    save_checkpoint(model.backbone.state_dict() | state, str(goal))
+    classifier = {f"fc.{name}": value for name, value in model.head.state_dict().items()}
+    save_checkpoint(model.backbone.state_dict() | classifier, str(goal))
+
+
+def train(
+    config: str, work_dir: Path, overrides: Sequence[str] = (), seed: int = 0
+) -> tuple[Runner, SynToRealClassifier]:
+    """Train one of the project's configs (``gcisg_mini``), or go on with a run that was stopped.
+
+    Each seed has synthetic images of its own.
+    """
+    if seed:
+        source = mini_root() / "classification" / f"source_{seed}"
+        classification.prepare_source(source, seed)
+        overrides = [*overrides, f"train_dataloader.dataset.dataset.root={source}"]
+    runner = build_runner(PROJECT / f"{config}.py", overrides, work_dir, seed, resume=True)
+    return runner, unwrap(runner.train())
+
+
+def half(runner: Runner, name: str) -> VisDA17Dataset:
+    """The ``dev`` half of the target (settings are chosen on it) or its ``test`` half (reported)."""
+    return build_dataset(runner.cfg.val_dataloader.dataset, root=str(mini_root() / "classification" / name))
 
 
 def train_and_measure(
-    config: str, half: str, overrides: Sequence[str] = (), seed: int = 0, work_dir: Path | None = None
-) -> dict[str, float]:
-    """Train one of the project's miniature configs and measure it on a half of the target.
+    config: str, halves: Sequence[str], work_dir: Path, overrides: Sequence[str] = (), seed: int = 0
+) -> dict[str, Any]:
+    """Train a config and measure it; a run that is finished is read, not repeated.
 
     Args:
         config: Its name, ``gcisg_mini``.
-        half: ``dev`` (settings are chosen on it) or ``test`` (reported).
-        overrides: ``key=value`` each.
-        seed: Varies order, augmentation and the head's start.
+        halves: ``dev``, ``test``.
         work_dir: Where the run is kept.
+        overrides: ``key=value`` each.
+        seed: Varies the synthetic images, their order and augmentation, and the head's start.
 
     Returns:
-        What :func:`gcisg_cls.measures.measure` returns, and ``seconds`` of training.
+        What :func:`gcisg_cls.measures.measure` returns, for each half, and ``seconds`` of training.
     """
-    runner = build_runner(PROJECT / f"{config}.py", overrides, work_dir, seed)
+    done = work_dir / RESULT
+    if done.is_file():
+        finished: dict[str, Any] = json.loads(done.read_text())
+        return finished
     start = time.perf_counter()
-    model = unwrap(runner.train())
-    seconds = time.perf_counter() - start
-    root = mini_root() / "classification"
-    target = build_dataset(runner.cfg.val_dataloader.dataset, root=str(root / half))
-    pretraining = build_dataset(runner.cfg.val_dataloader.dataset, root=str(root / "reference" / "val"), classes=None)
-    return {**measure(model, target, runner.cfg.model.weights, pretraining), "seconds": seconds}
+    runner, model = train(config, work_dir, overrides, seed)
+    result: dict[str, Any] = {"seconds": time.perf_counter() - start}
+    reference = mini_root() / "classification" / "reference" / "val"
+    pretraining = build_dataset(runner.cfg.val_dataloader.dataset, root=str(reference), classes=None)
+    for name in halves:
+        result[name] = measure(model, half(runner, name), runner.cfg.model.weights, pretraining)
+    put_text(json.dumps(result), str(done))  # written under a temporary name and renamed
+    return result

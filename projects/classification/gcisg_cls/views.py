@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmengine.registry import TRANSFORMS
+from mmengine.model import BaseDataPreprocessor
+from mmengine.registry import MODELS, TRANSFORMS
 from torch import Tensor
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as TF
 
 from gcisg_core.config import require
 from gcisg_core.views import RandAugment
@@ -16,10 +18,9 @@ from gcisg_core.views import RandAugment
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def _pixels(size: int, crop: str) -> list[Any]:
+def _cut(size: int, crop: str) -> list[Any]:
     require(crop in ("center", "random"), "crop", crop, "'center' or 'random'")
-    cut = v2.CenterCrop(size) if crop == "center" else v2.RandomCrop(size)
-    return [v2.Resize(size), cut, v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
+    return [v2.Resize(size), v2.CenterCrop(size) if crop == "center" else v2.RandomCrop(size), v2.PILToTensor()]
 
 
 @TRANSFORMS.register_module()
@@ -33,7 +34,7 @@ class TrainViews:
         randaugment: Arguments of :class:`gcisg_core.views.RandAugment`; N = 1, M = 6 by default.
 
     Shape:
-        PIL image, RGB -> list of (3, size, size), normalised by ImageNet's statistics.
+        PIL image, RGB -> list of (3, size, size), uint8.
 
     Source: the protocol of CSG (ICLR 2021), which GCISG follows.
     """
@@ -42,7 +43,7 @@ class TrainViews:
         self, size: int = 224, views: int = 2, crop: str = "random", randaugment: dict[str, Any] | None = None
     ) -> None:
         self.views = views
-        self.transform = v2.Compose([RandAugment(**(randaugment or {})), *_pixels(size, crop), v2.Normalize(MEAN, STD)])
+        self.transform = v2.Compose([RandAugment(**(randaugment or {})), *_cut(size, crop)])
 
     def __call__(self, image: Any) -> list[Tensor]:
         return [self.transform(image) for _ in range(self.views)]
@@ -50,15 +51,26 @@ class TrainViews:
 
 @TRANSFORMS.register_module()
 class EvalView:
-    """Resize and centre crop: PIL image, RGB -> (3, size, size), normalised by ImageNet's statistics.
-
-    ``pixels`` and ``normalize`` are its two steps, with values in [0, 1] between them.
-    """
+    """Resize and centre crop: PIL image, RGB -> (3, size, size), uint8."""
 
     def __init__(self, size: int = 224) -> None:
-        self.pixels = v2.Compose(_pixels(size, "center"))
-        self.normalize = v2.Normalize(MEAN, STD)
+        self.transform = v2.Compose(_cut(size, "center"))
 
     def __call__(self, image: Any) -> Tensor:
-        result: Tensor = self.normalize(self.pixels(image))
+        result: Tensor = self.transform(image)
         return result
+
+
+@MODELS.register_module()
+class Normalizer(BaseDataPreprocessor):
+    """Moves a batch to the model's device and normalises ``inputs``, one view or several, by ImageNet's statistics."""
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        data = self.cast_data(data)
+        views = data["inputs"]
+        return {**data, "inputs": normalize(views) if isinstance(views, Tensor) else [normalize(v) for v in views]}
+
+
+def normalize(images: Tensor) -> Tensor:
+    """(..., 3, H, W), uint8 or floats in [0, 1], RGB -> floats as the pretrained networks expect them."""
+    return TF.normalize(TF.to_dtype(images, torch.float32, scale=True), list(MEAN), list(STD))
