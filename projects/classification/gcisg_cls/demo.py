@@ -44,7 +44,7 @@ def classification_section(runs: Path, overrides: Sequence[str] = ()) -> Section
         text=[
             "Trained on digits drawn with pen strokes on a flat ground, measured on real handwriting (UCI optdigits) "
             "over photographs, which training never sees. The pretrained network knows 81 other glyphs in the real "
-            "style; Acc_IN is how much of that is left, CKA how alike the features still are, the match rate the share of "
+            "style; Acc_IN is how much of that is left, CKA how alike the features still are, match rate the share of "
             "predictions that survive a change of colour and sharpness.",
             f"One seed, {iterations} iterations each; "
             + ", ".join(f"{name} {result['seconds']:.0f} s" for name, result in results.items())
