@@ -49,6 +49,9 @@ class AtomicLocalBackend(LocalBackend):
         super().put(obj, temporary)
         Path(temporary).replace(filepath)
 
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = "utf-8") -> None:
+        self.put(obj.encode(encoding), filepath)
+
 
 register_backend("local", AtomicLocalBackend, prefixes="", force=True)
 

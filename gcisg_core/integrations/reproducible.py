@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 
 def seed_everything(*keys: int) -> None:
-    """Seed Python, numpy and torch from a tuple of non-negative numbers, well mixed."""
+    """Seed Python, numpy and torch from non-negative numbers, well mixed; use as many keys for all that must differ."""
     python, legacy, state = np.random.SeedSequence(keys).generate_state(3).tolist()
     random.seed(python)
     np.random.seed(legacy)

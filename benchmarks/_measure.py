@@ -1,0 +1,71 @@
+"""Timing of alternatives in one process, in turn, so that a machine whose speed drifts treats them alike."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from tabulate import tabulate
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def medians(alternatives: Mapping[str, Callable[[], object]], runs: int) -> dict[str, float]:
+    """Median seconds of each alternative, A B C A B C ..., after one round that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in alternatives}
+    for run in range(runs + 1):
+        for name, function in alternatives.items():
+            start = time.perf_counter()
+            function()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if run:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def peak_memory(script: str, part: str) -> float:
+    """MB by which the peak of a process of its own grows in `script part` (see :func:`report_peak`)."""
+    output = subprocess.run([sys.executable, script, part], capture_output=True, text=True, check=True).stdout
+    return float(output.splitlines()[-1])
+
+
+def report_peak(function: Callable[[], object]) -> None:
+    """Run once and print by how many MB the process's peak memory grew."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    function()
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def machine() -> str:
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no GPU"
+    processor = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.processor(),
+    )
+    return (
+        f"{processor}, {torch.get_num_threads()} threads{gpu}; Python {platform.python_version()}, "
+        f"torch {torch.__version__}"
+    )
+
+
+def write_table(name: str, title: str, rows: list[list[object]], heads: list[str], notes: str) -> None:
+    """Print the table and keep it in `results/<name>.md`."""
+    table = tabulate(rows, headers=heads, tablefmt="github", floatfmt=".3g")
+    page = f"# {title}\n\n{table}\n\n{notes}\n\nMachine: {machine()}.\n"
+    print(page)
+    RESULTS.mkdir(exist_ok=True)
+    temporary = RESULTS / f"{name}.tmp"
+    temporary.write_text(page)
+    temporary.replace(RESULTS / f"{name}.md")

@@ -1,0 +1,154 @@
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.fileio import put_text
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
+
+from gcisg_core.integrations import mmengine as integration
+from gcisg_core.integrations.mmengine import (
+    AtomicLocalBackend,
+    RegularizerHook,
+    SeededSampler,
+    check_state,
+    latest_checkpoint,
+    load_config,
+    load_for_evaluation,
+)
+
+
+def test_files_are_written_under_a_temporary_name(tmp_path, monkeypatch):
+    """A process that dies between the two steps leaves the old file as it was."""
+    put_text("old", str(tmp_path / "file"))
+
+    def die(self, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        AtomicLocalBackend().put(b"new", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_mmengine_writes_text_that_way_too(tmp_path, monkeypatch):
+    renamed = []
+    monkeypatch.setattr(Path, "replace", lambda self, target: renamed.append(Path(target).name))
+    put_text("text", str(tmp_path / "file"))
+    assert renamed == ["file"]
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    torch.save({"state_dict": {}, "meta": Payload()}, tmp_path / "evil.pth")
+    with pytest.raises(pickle.UnpicklingError):
+        CheckpointLoader.load_checkpoint(str(tmp_path / "evil.pth"))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_sampler_goes_on_where_it_was():
+    dataset = list(range(5))
+    whole = SeededSampler(dataset, seed=3)
+    expected = [item for item, _ in zip(whole, range(13), strict=False)]
+    resumed = SeededSampler(dataset, seed=3)
+    resumed.skip(8)
+    assert [item for item, _ in zip(resumed, range(5), strict=False)] == expected[8:]
+    assert {index for _, index in expected[:5]} == set(dataset)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("bias"), "bias is missing"),
+        (lambda state: state.update(extra=torch.zeros(1)), "extra is not in the model"),
+        (lambda state: state.update(bias=torch.zeros(9)), r"bias has the shape \(9,\), expected \(2,\)"),
+    ],
+)
+def test_another_models_state_is_named(change, message):
+    model = nn.Linear(3, 2)
+    state = dict(model.state_dict())
+    check_state(model, state, "the file")
+    change(state)
+    with pytest.raises(ValueError, match=f"the file is not one of this config's model: {message}"):
+        check_state(model, state, "the file")
+
+
+def test_evaluation_ignores_what_the_method_kept(tmp_path):
+    model = nn.Sequential(nn.Linear(3, 2))
+    state = {name: torch.ones_like(value) for name, value in model.state_dict().items()}
+    torch.save({"state_dict": {**state, "regularizer.queue": torch.zeros(4)}}, tmp_path / "run.pth")
+    load_for_evaluation(model, str(tmp_path / "run.pth"))
+    assert torch.equal(model[0].weight, torch.ones(2, 3))
+    with pytest.raises(ValueError, match="is not one of this config's model"):
+        load_for_evaluation(nn.Linear(3, 2), str(tmp_path / "run.pth"))
+
+
+def test_the_newest_checkpoint_is_found_by_its_number(tmp_path):
+    assert latest_checkpoint(tmp_path) is None
+    for name in ("iter_900.pth", "iter_1000.pth", "iter_2000.pth.abc.tmp", "last_checkpoint"):
+        (tmp_path / name).touch()
+    assert latest_checkpoint(tmp_path) == tmp_path / "iter_1000.pth"
+
+
+class TestConfig:
+    @pytest.fixture
+    def config(self, tmp_path):
+        path = tmp_path / "config.py"
+        path.write_text("model = dict(type='A', regularizer=dict(method='none'))\nseed = 1\n")
+        return str(path)
+
+    def test_overrides_keep_their_types(self, config):
+        loaded = load_config(config, ["model.regularizer.stages_ci=[3,4]", "seed=7", "model.regularizer.tau=0.1"])
+        assert loaded.model.regularizer == {"method": "none", "stages_ci": [3, 4], "tau": 0.1}
+        assert loaded.seed == 7
+
+    @pytest.mark.parametrize(
+        ("override", "message"),
+        [
+            ("sead=1", "unknown config key 'sead'. Did you mean 'seed'"),
+            (
+                "model.regulariser.tau=1",
+                "unknown config key .of 'model.regulariser.tau'. 'regulariser'. Did you mean 'regularizer'",
+            ),
+            ("seed", "override 'seed' must have the form key=value"),
+        ],
+    )
+    def test_what_is_wrong_is_named(self, config, override, message):
+        with pytest.raises(ValueError, match=message):
+            load_config(config, [override])
+
+
+class TestHook:
+    class Runner:
+        seed, rank, iter, _resume = 3, 0, 5, True
+
+        def __init__(self, steps):
+            self.updates = 0
+            regularizer = type("R", (), {"update_target": lambda _: setattr(self, "updates", self.updates + 1)})()
+            self.model = type("M", (), {"regularizer": regularizer})()
+            self.optim_wrapper = type("O", (), {"should_update": lambda _: steps})()
+
+    @pytest.mark.parametrize("steps", [True, False])
+    def test_the_target_moves_only_when_the_optimiser_did(self, steps):
+        runner = self.Runner(steps)
+        RegularizerHook().after_train_iter(runner, 0)
+        assert runner.updates == int(steps)
+
+    def test_a_steps_randomness_depends_on_seed_and_step(self):
+        drawn = []
+        for iteration in (5, 6, 5):
+            runner = self.Runner(True)
+            runner.iter = iteration
+            torch.rand(iteration)
+            RegularizerHook().before_train_iter(runner, 0)
+            drawn.append(torch.rand(1).item())
+        assert drawn[0] == drawn[2] != drawn[1]
+
+
+def test_missing_overrides_change_nothing(tmp_path):
+    (tmp_path / "c.py").write_text("a = 1\n")
+    assert integration.load_config(str(tmp_path / "c.py"), []).a == 1

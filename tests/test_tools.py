@@ -1,0 +1,98 @@
+"""The commands around training: doctor, Makefile, sweep."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*command, code=0, **environment):
+    process = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    assert process.returncode == code, process.stdout + process.stderr
+    return process.stdout + process.stderr
+
+
+class TestDoctor:
+    def test_finds_everything_in_place(self):
+        output = run(sys.executable, "tools/doctor.py")
+        assert "Everything is in place." in output
+        assert {"classification", "segmentation", "detection"} <= set(output.split())
+
+    def test_names_what_is_missing_and_the_command_that_mends_it(self, tmp_path):
+        (tmp_path / "mmseg.py").write_text("raise ImportError('libGL.so.1 is missing')")
+        output = run(sys.executable, "tools/doctor.py", code=1, PYTHONPATH=str(tmp_path))
+        line = next(line for line in output.splitlines() if line.startswith("MEND"))
+        assert "mmseg" in line
+        assert "libGL.so.1 is missing" in line
+        assert "pip install -r requirements/frameworks.txt" in line
+        assert "1 to mend." in output
+
+
+class TestMakefile:
+    def test_an_environment_of_ones_own_is_used_and_nothing_installed(self):
+        output = run("make", "-n", "test", "PYTHON=/some/env/bin/python")
+        assert output.strip() == "/some/env/bin/python -m pytest -n 2"
+
+    def test_help_lists_the_commands(self):
+        output = run("make", "help")
+        assert all(name in output for name in ("setup", "demo", "test", "lint", "bench"))
+
+
+class TestSweep:
+    @pytest.fixture
+    def grid(self, tmp_path):
+        path = tmp_path / "grid.yaml"
+        path.write_text("variants: {A: {config: a, overrides: {x: 1}}, B: {config: b}}\ngrid: {m.tau: [0.1, 0.2]}\n")
+        return path
+
+    @pytest.fixture
+    def sweep(self, monkeypatch):
+        monkeypatch.syspath_prepend(str(ROOT / "tools"))
+        import sweep
+
+        return sweep
+
+    def test_reads_variants_and_their_product(self, sweep, grid):
+        assert sweep.read_variants(grid) == {
+            "A, tau 0.1": ("a", ["x=1", "m.tau=0.1"]), "A, tau 0.2": ("a", ["x=1", "m.tau=0.2"]),
+            "B, tau 0.1": ("b", ["m.tau=0.1"]), "B, tau 0.2": ("b", ["m.tau=0.2"]),
+        }  # fmt: skip
+
+    def test_a_misspelt_key_is_named(self, sweep, grid):
+        grid.write_text("variant: {}")
+        with pytest.raises(ValueError, match="Did you mean 'variants'"):
+            sweep.read_variants(grid)
+
+    def test_a_line_that_a_kill_cut_short_is_not_read(self, sweep, tmp_path):
+        path = tmp_path / "runs.jsonl"
+        path.write_text('{"seed": 0}\n{"seed": 1')
+        assert sweep.read_runs(path) == [{"seed": 0}]
+
+    def test_differences_are_paired_by_seed(self, sweep):
+        """Against scipy's paired t-test on the same numbers."""
+        from scipy import stats
+
+        first, second = [60.0, 62.0, 61.0, 65.0], [63.0, 64.5, 63.0, 69.0]
+        runs = [
+            {"variant": name, "seed": seed, "dev": dict.fromkeys(sweep.MEASURES, value)}
+            for name, values in (("none", first), ("GCISG", second)) for seed, value in enumerate(values)
+        ]  # fmt: skip
+        rows = list(sweep.table(runs, "dev"))
+        interval = stats.ttest_rel(second, first).confidence_interval(0.95)
+        assert rows[1][-1] == f"+2.88 [{interval.low:+.2f}, {interval.high:+.2f}]"
+        assert rows[0][:3] == ["none", "4", "62.00 ± 2.16"]
+
+    def test_seeds_are_a_range_with_both_ends(self, sweep):
+        assert sweep.parse_seeds("3-5") == [3, 4, 5]
+        assert sweep.parse_seeds("2") == [2]
