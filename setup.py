@@ -9,6 +9,7 @@ PACKAGES = {
     "gcisg_core.integrations": "gcisg_core/integrations",
     "gcisg_cls": "projects/classification/gcisg_cls",
     "gcisg_seg": "projects/segmentation/gcisg_seg",
+    "gcisg_seg.datasets": "projects/segmentation/gcisg_seg/datasets",
     "gcisg_det": "projects/detection/gcisg_det",
     "gcisg_miniature": "projects/miniature/gcisg_miniature",
 }
