@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +38,12 @@ STREAMS = {"source": 1, "dev": 2, "test": 3, "train": 4, "val": 5, "restyled": 6
 
 def source_pictures(seed: int, per_class: int) -> Iterator[tuple[int, np.ndarray]]:
     """Synthetic digits: label and (32, 32, 3) uint8, class by class."""
-    for label in range(10):
-        rng = np.random.default_rng([STREAMS["source"], seed, label])
-        for _ in range(per_class):
-            yield label, synthetic_look(_placed(fit(draw_digit(label, rng), DIGIT_SIZE), rng), rng)
+    yield from _class_by_class(partial(_source_class, seed, per_class), 10)
+
+
+def _source_class(seed: int, per_class: int, label: int) -> list[np.ndarray]:
+    rng = np.random.default_rng([STREAMS["source"], seed, label])
+    return [synthetic_look(_placed(fit(draw_digit(label, rng), DIGIT_SIZE), rng), rng) for _ in range(per_class)]
 
 
 def restyled_source_pictures(seed: int, per_class: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -64,10 +69,21 @@ def target_pictures(half: str, composites: int = COMPOSITES) -> Iterator[tuple[i
 
 def reference_pictures(part: str, seed: int, per_class: int, size: int = SIZE) -> Iterator[tuple[int, np.ndarray]]:
     """Deformed font glyphs in the real look, (size, size, 3) uint8; `part` is "train" or "val"."""
-    for label, glyph in enumerate(GLYPHS):
-        rng = np.random.default_rng([STREAMS[part], seed, label])
-        for _ in range(per_class):
-            yield label, _real_picture(block_counts(draw_glyph(glyph, rng)), "reference", rng, size)
+    yield from _class_by_class(partial(_reference_class, part, seed, per_class, size), len(GLYPHS))
+
+
+def _reference_class(part: str, seed: int, per_class: int, size: int, label: int) -> list[np.ndarray]:
+    rng = np.random.default_rng([STREAMS[part], seed, label])
+    glyph = GLYPHS[label]
+    return [_real_picture(block_counts(draw_glyph(glyph, rng)), "reference", rng, size) for _ in range(per_class)]
+
+
+def _class_by_class(draw: Callable[[int], list[np.ndarray]], classes: int) -> Iterator[tuple[int, np.ndarray]]:
+    """The pictures of all classes in order; a class has random numbers of its own, so the cores share the work."""
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        for label, pictures in enumerate(pool.map(draw, range(classes))):
+            for picture in pictures:
+                yield label, picture
 
 
 def prepare_source(folder: Path, seed: int = 0, per_class: int = 800, progress: bool = True) -> Path:
@@ -115,8 +131,7 @@ def prepare_reference(
 
 
 def prepare(root: Path, seed: int = 0, reference_seed: int = 0, progress: bool = True) -> Path:
-    """Write the whole benchmark, or reuse what is there. One to two minutes on one thread of a
-    busy 2-core machine and 31,211 small files (66 MB) from nothing.
+    """Write the whole benchmark, 31,211 small files (66 MB), or reuse what is there.
 
     Args:
         root: the folder that gets `source`, `dev`, `test` and `reference`.
