@@ -47,7 +47,7 @@ test_evaluator = val_evaluator
 
 norm_cfg = dict(type="BN", requires_grad=True)
 # Nine of ten pixels are background. With class weights mmseg averages over labelled pixels, without avg_non_ignore.
-class_weight = [0.3] + [1.0] * (len(classes) - 1)
+class_weight = [0.1] + [1.0] * (len(classes) - 1)
 cross_entropy = dict(type="CrossEntropyLoss", use_sigmoid=False, class_weight=class_weight)
 head = dict(num_classes=len(classes), norm_cfg=norm_cfg, align_corners=False, dropout_ratio=0.1)
 model = dict(
@@ -87,7 +87,7 @@ model = dict(
     test_cfg=dict(mode="whole"),
 )
 
-max_iters = 300
+max_iters = 400
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
@@ -95,8 +95,6 @@ optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="SGD", lr=0.1, momentum=0.9, weight_decay=5e-4),
     clip_grad=dict(max_norm=2.0),
-    # The heads start from nothing, the backbone from the reference network.
-    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))),
 )
 param_scheduler = [dict(type="PolyLR", power=0.9, eta_min=0.0, begin=0, end=max_iters, by_epoch=False)]
 default_hooks = dict(

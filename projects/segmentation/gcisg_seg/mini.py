@@ -18,15 +18,16 @@ class MiniResNetBackbone(MiniResNet):
 
     Args:
         weights: State dict of the reference network; None for random weights.
+        norm_eval: BatchNorm keeps its running statistics, as in mmseg's ResNet.
 
     Shape:
         (B, 3, H, W) -> four maps of 16, 32, 64, 128 channels at strides 2, 4, 8, 8.
     """
 
-    def __init__(self, weights: str | None = None) -> None:
+    def __init__(self, weights: str | None = None, norm_eval: bool = False) -> None:
         super().__init__(num_classes=1)
-        self.fc = nn.Identity()
-        self.weights = weights
+        del self.fc
+        self.weights, self.norm_eval = weights, norm_eval
 
     def init_weights(self) -> None:
         """Called by the runner before training. Raises `FileNotFoundError` without the reference network."""
@@ -38,6 +39,13 @@ class MiniResNetBackbone(MiniResNet):
         state = {name: value for name, value in state.items() if not name.startswith("fc.")}
         check_state(self, state, self.weights)
         self.load_state_dict(state)
+
+    def train(self, mode: bool = True) -> MiniResNetBackbone:
+        super().train(mode)
+        for module in self.modules():
+            if self.norm_eval and isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         features = self.relu(self.bn1(self.conv1(images)))
