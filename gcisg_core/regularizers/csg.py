@@ -138,5 +138,6 @@ class CSG(Regularizer):
             self.reference.capture(self.student)
 
     def update_target(self) -> None:
+        super().update_target()
         if self.weights:
             self.average.update_parameters(self.projectors)

@@ -182,6 +182,7 @@ class GCISG(Regularizer):
             self.target.capture(self.student)
 
     def update_target(self) -> None:
+        super().update_target()
         if self.target is not None:
             self.target.update(self.student)
 
