@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from gcisg_core.config import Settings
 from gcisg_core.feature_tap import Features, StageTap
 
-
 # Steps without an update of the target, as under gradient accumulation, before a forgotten hook is suspected.
 PATIENCE = 100
 
