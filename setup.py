@@ -11,6 +11,7 @@ PACKAGES = {
     "gcisg_seg": "projects/segmentation/gcisg_seg",
     "gcisg_seg.datasets": "projects/segmentation/gcisg_seg/datasets",
     "gcisg_det": "projects/detection/gcisg_det",
+    "gcisg_det.datasets": "projects/detection/gcisg_det/datasets",
     "gcisg_miniature": "projects/miniature/gcisg_miniature",
 }
 MMENGINE = ["onedl-mmengine>=0.10.12", "onedl-mmcv>=2.3"]
