@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+PROJECT = Path(__file__).parents[2] / "projects/detection"
 SIZE = (128, 96)  # width, height
 IDS = {"road": 7, "car": 26, "person": 24, "cargroup": 26}
 
@@ -88,6 +89,13 @@ TINY = [
 ]  # fmt: skip
 
 
+RETINA = [
+    "MODEL.PARENT_ARCHITECTURE", "RetinaNet", "MODEL.BACKBONE.NAME", "build_retinanet_resnet_fpn_backbone",
+    "MODEL.FPN.IN_FEATURES", ["res3", "res4", "res5"], "MODEL.RESNETS.OUT_FEATURES", ["res3", "res4", "res5"],
+    "MODEL.RETINANET.NUM_CLASSES", 1, "MODEL.RETINANET.NUM_CONVS", 1,
+]  # fmt: skip
+
+
 @contextlib.contextmanager
 def framework_log(caplog):
     """Detectron2's loggers do not propagate once a trainer has set them up."""
@@ -103,13 +111,13 @@ def framework_log(caplog):
         logger.setLevel(level)
 
 
-def tiny_config(root: Path, output: Path, *overrides):
+def tiny_config(root: Path, output: Path, *overrides, config="baseline_r50_fpn"):
     from gcisg_det.config import read_config
     from gcisg_det.datasets import setup_datasets
 
-    base = Path(__file__).parents[2] / "projects/detection/baseline_r50_fpn.yaml"
-    settings = [*TINY, "DATASETS.ROOT", str(root), "OUTPUT_DIR", str(output), *overrides]
-    cfg = read_config(base, settings)
+    queue = ["REGULARIZER.QUEUE_LENGTH", 32] if config.startswith("gcisg") else []
+    settings = [*TINY, *queue, "DATASETS.ROOT", str(root), "OUTPUT_DIR", str(output), *overrides]
+    cfg = read_config(PROJECT / f"{config}.yaml", settings)
     setup_datasets(cfg)
     return cfg
 

@@ -28,12 +28,20 @@ from gcisg_det.checkpoint import SafeCheckpointer, check_pickle
 from gcisg_det.config import read_config
 from gcisg_det.engine import CarEvaluator, Trainer
 from gcisg_det.loader import build_train_loader, seeded
-from gcisg_det.mapper import ColorJitter, build_mapper
+from gcisg_det.mapper import build_mapper
 from gcisg_det.weights import STATISTICS, check_pixel_statistics, torchvision_to_detectron2
-from tests.detection.scenes import SCENES, framework_log, make_cityscapes, make_sim10k, tiny_config, train
+from tests.detection.scenes import (
+    PROJECT,
+    RETINA,
+    SCENES,
+    framework_log,
+    make_cityscapes,
+    make_sim10k,
+    tiny_config,
+    train,
+)
 
 REPOSITORY = Path(__file__).parents[2]
-PROJECT = REPOSITORY / "projects/detection"
 
 
 @pytest.fixture
@@ -57,7 +65,7 @@ def assert_equal_checkpoints(first, second):
 
 
 def test_killed_run_resumes_bit_equal_with_other_workers(root):
-    train(tiny_config(root, root / "whole"))
+    train(tiny_config(root, root / "whole", config="gcisg_r50_fpn"))
     # Our `tests` before any other of that name; the framework under test as this process found it.
     path = [str(REPOSITORY), str(PROJECT), *filter(None, sys.path)]
     command = [sys.executable, REPOSITORY / "tests/detection/train_once.py", root, root / "killed", "3"]
@@ -66,22 +74,15 @@ def test_killed_run_resumes_bit_equal_with_other_workers(root):
     assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
     assert not (root / "killed/model_final.pth").exists()
     assert (root / "killed/last_checkpoint").read_text() == "model_0000001.pth"
-    train(tiny_config(root, root / "killed", "DATALOADER.NUM_WORKERS", 2), resume=True)
+    train(tiny_config(root, root / "killed", "DATALOADER.NUM_WORKERS", 2, config="gcisg_r50_fpn"), resume=True)
+    # Target, reference and queue are among them.
     assert_equal_checkpoints(final(root / "whole"), final(root / "killed"))
     lines = [json.loads(line) for line in (root / "killed/metrics.json").read_text().splitlines()]
     assert "cityscapes_val_car_coco/bbox/AP50" in lines[-1]
 
 
-RETINA = [
-    "MODEL.META_ARCHITECTURE", "RetinaNet", "MODEL.BACKBONE.NAME", "build_retinanet_resnet_fpn_backbone",
-    "MODEL.FPN.IN_FEATURES", ["res3", "res4", "res5"], "MODEL.RESNETS.OUT_FEATURES", ["res3", "res4", "res5"],
-    "MODEL.RETINANET.NUM_CLASSES", 1, "MODEL.RETINANET.NUM_CONVS", 1, "SOLVER.MAX_ITER", 4, "SOLVER.STEPS", (3,),
-    "SEED", -1,
-]  # fmt: skip
-
-
 def test_resume_keeps_loss_normalizer_and_drawn_seed(root):
-    cfg = tiny_config(root, root / "run", *RETINA)
+    cfg = tiny_config(root, root / "run", *RETINA, "SOLVER.MAX_ITER", 4, "SOLVER.STEPS", (3,), "SEED", -1)
     train(cfg)
     whole = final(root / "run")
     (root / "run/last_checkpoint").write_text("model_0000001.pth")
@@ -98,7 +99,8 @@ def signature(batches, count):
 
 @pytest.mark.parametrize("grouping", [False, True])
 def test_loader_position_does_not_depend_on_workers_or_start(root, grouping):
-    cfg = tiny_config(root, root / "out", "DATALOADER.ASPECT_RATIO_GROUPING", grouping)
+    crop = ["INPUT.CROP.ENABLED", True, "INPUT.CROP.SIZE", [0.7, 0.7]]
+    cfg = tiny_config(root, root / "out", "DATALOADER.ASPECT_RATIO_GROUPING", grouping, *crop)
     records = get_detection_dataset_dicts(list(cfg.DATASETS.TRAIN))
 
     def batches(start, workers):
@@ -134,20 +136,6 @@ def test_wrong_class_count_and_batch_size_are_refused(root):
         Trainer.build_train_loader(tiny_config(root, root / "out", "MODEL.ROI_HEADS.NUM_CLASSES", 80))
     with pytest.raises(ValueError, match=r"SOLVER.IMS_PER_BATCH is 0"):
         Trainer.build_train_loader(tiny_config(root, root / "out", "SOLVER.IMS_PER_BATCH", 0))
-
-
-def test_jitter_draws_once_and_respects_the_channel_order():
-    image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
-    strengths = (0.4, 0.4, 0.4, 0.1)
-    torch.manual_seed(0)
-    rgb = ColorJitter(strengths, "RGB").get_transform(image)
-    torch.manual_seed(0)
-    bgr = ColorJitter(strengths, "BGR").get_transform(image[:, :, ::-1])
-    assert np.array_equal(rgb.apply_image(image), bgr.apply_image(image[:, :, ::-1])[:, :, ::-1])
-    assert np.array_equal(rgb.apply_image(image), rgb.apply_image(image))
-    assert not np.array_equal(rgb.apply_image(image), image)
-    with pytest.raises(ValueError, match=r"INPUT.COLOR_JITTER"):
-        ColorJitter((0.4,), "RGB")
 
 
 def predictions(records):

@@ -1,5 +1,9 @@
-"""Trains the tiny detector and ends by SIGKILL in the middle: `train_once.py ROOT OUTPUT KILL_AT`."""
+"""What tests run in processes of their own.
 
+As a program it trains the tiny GCISG detector and ends by SIGKILL in the middle: `train_once.py ROOT OUTPUT KILL_AT`.
+"""
+
+import json
 import os
 import signal
 import sys
@@ -9,8 +13,13 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 
 # isort: split
 from detectron2.engine import HookBase
+from detectron2.utils import comm
 
+from gcisg_det import engine
 from tests.detection.scenes import tiny_config, train
+
+POINTER = "regularizer.queues.stage4.pointer"
+RUN_RANK = engine._run_rank  # before a test puts the function below in its place
 
 
 class Kill(HookBase):
@@ -22,6 +31,22 @@ class Kill(HookBase):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def train_and_compare(args):
+    """A rank of `tools/train_net.py`; rank 0 writes which parts of the model are equal on all ranks."""
+    train_alone = engine.Trainer.train
+
+    def train_rank(trainer):
+        train_alone(trainer)
+        states = comm.all_gather({key: value.cpu() for key, value in trainer.model.module.state_dict().items()})
+        equal = {key: all(bool((value == state[key]).all()) for state in states) for key, value in states[0].items()}
+        if comm.is_main_process():
+            report = {"ranks": len(states), "equal": equal, "pointer": int(states[0][POINTER])}
+            (Path(args.work_dir) / "ranks.json").write_text(json.dumps(report))
+
+    engine.Trainer.train = train_rank
+    RUN_RANK(args)
+
+
 if __name__ == "__main__":
     root, output, kill_at = sys.argv[1:]
-    train(tiny_config(Path(root), Path(output)), hooks=[Kill(int(kill_at))])
+    train(tiny_config(Path(root), Path(output), config="gcisg_r50_fpn"), hooks=[Kill(int(kill_at))])

@@ -80,12 +80,22 @@ class SafeCheckpointer(DetectionCheckpointer):
         model: The model, possibly wrapped for several processes.
         save_dir: Folder of the checkpoints.
         cfg: When given, the weights are compared with its pixel statistics, see :mod:`gcisg_det.weights`.
+        strict: Refuse a checkpoint that is not one of this task model. Resuming always does.
         **checkpointables: Further objects to save.
     """
 
-    def __init__(self, model: Any, save_dir: str = "", *, cfg: CfgNode | None = None, **checkpointables: Any) -> None:
+    def __init__(
+        self,
+        model: Any,
+        save_dir: str = "",
+        *,
+        cfg: CfgNode | None = None,
+        strict: bool = False,
+        **checkpointables: Any,
+    ) -> None:
         super().__init__(model, save_dir, **checkpointables)
-        self.cfg = cfg
+        self.cfg, self.strict = cfg, strict
+        self.resuming, self.file = False, ""
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Writes under a temporary name; :meth:`tag_last_checkpoint`, which the framework calls next, renames."""
@@ -102,6 +112,11 @@ class SafeCheckpointer(DetectionCheckpointer):
         pointer.write_text(final)
         pointer.replace(folder / "last_checkpoint")
 
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
+        """Goes on from the last checkpoint, if there is one, or takes the weights at `path`."""
+        self.resuming = resume and self.has_checkpoint()
+        return super().resume_or_load(path, resume=resume)
+
     def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Loads as the framework does.
 
@@ -115,6 +130,7 @@ class SafeCheckpointer(DetectionCheckpointer):
             raise DataError(path, f"the weights cannot be had ({error})", remedy) from error
 
     def _load_file(self, filename: str) -> dict[str, Any]:
+        self.file = filename
         if filename.endswith(".pkl"):
             check_pickle(filename)
             loaded = super()._load_file(filename)
@@ -131,10 +147,29 @@ class SafeCheckpointer(DetectionCheckpointer):
         return loaded
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
-        given = len(checkpoint["model"])
-        incompatible = super()._load_model(checkpoint)
-        known = {name for name, _ in self.model.named_parameters()}
+        weights = checkpoint["model"]
+        given = len(weights)
+        # Only a run that goes on has use for what a method keeps. Other weights are for the task: names such as
+        # MSRA's, which the framework matches by their ends, must not meet the copies of the backbone.
+        hidden = None if self.resuming else self.model._modules.pop("regularizer", None)
+        try:
+            if not self.resuming:
+                checkpoint["model"] = {k: v for k, v in weights.items() if not k.startswith("regularizer.")}
+            incompatible = super()._load_model(checkpoint)
+            known = {name for name, _ in self.model.named_parameters()}
+        finally:
+            if hidden is not None:
+                self.model._modules["regularizer"] = hidden
         if given and known <= set(incompatible.missing_keys):
             what = f"none of its {given} entries fits a parameter of {type(self.model).__name__}"
             raise DataError("MODEL.WEIGHTS", what, "Convert them first; see gcisg_det.weights for torchvision's")
+        if self.strict or self.resuming:
+            wrong = [
+                *(f"{name} has the shape {a}, expected {b}" for name, a, b in incompatible.incorrect_shapes),
+                *(f"{name} is missing" for name in incompatible.missing_keys),
+                *(f"{name} is not in the model" for name in incompatible.unexpected_keys),
+            ]
+            if wrong:
+                what = f"it is not of this config's model: {'; '.join(wrong[:3])} ({len(wrong)} differences)"
+                raise DataError(self.file, what, "Give the config that it was trained with, or another checkpoint")
         return incompatible

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode, get_cfg
 
+from gcisg_core.config import require
+from gcisg_core.integrations.detectron2 import add_regularizer_config, allow_overrides, regularizer_values
+
 
 def add_detection_config(cfg: CfgNode) -> None:
-    """Adds the keys of this project that do not belong to the method."""
+    """Adds the keys of this project to Detectron2's."""
+    add_regularizer_config(cfg)
+    # The detector that SynToRealDetector adds the method to: any registered meta-architecture with a backbone.
+    cfg.MODEL.PARENT_ARCHITECTURE = "GeneralizedRCNN"
     # Folder that holds `sim10k` and `cityscapes`; empty: the environment variable GCISG_DATA, else `data`.
     cfg.DATASETS.ROOT = ""
     # Own data, a list of [name, COCO JSON file, image folder].
     cfg.DATASETS.COCO = []
-    # Strengths of the colour jitter (brightness, contrast, saturation, hue) in training; zeros switch it off.
+    # Strengths of the colour jitter (brightness, contrast, saturation, hue) of SynToRealDetector's views in training.
     cfg.INPUT.COLOR_JITTER = [0.0, 0.0, 0.0, 0.0]
+    # Probability that a view is blurred (Gaussian, standard deviation 0.1 to 2 pixels).
+    cfg.INPUT.BLUR = 0.0
 
 
 def _keys(node: CfgNode, prefix: str = "") -> Iterator[str]:
@@ -37,7 +46,7 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: A key does not exist; the message names the nearest that does.
+        ValueError: A key does not exist; the message names the nearest that does. Or a value is impossible.
     """
     if cfg is None:
         cfg = get_cfg()
@@ -46,6 +55,7 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
         raise FileNotFoundError(f"config file {file} does not exist")
     try:
         cfg.merge_from_file(str(file))
+        allow_overrides(cfg, overrides)
         cfg.merge_from_list(list(overrides))
     except (KeyError, AssertionError) as error:
         unknown = re.search(r"Non-existent (?:config )?key: ([\w.]+)", str(error))
@@ -53,4 +63,15 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
             raise ValueError(f"{file} with the overrides {list(overrides)}: {error}") from error
         nearest = difflib.get_close_matches(unknown[1], list(_keys(cfg)), n=1, cutoff=0.0)[0]
         raise ValueError(f"unknown config key {unknown[1]}; the nearest valid key is {nearest}") from error
+    os.environ.setdefault("GCISG_DATA", "data")
+    cfg.MODEL.WEIGHTS, cfg.DATASETS.ROOT = (os.path.expandvars(path) for path in (cfg.MODEL.WEIGHTS, cfg.DATASETS.ROOT))
+    regularizer_values(cfg)
+    if any(cfg.INPUT.COLOR_JITTER) or cfg.INPUT.BLUR or cfg.REGULARIZER.METHOD != "none":
+        require(
+            cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector",
+            "MODEL.META_ARCHITECTURE",
+            cfg.MODEL.META_ARCHITECTURE,
+            "SynToRealDetector (with this one as MODEL.PARENT_ARCHITECTURE) for REGULARIZER, COLOR_JITTER and BLUR",
+        )
+    require(len(cfg.INPUT.COLOR_JITTER) == 4, "INPUT.COLOR_JITTER", cfg.INPUT.COLOR_JITTER, "4 numbers")
     return cfg

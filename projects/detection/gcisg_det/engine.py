@@ -1,4 +1,7 @@
-"""The framework's trainer with exact resume, safe checkpoints, and evaluation that names its box convention."""
+"""The framework's trainer with exact resume, safe checkpoints, and evaluation that names its box convention.
+
+:func:`run` is what `tools/train_net.py` calls for a `.yaml` config.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,28 @@ import json
 import logging
 import random
 import weakref
+from argparse import Namespace
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog, build_detection_test_loader
 from detectron2.data.datasets.coco import convert_to_coco_json
-from detectron2.engine import DefaultTrainer, HookBase
+from detectron2.engine import DefaultTrainer, HookBase, default_setup, defaults, launch
 from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
 
+from gcisg_core.integrations.detectron2 import RegularizerHook
+
 from .checkpoint import SafeCheckpointer
+from .compat import repair_launch
+from .config import read_config
+from .datasets import setup_datasets
 from .loader import ResumableLoader, build_train_loader, derive_seed
 from .mapper import build_mapper
 
@@ -103,12 +114,31 @@ class CarEvaluator(COCOEvaluator):
 
 
 class Trainer(DefaultTrainer):
-    """The framework's trainer for `tools/train_net.py`: `DefaultTrainer` with this project's parts."""
+    """The framework's trainer for `tools/train_net.py`: `DefaultTrainer` with this project's parts.
+
+    `SOLVER.AMP.ENABLED` also works on a CPU, there in bfloat16, which needs no scaling of the loss.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        on_cpu = cfg.MODEL.DEVICE == "cpu"
+        bfloat16 = on_cpu and cfg.SOLVER.AMP.ENABLED
+        if bfloat16:
+            cfg = cfg.clone()
+            cfg.defrost()
+            cfg.SOLVER.AMP.ENABLED = False  # the framework's trainer for it insists on CUDA
+        # The framework names a GPU for each process, which torch refuses for a model on the CPU.
+        wrap = partial(defaults.create_ddp_model, device_ids=None) if on_cpu else defaults.create_ddp_model
+        with mock.patch.object(defaults, "create_ddp_model", wrap):
+            super().__init__(cfg)
+        if bfloat16:
+            model: Any = self.model
+            train_in_bfloat16(getattr(model, "module", model))
 
     def build_hooks(self) -> list[HookBase | None]:
-        """The framework's hooks behind :class:`ExactResume`, with the safe checkpointer put in before they take it."""
+        """The framework's hooks behind this project's, with the safe checkpointer put in before they take it."""
         self.checkpointer = SafeCheckpointer(self.model, self.cfg.OUTPUT_DIR, cfg=self.cfg, trainer=weakref.proxy(self))
-        return [ExactResume(self.cfg.SEED), *super().build_hooks()]
+        hooks = [ExactResume(self.cfg.SEED), *super().build_hooks()]
+        return [RegularizerHook(), *hooks] if self.cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector" else hooks
 
     def state_dict(self) -> dict[str, Any]:
         """Adds optimizer and gradient scaler, which Detectron2 0.5 leaves out of the checkpoint."""
@@ -128,7 +158,9 @@ class Trainer(DefaultTrainer):
         """
         loader = build_train_loader(cfg, build_mapper(cfg, True))
         classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", [])
-        key = "RETINANET" if "Retina" in cfg.MODEL.META_ARCHITECTURE else "ROI_HEADS"
+        wrapped = cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector"
+        detector = cfg.MODEL.PARENT_ARCHITECTURE if wrapped else cfg.MODEL.META_ARCHITECTURE
+        key = "RETINANET" if "Retina" in detector else "ROI_HEADS"
         if classes and len(classes) != cfg.MODEL[key].NUM_CLASSES:
             raise ValueError(
                 f"MODEL.{key}.NUM_CLASSES is {cfg.MODEL[key].NUM_CLASSES}, but {cfg.DATASETS.TRAIN[0]} has "
@@ -151,3 +183,64 @@ class Trainer(DefaultTrainer):
         """Evaluates; results are keyed by data set also when there is one, so the convention is in `metrics.json`."""
         results = super().test(cfg, model, evaluators)
         return OrderedDict({cfg.DATASETS.TEST[0]: results}) if len(cfg.DATASETS.TEST) == 1 else results
+
+
+def train_in_bfloat16(model: torch.nn.Module) -> None:
+    """Puts the training forward pass of a model on the CPU under autocast; evaluation stays in full precision."""
+    forward = model.forward
+
+    def autocast_forward(batched_inputs: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16, enabled=model.training):
+            return forward(batched_inputs)
+
+    model.forward = autocast_forward
+
+
+def configure(args: Namespace) -> CfgNode:
+    """The frozen config of a command line; see `tools/train_net.py --help` for the arguments."""
+    cfg = read_config(args.config, args.overrides)
+    if args.seed is not None:
+        cfg.SEED = args.seed
+    cfg.SOLVER.AMP.ENABLED = cfg.SOLVER.AMP.ENABLED or args.amp
+    if args.work_dir:
+        cfg.OUTPUT_DIR = args.work_dir
+    elif cfg.OUTPUT_DIR == get_cfg().OUTPUT_DIR:
+        cfg.OUTPUT_DIR = f"work_dirs/{Path(args.config).stem}"
+    if not torch.cuda.is_available():
+        cfg.MODEL.DEVICE = "cpu"
+    cfg.freeze()
+    return cfg
+
+
+def run(args: Namespace) -> None:
+    """Train, or evaluate with `--eval-only`, in `--num-gpus` processes; without CUDA they run on the CPU with gloo.
+
+    Raises:
+        ValueError: An argument, the config, the data or the checkpoint cannot be used; the message says why.
+    """
+    configure(args)  # what is wrong with the command line is said before processes start
+    if args.num_machines > 1 and args.dist_url == "auto":
+        raise ValueError("--dist-url auto works on one machine; give tcp://<address of machine 0>:<free port>")
+    repair_launch()
+    launch(_run_rank, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+
+
+def _run_rank(args: Namespace) -> None:
+    cfg = configure(args)
+    setup_datasets(cfg)
+    default_setup(cfg, args)
+    if args.eval_only:
+        model = Trainer.build_model(cfg)
+        SafeCheckpointer(model, cfg=cfg, strict=True).load(args.checkpoint)
+        results: dict[str, Any] = Trainer.test(cfg, model)
+    else:
+        trainer = Trainer(cfg)
+        if args.resume and not trainer.checkpointer.has_checkpoint():
+            logger.warning("Nothing to resume in %s: training starts from the beginning.", cfg.OUTPUT_DIR)
+        trainer.resume_or_load(resume=args.resume)
+        trainer.train()
+        results = getattr(trainer, "_last_eval_results", OrderedDict())
+    if comm.is_main_process():
+        for name, result in results.items():
+            values = ", ".join(f"{key} {result['bbox'][key]:.2f}" for key in ("AP", "AP50", "AP75"))
+            print(f"{name} ({MetadataCatalog.get(name).get('convention', 'own')} boxes): {values}")

@@ -1,6 +1,6 @@
 """Data sets under the names that configs use, and own data in COCO's JSON format.
 
-Names: `sim10k_trainval_car`, `cityscapes_<train|val>_car_<coco|da_faster>`. Their root is the config key
+Names: `sim10k_trainval_car`, `cityscapes_<train|val|test>_car_<coco|da_faster>`. Their root is the config key
 `DATASETS.ROOT`, else the environment variable `GCISG_DATA`, else `data`; below it lie `sim10k/VOC2012` and
 `cityscapes`. Own data needs two lines of config (and `MODEL.ROI_HEADS.NUM_CLASSES` where it is not 1):
 
@@ -24,7 +24,7 @@ from gcisg_core.problems import DataError
 
 from . import cityscapes, sim10k
 
-SPLITS = ("train", "val")
+SPLITS = ("train", "val", "test")  # Cityscapes keeps the labels of its test images; the miniature has some
 
 
 def data_root(root: str = "") -> Path:

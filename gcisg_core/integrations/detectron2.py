@@ -1,0 +1,73 @@
+"""Detectron2: the method's settings in a config, and the hook that moves the target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.engine import HookBase
+
+from gcisg_core.config import parse_settings
+from gcisg_core.lookup import choose
+from gcisg_core.regularizers import METHODS
+
+
+def add_regularizer_config(cfg: CfgNode) -> None:
+    """Adds the node `REGULARIZER`: `METHOD`, and by their upper-case names the fields of the method's settings.
+
+    The fields and their defaults stay in the dataclasses of :mod:`gcisg_core.regularizers`.
+    """
+    cfg.REGULARIZER = CfgNode(new_allowed=True)
+    # What is added to the task: none, gcisg, csg, ...
+    cfg.REGULARIZER.METHOD = "none"
+
+
+def allow_overrides(cfg: CfgNode, overrides: Sequence[Any]) -> None:
+    """Lets `KEY VALUE` overrides set fields that no file has set, or set in another type; later checks see them."""
+    for key in overrides[::2]:
+        node, _, field = str(key).partition(".")
+        if node == "REGULARIZER" and field:
+            cfg.REGULARIZER[field] = CfgNode() if field == "STAGE_LOCATIONS" else None
+
+
+def regularizer_values(cfg: CfgNode) -> dict[str, Any]:
+    """`cfg.REGULARIZER` as :func:`gcisg_core.regularizers.build_regularizer` takes it.
+
+    Raises:
+        ValueError: The method or a field is unknown (the nearest valid name is given), or a value is out of range.
+    """
+    values = {key.lower(): value for key, value in cfg.REGULARIZER.items()}
+    if values.get("stage_locations"):
+        values["stage_locations"] = {int(stage): place for stage, place in values["stage_locations"].items()}
+    try:
+        settings = choose(METHODS, values["method"], "method").settings_class
+        parse_settings(settings, {key: value for key, value in values.items() if key != "method"})
+    except ValueError as error:
+        raise ValueError(f"REGULARIZER (keys are these names in upper case): {error}") from error
+    return values
+
+
+class RegularizerHook(HookBase):
+    """Moves the method's target after each iteration in which the optimiser stepped.
+
+    Mixed precision leaves out the steps whose gradients overflowed, so the optimiser itself is asked. It must stand
+    before the hook that saves checkpoints.
+    """
+
+    stepped = False
+
+    def before_train(self) -> None:
+        """Asks the optimiser to tell when it steps."""
+        self.trainer.optimizer.register_step_post_hook(self._note)
+
+    def _note(self, *_: Any) -> None:
+        # A mark, not the move itself: an optimiser with gradient clipping calls this twice a step.
+        self.stepped = True
+
+    def after_step(self) -> None:
+        """Moves the target."""
+        if self.stepped:
+            model = getattr(self.trainer.model, "module", self.trainer.model)
+            model.regularizer.update_target()
+            self.stepped = False

@@ -1,0 +1,152 @@
+"""Any detector of Detectron2 with a method of :mod:`gcisg_core.regularizers` beside it.
+
+A training step: both views of the batch are drawn on the device -> the parent's own `forward` on the task's view,
+with the backbone's stages tapped -> the bottom-up network alone on the other view -> the method's losses.
+
+Shapes: B images of the height and width H x W that the parent pads them to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.utils.events import get_event_storage
+from torch import Tensor, nn
+
+from gcisg_core.config import require
+from gcisg_core.integrations.detectron2 import regularizer_values
+from gcisg_core.lookup import choose
+from gcisg_core.regularizers import build_regularizer
+from gcisg_core.views import PhotometricView
+
+
+class _InputReachedError(Exception):
+    """Carries the backbone's input out of the parent's forward pass."""
+
+
+class SynToRealMixin:
+    """Adds a method to a detector; comes before it in the bases of a class.
+
+    Args:
+        *args: The detector's.
+        regularizer: ``method`` and its settings, see :func:`gcisg_core.regularizers.build_regularizer`.
+        jitter: Arguments of :class:`gcisg_core.views.PhotometricView`; a baseline draws one view, as a method's task
+            view is drawn. None leaves the images as they are.
+        image_format: Channel order of the images, `BGR` or `RGB`.
+        **kwargs: The detector's.
+
+    Raises:
+        ValueError: The detector has no `backbone`, or the images are of another format.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        regularizer: Mapping[str, Any] | None = None,
+        jitter: Mapping[str, Any] | None = None,
+        image_format: str = "BGR",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        backbone: Any = getattr(self, "backbone", None)
+        require(isinstance(backbone, nn.Module), "backbone", backbone, f"a module of {type(self).__mro__[2].__name__}")
+        require(jitter is None or image_format in ("BGR", "RGB"), "INPUT.FORMAT", image_format, "BGR or RGB")
+        # An FPN's bottom-up network; other backbones have none and are tapped themselves.
+        student = getattr(backbone, "bottom_up", backbone)
+        self.regularizer = build_regularizer(student, regularizer)
+        self.view = PhotometricView(**jitter) if jitter is not None else None
+        self.is_bgr = image_format == "BGR"
+
+    def forward(self, batched_inputs: Sequence[dict[str, Any]]) -> Any:
+        """The parent's; in training with the method's losses, while its metrics go to the event storage.
+
+        Args:
+            batched_inputs: As for the parent; ``image`` is (3, H_i, W_i) of values 0 to 255.
+        """
+        parent: Any = super()
+        if not self.training:  # type: ignore[attr-defined]
+            return parent.forward(batched_inputs)
+        batches = [self._draw(batched_inputs) for _ in range(self.regularizer.views_needed)]
+        views = [self._backbone_input(batch) for batch in batches]
+        losses, metrics = self.regularizer.step(
+            views,
+            lambda: parent.forward(batches[self.regularizer.settings.task_view]),
+            padding_mask(views[0], [item["image"].shape[-2:] for item in batched_inputs]),
+        )
+        get_event_storage().put_scalars(**{f"regularizer/{name}": float(value) for name, value in metrics.items()})
+        return losses
+
+    @torch.no_grad()
+    def _draw(self, batched_inputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The batch in a new photometric draw; images alone differ from the given batch."""
+        if self.view is None:
+            return list(batched_inputs)
+        device = next(self.regularizer.student.parameters()).device
+        batch = []
+        # The draws would lose precision under autocast.
+        with torch.autocast(device.type, enabled=False):
+            for item in batched_inputs:
+                image = item["image"].to(device).float().div(255)
+                image = self.view((image.flip(0) if self.is_bgr else image).unsqueeze(0)).squeeze(0).mul(255)
+                batch.append({**item, "image": image.flip(0) if self.is_bgr else image})
+        return batch
+
+    def _backbone_input(self, batch: list[dict[str, Any]]) -> Tensor:
+        """(B, 3, H, W), what the parent makes of a batch for its backbone: its forward, left before the backbone runs.
+
+        So any parent's normalisation and padding holds, also of one without `preprocess_image`.
+        """
+
+        def leave(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            raise _InputReachedError(inputs[0])
+
+        handle = self.regularizer.student.register_forward_pre_hook(leave)
+        try:
+            super().forward(batch)  # type: ignore[misc]
+        except _InputReachedError as reached:
+            images: Tensor = reached.args[0]
+            return images
+        finally:
+            handle.remove()
+        raise ValueError(f"{type(self).__mro__[2].__name__} does not run its backbone in training")
+
+
+def padding_mask(images: Tensor, sizes: Sequence[Sequence[int]]) -> Tensor | None:
+    """(B, H, W), False where images of these (height, width) were padded on the right and below; None if nowhere."""
+    height, width = images.shape[-2:]
+    if all(tuple(size) == (height, width) for size in sizes):
+        return None
+    rows, columns = torch.tensor([tuple(size) for size in sizes], device=images.device)[:, :, None, None].unbind(1)
+    inside = torch.arange(height, device=images.device)[:, None] < rows
+    return inside & (torch.arange(width, device=images.device) < columns)
+
+
+@cache
+def with_method(parent: type[nn.Module]) -> type[nn.Module]:
+    """The class of a detector with a method: the arguments of :class:`SynToRealMixin`, then the parent's."""
+    return type(f"SynToReal{parent.__name__}", (SynToRealMixin, parent), {"__module__": __name__})
+
+
+@META_ARCH_REGISTRY.register()
+def SynToRealDetector(cfg: CfgNode) -> nn.Module:  # noqa: N802 - the name in configs
+    """The meta-architecture `MODEL.PARENT_ARCHITECTURE` with the method of `REGULARIZER`.
+
+    Raises:
+        ValueError: The parent, the method, a setting or a stage is unknown; the message says what there is.
+    """
+    parents = {name: parent for name, parent in META_ARCH_REGISTRY if parent is not SynToRealDetector}
+    parent = choose(parents, cfg.MODEL.PARENT_ARCHITECTURE, "MODEL.PARENT_ARCHITECTURE")
+    brightness, contrast, saturation, hue = cfg.INPUT.COLOR_JITTER
+    jitter = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
+    jitter["blur"] = cfg.INPUT.BLUR
+    return with_method(parent)(
+        cfg,
+        regularizer=regularizer_values(cfg),
+        jitter=jitter if any(jitter.values()) else None,
+        image_format=cfg.INPUT.FORMAT,
+    )
