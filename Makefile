@@ -42,6 +42,7 @@ lint: $(READY)  ## ruff (lint and format) and mypy
 bench: $(READY)  ## measure the losses and a training step; tables go to benchmarks/results
 	$(PY) benchmarks/ci_loss.py
 	$(PY) benchmarks/step_cost.py
+	$(PY) benchmarks/step_cost_segmentation.py
 	$(PY) benchmarks/step_cost_detection.py
 
 clean:  ## remove what the commands made, the environment excepted

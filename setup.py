@@ -9,7 +9,9 @@ PACKAGES = {
     "gcisg_core.integrations": "gcisg_core/integrations",
     "gcisg_cls": "projects/classification/gcisg_cls",
     "gcisg_seg": "projects/segmentation/gcisg_seg",
+    "gcisg_seg.datasets": "projects/segmentation/gcisg_seg/datasets",
     "gcisg_det": "projects/detection/gcisg_det",
+    "gcisg_det.datasets": "projects/detection/gcisg_det/datasets",
     "gcisg_miniature": "projects/miniature/gcisg_miniature",
 }
 MMENGINE = ["onedl-mmengine>=0.10.12", "onedl-mmcv>=2.3"]

@@ -150,8 +150,9 @@ def fold_batch_norm(backbone: nn.Module) -> nn.Module:
 
 
 def _is_batch_norm(module: object) -> bool:
-    # Detectron2's FrozenBatchNorm2d has the same four tensors and its own base class.
-    return isinstance(module, nn.BatchNorm2d) or type(module).__name__ == "FrozenBatchNorm2d"
+    # Detectron2's FrozenBatchNorm2d has the same four tensors and its own base class. Synchronised layers are meant
+    # too: mmengine converts a model's layers after it is built, and the reference must be the same before and after.
+    return isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm) or type(module).__name__ == "FrozenBatchNorm2d"
 
 
 def _fold(conv: nn.Conv2d, norm: Any) -> None:

@@ -19,6 +19,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -67,7 +68,7 @@ def run(variant: str, config: str, overrides: list[str], seed: int, half: str, w
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - the log of each run is in its folder
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
-    folder = Path(work) / variant.replace(" ", "_").replace(",", "") / f"seed_{seed}"
+    folder = Path(work) / re.sub("[^A-Za-z0-9.]+", "_", variant) / f"seed_{seed}"
     result = train_and_measure(config, [half], folder, overrides, seed)
     return {"variant": variant, "config": config, "overrides": overrides, "seed": seed, **result}
 

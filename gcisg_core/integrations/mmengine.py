@@ -25,7 +25,12 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, OPTIM_WRAPPERS
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
+from mmengine.runner.checkpoint import (
+    CheckpointLoader,
+    get_torch_safe_globals,
+    get_torchvision_models,
+    load_from_http,
+)
 from torch import nn
 
 from gcisg_core.integrations import reproducible
@@ -49,6 +54,30 @@ class AtomicLocalBackend(LocalBackend):
 
 
 register_backend("local", AtomicLocalBackend, prefixes="", force=True)
+
+
+@CheckpointLoader.register_scheme(prefixes=("torchvision://", "http://", "https://"), force=True)
+def load_from_net(filename: str, map_location: Any = None, **kwargs: Any) -> Any:
+    """mmengine's loader of weights from the net, saying what to do where there is none.
+
+    Raises:
+        FileNotFoundError: the weights can be neither downloaded nor found in torch's cache; names file and folder.
+        ValueError: torchvision has no such model.
+    """
+    url, name = filename, filename.removeprefix("torchvision://")
+    if name != filename:
+        urls = get_torchvision_models()
+        if name not in urls:
+            raise unknown_name(name, (known for known in urls if "." not in known), "torchvision model")
+        url = urls[name]
+    try:
+        return load_from_http(url, map_location=map_location, **kwargs)
+    except OSError as error:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise FileNotFoundError(
+            f"{filename} could not be downloaded ({error}). Put {url} into {folder}, or give the path of a file "
+            f"instead of {filename}"
+        ) from error
 
 
 @HOOKS.register_module()

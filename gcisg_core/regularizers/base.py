@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import ClassVar, NamedTuple
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 
 from gcisg_core.config import Settings
 from gcisg_core.feature_tap import Features, StageTap
+
+# Steps without an update of the target, as under gradient accumulation, before a forgotten hook is suspected.
+PATIENCE = 100
 
 
 class Terms(NamedTuple):
@@ -47,6 +51,7 @@ class Regularizer(nn.Module):
         self.settings = settings
         self.taps: list[StageTap | None] = [None] * (settings.task_view + 1)
         self.register_buffer("captured", torch.tensor(False))
+        self._steps_since_update = 0
         self._ready = False  # spares each step a read of the buffer, which would wait for the device
 
     @property
@@ -84,6 +89,13 @@ class Regularizer(nn.Module):
             )
         if not self._ready:
             self.capture_pretrained()
+        self._steps_since_update += 1
+        if self._steps_since_update == PATIENCE:
+            warnings.warn(
+                f"update_target() was not called for {PATIENCE} steps: whatever follows the student stands still; add "
+                f"the project's hook to the config",
+                stacklevel=2,
+            )
         task_view = self.settings.task_view
         features: list[Features] = [{} for _ in self.taps]
         tap = self.taps[task_view]
@@ -115,6 +127,7 @@ class Regularizer(nn.Module):
 
     def update_target(self) -> None:
         """Follow the student; to be called after each optimiser step."""
+        self._steps_since_update = 0
 
 
 def mask_at(mask: Tensor | None, features: Tensor) -> Tensor | None:

@@ -103,6 +103,7 @@ class CSG(Regularizer):
             attention = self.tap.run(self.student, other)
         reference = self.reference(other)
         average = self.average.module
+        assert isinstance(average, StageProjectors)
         for stage, weight in self.weights.items():
             anchor = self.projectors.embed(stage, self._pool(features[task_view][stage], None, mask))
             with torch.no_grad():
@@ -137,5 +138,6 @@ class CSG(Regularizer):
             self.reference.capture(self.student)
 
     def update_target(self) -> None:
+        super().update_target()
         if self.weights:
             self.average.update_parameters(self.projectors)

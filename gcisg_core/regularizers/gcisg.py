@@ -124,7 +124,12 @@ class GCISG(Regularizer):
             view = self.settings.task_view
             self._guide(terms, features[view], self.reference(views[view]), mask)
         if self.target is not None:
-            self._align(terms, features, [self.target(view, self.student) for view in views[:2]], mask)
+            z = [self._embed(self.projectors, maps, mask) for maps in features[:2]]
+            # View by view: the maps of one target pass are freed before the next.
+            z_target = [
+                self._embed(self.target.projectors, self.target(view, self.student), mask) for view in views[:2]
+            ]
+            self._align(terms, z, z_target)
         return terms
 
     def _guide(self, terms: Terms, student: Features, reference: Features, mask: Tensor | None) -> None:
@@ -137,25 +142,24 @@ class GCISG(Regularizer):
                 mask=mask_at(mask, student[stage]),
             )
 
-    def _align(
-        self, terms: Terms, student: Sequence[Features], target: Sequence[Features], mask: Tensor | None
-    ) -> None:
-        assert self.target is not None
-        for stage, weight in self.ci_weights.items():
-            z, z_target = (
-                [projectors.embed(stage, self._cells(maps[stage], mask)) for maps in views]
-                for projectors, views in ((self.projectors, student), (self.target.projectors, target))
-            )
-            queue = self.queues[f"stage{stage}"]
-            assert isinstance(queue, SupportQueue)
-            terms.losses[f"loss_ci_stage{stage}"] = weight * self._relate(z, z_target, queue)
-            with torch.no_grad():
-                terms.metrics[f"ci_match_stage{stage}"] = pair_match(z[0], z_target[1])
-                terms.metrics[f"queue_concentration_stage{stage}"] = queue.features.mean(dim=0).norm()
-
     def _cells(self, features: Tensor, mask: Tensor | None) -> Tensor:
         rows, columns = self.settings.grid
         return pool_cells(features, (rows, columns), mask_at(mask, features))
+
+    def _embed(self, projectors: StageProjectors, maps: Features, mask: Tensor | None) -> Features:
+        """Stage -> unit embeddings (N, d) of the cells of one view."""
+        return {stage: projectors.embed(stage, self._cells(maps[stage], mask)) for stage in self.ci_weights}
+
+    def _align(self, terms: Terms, z: Sequence[Features], z_target: Sequence[Features]) -> None:
+        """Add the loss of every stage, given the embeddings of both views."""
+        for stage, weight in self.ci_weights.items():
+            ours, theirs = [view[stage] for view in z], [view[stage] for view in z_target]
+            queue = self.queues[f"stage{stage}"]
+            assert isinstance(queue, SupportQueue)
+            terms.losses[f"loss_ci_stage{stage}"] = weight * self._relate(ours, theirs, queue)
+            with torch.no_grad():
+                terms.metrics[f"ci_match_stage{stage}"] = pair_match(ours[0], theirs[1])
+                terms.metrics[f"queue_concentration_stage{stage}"] = queue.features.mean(dim=0).norm()
 
     def _relate(self, z: list[Tensor], z_target: list[Tensor], queue: SupportQueue) -> Tensor:
         """Both directions of Eq. 3, z and z_target being those of view 1 and view 2; then the keys join the queue."""
@@ -178,6 +182,7 @@ class GCISG(Regularizer):
             self.target.capture(self.student)
 
     def update_target(self) -> None:
+        super().update_target()
         if self.target is not None:
             self.target.update(self.student)
 

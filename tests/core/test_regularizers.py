@@ -9,6 +9,7 @@ from torch import nn
 
 from gcisg_core.losses import guidance_loss
 from gcisg_core.regularizers import METHODS, build_regularizer
+from gcisg_core.regularizers.base import PATIENCE
 from gcisg_miniature.network import MiniResNet
 
 SMALL = {"method": "gcisg", "queue_length": 40, "embedding_dim": 8}
@@ -286,6 +287,18 @@ def test_reference_and_target_take_the_weights_that_were_loaded_last():
     view = make_views(1)[0]
     expected = gcisg.taps[0].run(loaded.eval(), view)[4]
     torch.testing.assert_close(gcisg.reference(view)[4], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_forgotten_hook_is_noticed():
+    student = make_student()
+    regularizer = build_regularizer(student, {"method": "none"})
+    view = make_views(1)
+    for _ in range(PATIENCE - 1):
+        regularizer.step(view, dict)
+    with pytest.warns(UserWarning, match="update_target.. was not called for 100 steps"):
+        regularizer.step(view, dict)
+    regularizer.update_target()
+    regularizer.step(view, dict)  # counted anew
 
 
 def test_an_unknown_method_is_refused():

@@ -45,8 +45,8 @@ def shrink(config: Config, work_dir: Path) -> Config:
             "work_dir": str(work_dir),
         }
     )
-    config.train_dataloader.dataset.pipeline[2].scale = (96, 64)
-    config.train_dataloader.dataset.pipeline[3].crop_size = crop
+    pipeline = config.train_dataloader.dataset.dataset.pipeline
+    pipeline[2].scale, pipeline[3].crop_size = (96, 64), crop
     drop(config, "test_dataloader", "test_cfg", "test_evaluator")
     return config
 
@@ -54,7 +54,8 @@ def shrink(config: Config, work_dir: Path) -> Config:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_child_config_is_short_and_loads(path):
     assert len(path.read_text().splitlines()) <= 15
-    assert Config.fromfile(path).model.decode_head.num_classes == 19
+    classes = 9 if path.stem.endswith("_mini") else 19
+    assert Config.fromfile(path).model.decode_head.num_classes == classes
 
 
 def test_recipe_of_the_paper():
@@ -65,6 +66,18 @@ def test_recipe_of_the_paper():
     assert config.optim_wrapper.optimizer == {"type": "SGD", "lr": 1e-3, "momentum": 0.9, "weight_decay": 5e-4}
     assert config.model.test_cfg.mode == "whole"
     assert not any("Resize" in step.type for step in config.val_dataloader.dataset.pipeline)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [("gcisg", {"lambda_guidance": 1.0, "lambda_ci": 1.0}), ("csg", {"lambda_csg": 75.0})],
+)
+def test_a_method_differs_from_the_baseline_in_views_and_regularizer_only(method, settings):
+    baseline, config = Config.fromfile(R50), Config.fromfile(str(R50).replace("baseline", method))
+    assert (baseline.model.data_preprocessor.views, config.model.data_preprocessor.views) == (1, 2)
+    assert config.model.regularizer == {"method": method, "grid": (8, 8), **settings}
+    config.model.data_preprocessor.views, config.model.regularizer = 1, baseline.model.regularizer
+    assert config.to_dict() == baseline.to_dict()
 
 
 def test_backbone_takes_torchvisions_weights_and_has_stride_8():
@@ -80,8 +93,10 @@ def test_backbone_takes_torchvisions_weights_and_has_stride_8():
     assert [tuple(m.shape[1:]) for m in maps] == [(256, 16, 16), (512, 8, 8), (1024, 8, 8), (2048, 8, 8)]
 
 
-def test_r101_differs_in_depth_and_weights_only():
-    r50, r101 = Config.fromfile(R50), Config.fromfile(str(R50).replace("r50", "r101"))
+@pytest.mark.parametrize("method", ["baseline", "gcisg", "csg"])
+def test_r101_differs_in_depth_and_weights_only(method):
+    path = str(R50).replace("baseline", method)
+    r50, r101 = Config.fromfile(path), Config.fromfile(path.replace("r50", "r101"))
     assert (r101.model.backbone.depth, r101.model.backbone.init_cfg.checkpoint) == (101, "torchvision://resnet101")
     r101.merge_from_dict({"model.backbone.depth": 50, "model.backbone.init_cfg": r50.model.backbone.init_cfg})
     assert r101.to_dict() == r50.to_dict()

@@ -5,9 +5,11 @@ norm_cfg = dict(type="BN", requires_grad=True)
 cross_entropy = dict(type="CrossEntropyLoss", use_sigmoid=False, avg_non_ignore=True)
 sync_bn = "torch"  # several GPUs share their batch statistics
 model = dict(
-    type="EncoderDecoder",
+    type="SynToRealEncoderDecoder",
+    regularizer=dict(method="none"),
     data_preprocessor=dict(
-        type="SegDataPreProcessor",
+        type="PhotometricSegDataPreProcessor",
+        views=1,  # colour jitter .4 / .4 / .4 / .1; a method that compares two views draws twice
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,

@@ -14,12 +14,16 @@ train_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     drop_last=True,
-    sampler=dict(type="InfiniteSampler", shuffle=True),
+    # Sample n of a run is the same with any number of workers and after a resume.
+    sampler=dict(type="SeededSampler", shuffle=True),
     dataset=dict(
-        type="GTAVDataset",
-        data_root="{{$GCISG_DATA:data}}/gta5",
-        # The official download has a few bad pairs. "skip" warns and goes on; see tools/audit_data.py.
-        on_bad_sample="error",
-        pipeline=train_pipeline,
+        type="SeededDataset",
+        dataset=dict(
+            type="GTAVDataset",
+            data_root="{{$GCISG_DATA:data}}/gta5",
+            # The official download has a few bad pairs. "skip" warns and goes on; see tools/audit_data.py.
+            on_bad_sample="error",
+            pipeline=train_pipeline,
+        ),
     ),
 )

@@ -1,5 +1,7 @@
 default_scope = "mmseg"
-custom_imports = dict(imports=["gcisg_seg.datasets", "gcisg_seg.evaluation"])
+custom_imports = dict(imports=["gcisg_seg.registry"], allow_failed_imports=False)
+# Moves the target of a method after each step, and makes randomness depend on seed and step only (exact resume).
+custom_hooks = [dict(type="RegularizerHook")]
 randomness = dict(seed=0)
 env_cfg = dict(
     cudnn_benchmark=True,

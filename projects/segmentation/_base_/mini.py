@@ -1,0 +1,103 @@
+# The miniature benchmark: synthetic glyph scenes in GTAV's folders -> photographed handwriting in Cityscapes' (see
+# projects/miniature). Digits play eight classes of Cityscapes, the background is road.
+root = "{{$GCISG_DATA:data}}/mini/scenes"
+classes = ("road", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
+crop_size = (96, 96)
+train_pipeline = [
+    dict(type="LoadCheckedImage"),
+    dict(type="LoadLabelIds"),
+    dict(type="RandomResize", scale=(128, 96), ratio_range=(1.0, 1.5), keep_ratio=True),
+    dict(type="RandomCrop", crop_size=crop_size),
+    dict(type="PackSegInputs"),  # no flip: a mirrored digit is no digit
+]
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=0,
+    drop_last=True,
+    sampler=dict(type="SeededSampler", shuffle=True),
+    dataset=dict(
+        type="SeededDataset",
+        dataset=dict(
+            type="GTAVDataset", data_root=root + "/gtav", metainfo=dict(classes=classes), pipeline=train_pipeline
+        ),
+    ),
+)
+test_pipeline = [
+    dict(type="LoadCheckedImage"),
+    dict(type="LoadLabelIds"),
+    dict(type="PackSegInputs", meta_keys=("img_path", "seg_map_path", "ori_shape", "img_shape", "domain")),
+]
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=0,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        type="CityscapesLabelIdsDataset",
+        data_root=root + "/cityscapes",
+        split="val",
+        test_mode=True,
+        metainfo=dict(classes=classes),
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = dict(**val_dataloader)
+test_dataloader["dataset"] = dict(val_dataloader["dataset"], split="test")
+val_evaluator = dict(type="DomainIoUMetric", iou_metrics=["mIoU"])
+test_evaluator = val_evaluator
+
+norm_cfg = dict(type="BN", requires_grad=True)
+# Nine of ten pixels are background. With class weights mmseg averages over labelled pixels, without avg_non_ignore.
+class_weight = [0.1] + [1.0] * (len(classes) - 1)
+cross_entropy = dict(type="CrossEntropyLoss", use_sigmoid=False, class_weight=class_weight)
+head = dict(num_classes=len(classes), norm_cfg=norm_cfg, align_corners=False, dropout_ratio=0.1)
+model = dict(
+    type="SynToRealEncoderDecoder",
+    regularizer=dict(method="none"),
+    data_preprocessor=dict(
+        type="PhotometricSegDataPreProcessor",
+        views=1,
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        size=crop_size,
+    ),
+    backbone=dict(type="MiniResNetBackbone", weights="{{$GCISG_DATA:data}}/mini/reference.pth"),
+    decode_head=dict(
+        type="DepthwiseSeparableASPPHead",  # DeepLabV3+: strokes are thinner than the output stride
+        in_channels=128,
+        in_index=3,
+        channels=32,
+        c1_in_channels=16,
+        c1_channels=8,
+        dilations=(1, 2, 4),
+        loss_decode=dict(**cross_entropy, loss_weight=1.0),
+        **head,
+    ),
+    auxiliary_head=dict(
+        type="FCNHead",
+        in_channels=64,
+        in_index=2,
+        channels=32,
+        num_convs=1,
+        concat_input=False,
+        loss_decode=dict(**cross_entropy, loss_weight=0.4),
+        **head,
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode="whole"),
+)
+
+max_iters = 400
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=max_iters)
+val_cfg = dict(type="ValLoop")
+test_cfg = dict(type="TestLoop")
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="SGD", lr=0.1, momentum=0.9, weight_decay=5e-4),
+    clip_grad=dict(max_norm=2.0),
+)
+param_scheduler = [dict(type="PolyLR", power=0.9, eta_min=0.0, begin=0, end=max_iters, by_epoch=False)]
+default_hooks = dict(
+    logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
+    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=1000, max_keep_ckpts=2),
+)

@@ -1,0 +1,78 @@
+"""Photometric views of a batch, made on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmseg.models import SegDataPreProcessor
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from gcisg_core.config import require
+from gcisg_core.views import PhotometricView
+
+
+@MODELS.register_module()
+class PhotometricSegDataPreProcessor(SegDataPreProcessor):
+    """mmseg's preprocessor, which in training first draws photometric views of each image.
+
+    All views share the geometry of the pipeline. They are drawn before normalisation and before padding, so padding
+    is mmseg's: the value ``pad_val`` after normalisation (0, the mean colour), the same in all views.
+
+    Args:
+        views: Draws an image; the segmentor gets a list of as many batches. 1 gives a baseline the same colour jitter
+            as a method's task view has; 0 leaves training as it is in mmseg.
+        photometric: Arguments of :class:`gcisg_core.views.PhotometricView`.
+        rgb_to_bgr: As in mmseg. Where it is not set, images are taken to be BGR, as mmcv's loaders give them.
+        **kwargs: mmseg's.
+
+    Raises:
+        ValueError: ``views`` is negative, or it is given together with ``batch_augments``, which would mix the images
+            of each view differently.
+    """
+
+    def __init__(
+        self,
+        *,
+        views: int = 2,
+        photometric: Mapping[str, Any] | None = None,
+        rgb_to_bgr: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(rgb_to_bgr=rgb_to_bgr, **kwargs)
+        require(views >= 0, "views", views, "at least 0")
+        require(not (views and self.batch_augments), "batch_augments", self.batch_augments, "absent with views")
+        self.views = views
+        self.view = PhotometricView(**(photometric or {}))
+        self.loaded_as_rgb = rgb_to_bgr
+
+    def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
+        """See `SegDataPreProcessor`; in training ``inputs`` is a list of ``views`` tensors (B, 3, H, W)."""
+        if not training or not self.views:
+            return super().forward(data, training)
+        data = self.cast_data(data)
+        # mmengine calls this inside autocast, in which the draws would lose precision.
+        with torch.autocast(self.device.type, enabled=False):
+            first, *others = ([self.draw(image) for image in data["inputs"]] for _ in range(self.views))
+        batch: dict[str, Any] = super().forward({**data, "inputs": first}, training)
+        # The labels are padded with the first view; the others get empty samples.
+        batch["inputs"] = [
+            batch["inputs"],
+            *(
+                super(PhotometricSegDataPreProcessor, self).forward(
+                    {"inputs": images, "data_samples": [SegDataSample() for _ in images]}, training
+                )["inputs"]
+                for images in others
+            ),
+        ]
+        return batch
+
+    def draw(self, image: Tensor) -> Tensor:
+        """A photometric draw of an image (3, H, W) of values 0 to 255, channels as they are loaded; float."""
+        rgb = image.float().div(255)
+        rgb = rgb if self.loaded_as_rgb else rgb.flip(0)
+        drawn: Tensor = self.view(rgb.unsqueeze(0)).squeeze(0).mul(255)
+        return drawn if self.loaded_as_rgb else drawn.flip(0)

@@ -1,0 +1,72 @@
+"""The miniature's own code: pretraining, a measured run, the demonstration's report."""
+
+import html.parser
+import json
+
+import pytest
+import torch
+
+from gcisg_cls import demo
+from gcisg_cls.backbones import build_resnet, load_pretrained
+from gcisg_cls.mini import pretrain, train_and_measure
+from gcisg_miniature.report import write_report
+
+from .conftest import CLASSES, TINY
+
+
+class Page(html.parser.HTMLParser):
+    """The cells and pictures of a page, and whatever it would fetch."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.cells, self.pictures, self.external, self.tag = [], [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tag = tag
+        address = dict(attributes).get("src") or dict(attributes).get("href") or ""
+        if tag == "img":
+            self.pictures.append(address)
+        if address and not address.startswith("data:"):
+            self.external.append(address)
+
+    def handle_data(self, data):
+        if self.tag in ("td", "th") and data.strip():
+            self.cells.append(data.strip())
+
+
+def test_pretraining_writes_weights_of_torchvisions_form(mini):
+    goal = mini / "data/mini/other.pth"
+    tiny = ["train_cfg.max_iters=2", "train_cfg.val_interval=2", "train_dataloader.batch_size=4", "model.num_classes=3"]
+    pretrain(goal, tiny)
+    assert torch.load(goal, weights_only=True)["fc.weight"].shape == (3, 128)
+    network, _ = build_resnet("mini_resnet")
+    load_pretrained(network, "mini_resnet", str(goal))
+
+
+def test_a_finished_run_is_measured_once(mini):
+    work_dir = mini / "run"
+    first = train_and_measure("baseline_mini", ["dev", "test"], work_dir, TINY)
+    assert first["dev"].keys() == {"accuracy", "match_rate", "cka", "acc_in"}
+    assert all(0 <= first["test"][key] <= 100 for key in ("accuracy", "match_rate", "acc_in"))
+    stamp = (work_dir / "iter_6.pth").stat().st_mtime_ns
+    assert train_and_measure("baseline_mini", ["dev", "test"], work_dir, TINY) == first
+    assert (work_dir / "iter_6.pth").stat().st_mtime_ns == stamp
+
+
+def test_the_demonstration_writes_its_report(mini, monkeypatch):
+    monkeypatch.setattr(demo, "prepare_mini", lambda: None)
+    section = demo.classification_section(mini / "runs", TINY)
+    page = Page(write_report(mini / "report.html", "A report", [section]).read_text())
+    assert page.cells[:5] == ["method", "accuracy %", "match rate %", "Acc_IN %", "CKA"]
+    measured = json.loads((mini / "runs/gcisg_mini/measures.json").read_text())["test"]
+    row = page.cells[page.cells.index("GCISG") + 1 :][:4]
+    assert [float(cell) for cell in row] == pytest.approx(
+        [measured[key] for key in ("accuracy", "match_rate", "acc_in", "cka")], abs=0.005
+    )
+    assert len(page.pictures) == 2
+    assert not page.external
+    figures = [picture.figure for picture in section.pictures]
+    assert len(figures[0].axes[0].lines) == 2  # a curve of the task loss for each of the two runs
+    titles = {axis.get_title().strip("✓✗ ") for axis in figures[1].axes}
+    assert titles <= set(CLASSES)

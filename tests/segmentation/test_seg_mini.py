@@ -1,0 +1,59 @@
+"""The miniature's configs on a few scenes, from the reference network's file to the mIoU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from gcisg_miniature import scenes
+from gcisg_miniature.network import MiniResNet
+
+PROJECT = Path(__file__).parents[2] / "projects" / "segmentation"
+
+
+@pytest.fixture
+def mini(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("GCISG_DATA", str(tmp_path / "data"))
+    scenes.prepare(tmp_path / "data" / "mini" / "scenes", train_scenes=8, eval_scenes=2, progress=False)
+    return tmp_path / "data" / "mini"
+
+
+def config_of(method: str, work_dir: Path) -> Config:
+    config = Config.fromfile(PROJECT / f"{method}_mini.py")
+    short = {"train_cfg.max_iters": 2, "train_cfg.val_interval": 2, "default_hooks.checkpoint.interval": 2}
+    config.merge_from_dict({**short, "default_hooks.logger.interval": 1, "work_dir": str(work_dir)})
+    return config
+
+
+@pytest.mark.parametrize("method", ["baseline", "gcisg"])
+def test_config_trains_from_the_reference_network_and_is_evaluated(method, mini, tmp_path):
+    reference = MiniResNet(num_classes=81, seed=1).state_dict()
+    torch.save(reference, mini / "reference.pth")
+    runner = Runner.from_cfg(config_of(method, tmp_path / "run"))
+    runner.train()
+    scalars = runner.message_hub.log_scalars
+    assert 0 <= scalars["val/cityscapes/mIoU"].current() <= 100
+    state = runner.model.state_dict()
+    assert not torch.equal(state["backbone.conv1.weight"], reference["conv1.weight"])
+    assert ("train/loss_ci_stage4" in scalars) == (method == "gcisg")
+    if method == "gcisg":
+        kept = runner.model.regularizer.reference.encoder
+        images = torch.rand(1, 3, 32, 32)
+        expected = MiniResNet(num_classes=81, seed=1).eval()
+        torch.testing.assert_close(
+            kept(images)[3].mean((2, 3)), expected.avgpool(expected_maps(expected, images)).flatten(1)
+        )
+
+
+def expected_maps(network: MiniResNet, images: torch.Tensor) -> torch.Tensor:
+    stem = network.relu(network.bn1(network.conv1(images)))
+    return network.layer4(network.layer3(network.layer2(network.layer1(stem))))
+
+
+def test_missing_reference_network_is_said_with_the_command_that_makes_it(mini, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"reference\.pth: no such file\. .*tools/prepare_mini\.py"):
+        Runner.from_cfg(config_of("baseline", tmp_path / "run")).train()

@@ -1,0 +1,104 @@
+"""Photometric views of a batch: geometry, colours, padding, precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmseg.models import SegDataPreProcessor
+
+from gcisg_core.views import PhotometricView
+from gcisg_seg.preprocessor import PhotometricSegDataPreProcessor
+from gcisg_seg.segmentors import padding_mask
+from tests.segmentation.segmentors import GCISG, PREPROCESSOR, batch, build
+
+MMSEG = {key: value for key, value in PREPROCESSOR.items() if key != "type"}
+STILL = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+SMALL = ((64, 64), (40, 50))
+
+
+def make(**kwargs) -> PhotometricSegDataPreProcessor:
+    return PhotometricSegDataPreProcessor(**{**MMSEG, **kwargs})
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_without_jitter_every_view_is_mmsegs_batch(views):
+    expected = SegDataPreProcessor(**MMSEG)(batch(SMALL), training=True)
+    ours = make(views=views, photometric=STILL)(batch(SMALL), training=True)
+    assert len(ours["inputs"]) == views
+    for view in ours["inputs"]:
+        torch.testing.assert_close(view, expected["inputs"], rtol=0, atol=1e-5)
+    for sample, theirs in zip(ours["data_samples"], expected["data_samples"], strict=True):
+        assert torch.equal(sample.gt_sem_seg.data, theirs.gt_sem_seg.data)
+        assert sample.metainfo == theirs.metainfo
+
+
+@pytest.mark.parametrize("views", [0, 2])
+def test_evaluation_and_no_views_are_mmsegs(views):
+    training = views == 0
+    ours, theirs = (net(batch(), training)["inputs"] for net in (make(views=views), SegDataPreProcessor(**MMSEG)))
+    assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("order", ["bgr_to_rgb", "rgb_to_bgr", None])
+def test_jitter_sees_rgb_and_the_network_its_own_order(order):
+    data = batch(((64, 64),))
+    loaded = data["inputs"][0].float() / 255
+    rgb = loaded if order == "rgb_to_bgr" else loaded.flip(0)
+    torch.manual_seed(3)
+    drawn = PhotometricView()(rgb[None])[0]
+    network_order = drawn if order == "bgr_to_rgb" else drawn.flip(0)
+    conversion = {"bgr_to_rgb": False, **({order: True} if order else {})}
+    torch.manual_seed(3)
+    ours = make(views=1, mean=[0.0] * 3, std=[255.0] * 3, **conversion)(data, training=True)["inputs"][0]
+    torch.testing.assert_close(ours[0], network_order)
+
+
+def test_views_and_images_are_drawn_independently():
+    data = batch()
+    data["inputs"][1] = data["inputs"][0]
+    first, second = make()(data, training=True)["inputs"]
+    assert not torch.allclose(first, second)
+    assert not torch.allclose(first[0], first[1])
+
+
+def test_padding_is_the_mean_colour_in_each_view():
+    for view in make()(batch(SMALL), training=True)["inputs"]:
+        assert view[1, :, 40:].abs().max() == 0
+        assert view[1, :, :, 50:].abs().max() == 0
+        assert view[1, :, :40, :50].abs().min(dim=0).values.max() > 0
+
+
+def test_views_keep_full_precision_under_autocast():
+    def draw():
+        torch.manual_seed(0)
+        return make()(batch(), training=True)["inputs"]
+
+    expected = draw()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = draw()
+    assert all(torch.equal(a, b) for a, b in zip(inside, expected, strict=True))
+
+
+def test_mask_is_false_in_the_padding_only():
+    data = make(views=1)(batch(SMALL), training=True)
+    mask = padding_mask(data["inputs"][0], data["data_samples"])
+    assert mask.shape == (2, 64, 64)
+    assert mask[0].all()
+    assert mask[1, :40, :50].all()
+    assert mask[1].sum() == 40 * 50
+    full = make(views=1)(batch(), training=True)
+    assert padding_mask(full["inputs"][0], full["data_samples"]) is None
+
+
+def test_cells_that_are_all_padding_stay_out_of_the_queue():
+    model = build("pspnet", {**GCISG, "grid": (4, 4)})
+    data = model.data_preprocessor(batch(((64, 64), (16, 64))), True)
+    model.loss(**data)
+    assert model.regularizer.queues["stage3"].pointer == 2 * (16 + 4)
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(ValueError, match="views must be at least 0"):
+        make(views=-1)
+    with pytest.raises(ValueError, match="batch_augments must be absent"):
+        make(batch_augments=[{"type": "mixup"}])

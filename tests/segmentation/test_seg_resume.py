@@ -1,0 +1,142 @@
+"""A training process that is really killed, and goes on; bad samples; weights that cannot be downloaded."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader, get_torchvision_models
+
+from gcisg_core.integrations import mmengine
+
+load_checkpoint = CheckpointLoader.load_checkpoint
+ROOT = Path(__file__).parents[2]
+TRAIN_NET = ROOT / "tools" / "train_net.py"
+PROJECT = ROOT / "projects" / "segmentation"
+
+CONFIG = """
+_base_ = "{base}"
+custom_imports = dict(imports=["gcisg_seg.registry", "kill_hook"])
+custom_hooks = [dict(type="RegularizerHook"), dict(type="KillHook")]
+crop = (32, 32)
+model = dict(
+    data_preprocessor=dict(size=crop),
+    backbone=dict(depth=18, stem_channels=8, base_channels=8, init_cfg=None),
+    decode_head=dict(in_channels=64, channels=8),
+    auxiliary_head=dict(in_channels=32, channels=8),
+    regularizer=dict(grid=(2, 2), queue_length=100, embedding_dim=8),
+)
+pipeline = [
+    dict(type="LoadCheckedImage"),
+    dict(type="LoadLabelIds"),
+    dict(type="RandomResize", scale=(96, 64), ratio_range=(0.5, 2.0), keep_ratio=True),
+    dict(type="RandomCrop", crop_size=crop, cat_max_ratio=0.75),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PackSegInputs"),
+]
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(dataset=dict(pipeline=pipeline, on_bad_sample="skip")),
+)
+val_dataloader, val_cfg, val_evaluator = None, None, None
+test_dataloader, test_cfg, test_evaluator = None, None, None
+train_cfg = dict(max_iters=6, val_interval=100)
+default_hooks = dict(checkpoint=dict(interval=2, max_keep_ckpts=5), logger=dict(interval=1))
+"""
+HOOK = """
+import os, signal
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module()
+class KillHook(Hook):
+    def after_train_iter(self, runner, *args, **kwargs):
+        if runner.iter == int(os.environ.get("KILL_AT", -1)):
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def config(gtav, tmp_path, monkeypatch) -> Path:
+    """A tiny config on a GTAV of four pairs, one of them bad."""
+    (gtav / "images" / "00003.png").write_text("no image")
+    (tmp_path / "kill_hook.py").write_text(HOOK)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("GCISG_DATA", str(tmp_path / "data"))
+    path = tmp_path / "tiny.py"
+    path.write_text(CONFIG.format(base=PROJECT / "gcisg_r50_deeplabv3_gtav2cityscapes.py"))
+    return path
+
+
+def train_here(*args: str | Path) -> None:
+    """tools/train_net.py in this process, which has the frameworks loaded already."""
+    runpy.run_path(str(TRAIN_NET))["main"]([str(arg) for arg in args])
+
+
+def train_until_killed(*args: str | Path, at: int) -> int:
+    """tools/train_net.py in a process of its own that kills itself after step ``at``; its exit status."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "KILL_AT": str(at)}
+    return subprocess.run([sys.executable, TRAIN_NET, *args], env=environment, capture_output=True).returncode
+
+
+def differences(ours, theirs, path: str = "") -> list[str]:
+    """Where two nested checkpoints differ."""
+    if isinstance(ours, dict):
+        keys = sorted({*ours, *theirs}, key=str)
+        return [d for k in keys for d in differences(ours.get(k), theirs.get(k), f"{path}.{k}")]
+    if isinstance(ours, list):
+        return [d for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) for d in differences(a, b, f"{path}.{i}")]
+    same = torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else ours == theirs
+    return [] if same else [path]
+
+
+def test_killed_and_resumed_equals_uninterrupted(config, tmp_path):
+    """With a bad sample skipped on the way, and another number of data-loading workers after it."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert train_until_killed("--config", config, "--work-dir", killed, at=4) == -signal.SIGKILL
+    assert not (killed / "iter_6.pth").exists()
+    train_here("--config", config, "--work-dir", killed, "--resume", "train_dataloader.num_workers=1")
+    train_here("--config", config, "--work-dir", whole)
+    assert any("Skipped: " in log.read_text() for log in whole.rglob("*.log"))
+    ours, theirs = (load_checkpoint(str(folder / "iter_6.pth")) for folder in (killed, whole))
+    for part in ("state_dict", "optimizer", "param_schedulers"):
+        assert differences(ours[part], theirs[part]) == []
+    state = ours["state_dict"]
+    assert state["regularizer.captured"]
+    assert state["regularizer.queues.stage4.pointer"] == 6 * 2 * 2 * 4 % 100
+    start = load_checkpoint(str(killed / "iter_2.pth"))["state_dict"]
+    name = "regularizer.target.average.module.conv1.weight"
+    assert not torch.equal(start[name], state[name])
+    assert torch.equal(
+        start["regularizer.reference.encoder.conv1.weight"], state["regularizer.reference.encoder.conv1.weight"]
+    )
+
+
+def test_weights_that_cannot_be_downloaded_are_said_in_one_line(monkeypatch, tmp_path):
+    def offline(*args, **kwargs):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(mmengine, "load_from_http", offline)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    message = rf"resnet50 could not be downloaded .*Put https://.*/resnet50-\w+\.pth into {tmp_path}/hub/checkpoints"
+    with pytest.raises(FileNotFoundError, match=message):
+        load_checkpoint("torchvision://resnet50")
+    with pytest.raises(ValueError, match="Did you mean 'resnet50'"):
+        load_checkpoint("torchvision://resnet5O")
+
+
+def test_a_cached_file_is_used_without_the_net(monkeypatch, tmp_path):
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save({"weight": torch.ones(2)}, folder / Path(get_torchvision_models()["resnet50"]).name)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert torch.equal(load_checkpoint("torchvision://resnet50")["weight"], torch.ones(2))
