@@ -22,10 +22,10 @@ $(VENV)/.ready: requirements/torch.txt requirements/frameworks.txt requirements/
 	$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed; name one with SYSTEM_PYTHON=python3.11")'
 	test -x $(PY) || $(SYSTEM_PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check uv
-	$(PY) -m uv pip install --python $(PY) -r requirements/torch.txt -r requirements/frameworks.txt
-	$(PY) -c 'import detectron2' 2>/dev/null || $(PY) -m uv pip install --python $(PY) --no-deps --no-build-isolation \
+	$(PY) -m uv pip install --compile-bytecode --python $(PY) -r requirements/torch.txt -r requirements/frameworks.txt
+	$(PY) -c 'import detectron2' 2>/dev/null || $(PY) -m uv pip install --compile-bytecode --python $(PY) --no-deps --no-build-isolation \
 		-C--global-option=build_py -C--build-option=--skip-build --require-hashes -r requirements/detectron2.txt
-	$(PY) -m uv pip install --python $(PY) -e '.[all]' -r requirements/torch.txt -r requirements/frameworks.txt
+	$(PY) -m uv pip install --compile-bytecode --python $(PY) -e '.[all]' -r requirements/torch.txt -r requirements/frameworks.txt
 	@touch $@
 
 demo: $(READY)  ## train baseline and GCISG on the miniature benchmark and write runs/demo/report.html
