@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from typing import ClassVar, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gcisg_core.config import Settings
@@ -128,11 +127,3 @@ class Regularizer(nn.Module):
     def update_target(self) -> None:
         """Follow the student; to be called after each optimiser step."""
         self._steps_since_update = 0
-
-
-def mask_at(mask: Tensor | None, features: Tensor) -> Tensor | None:
-    """The mask of the images (B, H, W) at the resolution of a feature map (B, C, h, w): (B, h, w)."""
-    if mask is None:
-        return None
-    size = features.shape[-2:]
-    return F.interpolate(mask.unsqueeze(1).float(), size=size, mode="nearest").squeeze(1) > 0

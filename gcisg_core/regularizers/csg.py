@@ -17,10 +17,11 @@ from gcisg_core.config import Settings, per_stage, require, require_stages
 from gcisg_core.encoders import ReferenceEncoder, StageProjectors
 from gcisg_core.feature_tap import Features, make_tap
 from gcisg_core.losses import info_nce_loss
+from gcisg_core.padding import mask_at
 from gcisg_core.patches import cut_cells
 from gcisg_core.pooling import self_attention_pool
 from gcisg_core.queue import SupportQueue
-from gcisg_core.regularizers.base import Regularizer, Terms, mask_at
+from gcisg_core.regularizers.base import Regularizer, Terms
 from gcisg_core.regularizers.gcisg import pair_match
 
 

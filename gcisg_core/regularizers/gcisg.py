@@ -17,10 +17,11 @@ from gcisg_core.encoders import ReferenceEncoder, StageProjectors, TargetEncoder
 from gcisg_core.feature_tap import Features, make_tap
 from gcisg_core.lookup import choose
 from gcisg_core.losses import REDUCTIONS, causal_invariance_loss, guidance_loss, info_nce_loss
+from gcisg_core.padding import mask_at
 from gcisg_core.patches import pool_cells
 from gcisg_core.pooling import POOLINGS
 from gcisg_core.queue import SupportQueue
-from gcisg_core.regularizers.base import Regularizer, Terms, mask_at
+from gcisg_core.regularizers.base import Regularizer, Terms
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from gcisg_core.integrations.detectron2 import RegularizerHook
+from gcisg_core.padding import padding_mask
 from gcisg_det.config import read_config
 from gcisg_det.engine import train_in_bfloat16
-from gcisg_det.meta_arch import SynToRealMixin, padding_mask
+from gcisg_det.meta_arch import SynToRealMixin
 from tests.detection.scenes import PROJECT, RETINA, TINY
 
 SMALL = ["REGULARIZER.QUEUE_LENGTH", 16, "REGULARIZER.EMBEDDING_DIM", 8]

@@ -6,9 +6,9 @@ import pytest
 import torch
 from mmseg.models import SegDataPreProcessor
 
+from gcisg_core.padding import padding_mask
 from gcisg_core.views import PhotometricView
 from gcisg_seg.preprocessor import PhotometricSegDataPreProcessor
-from gcisg_seg.segmentors import padding_mask
 from tests.segmentation.segmentors import GCISG, PREPROCESSOR, batch, build
 
 MMSEG = {key: value for key, value in PREPROCESSOR.items() if key != "type"}
@@ -81,13 +81,13 @@ def test_views_keep_full_precision_under_autocast():
 
 def test_mask_is_false_in_the_padding_only():
     data = make(views=1)(batch(SMALL), training=True)
-    mask = padding_mask(data["inputs"][0], data["data_samples"])
+    mask = padding_mask(data["inputs"][0], [sample.img_shape for sample in data["data_samples"]])
     assert mask.shape == (2, 64, 64)
     assert mask[0].all()
     assert mask[1, :40, :50].all()
     assert mask[1].sum() == 40 * 50
     full = make(views=1)(batch(), training=True)
-    assert padding_mask(full["inputs"][0], full["data_samples"]) is None
+    assert padding_mask(full["inputs"][0], [sample.img_shape for sample in full["data_samples"]]) is None
 
 
 def test_cells_that_are_all_padding_stay_out_of_the_queue():

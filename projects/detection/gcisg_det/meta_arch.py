@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from gcisg_core.config import require
 from gcisg_core.integrations.detectron2 import regularizer_values
 from gcisg_core.lookup import choose
+from gcisg_core.padding import padding_mask
 from gcisg_core.regularizers import build_regularizer
 from gcisg_core.views import PhotometricView
 
@@ -114,16 +115,6 @@ class SynToRealMixin:
         finally:
             handle.remove()
         raise ValueError(f"{type(self).__mro__[2].__name__} does not run its backbone in training")
-
-
-def padding_mask(images: Tensor, sizes: Sequence[Sequence[int]]) -> Tensor | None:
-    """(B, H, W), False where images of these (height, width) were padded on the right and below; None if nowhere."""
-    height, width = images.shape[-2:]
-    if all(tuple(size) == (height, width) for size in sizes):
-        return None
-    rows, columns = torch.tensor([tuple(size) for size in sizes], device=images.device)[:, :, None, None].unbind(1)
-    inside = torch.arange(height, device=images.device)[:, None] < rows
-    return inside & (torch.arange(width, device=images.device) < columns)
 
 
 @cache

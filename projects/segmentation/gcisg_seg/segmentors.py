@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from gcisg_core.padding import padding_mask
 from gcisg_core.regularizers import build_regularizer
 
 
@@ -44,23 +44,10 @@ class SynToRealMixin:
         losses, metrics = self.regularizer.step(
             views,
             lambda: segmentor.loss(views[self.regularizer.settings.task_view], data_samples),
-            padding_mask(views[0], data_samples),
+            # Padding shows nothing, so a method neither aligns nor pools it; the task ignores it by its label.
+            padding_mask(views[0], [s.metainfo.get("img_shape", views[0].shape[-2:])[:2] for s in data_samples]),
         )
         return losses | metrics
-
-
-def padding_mask(images: Tensor, data_samples: Sequence[Any]) -> Tensor | None:
-    """(B, H, W), False where `SegDataPreProcessor` padded on the right and below; None if nothing is padded.
-
-    Padding shows nothing, so a method neither aligns nor pools it; the task ignores it by its label.
-    """
-    height, width = images.shape[-2:]
-    sizes = [sample.metainfo.get("img_shape", (height, width))[:2] for sample in data_samples]
-    if all(tuple(size) == (height, width) for size in sizes):
-        return None
-    rows, columns = torch.tensor(sizes, device=images.device)[:, :, None, None].unbind(1)
-    inside_rows = torch.arange(height, device=images.device)[:, None] < rows
-    return inside_rows & (torch.arange(width, device=images.device) < columns)
 
 
 @MODELS.register_module()
