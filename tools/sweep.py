@@ -127,7 +127,7 @@ def main() -> None:
     order = list(variants)
     runs = sorted((r for r in read_runs(out) if r["variant"] in variants), key=lambda r: order.index(r["variant"]))
     heads = ["variant", "seeds", *MEASURES, "accuracy against the first, 95 %"]
-    print(tabulate(table(runs, args.half), headers=heads, disable_numparse=True))
+    print(tabulate(table(runs, args.half), headers=heads, tablefmt="github", disable_numparse=True))
 
 
 if __name__ == "__main__":
