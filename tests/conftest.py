@@ -1,9 +1,14 @@
 """Shared by all tests: no GPU means that the tests of the marker `gpu` are not collected; each has a CPU equivalent."""
 
+import os
+
+# The tests run in several processes, and bit-equal runs need equal numbers of threads, in child processes too.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 import torch
 
-torch.set_num_threads(1)  # the tests run in several processes
+torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

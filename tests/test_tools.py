@@ -41,11 +41,11 @@ class TestDoctor:
 
 class TestMakefile:
     def test_an_environment_of_ones_own_is_used_and_nothing_installed(self):
-        output = run("make", "-n", "test", "PYTHON=/some/env/bin/python")
+        output = run("make", "--no-print-directory", "-n", "test", "PYTHON=/some/env/bin/python", MAKEFLAGS="")
         assert output.strip() == "/some/env/bin/python -m pytest -n 2"
 
     def test_help_lists_the_commands(self):
-        output = run("make", "help")
+        output = run("make", "help", MAKEFLAGS="")
         assert all(name in output for name in ("setup", "demo", "test", "lint", "bench"))
 
 

@@ -34,7 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--machine-rank", type=int, default=0, help="this machine's number, from 0 (Detectron2)")
     parser.add_argument("--dist-url", default="auto", help="where the machines meet (Detectron2)")
     parser.add_argument("overrides", nargs="*", help="key=value (mmengine) or KEY VALUE (Detectron2) config overrides")
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)  # overrides may stand between options
 
     suffix = Path(args.config).suffix
     if suffix not in ENGINES:

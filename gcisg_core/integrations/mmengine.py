@@ -221,8 +221,11 @@ def build_runner(
         config.optim_wrapper.type = "AmpOptimWrapper" if torch.cuda.is_available() else "BFloat16OptimWrapper"
     if "LOCAL_RANK" in os.environ:
         config.launcher = "pytorch"
-        if not torch.cuda.is_available() and not dist.is_initialized():  # mmengine's own set-up expects a GPU
-            dist.init_process_group("gloo")
+        if not torch.cuda.is_available():  # mmengine's own set-up expects a GPU a process
+            if not dist.is_initialized():
+                dist.init_process_group("gloo")
+            wrapper = {"type": "MMDistributedDataParallel", "broadcast_buffers": False}
+            config.model_wrapper_cfg = {**wrapper, **(config.get("model_wrapper_cfg") or {}), "device_ids": None}
     if resume:
         checkpoint = latest_checkpoint(Path(config.work_dir))
         if checkpoint is None:

@@ -103,7 +103,7 @@ def _panel(dataset: VisDA17Dataset, models: dict[str, Any], count: int = 10) -> 
         model.eval().requires_grad_(True)
         predictions = model(normalize(images)).argmax(dim=1)
         with GradCAM(model=model, target_layers=[model.backbone.layer4]) as grad_cam:
-            maps = grad_cam(input_tensor=normalize(images))
+            maps = grad_cam(normalize(images), targets=None)  # of each image's own prediction
         for column, sample in enumerate(samples):
             hit = int(predictions[column]) == sample["label"]
             axes[row, column].imshow(show_cam_on_image(pictures[column].astype(np.float32), maps[column], use_rgb=True))
