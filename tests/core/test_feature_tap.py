@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torchvision
@@ -35,9 +37,7 @@ class DictBackbone(TupleBackbone):
     out_indices = None
 
     def output_shape(self):
-        return {name: torch.nn.Identity() for name in ()} or {
-            "p1": type("Shape", (), {"stride": 8}), "p2": type("Shape", (), {"stride": 16}),
-        }  # fmt: skip
+        return {name: SimpleNamespace(stride=stride) for name, stride in (("p1", 8), ("p2", 16))}
 
     def forward(self, x):
         _, *rest = super().forward(x)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 import weakref
 from argparse import Namespace
 from collections import OrderedDict
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import numpy as np
 import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog, build_detection_test_loader
@@ -26,12 +24,13 @@ from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
 
 from gcisg_core.integrations.detectron2 import RegularizerHook
+from gcisg_core.integrations.reproducible import seed_everything
 
 from .checkpoint import SafeCheckpointer
 from .compat import repair_launch
 from .config import read_config
 from .datasets import setup_datasets
-from .loader import ResumableLoader, build_train_loader, derive_seed
+from .loader import ResumableLoader, build_train_loader
 from .mapper import build_mapper
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
@@ -57,10 +56,7 @@ class ExactResume(HookBase):
 
     def before_step(self) -> None:
         """Seeds the step."""
-        seed = derive_seed(self.seed, self.trainer.iter, comm.get_rank())
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
+        seed_everything(0, self.seed, self.trainer.iter, comm.get_rank())
 
     def _model(self) -> Any:
         return getattr(self.trainer.model, "module", self.trainer.model)

@@ -21,20 +21,14 @@ from detectron2.data.common import AspectRatioGroupedDataset, DatasetFromList
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-
-def derive_seed(*key: int) -> int:
-    """A 64-bit seed for a key of non-negative integers; keys that differ give independent seeds."""
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+from gcisg_core.integrations.reproducible import seed_everything
 
 
 @contextlib.contextmanager
 def seeded(*key: int) -> Iterator[None]:
     """Random numbers of Python, numpy and torch (CPU) as a function of `key`; their states are restored after."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    seed = derive_seed(*key)
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(seed)
+    seed_everything(*key)
     try:
         yield
     finally:
@@ -51,7 +45,7 @@ class PositionedSamples(Dataset):
 
     def __getitem__(self, key: tuple[int, int]) -> dict:
         position, index = key
-        with seeded(self.seed, position):
+        with seeded(1, self.seed, position):  # 1: apart from the numbers of the steps
             return self.mapper(self.records[index])
 
 
