@@ -69,3 +69,21 @@ def write_table(name: str, title: str, rows: list[list[object]], heads: list[str
     temporary = RESULTS / f"{name}.tmp"
     temporary.write_text(page)
     temporary.replace(RESULTS / f"{name}.md")
+
+
+FLOOR = (
+    "Floor: the baseline's step (student forward and backward on view 1, heads once), the student forward and backward "
+    "on view 2, the target forward on both, the reference forward on one."
+)
+
+
+def write_step_table(name: str, title: str, seconds: Mapping[str, float], runs: int, notes: str = "") -> None:
+    """The table of a step's parts, with their floor; ``seconds`` holds the five names of :data:`FLOOR` and others."""
+    alone = ("baseline step", "student, second view", "reference, one view")
+    floor = sum(seconds[part] for part in alone) + 2 * seconds["target, one view"]
+    rows: list[list[object]] = [
+        [what, value, value / seconds["baseline step"]] for what, value in [*seconds.items(), ("floor", floor)]
+    ]
+    ratio = f"GCISG's step is {seconds['GCISG step'] / floor:.2f} of its floor. Medians of {runs} runs in turn."
+    heads = ["what", "seconds", "of the baseline's step"]
+    write_table(name, title, rows, heads, f"{FLOOR}\n{ratio}" + (f"\n\n{notes}" if notes else ""))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 import torch
-from _measure import medians, write_table
+from _measure import medians, write_step_table
 
 import gcisg_cls  # noqa: F401 - registers the parts
 from gcisg_cls.classifier import SynToRealClassifier
@@ -59,20 +59,8 @@ def main() -> None:
         },
         args.runs,
     )
-    floor = (
-        seconds["baseline step"]
-        + seconds["student, second view"]
-        + 2 * seconds["target, one view"]
-        + seconds["reference, one view"]
-    )
-    rows = [[name, value, value / seconds["baseline step"]] for name, value in [*seconds.items(), ("floor", floor)]]
-    write_table(
-        "step_cost",
-        f"A training step, {args.backbone}, batch {args.batch}, {args.size} x {args.size}, K = 65536",
-        rows,
-        ["what", "seconds", "of the baseline's step"],
-        f"GCISG's step is {seconds['GCISG step'] / floor:.2f} of its floor. Medians of {args.runs} runs in turn.",
-    )
+    title = f"A training step, {args.backbone}, batch {args.batch}, {args.size} x {args.size}, K = 65536"
+    write_step_table("step_cost", title, seconds, args.runs)
 
 
 if __name__ == "__main__":

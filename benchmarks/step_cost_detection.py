@@ -18,7 +18,7 @@ import gcisg_det  # noqa: F401  registers the parts, and repairs Detectron2 0.5 
 
 # isort: split
 import torch
-from _measure import medians, write_table
+from _measure import medians, write_step_table
 from detectron2.modeling import build_model
 from detectron2.solver import build_optimizer
 from detectron2.structures import Boxes, Instances
@@ -108,17 +108,11 @@ def main() -> None:
         },
         args.runs,
     )
-    names = ("baseline step", "student, second view", "reference, one view")
-    floor = sum(seconds[name] for name in names) + 2 * seconds["target, one view"]
-    base = seconds["baseline step"]
-    write_table(
+    write_step_table(
         "step_cost_detection",
         f"A training step, Faster R-CNN R101-FPN, batch {args.batch}, {args.height} x {args.width}, K = 65536",
-        [[name, value, value / base] for name, value in [*seconds.items(), ("floor", floor)]],
-        ["what", "seconds", "of the baseline's step"],
-        "Floor: the baseline's step (student forward and backward on view 1, heads once), the student forward and "
-        "backward on view 2, the target forward on both, the reference forward on one.\n"
-        f"GCISG's step is {seconds['GCISG step'] / floor:.2f} of its floor. Medians of {args.runs} runs in turn.\n\n"
+        seconds,
+        args.runs,
         f"Peak memory of a process that makes two steps: baseline {memory['baseline']:.0f} MB, GCISG "
         f"{memory['gcisg']:.0f} MB.",
     )
