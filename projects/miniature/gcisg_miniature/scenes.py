@@ -32,12 +32,12 @@ from .folders import write_once
 from .glyphs import enlarge, fit
 from .ingredients import real_digits
 from .strokes import draw_digit
-from .styles import photo_background, real_look, synthetic_greys, to_bytes
+from .styles import cluttered_look, photo_background, real_look
 
-VERSION = 2
+VERSION = 3
 WIDTH, HEIGHT = 128, 96  # pixels
-SIDES = (16, 44)  # smallest and largest side of a digit, pixels
-COUNTS = (2, 6)  # fewest and most digits of a scene
+SIDES = (24, 48)  # smallest and largest side of a digit, pixels
+COUNTS = (1, 4)  # fewest and most digits of a scene
 HALVES = {"val": "dev", "test": "test"}  # Cityscapes split -> half of digits and photographs
 # digit -> Cityscapes class and its share of the digits drawn
 CLASSES = {
@@ -83,11 +83,10 @@ class Scene:
 
 
 def synthetic_scene(seed: int, index: int) -> Scene:
-    """Stroke-drawn digits, flat grey on flat grey; the same for the same seed and index."""
+    """Stroke-drawn digits, flat grey on grey clutter; the same for the same seed and index."""
     rng = np.random.default_rng([STREAMS["synthetic"], seed, index])
     ink, objects = _compose(lambda digit, side: fit(draw_digit(digit, rng), side), rng)
-    paper, dark = synthetic_greys(rng)
-    return Scene(to_bytes(np.repeat((paper + (dark - paper) * ink)[..., None], 3, axis=2)), objects)
+    return Scene(cluttered_look(ink, rng), objects)
 
 
 def real_scene(split: str, index: int) -> Scene:

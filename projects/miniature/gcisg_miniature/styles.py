@@ -1,7 +1,9 @@
 """The two looks of the benchmark: what differs between source and target, and nothing else does.
 
 * *real*: the mask inverts the photograph under it, |b - ink| (the rule of MNIST-M, Ganin et al. 2016), sensor noise;
-* *synthetic*: flat grey ink on flat grey paper, sharp edges, no texture, no colour, no noise.
+* *synthetic*: flat grey ink on flat grey paper, sharp edges, no texture, no colour, no noise;
+* *synthetic, cluttered*: flat grey ink on a grey procedural ground, darker or lighter than it, for scenes: a dense
+  task must also tell objects from the ground, which flat paper cannot teach.
 """
 
 from __future__ import annotations
@@ -39,15 +41,51 @@ def real_look(background: np.ndarray, mask: np.ndarray, rng: np.random.Generator
     return to_bytes(ink * rng.uniform(*GAIN) + rng.uniform(*NOISE) * rng.standard_normal(ink.shape, np.float32))
 
 
-def synthetic_greys(rng: np.random.Generator) -> tuple[float, float]:
-    """Grey of paper and of ink for one synthetic picture: light paper (0.6 to 1), dark ink (0 to 0.3)."""
-    return float(rng.uniform(0.6, 1.0)), float(rng.uniform(0.0, 0.3))
-
-
 def synthetic_look(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Dark grey ink on light grey paper, (H, W) mask to (H, W, 3) uint8."""
-    paper, ink = synthetic_greys(rng)
+    """Dark grey ink (0 to 0.3) on light grey paper (0.6 to 1), (H, W) mask to (H, W, 3) uint8."""
+    paper, ink = rng.uniform(0.6, 1.0), rng.uniform(0.0, 0.3)
     return to_bytes(np.repeat((paper + (ink - paper) * mask)[..., None], 3, axis=2))
+
+
+def cluttered_look(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Grey ink on a grey ground of overlapping flat shapes and noise, (H, W) mask to (H, W, 3) uint8.
+
+    The ground mixes the two in a random share, at a standard deviation of 0.03 to 0.2; ink is dark (0 to 0.3) on a
+    lighter ground (0.55 to 0.85 in the mean), and half of the pictures are inverted.
+    """
+    share = rng.random()
+    clutter = share * _unit(_shapes(mask.shape, rng)) + (1 - share) * _unit(_noise(mask.shape, rng))
+    ground = np.clip(rng.uniform(0.55, 0.85) + rng.uniform(0.03, 0.2) * _unit(clutter), 0, 1)
+    image = ground * (1 - mask) + rng.uniform(0, 0.3) * mask
+    if rng.random() < 0.5:
+        image = 1 - image
+    return to_bytes(np.repeat(image[..., None], 3, axis=2))
+
+
+def _shapes(size: tuple[int, ...], rng: np.random.Generator, count: int = 60) -> np.ndarray:
+    """Ellipses and rectangles of random greys, each over those before it: the "dead leaves" model of images."""
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    canvas = np.zeros(size)
+    for _ in range(count):
+        y, x = rows - rng.uniform(0, size[0]), columns - rng.uniform(0, size[1])
+        angle, radius, aspect = rng.uniform(0, np.pi), rng.uniform(3, 25), rng.uniform(0.3, 1)
+        u, v = x * np.cos(angle) + y * np.sin(angle), (y * np.cos(angle) - x * np.sin(angle)) / aspect
+        inside = u**2 + v**2 < radius**2 if rng.random() < 0.5 else np.maximum(abs(u), abs(v)) < radius
+        canvas[inside] = rng.standard_normal()
+    return canvas
+
+
+def _noise(size: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Noise whose amplitude falls with a power of the frequency between 1 and 2, as that of natural images does."""
+    frequency = np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None])
+    frequency[0, 0] = np.inf
+    phases = np.exp(2j * np.pi * rng.random(frequency.shape))
+    return np.fft.irfft2(phases / frequency ** rng.uniform(1, 2), size)
+
+
+def _unit(image: np.ndarray) -> np.ndarray:
+    """Mean 0, standard deviation 1."""
+    return (image - image.mean()) / image.std()
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:

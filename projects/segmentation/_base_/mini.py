@@ -61,14 +61,16 @@ model = dict(
         bgr_to_rgb=True,
         size=crop_size,
     ),
-    backbone=dict(type="MiniResNetBackbone", weights="{{$GCISG_DATA:data}}/mini/reference.pth"),
+    backbone=dict(
+        type="MiniResNetBackbone", weights="{{$GCISG_DATA:data}}/mini/reference.pth", out_indices=(1, 2, 3)
+    ),
     decode_head=dict(
         type="DepthwiseSeparableASPPHead",  # DeepLabV3+: strokes are thinner than the output stride
         in_channels=128,
-        in_index=3,
+        in_index=2,
         channels=32,
-        c1_in_channels=16,
-        c1_channels=8,
+        c1_in_channels=32,
+        c1_channels=16,
         dilations=(1, 2, 4),
         loss_decode=dict(**cross_entropy, loss_weight=1.0),
         **head,
@@ -76,7 +78,7 @@ model = dict(
     auxiliary_head=dict(
         type="FCNHead",
         in_channels=64,
-        in_index=2,
+        in_index=1,
         channels=32,
         num_convs=1,
         concat_input=False,
@@ -87,7 +89,7 @@ model = dict(
     test_cfg=dict(mode="whole"),
 )
 
-max_iters = 400
+max_iters = 700
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")

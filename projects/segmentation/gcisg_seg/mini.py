@@ -19,15 +19,18 @@ class MiniResNetBackbone(MiniResNet):
     Args:
         weights: State dict of the reference network; None for random weights.
         norm_eval: BatchNorm keeps its running statistics, as in mmseg's ResNet.
+        out_indices: The stages whose maps are returned, counted from 0.
 
     Shape:
-        (B, 3, H, W) -> four maps of 16, 32, 64, 128 channels at strides 2, 4, 8, 8.
+        (B, 3, H, W) -> maps of 16, 32, 64, 128 channels at strides 2, 4, 8, 8, those of `out_indices`.
     """
 
-    def __init__(self, weights: str | None = None, norm_eval: bool = False) -> None:
+    def __init__(
+        self, weights: str | None = None, norm_eval: bool = False, out_indices: tuple[int, ...] = (0, 1, 2, 3)
+    ) -> None:
         super().__init__(num_classes=1)
         del self.fc
-        self.weights, self.norm_eval = weights, norm_eval
+        self.weights, self.norm_eval, self.out_indices = weights, norm_eval, out_indices
 
     def init_weights(self) -> None:
         """Called by the runner before training. Raises `FileNotFoundError` without the reference network."""
@@ -53,4 +56,4 @@ class MiniResNetBackbone(MiniResNet):
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             features = stage(features)
             maps.append(features)
-        return tuple(maps)
+        return tuple(maps[index] for index in self.out_indices)
