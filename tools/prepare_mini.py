@@ -8,19 +8,31 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+from collections.abc import Collection
 
 from gcisg_cls.mini import mini_root, prepare_mini
 from gcisg_miniature import scenes
 
+# Detection is prepared where Detectron2 is installed.
+TASKS = ("classification", "segmentation", *(["detection"] if importlib.util.find_spec("detectron2") else []))
 
-def main() -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    scenes.prepare(mini_root() / "scenes")
-    print(f"The miniature benchmark is ready; its reference network is {prepare_mini()}")
-    if importlib.util.find_spec("detectron2"):
+
+def prepare(tasks: Collection[str] = TASKS) -> None:
+    """Make what these tasks need and what is missing."""
+    if {"segmentation", "detection"} & {*tasks}:
+        print(f"Scenes: {scenes.prepare(mini_root() / 'scenes')}")
+    if {"classification", "segmentation"} & {*tasks}:
+        print(f"Images and reference network: {prepare_mini()}")
+    if "detection" in tasks:
         from gcisg_det.mini import prepare_mini as prepare_detection
 
-        print(f"Detection is ready; its backbone's weights are {prepare_detection()}")
+        print(f"Detection's reference network: {prepare_detection()}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS, help="what to prepare (all)")
+    prepare(parser.parse_args().tasks)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,7 @@ def test_a_finished_run_is_measured_once(mini):
     assert (work_dir / "iter_6.pth").stat().st_mtime_ns == stamp
 
 
-def test_the_demonstration_writes_its_report(mini, monkeypatch):
-    monkeypatch.setattr(demo, "prepare_mini", lambda: None)
+def test_the_demonstration_writes_its_report(mini):
     section = demo.classification_section(mini / "runs", TINY)
     page = Page(write_report(mini / "report.html", "A report", [section]).read_text())
     assert page.cells[:5] == ["method", "accuracy %", "match rate %", "Acc_IN %", "CKA"]

@@ -1,4 +1,6 @@
-"""The miniature for detection: pretrained weights fit the detector, and its configs train."""
+"""The miniature for detection: pretrained weights fit the detector, its configs train, the demonstration shows them."""
+
+import json
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ from detectron2.modeling import build_model
 
 from gcisg_det.checkpoint import SafeCheckpointer
 from gcisg_det.config import read_config
+from gcisg_det.demo import TEST, detection_section
 from gcisg_det.mini import pretrain
+from gcisg_miniature import scenes
 from tests.detection.scenes import PROJECT
 from tests.detection.test_meta_arch import batch, step
 
@@ -43,3 +47,20 @@ def test_data_folder_of_the_miniature_follows_the_environment(monkeypatch):
     cfg = read_config(PROJECT / "gcisg_mini.yaml")
     assert cfg.DATASETS.ROOT == "/elsewhere/mini/scenes"
     assert cfg.MODEL.WEIGHTS.startswith("/elsewhere/mini/")
+
+
+def test_demonstration_trains_both_and_shows_what_was_measured(monkeypatch, tmp_path):
+    monkeypatch.setenv("GCISG_DATA", str(tmp_path))
+    scenes.prepare(tmp_path / "mini" / "scenes", train_scenes=8, eval_scenes=5, progress=False)
+    weights, _ = pretrain(glyphs(64), glyphs(32), iterations=1, batch=16)
+    torch.save({"model": weights}, tmp_path / "mini" / "reference_detectron2.pth")
+    section = detection_section(tmp_path / "runs", ["SOLVER.MAX_ITER", "2", "SOLVER.STEPS", "()"])
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.pth")}
+    assert detection_section(tmp_path / "runs").rows == section.rows
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.pth")} == stamps
+    assert [row[0] for row in section.rows] == ["baseline", "GCISG", "gain"]
+    measured = json.loads((tmp_path / "runs" / "gcisg_mini" / "inference" / TEST / "results.json").read_text())
+    assert section.rows[1][1] == f"{measured['results']['bbox']['AP']:.2f}"
+    cars = [item.box for item in scenes.real_scene("test", 0).objects if item.name == "car"]
+    drawn = [patch.get_xy() for patch in section.pictures[0].figure.axes[0].patches]
+    assert sorted(drawn) == pytest.approx(sorted((box[0], box[1]) for box in cars), abs=1)

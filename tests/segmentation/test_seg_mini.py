@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -11,8 +13,10 @@ from mmengine.runner import Runner
 
 from gcisg_miniature import scenes
 from gcisg_miniature.network import MiniResNet
+from gcisg_seg.demo import COLOURS, segmentation_section
 
 PROJECT = Path(__file__).parents[2] / "projects" / "segmentation"
+SHORT = {"train_cfg.max_iters": 2, "train_cfg.val_interval": 2, "default_hooks.checkpoint.interval": 2}
 
 
 @pytest.fixture
@@ -24,8 +28,7 @@ def mini(tmp_path, monkeypatch) -> Path:
 
 def config_of(method: str, work_dir: Path) -> Config:
     config = Config.fromfile(PROJECT / f"{method}_mini.py")
-    short = {"train_cfg.max_iters": 2, "train_cfg.val_interval": 2, "default_hooks.checkpoint.interval": 2}
-    config.merge_from_dict({**short, "default_hooks.logger.interval": 1, "work_dir": str(work_dir)})
+    config.merge_from_dict({**SHORT, "default_hooks.logger.interval": 1, "work_dir": str(work_dir)})
     return config
 
 
@@ -45,7 +48,7 @@ def test_config_trains_from_the_reference_network_and_is_evaluated(method, mini,
         images = torch.rand(1, 3, 32, 32)
         expected = MiniResNet(num_classes=81, seed=1).eval()
         torch.testing.assert_close(
-            kept(images)[3].mean((2, 3)), expected.avgpool(expected_maps(expected, images)).flatten(1)
+            kept(images)[-1].mean((2, 3)), expected.avgpool(expected_maps(expected, images)).flatten(1)
         )
 
 
@@ -57,3 +60,20 @@ def expected_maps(network: MiniResNet, images: torch.Tensor) -> torch.Tensor:
 def test_missing_reference_network_is_said_with_the_command_that_makes_it(mini, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"reference\.pth: no such file\. .*tools/prepare_mini\.py"):
         Runner.from_cfg(config_of("baseline", tmp_path / "run")).train()
+
+
+def test_demonstration_trains_both_and_shows_what_was_measured(mini, tmp_path):
+    torch.save(MiniResNet(num_classes=81, seed=1).state_dict(), mini / "reference.pth")
+    overrides = [f"{key}={value}" for key, value in SHORT.items()]
+    section = segmentation_section(tmp_path / "runs", overrides)
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.pth")}
+    assert segmentation_section(tmp_path / "runs", overrides).rows == section.rows
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.pth")} == stamps
+    assert len(stamps) == 2
+    assert [row[0] for row in section.rows] == ["baseline", "GCISG", "gain"]
+    measured = json.loads((tmp_path / "runs" / "gcisg_mini" / "measures.json").read_text())
+    assert section.rows[1][1] == f"{measured['mIoU']:.2f}"
+    truth = section.pictures[0].figure.axes[5].images[0].get_array()
+    scene = scenes.real_scene("test", 0)
+    assert (truth[scene.objects[0].mask] != COLOURS[0]).any(axis=-1).all()
+    assert (truth[~np.any([item.mask for item in scene.objects], axis=0)] == COLOURS[0]).all()

@@ -14,30 +14,28 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.image import show_cam_on_image
 
 from gcisg_cls.datasets import VisDA17Dataset
-from gcisg_cls.mini import half, prepare_mini, train, train_and_measure
+from gcisg_cls.mini import half, train, train_and_measure
 from gcisg_cls.views import normalize
-from gcisg_miniature.report import Picture, Section
+from gcisg_miniature.report import Picture, Section, compare
 
 CONFIGS = {"baseline": "baseline_mini", "GCISG": "gcisg_mini"}
 MEASURES = {"accuracy": "accuracy %", "match_rate": "match rate %", "acc_in": "Acc_IN %", "cka": "CKA"}
 
 
 def classification_section(runs: Path, overrides: Sequence[str] = ()) -> Section:
-    """Prepare the miniature, train both models, measure them on the test half.
+    """Train both models, measure them on the test half.
 
     Args:
         runs: Where the runs are kept; a finished one is not repeated.
         overrides: ``key=value`` for both configs.
     """
-    prepare_mini()
     results, models = {}, {}
     for name, config in CONFIGS.items():
         work_dir = runs / config
         results[name] = train_and_measure(config, ["test"], work_dir, overrides)
         # The run is finished: this reads its last checkpoint.
         runner, models[name] = train(config, work_dir, overrides)
-    rows = [[name, *(f"{result['test'][key]:.2f}" for key in MEASURES)] for name, result in results.items()]
-    gains = [results["GCISG"]["test"][key] - results["baseline"]["test"][key] for key in MEASURES]
+    columns, rows = compare({name: result["test"] for name, result in results.items()}, MEASURES)
     iterations = runner.max_iters
     return Section(
         title="Classification: drawn digits to photographed handwriting",
@@ -50,8 +48,8 @@ def classification_section(runs: Path, overrides: Sequence[str] = ()) -> Section
             + ", ".join(f"{name} {result['seconds']:.0f} s" for name, result in results.items())
             + ". Means over seeds, with intervals, are in the README of projects/classification.",
         ],
-        columns=["method", *MEASURES.values()],
-        rows=[*rows, ["gain", *(f"{gain:+.2f}" for gain in gains)]],
+        columns=columns,
+        rows=rows,
         pictures=[
             Picture(_curves(runs), "Losses while training, means of the last 50 iterations."),
             Picture(

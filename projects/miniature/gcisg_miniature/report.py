@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +46,21 @@ class Section:
     rows: Sequence[Sequence[str]]
     pictures: Sequence[Picture] = field(default_factory=list)
     commands: Sequence[str] = field(default_factory=list)
+
+
+def compare(
+    results: Mapping[str, Mapping[str, float]], measures: Mapping[str, str]
+) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows of a table: a row a method, then the last method's gain over the first.
+
+    Args:
+        results: Method -> measure -> number.
+        measures: Measure -> its column's head.
+    """
+    first, *_, last = results.values()
+    rows = [[name, *(f"{result[key]:.2f}" for key in measures)] for name, result in results.items()]
+    gain = ["gain", *(f"{last[key] - first[key]:+.2f}" for key in measures)]
+    return ["method", *measures.values()], [*rows, gain]
 
 
 def write_report(path: Path, title: str, sections: Sequence[Section]) -> Path:

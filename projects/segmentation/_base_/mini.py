@@ -41,7 +41,11 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = dict(**val_dataloader)
-test_dataloader["dataset"] = dict(val_dataloader["dataset"], split="test")
+test_dataloader["dataset"] = dict(
+    val_dataloader["dataset"],
+    # Cityscapes keeps the labels of its own test split, so the reader does not offer it by name.
+    data_prefix=dict(img_path="leftImg8bit/test", seg_map_path="gtFine/test"),
+)
 val_evaluator = dict(type="DomainIoUMetric", iou_metrics=["mIoU"])
 test_evaluator = val_evaluator
 
@@ -61,9 +65,7 @@ model = dict(
         bgr_to_rgb=True,
         size=crop_size,
     ),
-    backbone=dict(
-        type="MiniResNetBackbone", weights="{{$GCISG_DATA:data}}/mini/reference.pth", out_indices=(1, 2, 3)
-    ),
+    backbone=dict(type="MiniResNetBackbone", weights="{{$GCISG_DATA:data}}/mini/reference.pth", out_indices=(1, 2, 3)),
     decode_head=dict(
         type="DepthwiseSeparableASPPHead",  # DeepLabV3+: strokes are thinner than the output stride
         in_channels=128,
