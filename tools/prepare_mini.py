@@ -10,7 +10,7 @@ import argparse
 import importlib.util
 from collections.abc import Collection
 
-from gcisg_cls.mini import mini_root, prepare_mini
+from gcisg_cls.mini import mini_root, prepare_mini, prepare_reference
 from gcisg_miniature import scenes
 
 # Detection is prepared where Detectron2 is installed.
@@ -32,7 +32,11 @@ def prepare(tasks: Collection[str] = TASKS) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS, help="what to prepare (all)")
-    prepare(parser.parse_args().tasks)
+    parser.add_argument("--references", type=int, default=0, metavar="N", help="classification: N further references")
+    args = parser.parse_args()
+    prepare(args.tasks)
+    for seed in range(1, args.references + 1):
+        print(f"Another reference network: {prepare_reference(seed)}")
 
 
 if __name__ == "__main__":

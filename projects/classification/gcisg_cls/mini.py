@@ -37,6 +37,15 @@ def prepare_mini() -> Path:
     return reference
 
 
+def prepare_reference(seed: int) -> Path:
+    """Make another reference network, of other images, order and start than the benchmark's (seed 0)."""
+    goal = mini_root() / f"reference_{seed}.pth"
+    if not goal.is_file():
+        images = classification.prepare_reference(mini_root() / "classification" / f"reference_{seed}", seed)
+        pretrain(goal, [f"train_dataloader.dataset.dataset.root={images / 'train'}"], seed)
+    return goal
+
+
 def pretrain(goal: Path, overrides: Sequence[str] = (), seed: int = 0) -> None:
     """Train the reference network and save it in torchvision's form: its linear head as ``fc``."""
     work_dir = goal.with_suffix("")
