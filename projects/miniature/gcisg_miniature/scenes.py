@@ -34,7 +34,7 @@ from .ingredients import real_digits
 from .strokes import draw_digit
 from .styles import cluttered_look, photo_background, real_look
 
-VERSION = 3
+VERSION = 4
 WIDTH, HEIGHT = 128, 96  # pixels
 SIDES = (24, 48)  # smallest and largest side of a digit, pixels
 COUNTS = (1, 4)  # fewest and most digits of a scene
@@ -83,7 +83,7 @@ class Scene:
 
 
 def synthetic_scene(seed: int, index: int) -> Scene:
-    """Stroke-drawn digits, flat grey on grey clutter; the same for the same seed and index."""
+    """Stroke-drawn digits, flat grey on faint grey shapes; the same for the same seed and index."""
     rng = np.random.default_rng([STREAMS["synthetic"], seed, index])
     ink, objects = _compose(lambda digit, side: fit(draw_digit(digit, rng), side), rng)
     return Scene(cluttered_look(ink, rng), objects)
