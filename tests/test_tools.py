@@ -1,6 +1,8 @@
 """The commands around training: doctor, Makefile, sweep."""
 
+import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -64,15 +66,41 @@ class TestSweep:
         return sweep
 
     def test_reads_variants_and_their_product(self, sweep, grid):
-        assert sweep.read_variants(grid) == {
+        assert sweep.read_grid(grid) == ("classification", {
             "A, tau 0.1": ("a", ["x=1", "m.tau=0.1"]), "A, tau 0.2": ("a", ["x=1", "m.tau=0.2"]),
             "B, tau 0.1": ("b", ["m.tau=0.1"]), "B, tau 0.2": ("b", ["m.tau=0.2"]),
-        }  # fmt: skip
+        })  # fmt: skip
+
+    def test_overrides_are_written_as_the_framework_takes_them(self, sweep, grid):
+        grid.write_text("task: detection\nvariants: {A: {config: a, overrides: {SEED: 3, X.Y: 0.5}}}\n")
+        assert sweep.read_grid(grid) == ("detection", {"A": ("a", ["SEED", "3", "X.Y", "0.5"])})
 
     def test_a_misspelt_key_is_named(self, sweep, grid):
         grid.write_text("variant: {}")
         with pytest.raises(ValueError, match="Did you mean 'variants'"):
-            sweep.read_variants(grid)
+            sweep.read_grid(grid)
+        grid.write_text("task: detect\nvariants: {}")
+        with pytest.raises(ValueError, match="Did you mean 'detection'"):
+            sweep.read_grid(grid)
+
+    def test_missing_runs_are_printed_as_commands_and_their_results_collected(self, sweep, grid, tmp_path, capsys):
+        measures = dict.fromkeys(sweep.TASKS["classification"].measures, 50.0)
+        line = json.dumps({"variant": "A, tau 0.1", "seed": 0, "dev": measures}) + "\n"
+        out = tmp_path / "grid_dev.jsonl"
+        out.write_text(line)
+        sweep.main(["--grid", str(grid), "--dry-run"])
+        commands = [shlex.split(command) for command in capsys.readouterr().out.splitlines()]
+        assert [command[command.index("--only") + 1] for command in commands] == [
+            "A, tau 0.2", "B, tau 0.1", "B, tau 0.2",
+        ]  # fmt: skip
+        parsed = sweep.parse_args([*commands[0][2:]])
+        assert (parsed.seeds, parsed.only, parsed.grid) == ([0], ["A, tau 0.2"], grid)
+        (tmp_path / "done").mkdir()
+        (tmp_path / "done" / "grid_dev.0.jsonl").write_text(line + line.replace("0.1", "0.2") + '{"variant": "B')
+        sweep.main(["--grid", str(grid), "--collect", str(tmp_path / "done"), "--plot", str(tmp_path / "plot.png")])
+        assert [entry["variant"] for entry in sweep.read_runs(out)] == ["A, tau 0.1", "A, tau 0.2"]
+        assert "| A, tau 0.2 | 1 " in " ".join(capsys.readouterr().out.split())
+        assert (tmp_path / "plot.png").stat().st_size > 1000
 
     def test_a_line_that_a_kill_cut_short_is_not_read(self, sweep, tmp_path):
         path = tmp_path / "runs.jsonl"
@@ -85,10 +113,10 @@ class TestSweep:
 
         first, second = [60.0, 62.0, 61.0, 65.0], [63.0, 64.5, 63.0, 69.0]
         runs = [
-            {"variant": name, "seed": seed, "dev": dict.fromkeys(sweep.MEASURES, value)}
+            {"variant": name, "seed": seed, "dev": {"mIoU": value}}
             for name, values in (("none", first), ("GCISG", second)) for seed, value in enumerate(values)
         ]  # fmt: skip
-        rows = list(sweep.table(runs, "dev"))
+        rows = list(sweep.table(runs, "dev", ["mIoU"]))
         interval = stats.ttest_rel(second, first).confidence_interval(0.95)
         assert rows[1][-1] == f"+2.88 [{interval.low:+.2f}, {interval.high:+.2f}]"
         assert rows[0][:3] == ["none", "4", "62.00 ± 2.16"]

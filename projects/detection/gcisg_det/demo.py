@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,44 +14,12 @@ from PIL import Image
 
 from gcisg_miniature.report import Picture, Section, compare
 
-from .engine import run
+from .mini import HALVES, train_and_measure
 
-PROJECT = Path(__file__).resolve().parent.parent
 CONFIGS = {"baseline": "baseline_mini", "GCISG": "gcisg_mini"}
 MEASURES = {"AP": "AP", "AP50": "AP50", "AP75": "AP75"}
-TEST = "cityscapes_test_car_coco"
+TEST = HALVES["test"]
 SHOWN = 0.5  # lowest score of a box in the pictures
-
-
-def train_and_measure(config: str, work_dir: Path, overrides: Sequence[str] = (), seed: int = 0) -> dict[str, float]:
-    """Train one of the project's miniature configs and measure it on the test half.
-
-    A run that was stopped goes on; one that was measured is read.
-
-    Returns:
-        COCO's measures, with ``seconds`` of training and evaluation.
-    """
-    results = work_dir / "inference" / TEST / "results.json"
-    seconds = work_dir / "seconds.json"  # written last: the run is complete
-    if not seconds.is_file():
-        start = time.perf_counter()
-        run(
-            Namespace(
-                config=str(PROJECT / f"{config}.yaml"),
-                overrides=list(overrides),
-                seed=seed,
-                work_dir=str(work_dir),
-                amp=False,
-                resume=True,
-                eval_only=False,
-                num_gpus=1,
-                num_machines=1,
-                machine_rank=0,
-                dist_url="auto",
-            )
-        )
-        seconds.write_text(json.dumps(time.perf_counter() - start))
-    return {**json.loads(results.read_text())["results"]["bbox"], "seconds": json.loads(seconds.read_text())}
 
 
 def detection_section(runs: Path, overrides: Sequence[str] = ()) -> Section:
@@ -63,8 +29,8 @@ def detection_section(runs: Path, overrides: Sequence[str] = ()) -> Section:
         runs: Where the runs are kept; a finished one is not repeated.
         overrides: ``KEY VALUE`` pairs for both configs.
     """
-    results = {name: train_and_measure(config, runs / config, overrides) for name, config in CONFIGS.items()}
-    columns, rows = compare(results, MEASURES)
+    results = {name: train_and_measure(config, ["test"], runs / config, overrides) for name, config in CONFIGS.items()}
+    columns, rows = compare({name: result["test"] for name, result in results.items()}, MEASURES)
     return Section(
         title="Detection: synthetic scenes to photographed ones",
         text=[
