@@ -1,5 +1,6 @@
 import copy
 import io
+import math
 from functools import partial
 
 import pytest
@@ -109,6 +110,25 @@ class TestGCISG:
             guidance = 2 * guidance_loss(stages(student, views[0])[stage], stages(reference, views[0])[stage])
             torch.testing.assert_close(losses[f"loss_guidance_stage{stage}"], guidance, rtol=1e-9, atol=1e-12)
             assert torch.equal(gcisg.queues[f"stage{stage}"].features[:12], torch.cat(z_bar))
+
+    def test_info_nce_takes_the_other_views_target_as_positive_and_the_queue_as_negatives(self):
+        student = make_student().double().eval()
+        gcisg = build_regularizer(
+            student, {**SMALL, "lambda_guidance": 0.0, "ci_loss": "info_nce", "tau": 0.07, "stages_ci": [4]}
+        ).double()
+        views = [view.double() for view in make_views()]
+        negatives = gcisg.queues["stage4"].features.clone()
+        losses, _ = one_step(gcisg, views)
+        with torch.no_grad():
+            pooled = [gcisg.taps[0].run(student, view)[4].mean((2, 3)) for view in views]
+            z = [F.normalize(gcisg.projectors["stage4"](p)) for p in pooled]
+            z_bar = [F.normalize(gcisg.target.projectors["stage4"](p)) for p in pooled]
+        expected = 0.0
+        for i in range(2):
+            for row, partner in zip(z[i], z_bar[1 - i], strict=True):
+                hit = math.exp(row @ partner / 0.07)
+                expected -= math.log(hit / (hit + sum(math.exp(row @ q / 0.07) for q in negatives))) / 12
+        assert losses["loss_ci_stage4"].item() == pytest.approx(expected, rel=1e-9)
 
     def test_gradient_goes_to_the_student_and_its_projectors_only(self):
         gcisg = build_regularizer(make_student(), SMALL)
