@@ -15,8 +15,10 @@ from gcisg_core.lookup import choose
 from gcisg_core.regularizers.asg import ASG
 from gcisg_core.regularizers.base import Regularizer, Terms
 from gcisg_core.regularizers.csg import CSG
+from gcisg_core.regularizers.drpc import DRPC
 from gcisg_core.regularizers.feature_l2 import FeatureL2
 from gcisg_core.regularizers.gcisg import GCISG
+from gcisg_core.regularizers.isw import ISW
 from gcisg_core.regularizers.oracle import Oracle
 from gcisg_core.regularizers.si import SynapticIntelligence
 from gcisg_core.regularizers.weight_l2 import WeightL2
@@ -30,6 +32,8 @@ METHODS: dict[str, type[Regularizer]] = {
     "asg": ASG,
     "csg": CSG,
     "gcisg": GCISG,
+    "isw": ISW,
+    "drpc": DRPC,
 }
 
 
