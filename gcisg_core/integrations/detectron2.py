@@ -31,6 +31,11 @@ def allow_overrides(cfg: CfgNode, overrides: Sequence[Any]) -> None:
             cfg.REGULARIZER[field] = CfgNode() if field == "STAGE_LOCATIONS" else None
 
 
+def lower_keys(node: CfgNode) -> dict[str, Any]:
+    """A node as plain dictionaries, by lower-case names."""
+    return {key.lower(): lower_keys(value) if isinstance(value, CfgNode) else value for key, value in node.items()}
+
+
 def regularizer_values(cfg: CfgNode) -> dict[str, Any]:
     """`cfg.REGULARIZER` as :func:`gcisg_core.regularizers.build_regularizer` takes it.
 

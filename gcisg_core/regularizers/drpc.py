@@ -97,11 +97,13 @@ class DRPC(Regularizer):
         """Mean over the levels of the mean absolute difference of the cells, in float32 under autocast too."""
         inside = mask_at(mask, first)
         levels = [cells for cells in self.settings.pyramid if cells <= min(first.shape[-2:])]
+        values = []
         with torch.autocast(first.device.type, enabled=False):
             maps = [m if m.dtype == torch.float64 else m.float() for m in (first, second)]
-            return torch.stack(
-                [F.l1_loss(*(pool_cells(m, (cells, cells), inside) for m in maps)) for cells in levels]
-            ).mean()
+            for cells in levels:
+                one, other = (pool_cells(m, (cells, cells), inside) for m in maps)
+                values.append((one - other).abs().mean())
+        return torch.stack(values).mean()
 
 
 def random_box(smallest: float) -> tuple[float, float, float]:

@@ -121,7 +121,7 @@ class ISW(Regularizer):
     def _select(self) -> None:
         for stage in self.settings.stages:
             variance, chosen = (self.get_buffer(f"{name}_stage{stage}") for name in ("variance", "mask"))
-            rows, columns = torch.triu_indices(*variance.shape, offset=1, device=variance.device)
+            rows, columns = torch.ones_like(variance).triu(diagonal=1).nonzero(as_tuple=True)
             sensitive = ~in_lowest_cluster(variance[rows, columns], self.settings.clusters)
             chosen[rows, columns] = sensitive.to(chosen)
 

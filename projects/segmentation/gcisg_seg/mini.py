@@ -8,6 +8,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from gcisg_core.ibn import added_names
 from gcisg_core.integrations.mmengine import check_state
 from gcisg_miniature.network import MiniResNet
 
@@ -37,7 +38,7 @@ class MiniResNetBackbone(MiniResNet):
             raise FileNotFoundError(f"{self.weights}: no such file. Make the miniature: python tools/prepare_mini.py")
         state = torch.load(self.weights, map_location="cpu", weights_only=True)
         state = {name: value for name, value in state.items() if not name.startswith("fc.")}
-        check_state(self, state, self.weights)
+        check_state(self, state, self.weights, ignore=added_names(self))
         self.load_state_dict(state)
 
     def train(self, mode: bool = True) -> MiniResNetBackbone:
