@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torchvision.models import resnet18
 
 from gcisg_core.regularizers import METHODS
 
@@ -37,6 +38,10 @@ def settings_of(method: str, folder: Path, channels: int = 128) -> dict[str, Any
         weight, bias = torch.randn(CLASSES, channels, generator=generator), torch.zeros(CLASSES)
         torch.save({"fc.weight": weight, "fc.bias": bias}, folder / "classifier.pth")
         values["classifier"] = str(folder / "classifier.pth")
+    if "guide" in fields:
+        if not (folder / "guide.pth").is_file():
+            torch.save(resnet18().state_dict(), folder / "guide.pth")
+        values |= {"guide": "torchvision:resnet18", "guide_weights": str(folder / "guide.pth")}
     return {"method": method, **values}
 
 

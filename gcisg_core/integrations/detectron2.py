@@ -9,6 +9,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import HookBase
 
 from gcisg_core.config import parse_settings
+from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
 from gcisg_core.lookup import choose
 from gcisg_core.regularizers import METHODS
 
@@ -29,6 +30,11 @@ def allow_overrides(cfg: CfgNode, overrides: Sequence[Any]) -> None:
         node, _, field = str(key).partition(".")
         if node == "REGULARIZER" and field:
             cfg.REGULARIZER[field] = CfgNode() if field == "STAGE_LOCATIONS" else None
+        elif str(key).startswith("MODEL.CHANGES."):
+            change, _, argument = str(key).removeprefix("MODEL.CHANGES.").partition(".")
+            cfg.MODEL.CHANGES.setdefault(change, CfgNode(new_allowed=True) if argument else None)
+            if argument:
+                cfg.MODEL.CHANGES[change][argument] = None
 
 
 def lower_keys(node: CfgNode) -> dict[str, Any]:

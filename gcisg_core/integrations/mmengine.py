@@ -34,6 +34,7 @@ from mmengine.runner.checkpoint import (
 from torch import nn
 
 from gcisg_core.integrations import reproducible
+from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
 from gcisg_core.lookup import unknown_name
 
 # mmengine retries a checkpoint that is unsafe to read with the unsafe reader; this setting of torch forbids it.

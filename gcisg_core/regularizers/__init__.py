@@ -18,6 +18,7 @@ from gcisg_core.regularizers.csg import CSG
 from gcisg_core.regularizers.drpc import DRPC
 from gcisg_core.regularizers.feature_l2 import FeatureL2
 from gcisg_core.regularizers.gcisg import GCISG
+from gcisg_core.regularizers.guided import Guided
 from gcisg_core.regularizers.isw import ISW
 from gcisg_core.regularizers.oracle import Oracle
 from gcisg_core.regularizers.si import SynapticIntelligence
@@ -32,6 +33,7 @@ METHODS: dict[str, type[Regularizer]] = {
     "asg": ASG,
     "csg": CSG,
     "gcisg": GCISG,
+    "guided": Guided,
     "isw": ISW,
     "drpc": DRPC,
 }
