@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from gcisg_cls.mini import train
+from gcisg_cls.mini import PROJECT, train
+from gcisg_core.integrations.mmengine import build_runner
 from gcisg_core.regularizers import METHODS
-from tests.methods import settings_of, write_styles
+from tests.methods import settings_of, without_config_formatting, write_styles
 
 from .conftest import TINY
 
@@ -17,6 +18,11 @@ PIPELINE = "train_dataloader.dataset.dataset.pipeline"
 def overrides(method, folder):
     chosen = [f"model.regularizer.{name}={value}" for name, value in settings_of(method, folder).items()]
     return [*SHORT, f"{PIPELINE}.views=2", *chosen]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    without_config_formatting(monkeypatch)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -31,15 +37,17 @@ def test_a_run_moves_what_the_method_trains_and_its_losses_are_finite(method, mi
     assert trained == (method != "oracle")
 
 
+CONFIG = """
+_base_ = "{base}"
+model = dict(changes=dict(ibn="b", mixstyle=dict(p=1.0)))
+view = dict(styles=dict(folder="{styles}"), pasta=dict(alpha=3.0))
+train_dataloader = dict(dataset=dict(dataset=dict(pipeline=dict(photometric=view))))
+"""
+
+
 def test_changes_styles_and_spectra_are_added_by_the_config(mini):
-    styles = write_styles(mini / "styles")
-    changed = [
-        *overrides("gcisg", mini),
-        "model.changes.ibn=b",
-        "model.changes.mixstyle.p=1.0",
-        f"{PIPELINE}.photometric.styles.folder={styles}",
-        f"{PIPELINE}.photometric.pasta.alpha=3.0",
-    ]
-    _, model = train("baseline_mini", mini / "run", changed)
+    config = mini / "mine.py"
+    config.write_text(CONFIG.format(base=PROJECT / "baseline_mini.py", styles=write_styles(mini / "styles")))
+    model = build_runner(config, overrides("gcisg", mini), mini / "run", 0).train()
     assert model.backbone.layer2[-1].IN.weight.shape == (32,)
     assert model.regularizer.student is model.backbone

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from gcisg_core.regularizers import METHODS
 from gcisg_miniature import scenes
 from gcisg_miniature.network import MiniResNet
-from tests.methods import settings_of, write_styles
+from tests.methods import settings_of, without_config_formatting, write_styles
 
 PROJECT = Path(__file__).parents[2] / "projects" / "segmentation"
 STEPS = 4  # past the short schedules of tests.methods
@@ -29,6 +29,7 @@ def data(tmp_path_factory) -> Path:
 
 
 def train(data: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> Runner:
+    without_config_formatting(monkeypatch)
     monkeypatch.setenv("GCISG_DATA", str(data))
     config = Config.fromfile(PROJECT / "baseline_mini.py")
     short = {"train_cfg.max_iters": STEPS, "train_cfg.val_interval": 100, "default_hooks.checkpoint.interval": 100}
