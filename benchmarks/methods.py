@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -137,14 +137,18 @@ class Steps:
 
 @contextmanager
 def counting(model: Any, counts: list[int]) -> Iterator[None]:
+    """Notes each pass that reaches the first convolution of the student or of a network beside it."""
     student = model.regularizer.student
     trained = any(parameter.requires_grad for parameter in student.parameters())
-    networks = {m for m in model.modules() if type(m) is type(student) or isinstance(m, GuideNetwork)}
 
-    def count(module: Any, *_: Any) -> None:
-        counts.append(3 if module is student and trained and torch.is_grad_enabled() else 1)
+    def count(weight: int, *_: Any) -> None:
+        counts.append(weight if torch.is_grad_enabled() else 1)
 
-    handles = [network.register_forward_pre_hook(count) for network in networks]
+    weights = {}
+    for network in (m for m in model.modules() if type(m) is type(student) or isinstance(m, GuideNetwork)):
+        first = next(module for module in network.modules() if isinstance(module, torch.nn.Conv2d))
+        weights[first] = 3 if network is student and trained else 1
+    handles = [first.register_forward_pre_hook(partial(count, weight)) for first, weight in weights.items()]
     try:
         yield
     finally:
