@@ -44,6 +44,7 @@ bench: $(READY)  ## measure the losses and a training step; tables go to benchma
 	$(PY) benchmarks/step_cost.py
 	$(PY) benchmarks/step_cost_segmentation.py
 	$(PY) benchmarks/step_cost_detection.py
+	$(PY) benchmarks/methods.py
 
 clean:  ## remove what the commands made, the environment excepted
 	rm -rf runs work_dirs data/mini .pytest_cache .mypy_cache .ruff_cache

@@ -20,6 +20,7 @@ EXTRAS = {
     # Detectron2 itself has no release that an extra could name: `make setup` or its own install guide.
     "detection": ["pycocotools", "fvcore", "iopath", "yacs>=0.1.8", "omegaconf", "hydra-core",
                   "tabulate", "cloudpickle", "tensorboard", "setuptools<81"],
+    "guides": ["timm>=1.0"],
     "analysis": ["scikit-learn", "scipy", "matplotlib", "grad-cam", "jinja2", "rich"],
 }  # fmt: skip
 EXTRAS["dev"] = ["pytest", "pytest-xdist", "shapely", "ruff", "mypy", "pre-commit"]

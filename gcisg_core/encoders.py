@@ -137,19 +137,20 @@ def fold_batch_norm(backbone: nn.Module) -> nn.Module:
         return backbone
     for module in list(backbone.modules()):
         norm = getattr(module, "norm", None)
-        if isinstance(module, nn.Conv2d) and _is_batch_norm(norm):
+        if isinstance(module, nn.Conv2d) and is_batch_norm(norm):
             _fold(module, norm)
             setattr(module, "norm", None)  # noqa: B010 - convolutions of torch declare no such attribute
         previous: nn.Module | None = None
         for name, child in list(module.named_children()):
-            if isinstance(previous, nn.Conv2d) and _is_batch_norm(child):
+            if isinstance(previous, nn.Conv2d) and is_batch_norm(child):
                 _fold(previous, child)
                 setattr(module, name, nn.Identity())
             previous = child
     return backbone
 
 
-def _is_batch_norm(module: object) -> bool:
+def is_batch_norm(module: object) -> bool:
+    """Whether it is a plain BatchNorm layer of torch or Detectron2, frozen, synchronised or not."""
     # Detectron2's FrozenBatchNorm2d has the same four tensors and its own base class. Synchronised layers are meant
     # too: mmengine converts a model's layers after it is built, and the reference must be the same before and after.
     return isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm) or type(module).__name__ == "FrozenBatchNorm2d"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,10 +11,12 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
 from gcisg_core.config import require
+from gcisg_core.pasta import PASTA
+from gcisg_core.styles import RandomStyle
 
 
 class PhotometricView(nn.Module):
-    """Colour jitter and an optional blur, drawn anew for each image of a batch, on the batch's device.
+    """Colour jitter and optional further changes, drawn anew for each image of a batch, on the batch's device.
 
     The geometry stays: position by position both views show the same content, as the dense losses need.
 
@@ -23,6 +25,8 @@ class PhotometricView(nn.Module):
         hue: Largest shift, in [0, 0.5] turns.
         blur: Probability of a Gaussian blur, in [0, 1].
         sigma: Range of the blur's standard deviation, in pixels.
+        styles: Arguments of :class:`gcisg_core.styles.RandomStyle`, which then comes first; None for none.
+        pasta: Arguments of :class:`gcisg_core.pasta.PASTA`, which then comes last; None for none.
 
     Shape:
         (B, 3, H, W), RGB, floats in [0, 1] -> the same.
@@ -38,9 +42,13 @@ class PhotometricView(nn.Module):
         hue: float = 0.1,
         blur: float = 0.0,
         sigma: tuple[float, float] = (0.1, 2.0),
+        styles: Mapping[str, Any] | None = None,
+        pasta: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         require(0 <= blur <= 1, "blur", blur, "a probability in [0, 1]")
+        self.styles = None if styles is None else RandomStyle(**styles)
+        self.pasta = None if pasta is None else PASTA(**pasta)
         steps: list[nn.Module] = [v2.ColorJitter(brightness, contrast, saturation, hue)]
         if blur:
             steps.append(v2.RandomApply([_gaussian_blur(sigma)], p=blur))
@@ -48,7 +56,9 @@ class PhotometricView(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        return torch.stack([self.transform(image) for image in images])
+        images = images if self.styles is None else self.styles(images)
+        images = torch.stack([self.transform(image) for image in images])
+        return images if self.pasta is None else self.pasta(images)
 
 
 def _gaussian_blur(sigma: tuple[float, float]) -> nn.Module:

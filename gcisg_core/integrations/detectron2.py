@@ -9,6 +9,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import HookBase
 
 from gcisg_core.config import parse_settings
+from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
 from gcisg_core.lookup import choose
 from gcisg_core.regularizers import METHODS
 
@@ -29,6 +30,16 @@ def allow_overrides(cfg: CfgNode, overrides: Sequence[Any]) -> None:
         node, _, field = str(key).partition(".")
         if node == "REGULARIZER" and field:
             cfg.REGULARIZER[field] = CfgNode() if field == "STAGE_LOCATIONS" else None
+        elif str(key).startswith("MODEL.CHANGES."):
+            change, _, argument = str(key).removeprefix("MODEL.CHANGES.").partition(".")
+            cfg.MODEL.CHANGES.setdefault(change, CfgNode(new_allowed=True) if argument else None)
+            if argument:
+                cfg.MODEL.CHANGES[change][argument] = None
+
+
+def lower_keys(node: CfgNode) -> dict[str, Any]:
+    """A node as plain dictionaries, by lower-case names."""
+    return {key.lower(): lower_keys(value) if isinstance(value, CfgNode) else value for key, value in node.items()}
 
 
 def regularizer_values(cfg: CfgNode) -> dict[str, Any]:
@@ -49,7 +60,7 @@ def regularizer_values(cfg: CfgNode) -> dict[str, Any]:
 
 
 class RegularizerHook(HookBase):
-    """Moves the method's target after each iteration in which the optimiser stepped.
+    """Tells the method of each step of the optimiser, and moves its target after it.
 
     Mixed precision leaves out the steps whose gradients overflowed, so the optimiser itself is asked. It must stand
     before the hook that saves checkpoints.
@@ -59,15 +70,18 @@ class RegularizerHook(HookBase):
 
     def before_train(self) -> None:
         """Asks the optimiser to tell when it steps."""
+        # An optimiser with gradient clipping calls these twice a step, the second time with the clipped gradients.
+        self.trainer.optimizer.register_step_pre_hook(lambda *_: self._regularizer().before_optimizer_step())
         self.trainer.optimizer.register_step_post_hook(self._note)
 
+    def _regularizer(self) -> Any:
+        return getattr(self.trainer.model, "module", self.trainer.model).regularizer
+
     def _note(self, *_: Any) -> None:
-        # A mark, not the move itself: an optimiser with gradient clipping calls this twice a step.
         self.stepped = True
 
     def after_step(self) -> None:
         """Moves the target."""
         if self.stepped:
-            model = getattr(self.trainer.model, "module", self.trainer.model)
-            model.regularizer.update_target()
+            self._regularizer().update_target()
             self.stepped = False

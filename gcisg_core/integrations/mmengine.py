@@ -34,6 +34,7 @@ from mmengine.runner.checkpoint import (
 from torch import nn
 
 from gcisg_core.integrations import reproducible
+from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
 from gcisg_core.lookup import unknown_name
 
 # mmengine retries a checkpoint that is unsafe to read with the unsafe reader; this setting of torch forbids it.
@@ -82,12 +83,17 @@ def load_from_net(filename: str, map_location: Any = None, **kwargs: Any) -> Any
 
 @HOOKS.register_module()
 class RegularizerHook(Hook):
-    """Moves the target after each optimiser step, and makes each step's randomness depend on seed and step only.
+    """Tells the method of each optimiser step, and makes each step's randomness depend on seed and step only.
 
     Also refuses to resume from a checkpoint of another model, which mmengine would load in part.
     """
 
     priority = "VERY_HIGH"
+
+    def before_train(self, runner: Runner) -> None:
+        # Inside the step the gradients are unscaled, clipped and the same on all ranks; mmengine clears them after it.
+        regularizer = unwrap(runner.model).regularizer
+        runner.optim_wrapper.optimizer.register_step_pre_hook(lambda *_: regularizer.before_optimizer_step())
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         reproducible.seed_everything(0, runner.seed, runner.rank, runner.iter)

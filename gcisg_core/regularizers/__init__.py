@@ -12,16 +12,30 @@ from torch import nn
 
 from gcisg_core.config import parse_settings
 from gcisg_core.lookup import choose
+from gcisg_core.regularizers.asg import ASG
 from gcisg_core.regularizers.base import Regularizer, Terms
 from gcisg_core.regularizers.csg import CSG
+from gcisg_core.regularizers.drpc import DRPC
+from gcisg_core.regularizers.feature_l2 import FeatureL2
 from gcisg_core.regularizers.gcisg import GCISG
+from gcisg_core.regularizers.guided import Guided
+from gcisg_core.regularizers.isw import ISW
 from gcisg_core.regularizers.oracle import Oracle
+from gcisg_core.regularizers.si import SynapticIntelligence
+from gcisg_core.regularizers.weight_l2 import WeightL2
 
 METHODS: dict[str, type[Regularizer]] = {
     "none": Regularizer,
     "oracle": Oracle,
+    "weight_l2": WeightL2,
+    "si": SynapticIntelligence,
+    "feature_l2": FeatureL2,
+    "asg": ASG,
     "csg": CSG,
     "gcisg": GCISG,
+    "guided": Guided,
+    "isw": ISW,
+    "drpc": DRPC,
 }
 
 

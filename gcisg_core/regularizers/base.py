@@ -124,6 +124,9 @@ class Regularizer(nn.Module):
     def _capture(self) -> None:
         """Copy whatever this method keeps of the pretrained student."""
 
+    def before_optimizer_step(self) -> None:
+        """Read the gradients that the optimiser is about to use; to be called right before each of its steps."""
+
     def update_target(self) -> None:
         """Follow the student; to be called after each optimiser step."""
         self._steps_since_update = 0

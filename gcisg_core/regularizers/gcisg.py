@@ -103,13 +103,13 @@ class GCISG(Regularizer):
         s = settings
         self.guidance_weights = per_stage("lambda_guidance", s.lambda_guidance, s.stages_guidance)
         self.ci_weights = per_stage("lambda_ci", s.lambda_ci, s.stages_ci)
-        self.reference: ReferenceEncoder | None = None
+        self.reference: nn.Module | None = None
         self.target: TargetEncoder | None = None
         stages = [*self.guidance_weights, *self.ci_weights]
         if stages:
             self.taps[s.task_view] = make_tap(student, stages, s.stage_locations)
         if self.guidance_weights:
-            self.reference = ReferenceEncoder(student, make_tap(student, [*self.guidance_weights], s.stage_locations))
+            self.reference = self._build_reference(student)
         if self.ci_weights:
             tap = make_tap(student, [*self.ci_weights], s.stage_locations)
             self.taps = [self.taps[s.task_view], tap] if s.task_view == 0 else [tap, self.taps[s.task_view]]
@@ -118,6 +118,9 @@ class GCISG(Regularizer):
             self.queues = nn.ModuleDict(
                 {f"stage{stage}": SupportQueue(s.queue_length, s.embedding_dim) for stage in self.ci_weights}
             )
+
+    def _build_reference(self, student: nn.Module) -> nn.Module:
+        return ReferenceEncoder(student, make_tap(student, [*self.guidance_weights], self.settings.stage_locations))
 
     def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
         terms = Terms({}, {})
@@ -177,7 +180,7 @@ class GCISG(Regularizer):
         return first + second
 
     def _capture(self) -> None:
-        if self.reference is not None:
+        if isinstance(self.reference, ReferenceEncoder):
             self.reference.capture(self.student)
         if self.target is not None:
             self.target.capture(self.student)

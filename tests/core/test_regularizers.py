@@ -1,5 +1,6 @@
 import copy
 import io
+import math
 from functools import partial
 
 import pytest
@@ -11,6 +12,7 @@ from gcisg_core.losses import guidance_loss
 from gcisg_core.regularizers import METHODS, build_regularizer
 from gcisg_core.regularizers.base import PATIENCE
 from gcisg_miniature.network import MiniResNet
+from tests.methods import settings_of
 
 SMALL = {"method": "gcisg", "queue_length": 40, "embedding_dim": 8}
 
@@ -108,6 +110,25 @@ class TestGCISG:
             guidance = 2 * guidance_loss(stages(student, views[0])[stage], stages(reference, views[0])[stage])
             torch.testing.assert_close(losses[f"loss_guidance_stage{stage}"], guidance, rtol=1e-9, atol=1e-12)
             assert torch.equal(gcisg.queues[f"stage{stage}"].features[:12], torch.cat(z_bar))
+
+    def test_info_nce_takes_the_other_views_target_as_positive_and_the_queue_as_negatives(self):
+        student = make_student().double().eval()
+        gcisg = build_regularizer(
+            student, {**SMALL, "lambda_guidance": 0.0, "ci_loss": "info_nce", "tau": 0.07, "stages_ci": [4]}
+        ).double()
+        views = [view.double() for view in make_views()]
+        negatives = gcisg.queues["stage4"].features.clone()
+        losses, _ = one_step(gcisg, views)
+        with torch.no_grad():
+            pooled = [gcisg.taps[0].run(student, view)[4].mean((2, 3)) for view in views]
+            z = [F.normalize(gcisg.projectors["stage4"](p)) for p in pooled]
+            z_bar = [F.normalize(gcisg.target.projectors["stage4"](p)) for p in pooled]
+        expected = 0.0
+        for i in range(2):
+            for row, partner in zip(z[i], z_bar[1 - i], strict=True):
+                hit = math.exp(row @ partner / 0.07)
+                expected -= math.log(hit / (hit + sum(math.exp(row @ q / 0.07) for q in negatives))) / 12
+        assert losses["loss_ci_stage4"].item() == pytest.approx(expected, rel=1e-9)
 
     def test_gradient_goes_to_the_student_and_its_projectors_only(self):
         gcisg = build_regularizer(make_student(), SMALL)
@@ -212,7 +233,7 @@ class TestOfficialPreset:
 
 @pytest.mark.parametrize("method", METHODS)
 class TestEveryMethod:
-    def test_trains_resumes_and_goes_on_bit_for_bit(self, method):
+    def test_trains_resumes_and_goes_on_bit_for_bit(self, method, tmp_path):
         def train(regularizer, head, optimizer, steps):
             for step in steps:
                 torch.manual_seed(step)
@@ -221,15 +242,14 @@ class TestEveryMethod:
                 losses, _ = regularizer.step(views, task)
                 optimizer.zero_grad()
                 sum(losses.values()).backward()
+                regularizer.before_optimizer_step()
                 optimizer.step()
                 regularizer.update_target()
 
         def build(seed):
             student = make_student(seed)
-            settings = SMALL if method == "gcisg" else {"method": method}
-            whole = nn.ModuleDict(
-                {"student": student, "head": nn.Linear(5, 2), "regularizer": build_regularizer(student, settings)}
-            )
+            regularizer = build_regularizer(student, settings_of(method, tmp_path))
+            whole = nn.ModuleDict({"student": student, "head": nn.Linear(5, 2), "regularizer": regularizer})
             return whole, torch.optim.SGD(whole.parameters(), lr=0.01, momentum=0.9)
 
         whole, optimizer = build(0)
@@ -246,10 +266,8 @@ class TestEveryMethod:
         for name, value in whole.state_dict().items():
             assert torch.equal(value, resumed.state_dict()[name]), name
 
-    def test_the_pretrained_weights_are_captured_once_and_not_on_resume(self, method):
-        regularizer = build_regularizer(
-            make_student(), {**SMALL, "method": method} if method == "gcisg" else {"method": method}
-        )
+    def test_the_pretrained_weights_are_captured_once_and_not_on_resume(self, method, tmp_path):
+        regularizer = build_regularizer(make_student(), settings_of(method, tmp_path))
         # Weights are loaded after the model is built, as the frameworks do.
         regularizer.student.load_state_dict(make_student(7).state_dict())
         one_step(regularizer)
@@ -260,20 +278,43 @@ class TestEveryMethod:
         regularizer.capture_pretrained()
         assert all(torch.equal(value, before[name]) for name, value in regularizer.state_dict().items())
 
-    def test_the_students_weights_are_not_kept_twice(self, method):
-        regularizer = build_regularizer(
-            make_student(), {**SMALL, "method": method} if method == "gcisg" else {"method": method}
-        )
+    def test_the_students_weights_are_not_kept_twice(self, method, tmp_path):
+        regularizer = build_regularizer(make_student(), settings_of(method, tmp_path))
         assert not {id(p) for p in regularizer.parameters()} & {id(p) for p in regularizer.student.parameters()}
 
-    def test_bfloat16_gives_finite_losses_in_float32(self, method):
-        regularizer = build_regularizer(
-            make_student(), {**SMALL, "method": method} if method == "gcisg" else {"method": method}
-        )
+    def test_bfloat16_gives_finite_losses_in_float32(self, method, tmp_path):
+        regularizer = build_regularizer(make_student(), settings_of(method, tmp_path))
         with torch.autocast("cpu", dtype=torch.bfloat16):
             losses, _ = one_step(regularizer)
         assert all(loss.isfinite() for loss in losses.values())
         assert all(loss.dtype is torch.float32 for name, loss in losses.items() if name != "loss_task")
+
+    def test_only_what_is_trained_takes_a_gradient(self, method, tmp_path):
+        """Its losses reach the student and the method's own trainable parts, all of which the optimiser sees."""
+        regularizer = build_regularizer(make_student(), settings_of(method, tmp_path))
+        one_step(regularizer)
+        for _ in range(4):  # past every short schedule, and away from the pretrained weights
+            with torch.no_grad():
+                for parameter in regularizer.student.parameters():
+                    parameter.add_(0.02 * torch.randn_like(parameter)).requires_grad_(method != "oracle")
+                    parameter.grad = torch.randn_like(parameter)
+            regularizer.before_optimizer_step()
+            with torch.no_grad():
+                for parameter in regularizer.student.parameters():
+                    parameter.sub_(0.1 * parameter.grad)
+                    parameter.grad = None
+            regularizer.update_target()
+            losses, metrics = one_step(regularizer)
+        added = [value for name, value in losses.items() if name != "loss_task"]
+        assert all("loss" in name for name in losses)
+        assert not any("loss" in name or value.requires_grad for name, value in metrics.items())
+        if method in ("none", "oracle"):
+            assert not added
+            return
+        sum(added).backward()
+        assert regularizer.student.conv1.weight.grad.abs().sum() > 0
+        for name, parameter in regularizer.named_parameters():
+            assert (parameter.grad is not None) == parameter.requires_grad, name
 
 
 def test_reference_and_target_take_the_weights_that_were_loaded_last():

@@ -52,4 +52,5 @@ model = dict(
     num_classes=10,
     hidden=64,
     regularizer=dict(method="none"),
+    changes=dict(),  # of the backbone, see docs/methods.md
 )

@@ -44,4 +44,5 @@ model = dict(
     num_classes=12,
     hidden=512,
     regularizer=dict(method="none"),
+    changes=dict(),  # of the backbone, see docs/methods.md
 )

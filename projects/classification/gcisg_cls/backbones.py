@@ -11,6 +11,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from gcisg_core.ibn import added_names
 from gcisg_core.integrations.mmengine import check_state
 from gcisg_core.lookup import unknown_name
 from gcisg_miniature.network import MiniResNet
@@ -49,7 +50,7 @@ def load_pretrained(backbone: nn.Module, name: str, weights: str) -> None:
         ValueError: they belong to another network.
     """
     state = {k: v for k, v in read_weights(name, weights).items() if not k.startswith("fc.")}
-    check_state(backbone, state, f"weights {weights!r} for {name}")
+    check_state(backbone, state, f"weights {weights!r} for {name}", ignore=added_names(backbone))
     backbone.load_state_dict(state)
 
 

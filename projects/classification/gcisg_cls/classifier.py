@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from gcisg_cls.backbones import build_resnet, load_pretrained
 from gcisg_cls.views import Normalizer
+from gcisg_core.changes import change_backbone
+from gcisg_core.ibn import InstanceBatchNorm
 from gcisg_core.regularizers import build_regularizer
 
 
@@ -26,6 +28,7 @@ class SynToRealClassifier(BaseModel):
         weights: Pretrained weights, see :func:`gcisg_cls.backbones.load_pretrained`; None for random ones.
         norm_eval: BatchNorm of the backbone keeps its running statistics (GCISG, Section 4.5).
         regularizer: ``method`` and its settings, see :func:`gcisg_core.regularizers.build_regularizer`.
+        changes: Changes of the backbone by name, see :func:`gcisg_core.changes.change_backbone`.
     """
 
     def __init__(
@@ -36,10 +39,12 @@ class SynToRealClassifier(BaseModel):
         weights: str | None = None,
         norm_eval: bool = False,
         regularizer: dict[str, Any] | None = None,
+        changes: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor=Normalizer())
         self.name, self.weights, self.norm_eval = backbone, weights, norm_eval
         self.backbone, channels = build_resnet(backbone)
+        change_backbone(self.backbone, changes)
         self.head: nn.Module = (
             nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, num_classes))
             if hidden
@@ -56,7 +61,7 @@ class SynToRealClassifier(BaseModel):
         super().train(mode)
         if self.norm_eval:
             for module in self.backbone.modules():
-                if isinstance(module, nn.BatchNorm2d):
+                if isinstance(module, nn.BatchNorm2d | InstanceBatchNorm):
                     module.eval()
         return self
 

@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
 from gcisg_core.config import require
-from gcisg_core.views import RandAugment
+from gcisg_core.views import PhotometricView, RandAugment
 
 # ImageNet's statistics, RGB in [0, 1], which every pretrained network of torchvision expects.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -32,6 +32,8 @@ class TrainViews:
         views: How many; 2 for the causal invariance loss.
         crop: ``center`` or ``random``. No flips.
         randaugment: Arguments of :class:`gcisg_core.views.RandAugment`; N = 1, M = 6 by default.
+        photometric: Arguments of :class:`gcisg_core.views.PhotometricView`, such as ``styles`` and ``pasta``, for a
+            change of the cut image; None for none.
 
     Shape:
         PIL image, RGB -> list of (3, size, size), uint8.
@@ -40,13 +42,26 @@ class TrainViews:
     """
 
     def __init__(
-        self, size: int = 224, views: int = 2, crop: str = "random", randaugment: dict[str, Any] | None = None
+        self,
+        size: int = 224,
+        views: int = 2,
+        crop: str = "random",
+        randaugment: dict[str, Any] | None = None,
+        photometric: dict[str, Any] | None = None,
     ) -> None:
         self.views = views
         self.transform = v2.Compose([RandAugment(**(randaugment or {})), *_cut(size, crop)])
+        self.photometric = None if photometric is None else PhotometricView(**photometric)
 
     def __call__(self, image: Any) -> list[Tensor]:
-        return [self.transform(image) for _ in range(self.views)]
+        return [self._draw(image) for _ in range(self.views)]
+
+    def _draw(self, image: Any) -> Tensor:
+        drawn: Tensor = self.transform(image)
+        if self.photometric is None:
+            return drawn
+        changed = self.photometric(TF.to_dtype(drawn, torch.float32, scale=True).unsqueeze(0)).squeeze(0)
+        return TF.to_dtype(changed, torch.uint8, scale=True)
 
 
 @TRANSFORMS.register_module()

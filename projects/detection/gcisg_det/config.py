@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from detectron2.config import CfgNode, get_cfg
 
@@ -19,6 +20,8 @@ def add_detection_config(cfg: CfgNode) -> None:
     add_regularizer_config(cfg)
     # The detector that SynToRealDetector adds the method to: any registered meta-architecture with a backbone.
     cfg.MODEL.PARENT_ARCHITECTURE = "GeneralizedRCNN"
+    # Changes of the backbone by name, see gcisg_core.changes: IBN: "a", MIXSTYLE: {P: 0.5}; empty for none.
+    cfg.MODEL.CHANGES = CfgNode(new_allowed=True)
     # Folder that holds `sim10k` and `cityscapes`; empty: the environment variable GCISG_DATA, else `data`.
     cfg.DATASETS.ROOT = ""
     # Own data, a list of [name, COCO JSON file, image folder].
@@ -27,6 +30,11 @@ def add_detection_config(cfg: CfgNode) -> None:
     cfg.INPUT.COLOR_JITTER = [0.0, 0.0, 0.0, 0.0]
     # Probability that a view is blurred (Gaussian, standard deviation 0.1 to 2 pixels).
     cfg.INPUT.BLUR = 0.0
+    # PASTA's alpha, k and beta, such as [3.0, 2.0, 0.25]: perturbed Fourier amplitudes of the views; empty for none.
+    cfg.INPUT.PASTA = []
+    # A folder of style images for the views (domain randomisation), and how they are used: statistics or fourier.
+    cfg.INPUT.STYLES = ""
+    cfg.INPUT.STYLE_KIND = "statistics"
 
 
 def _keys(node: CfgNode, prefix: str = "") -> Iterator[str]:
@@ -64,14 +72,30 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
         nearest = difflib.get_close_matches(unknown[1], list(_keys(cfg)), n=1, cutoff=0.0)[0]
         raise ValueError(f"unknown config key {unknown[1]}; the nearest valid key is {nearest}") from error
     os.environ.setdefault("GCISG_DATA", "data")
-    cfg.MODEL.WEIGHTS, cfg.DATASETS.ROOT = (os.path.expandvars(path) for path in (cfg.MODEL.WEIGHTS, cfg.DATASETS.ROOT))
+    cfg.MODEL.WEIGHTS, cfg.DATASETS.ROOT, cfg.INPUT.STYLES = (
+        os.path.expandvars(path) for path in (cfg.MODEL.WEIGHTS, cfg.DATASETS.ROOT, cfg.INPUT.STYLES)
+    )
     regularizer_values(cfg)
-    if any(cfg.INPUT.COLOR_JITTER) or cfg.INPUT.BLUR or cfg.REGULARIZER.METHOD != "none":
+    if view_values(cfg) or cfg.MODEL.CHANGES or cfg.REGULARIZER.METHOD != "none":
         require(
             cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector",
             "MODEL.META_ARCHITECTURE",
             cfg.MODEL.META_ARCHITECTURE,
-            "SynToRealDetector (with this one as MODEL.PARENT_ARCHITECTURE) for REGULARIZER, COLOR_JITTER and BLUR",
+            "SynToRealDetector (with this one as MODEL.PARENT_ARCHITECTURE) for REGULARIZER, MODEL.CHANGES and "
+            "INPUT.COLOR_JITTER, BLUR, PASTA and STYLES",
         )
     require(len(cfg.INPUT.COLOR_JITTER) == 4, "INPUT.COLOR_JITTER", cfg.INPUT.COLOR_JITTER, "4 numbers")
+    require(len(cfg.INPUT.PASTA) in (0, 3), "INPUT.PASTA", cfg.INPUT.PASTA, "3 numbers: alpha, k, beta; or none")
     return cfg
+
+
+def view_values(cfg: CfgNode) -> dict[str, Any]:
+    """The arguments of :class:`gcisg_core.views.PhotometricView`; empty when the views are the images themselves."""
+    values: dict[str, Any] = {"blur": cfg.INPUT.BLUR} if cfg.INPUT.BLUR else {}
+    if cfg.INPUT.PASTA:
+        values["pasta"] = dict(zip(("alpha", "k", "beta"), cfg.INPUT.PASTA, strict=False))
+    if cfg.INPUT.STYLES:
+        values["styles"] = {"folder": cfg.INPUT.STYLES, "kind": cfg.INPUT.STYLE_KIND}
+    if values or any(cfg.INPUT.COLOR_JITTER):
+        values.update(zip(("brightness", "contrast", "saturation", "hue"), cfg.INPUT.COLOR_JITTER, strict=False))
+    return values

@@ -18,12 +18,15 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
+from gcisg_core.changes import change_backbone
 from gcisg_core.config import require
-from gcisg_core.integrations.detectron2 import regularizer_values
+from gcisg_core.integrations.detectron2 import lower_keys, regularizer_values
 from gcisg_core.lookup import choose
 from gcisg_core.padding import padding_mask
 from gcisg_core.regularizers import build_regularizer
 from gcisg_core.views import PhotometricView
+
+from .config import view_values
 
 
 class _InputReachedError(Exception):
@@ -36,6 +39,7 @@ class SynToRealMixin:
     Args:
         *args: The detector's.
         regularizer: ``method`` and its settings, see :func:`gcisg_core.regularizers.build_regularizer`.
+        changes: Changes of the backbone by name, see :func:`gcisg_core.changes.change_backbone`.
         jitter: Arguments of :class:`gcisg_core.views.PhotometricView`; a baseline draws one view, as a method's task
             view is drawn. None leaves the images as they are.
         image_format: Channel order of the images, `BGR` or `RGB`.
@@ -49,6 +53,7 @@ class SynToRealMixin:
         self,
         *args: Any,
         regularizer: Mapping[str, Any] | None = None,
+        changes: Mapping[str, Any] | None = None,
         jitter: Mapping[str, Any] | None = None,
         image_format: str = "BGR",
         **kwargs: Any,
@@ -59,6 +64,7 @@ class SynToRealMixin:
         require(jitter is None or image_format in ("BGR", "RGB"), "INPUT.FORMAT", image_format, "BGR or RGB")
         # An FPN's bottom-up network; other backbones have none and are tapped themselves.
         student = getattr(backbone, "bottom_up", backbone)
+        change_backbone(student, changes)
         self.regularizer = build_regularizer(student, regularizer)
         self.view = PhotometricView(**jitter) if jitter is not None else None
         self.is_bgr = image_format == "BGR"
@@ -132,12 +138,10 @@ def SynToRealDetector(cfg: CfgNode) -> nn.Module:  # noqa: N802 - the name in co
     """
     parents = {name: parent for name, parent in META_ARCH_REGISTRY if parent is not SynToRealDetector}
     parent = choose(parents, cfg.MODEL.PARENT_ARCHITECTURE, "MODEL.PARENT_ARCHITECTURE")
-    brightness, contrast, saturation, hue = cfg.INPUT.COLOR_JITTER
-    jitter = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
-    jitter["blur"] = cfg.INPUT.BLUR
     return with_method(parent)(
         cfg,
         regularizer=regularizer_values(cfg),
-        jitter=jitter if any(jitter.values()) else None,
+        changes=lower_keys(cfg.MODEL.CHANGES),
+        jitter=view_values(cfg) or None,
         image_format=cfg.INPUT.FORMAT,
     )

@@ -7,6 +7,7 @@ sync_bn = "torch"  # several GPUs share their batch statistics
 model = dict(
     type="SynToRealEncoderDecoder",
     regularizer=dict(method="none"),
+    changes=dict(),  # of the backbone, see docs/methods.md
     data_preprocessor=dict(
         type="PhotometricSegDataPreProcessor",
         views=1,  # colour jitter .4 / .4 / .4 / .1; a method that compares two views draws twice

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from gcisg_core.ibn import added_names
 from gcisg_core.integrations.mmengine import build_runner, check_state
 from gcisg_miniature import scenes
 from gcisg_miniature.network import MiniResNet
@@ -51,7 +52,7 @@ class MiniResNetBackbone(MiniResNet):
             raise FileNotFoundError(f"{self.weights}: no such file. Make the miniature: python tools/prepare_mini.py")
         state = torch.load(self.weights, map_location="cpu", weights_only=True)
         state = {name: value for name, value in state.items() if not name.startswith("fc.")}
-        check_state(self, state, self.weights)
+        check_state(self, state, self.weights, ignore=added_names(self))
         self.load_state_dict(state)
 
     def train(self, mode: bool = True) -> MiniResNetBackbone:

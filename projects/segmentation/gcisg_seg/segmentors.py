@@ -9,6 +9,7 @@ from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from gcisg_core.changes import change_backbone
 from gcisg_core.padding import padding_mask
 from gcisg_core.regularizers import build_regularizer
 
@@ -21,11 +22,19 @@ class SynToRealMixin:
     Args:
         *args: The segmentor's.
         regularizer: ``method`` and its settings, see :func:`gcisg_core.regularizers.build_regularizer`.
+        changes: Changes of the backbone by name, see :func:`gcisg_core.changes.change_backbone`.
         **kwargs: The segmentor's.
     """
 
-    def __init__(self, *args: Any, regularizer: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        regularizer: Mapping[str, Any] | None = None,
+        changes: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        change_backbone(self.backbone, changes)  # type: ignore[attr-defined]
         self.regularizer = build_regularizer(self.backbone, regularizer)  # type: ignore[attr-defined]
 
     def loss(self, inputs: Tensor | Sequence[Tensor], data_samples: Sequence[Any]) -> dict[str, Tensor]:

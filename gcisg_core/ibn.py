@@ -1,0 +1,203 @@
+"""IBN-Net: instance normalisation in the shallow stages of a ResNet (Pan et al., ECCV 2018).
+
+The ResNets of torchvision, MMSegmentation and Detectron2 are converted in place. The layers keep the names and the
+tensors of the BatchNorm layers that they replace, so each framework loads plain ImageNet weights into them as before.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from gcisg_core.encoders import is_batch_norm
+from gcisg_core.feature_tap import find_stages
+from gcisg_core.lookup import choose
+
+logger = logging.getLogger(__name__)
+
+# Kind -> whether the instance normalisations of `b` have weights; `a` has none of them.
+KINDS: dict[str, bool] = {"a": True, "b": True, "isw": False}
+
+
+class InstanceBatchNorm(nn.Module):
+    """Instance normalisation of the first channels, batch normalisation of the others.
+
+    The tensors are those of the layer that it replaces, whose kind (trained or frozen) stays. The running statistics
+    of the first channels are kept and not used. On several GPUs the batch part is not synchronised.
+
+    Args:
+        norm: A BatchNorm layer of torch or Detectron2.
+        share: Of the channels that are instance normalised.
+        affine: Whether these have weight and bias.
+
+    Shape:
+        (B, C, H, W) -> the same.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, norm: nn.Module, share: float, affine: bool = True) -> None:
+        super().__init__()
+        for name, parameter in norm.named_parameters(recurse=False):
+            self.register_parameter(name, parameter)
+        for name, buffer in norm.named_buffers(recurse=False):
+            self.register_buffer(name, buffer)
+        # Part of the state dict: weights trained with it must not be taken for those of a plain network.
+        self.register_buffer("instance_share", torch.tensor(share))
+        self.channels = int(share * len(self.running_mean))
+        self.affine = affine
+        self.eps: float = getattr(norm, "eps")  # noqa: B009 - Detectron2's layer is no BatchNorm of torch
+        self.momentum: float = getattr(norm, "momentum", None) or 0.0
+        self.frozen = not isinstance(norm, _BatchNorm)
+        self.training = norm.training
+
+    def forward(self, images: Tensor) -> Tensor:
+        n = self.channels
+        weight, bias = (self.weight[:n], self.bias[:n]) if self.affine else (None, None)
+        instance = F.instance_norm(images[:, :n], weight=weight, bias=bias, eps=self.eps)
+        if n == images.shape[1]:
+            return instance
+        training = self.training and not self.frozen
+        batch = F.batch_norm(
+            images[:, n:],
+            self.running_mean[n:],
+            self.running_var[n:],
+            self.weight[n:],
+            self.bias[n:],
+            training,
+            self.momentum,
+            self.eps,
+        )
+        return torch.cat([instance, batch], dim=1)
+
+    def extra_repr(self) -> str:
+        return f"{self.channels} of {len(self.running_mean)} channels instance normalised"
+
+
+class _AddedInstanceNorm(nn.InstanceNorm2d):
+    """A layer that plain networks do not have."""
+
+
+class _EndsInInstanceNorm:
+    """Comes before the class of a residual block: normalises the sum of branch and shortcut, before the last ReLU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        block: Any = self
+        out = x
+        for number in (1, 2, 3):
+            conv = getattr(block, f"conv{number}", None)
+            if conv is not None:
+                out = conv(F.relu(out) if number > 1 else out)
+                norm = _norm_of(block, number)
+                out = out if norm[0] is conv else getattr(*norm)(out)  # Detectron2's convolution has applied it
+        shortcut = getattr(block, "downsample", None) or getattr(block, "shortcut", None)
+        return F.relu(block.IN(out + (shortcut(x) if shortcut else x)))
+
+
+def convert_to_ibn(backbone: nn.Module, kind: str) -> None:
+    """Make a ResNet an IBN-Net, in place.
+
+    Args:
+        backbone: Of torchvision, MMSegmentation or Detectron2, with BatchNorm, frozen or not.
+        kind: ``a``: half of the channels after the first convolution of every block of stages 1 to 3. ``b``: the stem,
+            and after the addition in the last block of stages 1 and 2. ``isw``: as ``b`` without weights, the network
+            of RobustNet (Choi et al., CVPR 2021), for the method of that name.
+
+    Loading weights into it reports what they lack, which stays as it was made.
+
+    Raises:
+        ValueError: the kind is unknown, or the network is none of these.
+
+    Source: IBN-Net (Pan et al., ECCV 2018), Section 3.3 and Figure 3.
+    """
+    affine = choose(KINDS, kind, "kind of IBN-Net")
+    blocks = {stage: _blocks(backbone, stage) for stage in (1, 2, 3)}
+    if kind == "a":
+        for block in (block for stage in blocks.values() for block in stage):
+            _replace_norm(block, 1, 0.5)
+    else:
+        _replace_norm(getattr(backbone, "stem", backbone), 1, 1.0, affine)
+        for stage in (1, 2):
+            _end_in_instance_norm(blocks[stage][-1], affine)
+    backbone._register_load_state_dict_pre_hook(_report_and_fill, with_module=True)
+
+
+def added_names(backbone: nn.Module) -> tuple[str, ...]:
+    """The names in the state dict of a converted backbone that plain weights do not have."""
+    return tuple(_added_names(backbone))
+
+
+def _added_names(backbone: nn.Module) -> Iterator[str]:
+    for path, module in backbone.named_modules():
+        if isinstance(module, InstanceBatchNorm):
+            yield f"{path}.instance_share"
+        elif isinstance(module, _AddedInstanceNorm):
+            yield from (f"{path}.{name}" for name in module.state_dict())
+
+
+def _report_and_fill(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Before loading: what the weights lack stays as it is, and is named."""
+    own = module.state_dict()
+    lacking = [name for name in added_names(module) if prefix + name not in state]
+    if not lacking:
+        return
+    state.update({prefix + name: own[name] for name in lacking})
+    fresh = [name for name in lacking if not name.endswith("instance_share")]
+    loaded = sum(prefix + name in state for name in own) - len(lacking)
+    unused = [path for path, part in module.named_modules() if isinstance(part, InstanceBatchNorm)]
+    logger.warning(
+        "plain weights for an IBN-Net: %d of its %d tensors loaded; not used are the running statistics of the "
+        "instance normalised channels of %d layers (%s, ...); not in the weights and as initialised: %s",
+        loaded,
+        len(own) - len(lacking) + len(fresh),
+        len(unused),
+        unused[0],
+        ", ".join(fresh) or "nothing",
+    )
+
+
+def _blocks(backbone: nn.Module, stage: int) -> list[nn.Module]:
+    places = find_stages(backbone) if "ResNet" in " ".join(c.__name__ for c in type(backbone).__mro__) else {}
+    if stage not in places:
+        raise ValueError(
+            f"IBN-Net is defined for the ResNets of torchvision, MMSegmentation and Detectron2; "
+            f"{type(backbone).__name__} has no stage {stage} of that form. Leave ibn out of the changes"
+        )
+    return [*backbone.get_submodule(str(places[stage])).children()]
+
+
+def _norm_of(block: Any, number: int) -> tuple[Any, str]:
+    """Where the normalisation after a block's convolution is: its owner and its name there."""
+    conv = getattr(block, f"conv{number}", None)
+    if getattr(conv, "norm", None) is not None:
+        return conv, "norm"
+    return block, getattr(block, f"norm{number}_name", f"bn{number}")
+
+
+def _replace_norm(block: Any, number: int, share: float, affine: bool = True) -> None:
+    owner, name = _norm_of(block, number)
+    norm = getattr(owner, name, None)
+    if norm is None or not is_batch_norm(norm):
+        raise ValueError(
+            f"IBN-Net replaces BatchNorm layers, but {type(block).__name__} has {type(norm).__name__} as {name}. Use a "
+            f"ResNet with BatchNorm and a plain stem (ResNet, not ResNetV1c, in MMSegmentation)"
+        )
+    setattr(owner, name, InstanceBatchNorm(norm, share, affine))
+
+
+def _end_in_instance_norm(block: Any, affine: bool) -> None:
+    special = [name for name in ("with_plugins", "with_cp", "with_dcn", "conv2_offset") if getattr(block, name, False)]
+    if special:
+        raise ValueError(f"IBN-Net b is not defined for {type(block).__name__} with {special[0]}; use kind a")
+    last = block.conv3 if hasattr(block, "conv3") else block.conv2
+    block.IN = _AddedInstanceNorm(last.out_channels, affine=affine)
+    block.__class__ = type(f"{type(block).__name__}IBN", (_EndsInInstanceNorm, type(block)), {})

@@ -1,0 +1,132 @@
+"""Automated synthetic-to-real generalisation (ASG, ICML 2020): the predictions of the pretrained network are kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gcisg_core.config import Settings, require, require_stages
+from gcisg_core.encoders import ReferenceEncoder
+from gcisg_core.feature_tap import Features, make_tap
+from gcisg_core.padding import mask_at
+from gcisg_core.pooling import global_average_pool
+from gcisg_core.regularizers.base import Regularizer, Terms
+
+
+@dataclass(frozen=True)
+class ASGSettings(Settings):
+    """Settings of ASG; the defaults are the paper's for classification. Segmentation: ``lambda_asg`` 75.
+
+    Attributes:
+        lambda_asg: Weight of the divergence; 0 turns it off.
+        classifier: File with the classifier of the pretrained network: a state dict of torchvision's form that holds
+            ``fc.weight`` (classes, C) and ``fc.bias`` (classes,), such as the weights file itself. ``~`` and
+            environment variables are replaced.
+        stage: The stage that the classifier follows.
+        temperature: T of both distributions.
+        per_location: False: one prediction an image, from its mean feature. True: one at each position of the
+            stage, for the dense tasks.
+    """
+
+    lambda_asg: float = 0.1
+    classifier: str = ""
+    stage: int = 4
+    temperature: float = 1.0
+    per_location: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.lambda_asg >= 0, "lambda_asg", self.lambda_asg, "at least 0")
+        require_stages("stage", (self.stage,))
+        require(self.temperature > 0, "temperature", self.temperature, "above 0")
+        require(
+            bool(self.classifier),
+            "classifier",
+            self.classifier,
+            "the file of the pretrained classifier: asg keeps its predictions and cannot work without it. Give a "
+            "state dict of torchvision's form with fc.weight and fc.bias, such as the weights file itself",
+        )
+
+
+class ASG(Regularizer):
+    """L_task + lambda KL(p_r || p_s), p = softmax(h(f(x)) / T) with the pretrained classifier h, which is frozen.
+
+    Forward passes a step beside the task's: the reference on the task's view.
+    Left out: the paper's learned policy of layer-wise learning rates ("L2O"), a reinforcement learner of its own.
+
+    Source: ASG (Chen et al., ICML 2020), "proxy guidance"; the authors' code predicts once an image in both tasks.
+    """
+
+    settings_class: ClassVar[type[Settings]] = ASGSettings
+    settings: ASGSettings
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, student: nn.Module, settings: ASGSettings) -> None:
+        super().__init__(student, settings)
+        tap = make_tap(student, [settings.stage], settings.stage_locations)
+        weight, bias = read_classifier(settings.classifier, tap.channels(student)[settings.stage])
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+        self.taps[settings.task_view] = tap
+        self.reference = ReferenceEncoder(student, tap)
+
+    def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
+        view, stage = self.settings.task_view, self.settings.stage
+        student = self._log_probabilities(features[view][stage], mask)
+        with torch.no_grad():
+            reference = self._log_probabilities(self.reference(views[view])[stage], mask)
+            agreement = (student.argmax(dim=1) == reference.argmax(dim=1)).float().mean()
+        divergence = F.kl_div(student, reference, reduction="batchmean", log_target=True)
+        return Terms({"loss_asg": self.settings.lambda_asg * divergence}, {"asg_agreement": agreement})
+
+    def _log_probabilities(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        """(N, classes): of every image, or of every position outside the padding; float32 under autocast too."""
+        inside = mask_at(mask, features)
+        with torch.autocast(features.device.type, enabled=False):
+            maps = features.to(self.weight.dtype)
+            if not self.settings.per_location:
+                rows = global_average_pool(maps, mask=inside)
+            else:
+                rows = maps.permute(0, 2, 3, 1).flatten(0, 2)
+                rows = rows if inside is None else rows[inside.flatten()]
+            return F.log_softmax(F.linear(rows, self.weight, self.bias) / self.settings.temperature, dim=1)
+
+    def _capture(self) -> None:
+        self.reference.capture(self.student)
+
+
+def read_classifier(file: str, channels: int) -> tuple[Tensor, Tensor]:
+    """Weight (classes, C) and bias (classes,) of a pretrained classifier; nothing in the file is run.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds no classifier, or one of other features.
+    """
+    path = Path(os.path.expandvars(file)).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"classifier {file!r}: no such file. Give a state dict of torchvision's form with fc.weight and fc.bias, "
+            f"such as the weights file of the backbone"
+        )
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    found = state if isinstance(state, dict) else {}
+    weight, bias = found.get("fc.weight"), found.get("fc.bias")
+    if not isinstance(weight, Tensor) or not isinstance(bias, Tensor):
+        raise ValueError(
+            f"classifier {file!r}: fc.weight and fc.bias are not both in it (it holds {', '.join(list(found)[:3])}, "
+            f"...). Give the whole pretrained network in torchvision's form, not its backbone alone"
+        )
+    if weight.shape[1:] != (channels,) or bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"classifier {file!r}: fc.weight is {tuple(weight.shape)} and fc.bias {tuple(bias.shape)}, expected "
+            f"(classes, {channels}) and (classes,) for this backbone. Give the classifier of its own weights"
+        )
+    return weight.float(), bias.float()

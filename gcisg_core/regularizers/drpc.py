@@ -1,0 +1,121 @@
+"""Domain randomisation and pyramid consistency (DRPC, ICCV 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gcisg_core.config import Settings, per_stage, require, require_stages
+from gcisg_core.feature_tap import Features, make_tap
+from gcisg_core.padding import mask_at
+from gcisg_core.patches import pool_cells
+from gcisg_core.regularizers.base import Regularizer, Terms
+
+
+@dataclass(frozen=True)
+class DRPCSettings(Settings):
+    """Settings of the pyramid consistency; weights and stages are ours, to be chosen.
+
+    Attributes:
+        lambda_across: Weight of the consistency across styles, one number or one a stage; 0 turns it off.
+        lambda_within: Weight of the consistency within an image, likewise.
+        stages: Stages 0 to 4.
+        pyramid: Cells a side of each level; levels above the size of a map are left out.
+        smallest_crop: Smallest edge of a crop within an image, relative to the image's.
+    """
+
+    lambda_across: float | tuple[float, ...] = 1.0
+    lambda_within: float | tuple[float, ...] = 1.0
+    stages: tuple[int, ...] = (3, 4)
+    pyramid: tuple[int, ...] = (1, 2, 4, 8)
+    smallest_crop: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_stages("stages", self.stages)
+        require(
+            bool(self.pyramid) and min(self.pyramid) == 1, "pyramid", self.pyramid, "numbers of cells a side, with 1"
+        )
+        require(0 < self.smallest_crop <= 1, "smallest_crop", self.smallest_crop, "in (0, 1]")
+
+
+class DRPC(Regularizer):
+    """L_task + sum_l lambda_across |M_k - mean_k M_k|_1 + sum_l lambda_within |M(crop) - crop of M|_1.
+
+    M_k are the student's features of the k-th style of an image, pooled in cells of several sizes; |.|_1 is the mean
+    over images, styles, levels, cells and channels. Within an image, the features of a random crop that is enlarged
+    to the image's size are compared to the same region of the whole image's features.
+
+    The styles come from the views: give the project's views a folder of style images (``styles``, see
+    :class:`gcisg_core.styles.RandomStyle`). Where it departs from the paper: there, 15 styles of an image are made by
+    networks (CycleGAN) before training, and all of them and the image pass in one step, each with the task's loss;
+    here two styles of it are drawn each step from its colours' statistics or its spectrum, and one has the task's.
+
+    Forward passes a step beside the task's: student on the other view, and on the crop.
+
+    Source: DRPC (Yue et al., ICCV 2019), "pyramid consistency across domains" and "within an image".
+    """
+
+    settings_class: ClassVar[type[Settings]] = DRPCSettings
+    settings: DRPCSettings
+
+    def __init__(self, student: nn.Module, settings: DRPCSettings) -> None:
+        super().__init__(student, settings)
+        s = settings
+        self.across = per_stage("lambda_across", s.lambda_across, s.stages)
+        self.within = per_stage("lambda_within", s.lambda_within, s.stages)
+        if self.within:
+            self.crop_tap = make_tap(student, [*self.within], s.stage_locations)
+        if self.across or self.within:
+            self.taps[s.task_view] = make_tap(student, [*self.across, *self.within], s.stage_locations)
+        if self.across:
+            tap = make_tap(student, [*self.across], s.stage_locations)
+            self.taps = [self.taps[s.task_view], tap] if s.task_view == 0 else [tap, self.taps[s.task_view]]
+
+    def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
+        view = self.settings.task_view
+        terms = Terms({}, {})
+        for stage, weight in self.across.items():
+            difference = self._distance(features[0][stage], features[1][stage], mask)
+            # The mean of two is half their difference away from either.
+            terms.losses[f"loss_drpc_across_stage{stage}"] = weight * difference / 2
+        if self.within:
+            box = random_box(self.settings.smallest_crop)
+            inside = None if mask is None else crop(mask.unsqueeze(1).float(), box).squeeze(1) > 0.5
+            cropped = self.crop_tap.run(self.student, crop(views[view], box))
+            for stage, weight in self.within.items():
+                region = crop(features[view][stage], box)
+                terms.losses[f"loss_drpc_within_stage{stage}"] = weight * self._distance(cropped[stage], region, inside)
+        return terms
+
+    def _distance(self, first: Tensor, second: Tensor, mask: Tensor | None) -> Tensor:
+        """Mean over the levels of the mean absolute difference of the cells, in float32 under autocast too."""
+        inside = mask_at(mask, first)
+        levels = [cells for cells in self.settings.pyramid if cells <= min(first.shape[-2:])]
+        values = []
+        with torch.autocast(first.device.type, enabled=False):
+            maps = [m if m.dtype == torch.float64 else m.float() for m in (first, second)]
+            for cells in levels:
+                one, other = (pool_cells(m, (cells, cells), inside) for m in maps)
+                values.append((one - other).abs().mean())
+        return torch.stack(values).mean()
+
+
+def random_box(smallest: float) -> tuple[float, float, float]:
+    """Edge, and centre's x and y in [-1, 1], of a random square window of the image, all relative to the image."""
+    edge, x, y = torch.rand(3).tolist()
+    edge = smallest + (1 - smallest) * edge
+    return edge, (1 - edge) * (2 * x - 1), (1 - edge) * (2 * y - 1)
+
+
+def crop(maps: Tensor, box: tuple[float, float, float]) -> Tensor:
+    """The window of (B, C, H, W) maps that :func:`random_box` names, enlarged (bilinear) to H x W."""
+    edge, x, y = box
+    window = maps.new_tensor([[edge, 0, x], [0, edge, y]]).expand(len(maps), 2, 3)
+    grid = F.affine_grid(window, list(maps.shape), align_corners=False)
+    return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)

@@ -1,0 +1,112 @@
+"""Synaptic Intelligence: the distance of the weights to the pretrained ones, weighted by their importance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
+
+from gcisg_core.config import Settings, require
+from gcisg_core.feature_tap import Features
+from gcisg_core.regularizers.base import Regularizer, Terms
+
+
+@dataclass(frozen=True)
+class SISettings(Settings):
+    """Settings of Synaptic Intelligence; the strength and the damping are the paper's for permuted MNIST.
+
+    Attributes:
+        lambda_si: c, the strength (Eq. 4). CSG states none.
+        damping: xi, keeps the importance finite where a weight has hardly moved (Eq. 5).
+        interval: Steps of the optimiser that count as one task. No paper's: see :class:`SynapticIntelligence`.
+    """
+
+    lambda_si: float = 0.1
+    damping: float = 0.1
+    interval: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.lambda_si >= 0, "lambda_si", self.lambda_si, "at least 0")
+        require(self.damping > 0, "damping", self.damping, "above 0")
+        require(self.interval > 0, "interval", self.interval, "at least 1")
+
+
+class SynapticIntelligence(Regularizer):
+    """L_task + c sum_k Omega_k (theta_k - theta*_k)^2 with theta* the pretrained weights (Eq. 4).
+
+    In the paper Omega is the path integral of earlier tasks. Here there is one earlier task, the pretraining, and
+    its path is not in the weights file. The training at hand is therefore cut into intervals that play the tasks: in
+    each, omega_k sums -g_k dtheta_k over the optimiser's steps (Eq. 3), g being the gradient that the optimiser uses;
+    at its end Omega_k grows by max(omega_k, 0) / (D_k^2 + xi), D_k being the interval's change of theta_k (Eq. 5).
+    The anchor stays theta*, so what matters is how much a weight has done for the synthetic task, not for the
+    pretraining, and the first interval is not regularised. In this the method departs from its source.
+
+    The gradients are those after averaging over the ranks, so that all ranks have the same Omega.
+    No forward passes beside the task's. Memory: four times the weights (a fifth and sixth during a step).
+
+    Source: Zenke et al. (ICML 2017), Eq. 3 to 5; CSG (ICLR 2021), Table 1.
+
+    Shape:
+        ``anchor`` theta*, ``start`` (of the interval), ``path`` omega and ``importance`` Omega: (P,), every
+        parameter of the backbone in its order; ``steps`` a scalar, of the current interval.
+    """
+
+    settings_class: ClassVar[type[Settings]] = SISettings
+    settings: SISettings
+    anchor: Tensor
+    start: Tensor
+    path: Tensor
+    importance: Tensor
+    steps: Tensor
+
+    def __init__(self, student: nn.Module, settings: SISettings) -> None:
+        super().__init__(student, settings)
+        weights = self._weights().detach()
+        for name in ("anchor", "start"):
+            self.register_buffer(name, weights.clone())
+        for name in ("path", "importance"):
+            self.register_buffer(name, torch.zeros_like(weights))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+        self._before: tuple[Tensor, Tensor] | None = None
+
+    def _weights(self) -> Tensor:
+        return parameters_to_vector(self.student.parameters())
+
+    def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
+        distance = (self.importance * (self._weights() - self.anchor).square()).sum()
+        return Terms({"loss_si": self.settings.lambda_si * distance}, {"si_importance": self.importance.mean()})
+
+    @torch.no_grad()
+    def _capture(self) -> None:
+        self.anchor.copy_(self._weights())
+        self.start.copy_(self.anchor)
+
+    @torch.no_grad()
+    def before_optimizer_step(self) -> None:
+        super().before_optimizer_step()
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.student.parameters()]
+        self._before = self._weights(), parameters_to_vector(gradients)
+
+    @torch.no_grad()
+    def update_target(self) -> None:
+        super().update_target()
+        if self._before is None:
+            raise ValueError(
+                "si sums over the path of the optimiser and needs before_optimizer_step() before each of its steps; "
+                "add the project's RegularizerHook to the config"
+            )
+        weights, gradients = self._before
+        self._before = None
+        now = self._weights()
+        self.path -= gradients * (now - weights)
+        self.steps += 1
+        if self.steps == self.settings.interval:
+            self.importance += self.path.clamp(min=0) / ((now - self.start).square() + self.settings.damping)
+            self.path.zero_()
+            self.start.copy_(now)
+            self.steps.zero_()

@@ -1,0 +1,62 @@
+"""Distance of the weights to the pretrained ones, all weights alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
+
+from gcisg_core.config import Settings, require
+from gcisg_core.feature_tap import Features
+from gcisg_core.regularizers.base import Regularizer, Terms
+
+
+@dataclass(frozen=True)
+class WeightL2Settings(Settings):
+    """Settings of the distance of weights.
+
+    Attributes:
+        lambda_weight_l2: Weight. CSG states none; this is the one it gives its own loss.
+    """
+
+    lambda_weight_l2: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.lambda_weight_l2 >= 0, "lambda_weight_l2", self.lambda_weight_l2, "at least 0")
+
+
+class WeightL2(Regularizer):
+    """L_task + lambda / 2 |theta - theta*|^2 with theta* the pretrained weights of the backbone.
+
+    No forward passes beside the task's.
+
+    Source: CSG (ICLR 2021), Table 1, "weight l2 distance"; Kirkpatrick et al. (PNAS 2017), Eq. 3, whose Fisher
+    weights are all 1 here.
+
+    Shape:
+        ``anchor`` (P,): theta*, every parameter of the backbone in its order.
+    """
+
+    settings_class: ClassVar[type[Settings]] = WeightL2Settings
+    settings: WeightL2Settings
+    anchor: Tensor
+
+    def __init__(self, student: nn.Module, settings: WeightL2Settings) -> None:
+        super().__init__(student, settings)
+        self.register_buffer("anchor", self._weights().detach())
+
+    def _weights(self) -> Tensor:
+        return parameters_to_vector(self.student.parameters())
+
+    def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
+        distance = (self._weights() - self.anchor).square().sum()
+        return Terms({"loss_weight_l2": self.settings.lambda_weight_l2 / 2 * distance}, {})
+
+    @torch.no_grad()
+    def _capture(self) -> None:
+        self.anchor.copy_(self._weights())

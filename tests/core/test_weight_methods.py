@@ -1,0 +1,135 @@
+"""`weight_l2` and `si` against forms written parameter by parameter in float64; `si` on two ranks."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from gcisg_core.regularizers import build_regularizer
+
+
+class Student(nn.Sequential):
+    def __init__(self):
+        torch.manual_seed(0)
+        super().__init__(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
+
+
+class Task(nn.Module):
+    """A task model with a method beside it, as the projects have it."""
+
+    def __init__(self, settings):
+        super().__init__()
+        self.backbone = Student().double()
+        self.regularizer = build_regularizer(self.backbone, settings).double()
+
+    def forward(self, images):
+        losses, _ = self.regularizer.step([images], lambda: {"loss_task": self.backbone(images).square().mean()})
+        return losses
+
+
+def images(step, count=4):
+    return torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(step)).double()
+
+
+def train(model, steps, data=images):
+    task = getattr(model, "module", model)
+    optimizer = torch.optim.SGD(task.parameters(), lr=0.3, momentum=0.9)
+    optimizer.register_step_pre_hook(lambda *_: task.regularizer.before_optimizer_step())
+    history = []
+    for step in range(steps):
+        losses = model(data(step))
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        gradients = {name: p.grad.clone() for name, p in task.backbone.named_parameters()}
+        before = copy.deepcopy(dict(task.backbone.named_parameters()))
+        optimizer.step()
+        optimizer.zero_grad()  # as mmengine does, before anything is told of the step
+        task.regularizer.update_target()
+        history.append((before, gradients, {name: value.detach() for name, value in losses.items()}))
+    return history
+
+
+def test_weight_l2_is_half_the_squared_distance():
+    task = Task({"method": "weight_l2", "lambda_weight_l2": 0.6})
+    pretrained = copy.deepcopy(dict(task.backbone.named_parameters()))
+    train(task, 2)
+    losses = task(images(9))
+    expected = 0.0
+    for name, parameter in task.backbone.named_parameters():
+        for mine, theirs in zip(parameter.flatten().tolist(), pretrained[name].flatten().tolist(), strict=True):
+            expected += 0.6 / 2 * (mine - theirs) ** 2
+    assert losses["loss_weight_l2"].item() == pytest.approx(expected, rel=1e-12)
+    losses["loss_weight_l2"].backward()
+    for name, parameter in task.backbone.named_parameters():
+        torch.testing.assert_close(parameter.grad, 0.6 * (parameter - pretrained[name]).detach())
+
+
+def test_si_is_the_path_integral_written_out():
+    """Two whole intervals of three steps and a part of the next."""
+    settings = {"method": "si", "lambda_si": 0.5, "damping": 0.01, "interval": 3}
+    task = Task(settings)
+    history = train(task, 7)
+    final = dict(task.backbone.named_parameters())
+    expected = 0.0
+    for name in final:
+        positions = [before[name] for before, _, _ in history] + [final[name]]
+        importance = torch.zeros_like(final[name])
+        for start in (0, 3):
+            path = torch.zeros_like(final[name])
+            for step in range(start, start + 3):
+                path -= history[step][1][name] * (positions[step + 1] - positions[step])
+            importance += path.clamp(min=0) / ((positions[start + 3] - positions[start]) ** 2 + 0.01)
+        assert importance.max() > 0
+        expected += 0.5 * (importance * (final[name] - positions[0]) ** 2).sum().item()
+    assert task(images(9))["loss_si"].item() == pytest.approx(expected, rel=1e-10)
+    assert history[2][2]["loss_si"] == 0  # nothing before the first interval ends
+    assert history[3][2]["loss_si"] > 0
+
+
+def test_si_without_its_hook_says_so():
+    task = Task({"method": "si"})
+    task(images(0))
+    with pytest.raises(ValueError, match=r"before_optimizer_step\(\).*RegularizerHook"):
+        task.regularizer.update_target()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "weight_l2", "lambda_weight_l2": -1.0}, "lambda_weight_l2 must be at least 0"),
+        ({"method": "si", "damping": 0.0}, "damping must be above 0"),
+        ({"method": "si", "interval": 0}, "interval must be at least 1"),
+        ({"method": "si", "xi": 0.1}, "unknown setting 'xi'"),
+    ],
+)
+def test_wrong_settings_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Task(settings)
+
+
+SI = {"method": "si", "interval": 2, "lambda_si": 1.0}
+
+
+def run_rank(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    model = DistributedDataParallel(Task(SI))
+    train(model, 5, lambda step: images(step)[2 * rank : 2 * rank + 2])
+    torch.save(model.module.state_dict(), Path(folder) / f"{rank}.pth")
+    dist.destroy_process_group()
+
+
+def test_si_on_two_ranks_is_si_on_one_with_the_doubled_batch(tmp_path):
+    mp.spawn(run_rank, args=(str(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in (0, 1))
+    alone = Task(SI)
+    train(alone, 5)
+    assert first["regularizer.importance"].max() > 0
+    for name, value in alone.state_dict().items():
+        assert torch.equal(first[name], second[name]), name
+        torch.testing.assert_close(first[name], value, rtol=1e-8, atol=1e-10)
