@@ -13,7 +13,13 @@ PACKAGES = {
     "gcisg_det": "projects/detection/gcisg_det",
     "gcisg_det.datasets": "projects/detection/gcisg_det/datasets",
     "gcisg_miniature": "projects/miniature/gcisg_miniature",
+    "gcisg_tools": "tools",
+    # The configs, so that they are in the wheel; `gcisg_miniature.folders.project_folder` finds them.
+    "gcisg_configs.classification": "projects/classification",
+    "gcisg_configs.segmentation": "projects/segmentation",
+    "gcisg_configs.detection": "projects/detection",
 }
+COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "doctor")
 MMENGINE = ["onedl-mmengine>=0.10.12", "onedl-mmcv>=2.3"]
 EXTRAS = {
     "segmentation": [*MMENGINE, "onedl-mmsegmentation>=1.4", "cityscapesscripts"],
@@ -34,7 +40,13 @@ setup(
     python_requires=">=3.10",
     packages=list(PACKAGES),
     package_dir=PACKAGES,
-    package_data={"gcisg_core": ["py.typed"]},
+    package_data={
+        "gcisg_core": ["py.typed"],
+        "gcisg_configs.classification": ["_base_/*.py", "sweeps/*"],
+        "gcisg_configs.segmentation": ["_base_/*.py", "sweeps/*"],
+        "gcisg_configs.detection": ["*.yaml", "sweeps/*"],
+    },
+    entry_points={"console_scripts": [f"gcisg-{name} = gcisg_tools.console:{name}" for name in COMMANDS]},
     # Classification and the miniature benchmark work with these alone.
     install_requires=["torch>=2.4", "torchvision>=0.19", *MMENGINE, "numpy", "pillow", "scipy",
                       "scikit-learn", "matplotlib", "jinja2", "tqdm", "rich", "grad-cam"],

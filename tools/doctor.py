@@ -6,6 +6,7 @@ Exit code 1 when something must be mended.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import sys
@@ -100,6 +101,7 @@ def checks() -> list[Callable[[], Check]]:
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     results = []
     for check in checks():
         try:

@@ -12,12 +12,24 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import os
 import sys
 from pathlib import Path
 
 # Config suffix -> the module whose run(args) does the work.
 ENGINES = {".py": "gcisg_core.integrations.mmengine", ".yaml": "gcisg_det.engine"}
+
+
+def find_config(name: str) -> str:
+    """A config file; where there is no checkout, `projects/...` is what the installed package brought along."""
+    parts = Path(name).parts
+    installed = importlib.util.find_spec("gcisg_configs")
+    if not Path(name).exists() and parts[:1] == ("projects",) and installed:
+        for folder in installed.submodule_search_locations or ():
+            if Path(folder, *parts[1:]).is_file():
+                return str(Path(folder, *parts[1:]))
+    return name
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -36,6 +48,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("overrides", nargs="*", help="key=value (mmengine) or KEY VALUE (Detectron2) config overrides")
     args = parser.parse_intermixed_args(argv)  # overrides may stand between options
 
+    args.config = find_config(args.config)
     suffix = Path(args.config).suffix
     if suffix not in ENGINES:
         parser.error(f"--config {args.config}: expected one of the suffixes {', '.join(ENGINES)}")

@@ -17,8 +17,9 @@ from gcisg_cls.datasets import VisDA17Dataset
 from gcisg_cls.measures import build_dataset, measure
 from gcisg_core.integrations.mmengine import build_runner, unwrap
 from gcisg_miniature import classification
+from gcisg_miniature.folders import project_folder
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = project_folder(__file__, "classification")
 RESULT = "measures.json"
 
 

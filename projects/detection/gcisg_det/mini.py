@@ -19,13 +19,14 @@ from torchvision.datasets import ImageFolder
 from tqdm import tqdm
 
 from gcisg_miniature import classification, scenes
+from gcisg_miniature.folders import project_folder
 
 from .config import read_config
 from .datasets import data_root
 from .engine import run
 from .mini_backbone import build_mini_resnet
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = project_folder(__file__, "detection")
 CONFIG = PROJECT / "Base-mini.yaml"
 HALVES = {"dev": "cityscapes_val_car_coco", "test": "cityscapes_test_car_coco"}
 RESULT = "measures.json"

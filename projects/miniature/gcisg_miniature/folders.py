@@ -17,6 +17,17 @@ from PIL import Image
 RECIPE_FILE = "recipe.json"
 
 
+def project_folder(module: str, task: str) -> Path:
+    """The folder of a task's configs: above its package in a checkout, in `gcisg_configs` where a wheel is installed.
+
+    Args:
+        module: `__file__` of a module of the task's package.
+        task: "classification", "segmentation" or "detection".
+    """
+    above = Path(module).resolve().parent.parent
+    return above if above.name == task else above / "gcisg_configs" / task
+
+
 def write_once(goal: Path, recipe: dict[str, Any], write: Callable[[Path], None]) -> bool:
     """Make `goal` unless it is there and complete.
 

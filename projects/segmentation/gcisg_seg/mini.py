@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from gcisg_core.ibn import added_names
 from gcisg_core.integrations.mmengine import build_runner, check_state
 from gcisg_miniature import scenes
+from gcisg_miniature.folders import project_folder
 from gcisg_miniature.network import MiniResNet
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = project_folder(__file__, "segmentation")
 RESULT = "measures.json"
 
 

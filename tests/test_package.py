@@ -1,0 +1,69 @@
+"""The wheel, installed away from the checkout: its commands find the configs that it brings."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LEFT_OUT = shutil.ignore_patterns(".*", "data", "runs", "work_dirs", "build", "tests", "*.egg-info", "__pycache__")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder with the wheel's content, and its commands."""
+    folder = tmp_path_factory.mktemp("wheel")
+    shutil.copytree(ROOT, folder / "source", ignore=LEFT_OUT)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    quiet = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "wheel", *quiet, "-w", folder, folder / "source"], check=True)
+    (wheel,) = folder.glob("*.whl")
+    subprocess.run([*pip, "install", *quiet, "--target", folder / "site", wheel], check=True)
+    return folder / "site"
+
+
+def run(installed, *command):
+    """Away from the checkout, with the wheel's packages before an editable install's."""
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=installed.parent,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_package_and_the_type_information_are_in_it(installed):
+    code = "import gcisg_core, gcisg_cls, gcisg_seg, gcisg_miniature, gcisg_tools.console as c; print(c.__file__)"
+    result = run(installed, "-c", code)
+    assert result.stdout.startswith(str(installed)), result.stderr
+    assert (installed / "gcisg_core" / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("name", ["train", "demo", "prepare", "audit", "sweep", "doctor"])
+def test_commands_are_there(installed, name):
+    result = run(installed, str(installed / "bin" / f"gcisg-{name}"), "--help")
+    assert result.returncode == 0, result.stderr
+    assert "usage: " in result.stdout
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "projects/classification/gcisg_r101_visda17.py",
+        "projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py",
+        "projects/detection/gcisg_r101_fpn.yaml",
+    ],
+)
+def test_configs_are_found_and_the_missing_data_is_named(installed, config):
+    """The config is read with its bases; training then stops at the data or weights that are not there."""
+    result = run(installed, str(installed / "bin" / "gcisg-train"), "--config", config)
+    assert result.returncode != 0
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "no such file" not in last or config not in last
+    assert any(word in last for word in ("visda17", "gta5", "sim10k", "weights", "resnet", "R-101"))
