@@ -19,7 +19,7 @@ PACKAGES = {
     "gcisg_configs.segmentation": "projects/segmentation",
     "gcisg_configs.detection": "projects/detection",
 }
-COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "doctor")
+COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "doctor")
 MMENGINE = ["onedl-mmengine>=0.10.12", "onedl-mmcv>=2.3"]
 EXTRAS = {
     "segmentation": [*MMENGINE, "onedl-mmsegmentation>=1.4", "cityscapesscripts"],
@@ -49,6 +49,6 @@ setup(
     entry_points={"console_scripts": [f"gcisg-{name} = gcisg_tools.console:{name}" for name in COMMANDS]},
     # Classification and the miniature benchmark work with these alone.
     install_requires=["torch>=2.4", "torchvision>=0.19", *MMENGINE, "numpy", "pillow", "scipy",
-                      "scikit-learn", "matplotlib", "jinja2", "tqdm", "rich", "grad-cam"],
+                      "scikit-learn", "matplotlib", "jinja2", "tqdm", "rich", "grad-cam", "safetensors"],
     extras_require=EXTRAS,
 )  # fmt: skip

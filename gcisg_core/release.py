@@ -1,0 +1,93 @@
+"""Checkpoints to publish: the task model alone, named by the hash of the file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from gcisg_core.problems import DataError
+
+BESIDE = "regularizer."  # what a method keeps beside the task model: target, reference, projectors, queues
+HASH_LENGTH = 8
+
+
+class Release(NamedTuple):
+    """What the plain framework needs of a trained model.
+
+    Attributes:
+        state: The task model's tensors under the plain framework's names.
+        key: Under which the framework looks for them in a checkpoint; empty: the file is the state dict.
+        config: The plain framework's config as text, with ``{checkpoint}`` for the file's name.
+        suffix: Of the config's file.
+        meta: Class names, palette, ...: plain values.
+    """
+
+    state: dict[str, Tensor]
+    key: str
+    config: str
+    suffix: str
+    meta: dict[str, Any]
+
+
+def without_method(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict without what the method keeps beside the task model."""
+    return {name: value.detach().clone() for name, value in state.items() if not name.startswith(BESIDE)}
+
+
+def write_release(release: Release, folder: Path, stem: str, file_format: str = "pth") -> Path:
+    """Write ``<stem>-<hash>.<format>`` and its config; returns the checkpoint's path.
+
+    The hash is the first eight digits of the file's SHA-256. With ``safetensors`` the file is the bare state dict and
+    ``meta`` is in its header, as JSON.
+
+    Raises:
+        ValueError: there is no such format.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{stem}.partial"
+    if file_format == "safetensors":
+        from safetensors.torch import save_file
+
+        save_file(
+            {name: value.contiguous() for name, value in release.state.items()},
+            partial,
+            {"meta": json.dumps(release.meta)},
+        )
+    elif file_format == "pth":
+        content = {release.key: release.state, "meta": release.meta} if release.key else release.state
+        torch.save(content, partial)
+    else:
+        raise ValueError(f"format is {file_format!r}; choose pth or safetensors")
+    path = partial.rename(folder / f"{stem}-{file_hash(partial)}.{file_format}")
+    for suffix, text in ((release.suffix, release.config), (".json", json.dumps(release.meta, indent=1) + "\n")):
+        partial.write_text(text.replace("{checkpoint}", path.name))
+        partial.rename(path.with_suffix(suffix))
+    return path
+
+
+def file_hash(path: Path) -> str:
+    """The first eight hexadecimal digits of a file's SHA-256."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:HASH_LENGTH]
+
+
+def verify_hash(path: Path) -> None:
+    """Compare a file with the hash that its name carries, if it carries one.
+
+    Raises:
+        DataError: the file was altered or is incomplete.
+    """
+    named = re.search(rf"-([0-9a-f]{{{HASH_LENGTH}}})\.[a-z]+$", path.name)
+    if named and file_hash(path) != named[1]:
+        what = f"its SHA-256 begins with {file_hash(path)}, its name says {named[1]}: altered or incomplete"
+        raise DataError(path, what, "Fetch it again; if you changed it yourself, rename it")

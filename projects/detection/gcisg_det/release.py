@@ -1,0 +1,65 @@
+"""A trained detector for plain Detectron2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import yaml
+from detectron2.config import CfgNode, get_cfg
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import BACKBONE_REGISTRY, build_model
+
+from gcisg_core.config import require
+from gcisg_core.release import Release, without_method
+
+from .checkpoint import SafeCheckpointer
+
+
+def release(cfg: CfgNode, checkpoint: str) -> Release:
+    """The detector without the method, and a config that needs Detectron2 alone.
+
+    It was tried: the plain detector was built and took the tensors strictly.
+
+    Raises:
+        ValueError: the backbone is this suite's own or was changed (IBN-Net, MixStyle), so Detectron2 has no such one.
+        DataError: the checkpoint cannot be read.
+        RuntimeError: the checkpoint is one of another model.
+    """
+    name = cfg.MODEL.BACKBONE.NAME
+    own = BACKBONE_REGISTRY.get(name).__module__.startswith("gcisg")
+    require(not own, "MODEL.BACKBONE.NAME", name, "a backbone of Detectron2, to be loaded without this suite")
+    plain = get_cfg()
+    _copy(cfg, plain)
+    if cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector":
+        plain.MODEL.META_ARCHITECTURE = cfg.MODEL.PARENT_ARCHITECTURE
+    plain.DATASETS.TRAIN = plain.DATASETS.TEST = ()
+    model = build_model(plain)
+    loaded = SafeCheckpointer(model)._load_file(checkpoint)
+    state = without_method({key: torch.as_tensor(value) for key, value in loaded["model"].items()})
+    model.load_state_dict(state, strict=True)
+    plain.MODEL.WEIGHTS = "{checkpoint}"
+    # What differs from the defaults alone: the versions of Detectron2 do not have all keys in common.
+    text = yaml.safe_dump(_difference(plain, get_cfg()), sort_keys=False)
+    classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", [])
+    return Release(state, "model", text, ".yaml", {"classes": list(classes), "seed": cfg.SEED})
+
+
+def _copy(source: CfgNode, target: CfgNode) -> None:
+    """The values of the keys that the target has."""
+    for key, value in target.items():
+        if isinstance(value, CfgNode):
+            _copy(source[key], value)
+        else:
+            target[key] = source[key]
+
+
+def _difference(config: CfgNode, defaults: CfgNode) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, CfgNode):
+            inner = _difference(value, defaults[key])
+            found |= {key: inner} if inner else {}
+        elif value != defaults[key]:
+            found[key] = list(value) if isinstance(value, tuple) else value
+    return found

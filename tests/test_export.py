@@ -1,0 +1,190 @@
+"""Exports: the plain framework loads them, without this package, and says the same to the last bit."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from gcisg_core.problems import DataError
+from gcisg_core.release import file_hash, verify_hash
+
+ROOT = Path(__file__).parents[1]
+COMPAT = ROOT / "projects/detection/gcisg_det/compat.py"
+BLOCKED = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith("gcisg"):
+            raise ImportError(f"{name} must not be needed")
+sys.meta_path.insert(0, Blocked())
+import torch
+torch.manual_seed(0)
+images = torch.rand(2, 3, 64, 96)
+"""
+SEGMENTATION = [
+    "model.backbone.depth=18", "model.backbone.init_cfg=None", "model.regularizer.queue_length=32",
+    "model.decode_head.in_channels=512", "model.decode_head.channels=8",
+    "model.auxiliary_head.in_channels=256", "model.auxiliary_head.channels=8",
+]  # fmt: skip
+CLASSIFICATION = ["model.backbone=resnet18", "model.weights=None", "model.regularizer.queue_length=32"]
+
+
+def images():
+    torch.manual_seed(0)
+    return torch.rand(2, 3, 64, 96)
+
+
+def disturb(model):
+    """Running statistics that are not those of a new network."""
+    torch.manual_seed(1)
+    for module in model.modules():
+        if isinstance(getattr(module, "running_var", None), torch.Tensor):
+            module.running_mean.uniform_(-0.1, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+def export(tmp_path, config, checkpoint, overrides, *arguments):
+    command = ["--config", config, "--checkpoint", checkpoint, "--out", tmp_path / "release", *arguments]
+    result = subprocess.run(
+        [sys.executable, "tools/export.py", *map(str, command), "--", *map(str, overrides)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-2000:]
+    return Path(result.stdout.splitlines()[-1])
+
+
+def plain(tmp_path, code, before=""):
+    """What code computes as `result` where this package cannot be imported."""
+    script = f"{before}{BLOCKED}{code}\ntorch.save(result, {str(tmp_path / 'result.pth')!r})"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return torch.load(tmp_path / "result.pth", weights_only=True)
+
+
+@pytest.fixture
+def classifier(tmp_path):
+    """A model, and the checkpoint of it."""
+    from mmengine.registry import MODELS
+
+    from gcisg_core.integrations.mmengine import load_config
+
+    config = load_config("projects/classification/gcisg_r101_visda17.py", CLASSIFICATION)
+    model = disturb(MODELS.build(config.model))
+    torch.save({"state_dict": model.state_dict(), "meta": {"seed": 7}}, tmp_path / "iter_1.pth")
+    return model, tmp_path / "iter_1.pth"
+
+
+def test_torchvision_loads_a_classifier(tmp_path, classifier):
+    model, checkpoint = classifier
+    path = export(
+        tmp_path, "projects/classification/gcisg_r101_visda17.py", checkpoint, CLASSIFICATION, "--metrics", "acc=61.5"
+    )
+    code = f"""
+import importlib.util
+spec = importlib.util.spec_from_file_location("network", {str(path.with_suffix(".py"))!r})
+network = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(network)
+with torch.no_grad():
+    result = network.load({str(path)!r})(images)
+"""
+    with torch.no_grad():
+        assert torch.equal(plain(tmp_path, code), model(images()))
+    meta = json.loads(path.with_suffix(".json").read_text())
+    assert meta["metrics"] == {"acc": 61.5}
+    assert (meta["seed"], len(meta["classes"]), meta["arch"]) == (7, 12, "resnet18")
+    assert {"torch", "gcisg"} <= meta["versions"].keys()
+
+
+def test_safetensors_hold_the_same(tmp_path, classifier):
+    from safetensors import safe_open
+
+    model, checkpoint = classifier
+    config = "projects/classification/gcisg_r101_visda17.py"
+    path = export(tmp_path, config, checkpoint, CLASSIFICATION, "--format", "safetensors")
+    with safe_open(path, "pt") as file:
+        assert json.loads(file.metadata()["meta"])["arch"] == "resnet18"
+        assert torch.equal(file.get_tensor("layer4.1.conv2.weight"), model.backbone.layer4[1].conv2.weight)
+        assert torch.equal(file.get_tensor("fc.2.bias"), model.head[2].bias)
+        assert not [name for name in file.keys() if "regularizer" in name]  # noqa: SIM118 - no mapping
+
+
+def test_the_name_tells_an_altered_file(tmp_path, classifier):
+    path = export(tmp_path, "projects/classification/gcisg_r101_visda17.py", classifier[1], CLASSIFICATION)
+    assert path.stem.endswith(f"-{file_hash(path)}")
+    verify_hash(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match="altered or incomplete"):
+        verify_hash(path)
+
+
+def test_mmseg_loads_a_segmentor(tmp_path):
+    from mmengine.registry import init_default_scope
+    from mmseg.registry import MODELS
+
+    from gcisg_core.integrations.mmengine import load_config
+
+    file = "projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py"
+    config = load_config(file, SEGMENTATION)
+    init_default_scope("mmseg")
+    model = disturb(MODELS.build(config.model))
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "iter_1.pth")
+    path = export(tmp_path, file, tmp_path / "iter_1.pth", SEGMENTATION)
+    code = f"""
+from mmseg.apis import inference_model, init_model
+model = init_model({str(path.with_suffix(".py"))!r}, {str(path)!r}, device="cpu")
+with torch.no_grad():
+    scores = model(images, mode="tensor")
+picture = (images[0] * 255).byte().permute(1, 2, 0).numpy()
+labels = inference_model(model, picture).pred_sem_seg.data
+result = dict(scores=scores, labels=labels, classes=list(model.dataset_meta["classes"]))
+"""
+    result = plain(tmp_path, code)
+    with torch.no_grad():
+        assert torch.equal(result["scores"], model(images(), mode="tensor"))
+    assert result["labels"].shape == (1, 64, 96)
+    assert (len(result["classes"]), result["classes"][13]) == (19, "car")
+
+
+def test_detectron2_loads_a_detector(tmp_path):
+    pytest.importorskip("detectron2")
+    import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
+
+    # isort: split
+    from detectron2.modeling import build_model
+
+    from gcisg_det.config import read_config
+    from tests.detection.scenes import TINY
+
+    overrides = [*map(str, TINY), "REGULARIZER.QUEUE_LENGTH", "32", "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]
+    file = "projects/detection/gcisg_r50_fpn.yaml"
+    model = build_model(read_config(ROOT / file, overrides)).eval()
+    with torch.no_grad():
+        for weight in model.backbone.parameters():
+            weight.mul_(0.7)  # without a training the frozen normalisation lets the features overflow
+    torch.save({"model": model.state_dict(), "iteration": 3}, tmp_path / "model_final.pth")
+    path = export(tmp_path, file, tmp_path / "model_final.pth", overrides)
+    # The package index has Detectron2 0.5 only, which current libraries break: its repair is not part of the model.
+    repair = f"import runpy\nrunpy.run_path({str(COMPAT)!r})\n"
+    code = f"""
+import os
+os.chdir({str(path.parent)!r})
+from detectron2.config import get_cfg
+from detectron2.engine import DefaultPredictor
+cfg = get_cfg()
+cfg.merge_from_file({str(path.with_suffix(".yaml"))!r})
+cfg.MODEL.DEVICE = "cpu"
+predictor = DefaultPredictor(cfg)
+with torch.no_grad():
+    found = predictor.model([dict(image=(images[0] * 255).round(), height=64, width=96)])[0]["instances"]
+result = dict(boxes=found.pred_boxes.tensor, scores=found.scores)
+"""
+    result = plain(tmp_path, code, repair)
+    with torch.no_grad():
+        found = model([{"image": (images()[0] * 255).round(), "height": 64, "width": 96}])[0]["instances"]
+    assert len(found) > 0
+    assert torch.equal(result["boxes"], found.pred_boxes.tensor)
+    assert torch.equal(result["scores"], found.scores)
