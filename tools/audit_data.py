@@ -16,6 +16,8 @@ from pathlib import Path
 # Name -> "module:function" of audit(root: Path, workers: int) -> AuditResult. Imported only when asked for,
 # so that a framework missing for one task is no obstacle to another.
 AUDITS = {
+    "visda17": "gcisg_cls.audit:audit_visda17",
+    "class-folders": "gcisg_cls.audit:audit_folders",
     "gtav": "gcisg_seg.audit:audit_gtav",
     "cityscapes": "gcisg_seg.audit:audit_cityscapes",
     "bdd100k": "gcisg_seg.audit:audit_bdd100k",

@@ -65,7 +65,7 @@ class VisDA17Dataset(Dataset):
         if listed.is_file():
             lines = list(self._read_list(listed))
             self.classes = tuple(classes) if classes is not None else self._classes_of(lines)
-            self.samples = [self._checked(line) for line in lines]
+            self.samples = [(line.name, line.label) for line in lines if self._checked(line)]
         else:
             folders = sorted(path.name for path in self.root.iterdir() if path.is_dir())
             self.classes = tuple(classes) if classes is not None else tuple(folders)
@@ -80,9 +80,14 @@ class VisDA17Dataset(Dataset):
                 continue
             name, _, label = line.strip().rpartition(" ")
             where = f"{path} line {number}"
-            if not name or not label.isdigit():
-                raise DataError(where, f"{line!r} is not of the form 'relative/path label'", "Mend the line")
-            yield _Line(where, name, int(label))
+            if name and label.isdigit():
+                yield _Line(where, name, int(label))
+            else:
+                self._report(DataError(where, f"{line!r} is not of the form 'relative/path label'", "Mend the line"))
+
+    def _report(self, error: DataError) -> None:
+        """What becomes of a fault in the folder; the audit collects them instead."""
+        raise error
 
     @staticmethod
     def _classes_of(lines: Sequence[_Line]) -> tuple[str, ...]:
@@ -90,41 +95,44 @@ class VisDA17Dataset(Dataset):
         names = {line.label: line.folder for line in reversed(lines)}
         return tuple(names.get(label, f"label {label}") for label in range(max(names, default=-1) + 1))
 
-    def _checked(self, line: _Line) -> tuple[str, int]:
+    def _checked(self, line: _Line) -> bool:
+        error = None
         if line.label >= len(self.classes):
             expected = f"expected 0 to {len(self.classes) - 1}"
-            raise DataError(line.where, f"label {line.label} is out of range, {expected}", "Mend the line")
-        if line.folder in self.classes and self.classes.index(line.folder) != line.label:
-            raise DataError(
+            error = DataError(line.where, f"label {line.label} is out of range, {expected}", "Mend the line")
+        elif line.folder in self.classes and self.classes.index(line.folder) != line.label:
+            error = DataError(
                 line.where,
                 f"label {line.label} is {self.classes[line.label]!r} but the folder is {line.folder!r}",
                 "Mend the line, or give the `classes` in the order of the labels",
             )
-        if not (self.root / line.name).is_file():
-            raise DataError(line.where, f"the file {line.name!r} does not exist", "Restore the file or remove the line")
-        return line.name, line.label
+        elif not (self.root / line.name).is_file():
+            error = DataError(
+                line.where, f"the file {line.name!r} does not exist", "Restore the file or remove the line"
+            )
+        if error:
+            self._report(error)
+        return not error
 
     def _read_folders(self, folders: list[str]) -> Iterator[tuple[str, int]]:
         for folder in folders:
             if folder not in self.classes:
-                raise DataError(
-                    self.root / folder, "no class of that name", f"Expected folders: {', '.join(self.classes)}"
-                )
+                expected = f"Expected folders: {', '.join(self.classes)}"
+                self._report(DataError(self.root / folder, "no class of that name", expected))
+                continue
             for file in sorted((self.root / folder).iterdir()):
                 if file.suffix.lower() in IMG_EXTENSIONS:
                     yield f"{folder}/{file.name}", self.classes.index(folder)
 
     def _check_classes(self) -> None:
         if not self.samples:
-            raise DataError(
-                self.root, "no image found", f"Expected {IMAGE_LIST} or the folders {', '.join(self.classes)}"
-            )
+            expected = f"Expected {IMAGE_LIST} or the folders {', '.join(self.classes)}"
+            self._report(DataError(self.root, "no image found", expected))
         counts = Counter(label for _, label in self.samples)
         for label, name in enumerate(self.classes):
-            if not counts[label]:
-                raise DataError(
-                    self.root / name, f"class {name!r} (label {label}) has no image", "Restore it or give the `classes`"
-                )
+            if self.samples and not counts[label]:
+                what = f"class {name!r} (label {label}) has no image"
+                self._report(DataError(self.root / name, what, "Restore it or give the `classes`"))
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -1,0 +1,84 @@
+"""The audit of class folders and of VisDA-17 finds every planted fault, and nothing in a good folder."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gcisg_cls.audit import audit_folders, audit_visda17
+from gcisg_cls.datasets import VISDA17_CLASSES
+
+TOOL = Path(__file__).parents[2] / "tools" / "audit_data.py"
+
+
+def picture(path, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)).save(path)
+
+
+@pytest.fixture
+def visda(tmp_path):
+    """Two images of each class in `train`, listed."""
+    lines = []
+    for label, name in enumerate(VISDA17_CLASSES):
+        for number in range(2):
+            picture(tmp_path / "train" / name / f"{number}.png", 10 * label + number)
+            lines.append(f"{name}/{number}.png {label}")
+    (tmp_path / "train" / "image_list.txt").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def test_nothing_is_found_in_a_good_folder(visda):
+    result = audit_visda17(visda)
+    assert result.problems == []
+    assert result.counts["train"] == 24
+    assert result.counts["train/car"] == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_planted_fault_is_found_and_named(visda, workers):
+    train = visda / "train"
+    content = (train / "car" / "0.png").read_bytes()
+    (train / "car" / "0.png").write_bytes(content[: len(content) // 2])
+    shutil.copy(train / "bus" / "0.png", train / "bus" / "1.png")
+    Image.new("RGB", (8, 8)).save(train / "horse" / "0.png")
+    listed = train / "image_list.txt"
+    lines = listed.read_text().splitlines()
+    lines[lines.index("knife/0.png 5")] = "knife/0.png 4"
+    lines[lines.index("plant/0.png 8")] = "plant/0.png 12"
+    lines[lines.index("train/0.png 10")] = "train/9.png 10"
+    listed.write_text("\n".join([*lines, "no label", "truck/0.png 11"]) + "\n")
+    found = {problem.file: problem.what for problem in audit_visda17(visda, workers).problems}
+    expected = {
+        "car/0.png": "not a readable image", "bus/1.png": "the same file as", "horse/0.png": "every pixel",
+        f"image_list.txt line {lines.index('knife/0.png 4') + 1}": "label 4 is 'horse' but the folder is 'knife'",
+        f"image_list.txt line {lines.index('plant/0.png 12') + 1}": "label 12 is out of range, expected 0 to 11",
+        f"image_list.txt line {lines.index('train/9.png 10') + 1}": "'train/9.png' does not exist",
+        f"image_list.txt line {len(lines) + 1}": "not of the form",
+        "image_list.txt": "'truck/0.png' is listed twice",
+    }  # fmt: skip
+    assert found.keys() == {str(train / name) for name in expected}
+    assert all(what in found[str(train / name)] for name, what in expected.items())
+
+
+def test_an_empty_class_of_ones_own_folder_is_found(tmp_path):
+    picture(tmp_path / "cat" / "0.png", 0)
+    (tmp_path / "dog").mkdir()
+    result = audit_folders(tmp_path)
+    assert [problem.what for problem in result.problems] == ["class 'dog' (label 1) has no image"]
+    assert result.counts == {tmp_path.name: 1, f"{tmp_path.name}/cat": 1, f"{tmp_path.name}/dog": 0}
+
+
+def test_a_wrong_folder_and_the_command(tmp_path, visda):
+    (tmp_path / "elsewhere").mkdir()
+    command = [sys.executable, TOOL, "--json", "--dataset", "visda17", "--root"]
+    wrong = subprocess.run([*command, tmp_path / "elsewhere"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 1
+    assert "none of the folders train" in json.loads(wrong.stdout)["problems"][0]["what"]
+    right = subprocess.run([*command, visda], capture_output=True, text=True, check=False)
+    assert (right.returncode, json.loads(right.stdout)["counts"]["train"]) == (0, 24)
