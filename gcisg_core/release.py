@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,31 +41,26 @@ def without_method(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in state.items() if not name.startswith(BESIDE)}
 
 
-def write_release(release: Release, folder: Path, stem: str, file_format: str = "pth") -> Path:
-    """Write ``<stem>-<hash>.<format>`` and its config; returns the checkpoint's path.
+def save(release: Release, path: Path) -> None:
+    """Write the checkpoint in torch's format, as the plain framework expects it."""
+    torch.save({release.key: release.state, "meta": release.meta} if release.key else release.state, path)
 
-    The hash is the first eight digits of the file's SHA-256. With ``safetensors`` the file is the bare state dict and
-    ``meta`` is in its header, as JSON.
 
-    Raises:
-        ValueError: there is no such format.
+def write_release(
+    release: Release,
+    folder: Path,
+    stem: str,
+    extension: str = "pth",
+    writer: Callable[[Release, Path], None] = save,
+) -> Path:
+    """Write ``<stem>-<hash>.<extension>``, its config and what is known of it (``.json``); returns the first's path.
+
+    The hash is the first eight digits of the file's SHA-256.
     """
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{stem}.partial"
-    if file_format == "safetensors":
-        from safetensors.torch import save_file
-
-        save_file(
-            {name: value.contiguous() for name, value in release.state.items()},
-            partial,
-            {"meta": json.dumps(release.meta)},
-        )
-    elif file_format == "pth":
-        content = {release.key: release.state, "meta": release.meta} if release.key else release.state
-        torch.save(content, partial)
-    else:
-        raise ValueError(f"format is {file_format!r}; choose pth or safetensors")
-    path = partial.rename(folder / f"{stem}-{file_hash(partial)}.{file_format}")
+    writer(release, partial)
+    path = partial.rename(folder / f"{stem}-{file_hash(partial)}.{extension}")
     for suffix, text in ((release.suffix, release.config), (".json", json.dumps(release.meta, indent=1) + "\n")):
         partial.write_text(text.replace("{checkpoint}", path.name))
         partial.rename(path.with_suffix(suffix))

@@ -12,15 +12,17 @@ Before it is written, the plain model is built and has to take the tensors stric
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
 from train_net import find_config
 
-from gcisg_core.release import Release, verify_hash, write_release
+from gcisg_core.release import Release, save, verify_hash, write_release
 
 PACKAGES = ("gcisg", "torch", "torchvision", "onedl-mmengine", "onedl-mmcv", "onedl-mmsegmentation", "detectron2")
 
@@ -47,6 +49,15 @@ def read(config: str, overrides: list[str], checkpoint: str) -> Release:
     return release_classifier(loaded, checkpoint)
 
 
+def save_safetensors(release: Release, path: Path) -> None:
+    """The bare state dict, with what is known of it as JSON in the header."""
+    tensors = {name: value.contiguous() for name, value in release.state.items()}
+    save_file(tensors, path, {"meta": json.dumps(release.meta)})
+
+
+WRITERS = {"pth": save, "safetensors": save_safetensors}
+
+
 def provenance(config: str, metrics: list[str]) -> dict[str, Any]:
     """What made the model: the config, versions, the commit of this suite where there is a checkout, its measures."""
     versions = {}
@@ -66,7 +77,7 @@ def main() -> None:
     parser.add_argument("--config", required=True, metavar="FILE", help="the config that it was trained with")
     parser.add_argument("--checkpoint", required=True, metavar="FILE", help="what training wrote")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the files go")
-    parser.add_argument("--format", choices=("pth", "safetensors"), default="pth", help="of the checkpoint")
+    parser.add_argument("--format", choices=WRITERS, default="pth", help="of the checkpoint")
     parser.add_argument("--metrics", nargs="*", default=[], metavar="NAME=VALUE", help="measures to keep with it")
     parser.add_argument("overrides", nargs="*", help="key=value (mmengine) or KEY VALUE (Detectron2) config overrides")
     args = parser.parse_intermixed_args()
@@ -80,7 +91,7 @@ def main() -> None:
     except (ValueError, RuntimeError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")
     release.meta.update(provenance(args.config, args.metrics))
-    print(write_release(release, args.out, Path(config).stem, args.format))
+    print(write_release(release, args.out, Path(config).stem, args.format, WRITERS[args.format]))
 
 
 if __name__ == "__main__":
