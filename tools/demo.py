@@ -28,9 +28,9 @@ def main() -> None:
     args = parser.parse_args()
 
     start = time.perf_counter()
-    prepare(args.tasks)
     sections: list[Section] = []
     for task in args.tasks:
+        prepare([task])
         section = getattr(importlib.import_module(MODULES[task]), f"{task}_section")(args.out / task)
         sections.append(section)
         # After each task, so that what is done can be read while the next one trains.
