@@ -29,7 +29,7 @@ def _table(train_ids: Mapping[int, int]) -> np.ndarray:
 
 
 _CITYSCAPES = {label.id: label.trainId for label in cityscapes_labels if label.id >= 0}
-# Mapillary Vistas 1.2: no official table exists; this is the assignment usual in domain generalisation
+# Mapillary Vistas 1.2: no official table exists; this is the assignment of RobustNet (Choi et al. 2021)
 # (lane markings and manholes lie on the road, kerbs belong to the pavement, three kinds of riders).
 _MAPILLARY = {
     "road": (13, 24, 41), "sidewalk": (2, 15), "building": (17,), "wall": (6,), "fence": (3,), "pole": (45, 47),
