@@ -20,13 +20,14 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 # isort: split
 from detectron2.data import MetadataCatalog, get_detection_dataset_dicts
 from detectron2.structures import Boxes, Instances
+from detectron2.utils.logger import setup_logger
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from gcisg_core.problems import DataError
 from gcisg_det.checkpoint import SafeCheckpointer, check_pickle
 from gcisg_det.config import read_config
-from gcisg_det.engine import CarEvaluator, Trainer
+from gcisg_det.engine import CarEvaluator, Trainer, end_earlier_logs
 from gcisg_det.loader import build_train_loader, seeded
 from gcisg_det.mapper import build_mapper
 from gcisg_det.weights import STATISTICS, check_pixel_statistics, torchvision_to_detectron2
@@ -331,3 +332,13 @@ def test_unknown_key_is_refused_with_the_nearest(tmp_path):
         read_config(PROJECT / "baseline_r50_fpn.yaml", ["SEED"])
     with pytest.raises(FileNotFoundError, match=r"absent.yaml"):
         read_config(tmp_path / "absent.yaml")
+
+
+def test_second_run_of_a_process_logs_each_line_once(tmp_path, capsys):
+    for run in ("first", "second"):
+        end_earlier_logs()
+        log = setup_logger(str(tmp_path / run))
+        log.info("a line of the %s run", run)
+    end_earlier_logs()
+    assert capsys.readouterr().out.count("a line of the second run") == 1
+    assert "second" not in (tmp_path / "first/log.txt").read_text()

@@ -22,6 +22,7 @@ from detectron2.data.datasets.coco import convert_to_coco_json
 from detectron2.engine import DefaultTrainer, HookBase, default_setup, defaults, launch
 from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
 
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.reproducible import seed_everything
@@ -221,9 +222,20 @@ def run(args: Namespace) -> None:
     launch(_run_rank, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
 
 
+def end_earlier_logs() -> None:
+    """Every `default_setup` adds handlers: a second run of a process would print each line twice."""
+    for name in ("detectron2", "fvcore"):
+        log = logging.getLogger(name)
+        for handler in [*log.handlers]:
+            log.removeHandler(handler)
+            handler.close()
+    setup_logger.cache_clear()
+
+
 def _run_rank(args: Namespace) -> None:
     cfg = configure(args)
     setup_datasets(cfg)
+    end_earlier_logs()
     default_setup(cfg, args)
     if args.eval_only:
         model = Trainer.build_model(cfg)
