@@ -1,4 +1,7 @@
-"""Timing of alternatives in one process, in turn, so that a machine whose speed drifts treats them alike."""
+"""Timing of alternatives in one process, in turn, so that a machine whose speed drifts treats them alike.
+
+Without a GPU the seconds are those of one thread on its core: what else runs on the machine does not count.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,17 @@ RESULTS = Path(__file__).parent / "results"
 def medians(alternatives: Mapping[str, Callable[[], object]], runs: int) -> dict[str, float]:
     """Median seconds of each alternative, A B C A B C ..., after one round that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in alternatives}
+    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)
     for run in range(runs + 1):
         for name, function in alternatives.items():
-            start = time.perf_counter()
+            start = clock()
             function()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if run:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -51,7 +57,8 @@ def _resident(field: str) -> int:
 
 
 def machine() -> str:
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no GPU"
+    without = f"{torch.get_num_threads()} thread, no GPU"
+    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else without
     processor = next(
         (
             line.partition(":")[2].strip()
@@ -60,10 +67,7 @@ def machine() -> str:
         ),
         platform.processor(),
     )
-    return (
-        f"{processor}, {torch.get_num_threads()} threads{gpu}; Python {platform.python_version()}, "
-        f"torch {torch.__version__}"
-    )
+    return f"{processor}, {accelerator}; Python {platform.python_version()}, torch {torch.__version__}"
 
 
 def write_table(name: str, title: str, rows: list[list[object]], heads: list[str], notes: str) -> None:

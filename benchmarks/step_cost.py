@@ -19,7 +19,7 @@ from gcisg_cls.classifier import SynToRealClassifier
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="resnet101")
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, default=128, help="edge of the images")
     parser.add_argument("--runs", type=int, default=5)
     args = parser.parse_args()
