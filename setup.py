@@ -7,6 +7,7 @@ PACKAGES = {
     "gcisg_core": "gcisg_core",
     "gcisg_core.regularizers": "gcisg_core/regularizers",
     "gcisg_core.integrations": "gcisg_core/integrations",
+    "gcisg_audit": "gcisg_audit",
     "gcisg_cls": "projects/classification/gcisg_cls",
     "gcisg_seg": "projects/segmentation/gcisg_seg",
     "gcisg_seg.datasets": "projects/segmentation/gcisg_seg/datasets",
