@@ -5,7 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
 pytest.importorskip("detectron2")
 import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
