@@ -2,11 +2,10 @@
 """Write the model zoo's files, `zoo/metafile.yml` and `MODEL_ZOO.md`, or pack a trained checkpoint into it.
 
     python tools/zoo_write.py
-    python tools/zoo_write.py --pack classification/gcisg_mini --checkpoint runs/iter_300.pth --log runs/scalars.json
+    python tools/zoo_write.py --pack classification/gcisg_mini --checkpoint iter_300.pth --log scalars.json
 
 Packing keeps the task model alone, its weights as torch's 8-bit floats (a quarter of the size; they become 32-bit floats
-where they are loaded), compresses the file, names it by its hash, and measures what was packed and what it was packed
-from.
+where they are loaded), compresses the file, names it by its hash, and measures what was packed and what it was packed from.
 """
 
 from __future__ import annotations
@@ -25,28 +24,29 @@ import torch
 import yaml
 from sweep import read_runs
 from tabulate import tabulate
-from zoo import Model, load_and_measure, sha256, zoo_folder
 
 from gcisg_core.release import file_hash, without_method
+from zoo import Model, load_and_measure, sha256, zoo_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKED = torch.float8_e4m3fn
 INTRODUCTION = """\
 # Model zoo
 
-Written by `python tools/zoo_write.py` from `zoo/rows.yml`, the sweeps and `zoo/checkpoints.json`; `zoo/metafile.yml` says
-the same to programs (OpenMMLab's model index).
+Written by `python tools/zoo_write.py` from `zoo/rows.yml`, the sweeps and `zoo/checkpoints.json`; `zoo/metafile.yml`
+says the same to programs (OpenMMLab's model index).
 
-- **Nothing is published at an address yet.** What is shipped lies in `zoo/`: miniature models of a few hundred kilobytes.
-  `python tools/zoo.py verify` compares hashes, loads each file strictly and, where the miniature's data are
-  (`python tools/prepare_mini.py`), measures it again; `show` and `download` take the names of the metafile.
+- **Nothing is published at an address yet.** What is shipped lies in `zoo/`: miniature models of some hundred
+  kilobytes. `python tools/zoo.py verify` compares hashes, loads each file strictly and, where the miniature's data are
+  (`python tools/prepare_mini.py`), measures it again; `show` and `download` take the names `<task>/<config>`.
 - **The paper's settings were not trained by us.** Their rows hold the papers' figures, not ours, and the command.
-- Miniature: mean ± standard deviation over seeds of data, order and heads, on the test half; a run takes the stated time
-  and memory (peak of the process) on one CPU core. `python tools/train_net.py --config ... --eval-only --checkpoint
-  zoo/...` evaluates a file of the zoo.
-- A checkpoint holds one seed's model with its weights as 8-bit floats; its own figures stand beside the link, and in
+- Miniature: mean ± standard deviation over seeds of data, order and heads, on the test half; a run takes the stated
+  time and memory (peak of the process) on one CPU core. To evaluate a file of the zoo:
+  `python tools/train_net.py --config ... --eval-only --checkpoint zoo/...`
+- A checkpoint holds one seed's task model, its weights as 8-bit floats; its own figures stand beside the link, and in
   brackets those of the model before it was packed.
 """
+NONE = "-"
 
 
 def runs_of(config: str, sweep: Path) -> list[dict[str, Any]]:
@@ -66,25 +66,25 @@ def models(content: dict[str, Any], checkpoints: dict[str, Any], root: Path) -> 
     for name, task in content["tasks"].items():
         for row in task["rows"]:
             model_name = f"{name}/{Path(row['config']).stem}"
-            kind = "mini" if model_name.endswith("_mini") else "paper"
-            metadata = {"Architecture": row["backbone"], "Schedule": row["schedule"], "Data": task["data"][kind]}
+            data = row.get("data") or task["data"]["mini" if model_name.endswith("_mini") else "paper"]
+            metadata = {"Architecture": row["backbone"], "Schedule": row["schedule"], "Data": data}
             model: Model = {
                 "Name": model_name,
                 "In Collection": row["collection"],
                 "Config": row["config"],
                 "Command": f"python tools/train_net.py --config {row['config']}",
-                "Metadata": metadata | ({"Data": row["data"]} if "data" in row else {}),
+                "Metadata": metadata,
             }
             if runs := runs_of(row["config"], root / task["sweep"]):
                 memory = [run["peak_mb"] for run in runs if "peak_mb" in run] or [row["memory_mb"]]
                 metadata["Training Memory (GB)"] = round(max(memory) / 1024, 2)
                 metadata["Training Time (s)"] = round(statistics.mean(run["seconds"] for run in runs))
                 metadata["Seeds"] = len(runs)
-                model["Metadata"] = metadata
                 metrics = {
-                    m["head"]: measured([run["test"][key] for run in runs]) for key, m in task["metrics"].items()
+                    metric["head"]: measured([run["test"][key] for run in runs])
+                    for key, metric in task["metrics"].items()
                 }
-                model["Results"] = [{"Task": task["task"], "Dataset": metadata["Data"], "Metrics": metrics}]
+                model["Results"] = [{"Task": task["task"], "Dataset": data, "Metrics": metrics}]
             if "paper" in row:
                 heads = [metric["head"] for metric in task["metrics"].values()]
                 model["Paper's Figures"] = {**dict(zip(heads, row["paper"], strict=True)), "Source": row["source"]}
@@ -108,12 +108,12 @@ def table(name: str, content: dict[str, Any], entries: list[Model]) -> str:
             f"[{Path(model['Config']).stem}]({model['Config']})",
             data["Architecture"],
             data["Schedule"],
-            f"{data['Training Memory (GB)']} GB" if reached else "–",
-            f"{data['Training Time (s)']} s" if reached else "–",
-            f"{' / '.join(reached[head] for head in metrics)} ({data['Seeds']} seeds)" if reached else "not trained by us",
-            f"{' / '.join(str(paper[head]) for head in metrics)} ({paper['Source']})" if paper else "–",
+            f"{data['Training Memory (GB)']} GB" if reached else NONE,
+            f"{data['Training Time (s)']} s" if reached else NONE,
+            f"{' / '.join(reached[m] for m in metrics)} ({data['Seeds']} seeds)" if reached else "not trained by us",
+            f"{' / '.join(str(paper[m]) for m in metrics)} ({paper['Source']})" if paper else NONE,
             _file_cell(model),
-            f"[log](zoo/{model['Checkpoint']['Log']})" if "Checkpoint" in model else "–",
+            f"[log](zoo/{model['Checkpoint']['Log']})" if "Checkpoint" in model else NONE,
         ])  # fmt: skip
     heads = ["config", "backbone", "schedule", "memory", "time", " / ".join(metrics), "paper's", "checkpoint", "log"]
     text = f"## {task['title']}\n\nMiniature: {task['data']['mini']}. Paper: {task['data']['paper']}.\n\n"
