@@ -4,8 +4,8 @@
     python tools/zoo_write.py
     python tools/zoo_write.py --pack classification/gcisg_mini --checkpoint iter_300.pth --log scalars.json
 
-Packing keeps the task model alone, its weights as torch's 8-bit floats (a quarter of the size; loading makes 32-bit ones
-of them), compresses the file, names it by its hash, and measures what was packed and what it was packed from.
+Packing keeps the task model alone, its weights as torch's 8-bit floats (a quarter of the size; loading makes 32-bit
+ones of them), compresses the file, names it by its hash, and measures what was packed and what it was packed from.
 """
 
 from __future__ import annotations
