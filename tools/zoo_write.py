@@ -22,14 +22,18 @@ from typing import Any
 
 import torch
 import yaml
+from mmengine.runner import CheckpointLoader
 from sweep import read_runs
 from tabulate import tabulate
+from torch import Tensor
 
+import gcisg_core.integrations.mmengine  # noqa: F401 - checkpoints are read without running code
 from gcisg_core.release import file_hash, without_method
 from zoo import Model, load_and_measure, sha256, zoo_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKED = torch.float8_e4m3fn
+LARGE = 200_000  # values of a weight, above which two of its three mantissa bits are kept: the zoo is small
 INTRODUCTION = """\
 # Model zoo
 
@@ -153,14 +157,17 @@ def write(path: Path, text: str) -> None:
     partial.replace(path)
 
 
+def _small(weight: Tensor) -> Tensor:
+    coarse = weight.to(torch.float8_e5m2).float() if weight.numel() > LARGE else weight
+    return coarse.to(PACKED)
+
+
 def pack(source: Path, goal: Path, meta: dict[str, Any]) -> Path:
     """Write the task model of a training's checkpoint in little space; returns `<goal>-<hash>.pth`."""
-    import gcisg_core.integrations.mmengine  # noqa: F401 - what its checkpoints hold becomes readable
-
-    loaded = torch.load(source, map_location="cpu", weights_only=True)
+    loaded = CheckpointLoader.load_checkpoint(str(source), map_location="cpu")
     key = "state_dict" if "state_dict" in loaded else "model"
     small = {
-        name: value.to(PACKED) if name.endswith(".weight") and value.ndim > 1 else value
+        name: _small(value) if name.endswith(".weight") and value.ndim > 1 else value
         for name, value in without_method(loaded[key]).items()
     }
     partial = goal.with_name(f".{goal.name}.partial")
