@@ -40,8 +40,8 @@ INTRODUCTION = """\
 Written by `python tools/zoo_write.py` from `zoo/rows.yml`, the sweeps and `zoo/checkpoints.json`; `zoo/metafile.yml`
 says the same to programs (OpenMMLab's model index).
 
-- **Nothing is published at an address yet.** What is shipped lies in `zoo/`: miniature models of some hundred
-  kilobytes. `python tools/zoo.py verify` compares hashes, loads each file strictly and, where the miniature's data are
+- **Nothing is published at an address yet.** What is shipped lies in `zoo/`: miniature models of 0.3 to
+  1.3 MB. `python tools/zoo.py verify` compares hashes, loads each file strictly and, where the miniature's data are
   (`python tools/prepare_mini.py`), measures it again; `show` and `download` take the names `<task>/<config>`.
 - **The paper's settings were not trained by us.** Their rows hold the papers' figures, not ours, and the command.
 - Miniature: mean ± standard deviation over seeds of data, order and heads, on the test half; a run takes the stated
@@ -57,12 +57,6 @@ def runs_of(config: str, sweep: Path) -> list[dict[str, Any]]:
     """The finished runs of a config as it is, without overrides."""
     name = Path(config).stem
     return [run for run in read_runs(sweep) if run["config"] == name and not run["overrides"] and "test" in run]
-
-
-def measured(run_values: list[float]) -> str:
-    """`mean ± standard deviation`, or the value of a single run."""
-    spread = f" ± {statistics.stdev(run_values):.1f}" if len(run_values) > 1 else ""
-    return f"{statistics.mean(run_values):.1f}{spread}"
 
 
 def models(content: dict[str, Any], checkpoints: dict[str, Any], root: Path) -> Iterator[Model]:
@@ -84,11 +78,11 @@ def models(content: dict[str, Any], checkpoints: dict[str, Any], root: Path) -> 
                 metadata["Training Memory (GB)"] = round(max(memory) / 1024, 2)
                 metadata["Training Time (s)"] = round(statistics.mean(run["seconds"] for run in runs))
                 metadata["Seeds"] = len(runs)
-                metrics = {
-                    metric["head"]: measured([run["test"][key] for run in runs])
-                    for key, metric in task["metrics"].items()
-                }
-                model["Results"] = [{"Task": task["task"], "Dataset": data, "Metrics": metrics}]
+                values = {metric["head"]: [run["test"][key] for run in runs] for key, metric in task["metrics"].items()}
+                means = {head: round(statistics.mean(numbers), 2) for head, numbers in values.items()}
+                spreads = {head: round(statistics.stdev(numbers), 2) for head, numbers in values.items()}
+                result = {"Task": task["task"], "Dataset": data, "Metrics": means, "Standard Deviations": spreads}
+                model["Results"] = [result]
             if "paper" in row:
                 heads = [metric["head"] for metric in task["metrics"].values()]
                 model["Paper's Figures"] = {**dict(zip(heads, row["paper"], strict=True)), "Source": row["source"]}
@@ -106,7 +100,7 @@ def table(name: str, content: dict[str, Any], entries: list[Model]) -> str:
     lines = []
     for model in entries:
         data = model["Metadata"]
-        reached = model["Results"][0]["Metrics"] if "Results" in model else {}
+        reached = measured(model)
         paper = model.get("Paper's Figures")
         lines.append([
             f"[{Path(model['Config']).stem}]({model['Config']})",
@@ -114,7 +108,7 @@ def table(name: str, content: dict[str, Any], entries: list[Model]) -> str:
             data["Schedule"],
             f"{data['Training Memory (GB)']} GB" if reached else NONE,
             f"{data['Training Time (s)']} s" if reached else NONE,
-            f"{' / '.join(reached[m] for m in metrics)} ({data['Seeds']} seeds)" if reached else "not trained by us",
+            reached or ("not measured" if model["Name"].endswith("_mini") else "not trained by us"),
             f"{' / '.join(str(paper[m]) for m in metrics)} ({paper['Source']})" if paper else NONE,
             _file_cell(model),
             f"[log](zoo/{model['Checkpoint']['Log']})" if "Checkpoint" in model else NONE,
@@ -122,6 +116,15 @@ def table(name: str, content: dict[str, Any], entries: list[Model]) -> str:
     heads = ["config", "backbone", "schedule", "memory", "time", " / ".join(metrics), "paper's", "checkpoint", "log"]
     text = f"## {task['title']}\n\nMiniature: {task['data']['mini']}. Paper: {task['data']['paper']}.\n\n"
     return text + tabulate(lines, headers=heads, tablefmt="github", disable_numparse=True) + "\n"
+
+
+def measured(model: Model) -> str:
+    """`mean ± standard deviation` of each metric, and the number of seeds; empty where there are no runs."""
+    if "Results" not in model:
+        return ""
+    (result,) = model["Results"]
+    values = [f"{mean:.1f} ± {result['Standard Deviations'][head]:.1f}" for head, mean in result["Metrics"].items()]
+    return f"{' / '.join(values)} ({model['Metadata']['Seeds']} seeds)"
 
 
 def _file_cell(model: Model) -> str:

@@ -120,6 +120,6 @@ def test_expected_names_that_are_not_there_are_named_in_the_command(tmp_path, co
     assert boxes == "boxes: car 2, van 1"
     assert summary.endswith("2 problems; found: images 3, images without a box 1, boxes 3")
     done = subprocess.run(
-        [*command[:4], tmp_path.parent, "--num-classes", "3"], capture_output=True, text=True, check=False
+        [*command[:5], tmp_path.parent, "--num-classes", "3"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, "--num-classes is not for --dataset coco" in done.stderr) == (2, True)

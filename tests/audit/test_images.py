@@ -25,7 +25,7 @@ def test_a_look_has_size_mean_and_digest(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "0 bytes"), (b"<html>", "cannot identify"), ("half", "(?i)truncated"), (None, "No such file")],
+    [(b"", "0 bytes"), (b"<html>", "cannot identify"), ("half", "[Tt]runcated"), (None, "No such file")],
 )
 def test_what_is_no_image_is_refused_by_name(tmp_path, content, message):
     path = tmp_path / "a.png"

@@ -49,7 +49,7 @@ def _audit(parts: Sequence[Path], classes: Sequence[str] | None, workers: int) -
         dataset = _Collected(part, classes)
         found = Counter(dataset.classes[label] for _, label in dataset.samples)
         counts |= {part.name: len(dataset.samples), **{f"{part.name}/{name}": found[name] for name in dataset.classes}}
-        problems += dataset.problems + _list_problems(part, [name for name, _ in dataset.samples])
+        problems += dataset.problems + _list_problems(part)
         if len(dataset.classes) == 1:
             what = f"every image has the class {dataset.classes[0]!r}"
             problems.append(Problem(str(part), what, "Give two or more class folders; is this one of them itself?"))
@@ -59,16 +59,18 @@ def _audit(parts: Sequence[Path], classes: Sequence[str] | None, workers: int) -
     return AuditResult(problems + compare(seen for _, seen in checked), counts)
 
 
-def _list_problems(part: Path, names: list[str]) -> list[Problem]:
+def _list_problems(part: Path) -> list[Problem]:
     """Images that are listed twice, or lie in a listed folder without being listed."""
     listed = part / IMAGE_LIST
     if not listed.is_file():
         return []
-    repeated = [name for name, times in Counter(names).items() if times > 1]
+    lines = Counter(line.strip().rpartition(" ")[0] for line in listed.read_text().splitlines())
+    repeated = [name for name, times in lines.items() if name and times > 1]
     problems = [Problem(str(listed), f"{name!r} is listed twice", "Remove a line") for name in repeated]
-    for folder in sorted({(part / name).parent for name in names}):
-        files = {str(path.relative_to(part)) for path in folder.iterdir() if path.suffix.lower() in IMG_EXTENSIONS}
-        if left := sorted(files - set(names)):
+    for folder in sorted({(part / name).parent for name in lines if "/" in name}):
+        inside = folder.iterdir() if folder.is_dir() else ()
+        files = {str(path.relative_to(part)) for path in inside if path.suffix.lower() in IMG_EXTENSIONS}
+        if left := sorted(files - lines.keys()):
             what = f"{len(left)} of {len(files)} images are not in {listed.name}, such as {left[0]}"
             problems.append(Problem(str(folder), what, "Add their lines, or remove the files; training ignores them"))
     return problems

@@ -111,7 +111,7 @@ def inspect_pair(pair: Pair) -> Inspected:
             train_ids = to_train_ids(pair.label, label, pair.table)
     except DataError as error:
         problems.append(error.problem)
-    if train_ids is not None and (train_ids == IGNORED).all():
+    if train_ids is not None and not problems and (train_ids == IGNORED).all():
         what = "no pixel has a class of the evaluation: all are to be ignored"
         problems.append(Problem(pair.label, what, "Is it the label of this data set? Remove the pair if so"))
     return Inspected(problems, image, train_ids)
