@@ -134,7 +134,7 @@ class _Boxes:
         return corners + [Problem(place, *fault) for place, (_, fault) in zip(where, found, strict=True)]
 
     def _fault(self, item: dict[str, Any]) -> tuple[str, str] | None:
-        box = item.get("bbox")
+        box: Any = item.get("bbox")
         if not _named(item.get("image_id")) or item["image_id"] not in self.images:
             return f"image_id {item.get('image_id')!r} is none of `images`", "Restore the image's entry, or remove it"
         if not _named(item.get("category_id")) or item["category_id"] not in self.names:

@@ -45,21 +45,38 @@ def parse_args() -> tuple[argparse.Namespace, dict[str, Any]]:
     parser.add_argument("--root", required=True, type=Path, help="the folder that holds the data set's own folders")
     parser.add_argument("--json", action="store_true", help="print one JSON object in place of lines")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    own = {"default": argparse.SUPPRESS}
     pairs = parser.add_argument_group("pairs", "images and label images of your own")
-    pairs.add_argument("--images", metavar="DIR", help="folder of the images, below the root (images)", **own)
-    pairs.add_argument("--labels", metavar="DIR", help="folder of the label images, below the root (labels)", **own)
-    pairs.add_argument("--image-suffix", metavar="TEXT", help="ends an image's name (.png)", **own)
-    pairs.add_argument("--label-suffix", metavar="TEXT", help="ends its label's name (.png)", **own)
-    pairs.add_argument("--num-classes", metavar="N", type=int, help="label values are 0 to N - 1, and 255 (19)", **own)
+    pairs.add_argument(
+        "--images", metavar="DIR", help="folder of the images, below the root (images)", default=argparse.SUPPRESS
+    )
+    pairs.add_argument(
+        "--labels", metavar="DIR", help="folder of the label images, below the root (labels)", default=argparse.SUPPRESS
+    )
+    pairs.add_argument("--image-suffix", metavar="TEXT", help="ends an image's name (.png)")
+    pairs.add_argument("--label-suffix", metavar="TEXT", help="ends its label's name (.png)")
+    pairs.add_argument(
+        "--num-classes",
+        metavar="N",
+        type=int,
+        help="label values are 0 to N - 1, and 255 (19)",
+        default=argparse.SUPPRESS,
+    )
     coco = parser.add_argument_group("coco", "a JSON file in COCO's format; the root is the folder of its images")
-    coco.add_argument("--annotations", metavar="FILE", type=Path, help="the file (the root's only JSON file)", **own)
-    coco.add_argument("--classes", metavar="NAME", nargs="+", help="the categories that it must have (any)", **own)
+    coco.add_argument(
+        "--annotations",
+        metavar="FILE",
+        type=Path,
+        help="the file (the root's only JSON file)",
+        default=argparse.SUPPRESS,
+    )
+    coco.add_argument(
+        "--classes", metavar="NAME", nargs="+", help="the categories that it must have (any)", default=argparse.SUPPRESS
+    )
     args = parser.parse_args()
     if not args.root.is_dir():
         parser.error(f"--root {args.root}: no such folder")
     taken = {name for names in OPTIONS.values() for name in names}
-    options = {name: value for name, value in vars(args).items() if name in taken}
+    options = {name: value for name, value in vars(args).items() if name in taken and value is not None}
     for name in options.keys() - set(OPTIONS.get(args.dataset, ())):
         parser.error(f"--{name.replace('_', '-')} is not for --dataset {args.dataset}")
     if not 1 <= options.get("num_classes", 1) <= 254:

@@ -23,8 +23,8 @@ def _check(pair: Pair) -> tuple[list[Problem], Look | None, list[int]]:
     """What is wrong with a pair, its image's look, and the train IDs that its label shows."""
     found = inspect_pair(pair)
     seen = None if found.image is None else describe(pair.image, found.image)
-    shown = [] if found.train_ids is None else np.flatnonzero(np.bincount(found.train_ids.ravel(), minlength=256))
-    return found.problems, seen, [int(number) for number in shown if number != IGNORED]
+    shown = [] if found.train_ids is None else np.flatnonzero(np.bincount(found.train_ids.ravel())).tolist()
+    return found.problems, seen, [number for number in shown if number != IGNORED]
 
 
 def _audit(splits: Mapping[str, Sequence[Pair]], workers: int, classes: Sequence[str] = CLASSES) -> AuditResult:
