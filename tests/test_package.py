@@ -67,3 +67,11 @@ def test_configs_are_found_and_the_missing_data_is_named(installed, config):
     assert last.startswith("error: ")
     assert "no such file" not in last or config not in last
     assert any(word in last for word in ("visda17", "gta5", "sim10k", "weights", "resnet", "R-101"))
+
+
+def test_the_zoo_is_found_away_from_the_checkout(installed):
+    listed = run(installed, str(installed / "bin" / "gcisg-zoo"), "list")
+    assert "classification_gcisg_mini-" in listed.stdout, listed.stderr
+    command = ["download", "classification/gcisg_mini", "--base-url", str(installed / "gcisg_configs" / "zoo")]
+    fetched = run(installed, str(installed / "bin" / "gcisg-zoo"), *command)
+    assert (installed.parent / fetched.stdout.strip()).is_file(), fetched.stderr
