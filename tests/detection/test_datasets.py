@@ -310,6 +310,7 @@ def test_audit_finds_planted_faults_and_counts(tmp_path):
 
 def test_audit_of_cityscapes_counts_both_conventions(tmp_path):
     folder = make_cityscapes(tmp_path, SCENES)
+    assert audit_cityscapes_boxes(folder, workers=1).problems == []  # val alone, as for a target
     make_cityscapes(tmp_path / "other", SCENES, split="train", city="ulm")
     for part in ("leftImg8bit", "gtFine"):
         (tmp_path / "other/cityscapes" / part / "train").rename(folder / part / "train")
@@ -330,4 +331,5 @@ def test_audit_of_cityscapes_counts_both_conventions(tmp_path):
     assert [what.partition("(")[0].partition(str(folder))[0].strip() for what in found] == [
         "cannot be read as an image", "the same file as", "no image has a car",
     ]  # fmt: skip
+    assert len(audit_cityscapes_boxes(tmp_path / "nowhere").problems) == 2
     assert "Download" in audit_cityscapes_boxes(tmp_path / "nowhere").problems[0].remedy

@@ -127,7 +127,7 @@ def audit_sim10k(root: Path, workers: int = 1) -> AuditResult:
 
 
 def audit_cityscapes_boxes(root: Path, workers: int = 1) -> AuditResult:
-    """Audits the car boxes of Cityscapes, train and val, in both conventions.
+    """Audits the car boxes of Cityscapes, those of train and val that are there, in both conventions.
 
     Args:
         root: The folder that holds `leftImg8bit` and `gtFine`.
@@ -136,7 +136,10 @@ def audit_cityscapes_boxes(root: Path, workers: int = 1) -> AuditResult:
     faults: list[Problem] = []
     found: list[Found] = []
     paths: list[Path] = []
-    for split in ("train", "val"):
+    splits = ("train", "val")
+    # A target of which only one split was fetched is in order; a root without any is not.
+    present = [s for s in splits if any((root / part / s).is_dir() for part in ("leftImg8bit", "gtFine"))] or splits
+    for split in present:
         try:
             images = cityscapes.list_images(root, split)
         except DataError as error:
