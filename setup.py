@@ -7,6 +7,7 @@ PACKAGES = {
     "gcisg_core": "gcisg_core",
     "gcisg_core.regularizers": "gcisg_core/regularizers",
     "gcisg_core.integrations": "gcisg_core/integrations",
+    "gcisg_audit": "gcisg_audit",
     "gcisg_cls": "projects/classification/gcisg_cls",
     "gcisg_seg": "projects/segmentation/gcisg_seg",
     "gcisg_seg.datasets": "projects/segmentation/gcisg_seg/datasets",
@@ -18,8 +19,9 @@ PACKAGES = {
     "gcisg_configs.classification": "projects/classification",
     "gcisg_configs.segmentation": "projects/segmentation",
     "gcisg_configs.detection": "projects/detection",
+    "gcisg_configs.zoo": "zoo",
 }
-COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "doctor")
+COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "doctor", "zoo")
 MMENGINE = ["onedl-mmengine>=0.10.12", "onedl-mmcv>=2.3"]
 EXTRAS = {
     "segmentation": [*MMENGINE, "onedl-mmsegmentation>=1.4", "cityscapesscripts"],
@@ -45,6 +47,7 @@ setup(
         "gcisg_configs.classification": ["_base_/*.py", "sweeps/*"],
         "gcisg_configs.segmentation": ["_base_/*.py", "sweeps/*"],
         "gcisg_configs.detection": ["*.yaml", "sweeps/*"],
+        "gcisg_configs.zoo": ["*"],
     },
     entry_points={"console_scripts": [f"gcisg-{name} = gcisg_tools.console:{name}" for name in COMMANDS]},
     # Classification and the miniature benchmark work with these alone.

@@ -44,7 +44,7 @@ def test_every_package_and_the_type_information_are_in_it(installed):
     assert (installed / "gcisg_core" / "py.typed").is_file()
 
 
-@pytest.mark.parametrize("name", ["train", "demo", "prepare", "audit", "sweep", "export", "doctor"])
+@pytest.mark.parametrize("name", ["train", "demo", "prepare", "audit", "sweep", "export", "doctor", "zoo"])
 def test_commands_are_there(installed, name):
     result = run(installed, str(installed / "bin" / f"gcisg-{name}"), "--help")
     assert result.returncode == 0, result.stderr
@@ -67,3 +67,11 @@ def test_configs_are_found_and_the_missing_data_is_named(installed, config):
     assert last.startswith("error: ")
     assert "no such file" not in last or config not in last
     assert any(word in last for word in ("visda17", "gta5", "sim10k", "weights", "resnet", "R-101"))
+
+
+def test_the_zoo_is_found_away_from_the_checkout(installed):
+    listed = run(installed, str(installed / "bin" / "gcisg-zoo"), "list")
+    assert "classification_gcisg_mini-" in listed.stdout, listed.stderr
+    command = ["download", "classification/gcisg_mini", "--base-url", str(installed / "gcisg_configs" / "zoo")]
+    fetched = run(installed, str(installed / "bin" / "gcisg-zoo"), *command)
+    assert (installed.parent / fetched.stdout.strip()).is_file(), fetched.stderr

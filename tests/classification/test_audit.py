@@ -60,10 +60,28 @@ def test_every_planted_fault_is_found_and_named(visda, workers):
         f"image_list.txt line {lines.index('plant/0.png 12') + 1}": "label 12 is out of range, expected 0 to 11",
         f"image_list.txt line {lines.index('train/9.png 10') + 1}": "'train/9.png' does not exist",
         f"image_list.txt line {len(lines) + 1}": "not of the form",
-        "image_list.txt": "'truck/0.png' is listed twice",
+        "image_list.txt": "'truck/0.png' is listed twice", "train": "1 of 2 images are not in image_list.txt",
     }  # fmt: skip
     assert found.keys() == {str(train / name) for name in expected}
     assert all(what in found[str(train / name)] for name, what in expected.items())
+
+
+def test_images_of_two_parts_are_compared_and_unlisted_ones_counted(visda):
+    shutil.copytree(visda / "train", visda / "validation")
+    for number, path in enumerate(sorted((visda / "validation").rglob("*.png"))):
+        picture(path, 1000 + number)
+    shutil.copy(visda / "train" / "car" / "0.png", visda / "validation" / "bus" / "1.png")
+    picture(visda / "validation" / "bus" / "7.png", 7)
+    first, second = audit_visda17(visda).problems
+    assert (first.file, first.what) == (
+        str(visda / "validation" / "bus"), "1 of 3 images are not in image_list.txt, such as bus/7.png"
+    )  # fmt: skip
+    assert (second.file, "the same file as" in second.what) == (str(visda / "validation/bus/1.png"), True)
+
+
+def test_a_folder_of_one_class_is_found(tmp_path):
+    picture(tmp_path / "cat" / "0.png", 0)
+    assert [problem.what for problem in audit_folders(tmp_path).problems] == ["every image has the class 'cat'"]
 
 
 def test_an_empty_class_of_ones_own_folder_is_found(tmp_path):

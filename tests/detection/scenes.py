@@ -49,17 +49,19 @@ def rectangle(x1, y1, x2, y2):
     return [[x1, y1], [x2, y1], [x2, y2], [x1, y2]]
 
 
-def make_cityscapes(root: Path, scenes: list[list[tuple[str, list]]], split: str = "val", size=SIZE) -> Path:
+def make_cityscapes(
+    root: Path, scenes: list[list[tuple[str, list]]], split: str = "val", size=SIZE, city: str = "aachen"
+) -> Path:
     """Writes `root/cityscapes` with one image a scene; a scene is (label, polygon) in drawing order."""
     folder = root / "cityscapes"
     for part in ("leftImg8bit", "gtFine"):
-        (folder / part / split / "aachen").mkdir(parents=True)
+        (folder / part / split / city).mkdir(parents=True)
     for i, scene in enumerate(scenes):
-        stem = f"aachen_{i:06d}_000019"
-        picture(100 + i, size=size).save(folder / f"leftImg8bit/{split}/aachen/{stem}_leftImg8bit.png")
+        stem = f"{city}_{i:06d}_000019"
+        picture(100 + i + 10 * len(city), size=size).save(folder / f"leftImg8bit/{split}/{city}/{stem}_leftImg8bit.png")
         content = {"imgHeight": size[1], "imgWidth": size[0]}
         content["objects"] = [{"label": label, "polygon": polygon} for label, polygon in scene]
-        (folder / f"gtFine/{split}/aachen/{stem}_gtFine_polygons.json").write_text(json.dumps(content))
+        (folder / f"gtFine/{split}/{city}/{stem}_gtFine_polygons.json").write_text(json.dumps(content))
         ids, count = Image.new("I", size), 0
         for label, polygon in scene:
             value = IDS[label]
@@ -67,7 +69,7 @@ def make_cityscapes(root: Path, scenes: list[list[tuple[str, list]]], split: str
                 value, count = value * 1000 + count, count + 1
             ImageDraw.Draw(ids).polygon([tuple(point) for point in polygon], fill=value)
         array = np.asarray(ids).astype(np.uint16)
-        Image.fromarray(array).save(folder / f"gtFine/{split}/aachen/{stem}_gtFine_instanceIds.png")
+        Image.fromarray(array).save(folder / f"gtFine/{split}/{city}/{stem}_gtFine_instanceIds.png")
     return folder
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-from tqdm import tqdm
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from gcisg_audit.images import Look, compare, flat_problem, look
+from gcisg_audit.parallel import check_all
 from gcisg_cls.datasets import IMAGE_LIST, VISDA17_CLASSES, VisDA17Dataset
 from gcisg_core.problems import AuditResult, DataError, Problem
 
@@ -36,55 +33,52 @@ def audit_visda17(root: Path, workers: int = 1) -> AuditResult:
     if not parts:
         remedy = "Point the data root at the folder that holds train and validation"
         return AuditResult([Problem(str(root), f"none of the folders {', '.join(PARTS)}", remedy)], {})
-    return _merged(_audit(part, VISDA17_CLASSES, workers) for part in parts)
+    return _audit(parts, VISDA17_CLASSES, workers)
 
 
 def audit_folders(root: Path, workers: int = 1) -> AuditResult:
     """Audit a folder with a folder a class; the classes are those of the folders, or of the list if there is one."""
-    return _audit(root, None, workers)
+    return _audit([root], None, workers)
 
 
-def _audit(root: Path, classes: Sequence[str] | None, workers: int) -> AuditResult:
-    dataset = _Collected(root, classes)
-    counts = Counter(dataset.classes[label] for _, label in dataset.samples)
-    problems = dataset.problems + _image_problems([root / name for name, _ in dataset.samples], workers)
-    if (root / IMAGE_LIST).is_file():
-        repeated = [name for name, times in Counter(name for name, _ in dataset.samples).items() if times > 1]
-        problems += [Problem(str(root / IMAGE_LIST), f"{name!r} is listed twice", "Remove a line") for name in repeated]
-    named = {f"{root.name}/{name}": counts[name] for name in dataset.classes}
-    return AuditResult(problems, {root.name: len(dataset.samples), **named})
-
-
-def _image_problems(paths: list[Path], workers: int) -> list[Problem]:
-    """Unreadable images, those of one colour, and those that are another one's copy."""
-    progress = functools.partial(tqdm, total=len(paths), unit="image", disable=None)  # silent when not a terminal
-    with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
-        checked = list(progress(pool.map(_check, paths, chunksize=64) if pool else map(_check, paths)))
+def _audit(parts: Sequence[Path], classes: Sequence[str] | None, workers: int) -> AuditResult:
     problems: list[Problem] = []
-    first: dict[str, Path] = {}
-    for path, (problem, digest) in zip(paths, checked, strict=True):
-        if problem:
-            problems.append(problem)
-        elif first.setdefault(digest, path) != path:
-            problems.append(Problem(str(path), f"the same file as {first[digest]}", "Remove one of the two"))
+    counts: dict[str, int] = {}
+    paths: list[Path] = []
+    for part in parts:
+        dataset = _Collected(part, classes)
+        found = Counter(dataset.classes[label] for _, label in dataset.samples)
+        counts |= {part.name: len(dataset.samples), **{f"{part.name}/{name}": found[name] for name in dataset.classes}}
+        problems += dataset.problems + _list_problems(part)
+        if len(dataset.classes) == 1:
+            what = f"every image has the class {dataset.classes[0]!r}"
+            problems.append(Problem(str(part), what, "Give two or more class folders; is this one of them itself?"))
+        paths += [part / name for name, _ in dataset.samples]
+    checked = check_all(_check, list(dict.fromkeys(paths)), workers)
+    problems += [problem for found, _ in checked for problem in found]
+    return AuditResult(problems + compare(seen for _, seen in checked), counts)
+
+
+def _list_problems(part: Path) -> list[Problem]:
+    """Images that are listed twice, or lie in a listed folder without being listed."""
+    listed = part / IMAGE_LIST
+    if not listed.is_file():
+        return []
+    lines = Counter(line.strip().rpartition(" ")[0] for line in listed.read_text().splitlines())
+    repeated = [name for name, times in lines.items() if name and times > 1]
+    problems = [Problem(str(listed), f"{name!r} is listed twice", "Remove a line") for name in repeated]
+    for folder in sorted({(part / name).parent for name in lines if "/" in name}):
+        inside = folder.iterdir() if folder.is_dir() else ()
+        files = {str(path.relative_to(part)) for path in inside if path.suffix.lower() in IMG_EXTENSIONS}
+        if left := sorted(files - lines.keys()):
+            what = f"{len(left)} of {len(files)} images are not in {listed.name}, such as {left[0]}"
+            problems.append(Problem(str(folder), what, "Add their lines, or remove the files; training ignores them"))
     return problems
 
 
-def _check(path: Path) -> tuple[Problem | None, str]:
+def _check(path: Path) -> tuple[list[Problem], Look | None]:
     try:
-        with Image.open(path) as image:
-            low_high = image.convert("RGB").getextrema()
-    except OSError as error:
-        return Problem(str(path), f"not a readable image ({error})", "Copy or download it again"), ""
-    if all(low == high for low, high in low_high):
-        return Problem(str(path), "every pixel has the same colour", "Render it again or remove it"), ""
-    return None, hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _merged(results: Iterable[AuditResult]) -> AuditResult:
-    problems: list[Problem] = []
-    counts: dict[str, int] = {}
-    for result in results:
-        problems += result.problems
-        counts |= result.counts
-    return AuditResult(problems, counts)
+        seen = look(path)
+    except DataError as error:
+        return [error.problem], None
+    return flat_problem(seen), seen

@@ -3,49 +3,66 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from PIL import Image
-
+from gcisg_audit.images import Look, compare, flat_problem, look, repeated_names
+from gcisg_audit.parallel import check_all
 from gcisg_core.problems import AuditResult, DataError, Problem
 
 from .datasets import cityscapes, sim10k
 
-Found = tuple[list[Problem], Counter]
+OUTSIDE = 1.0  # pixels: published boxes may start at 0 in place of 1
 
 
-def _image_problem(file: Path, width: int, height: int) -> list[Problem]:
+class Found(NamedTuple):
+    """What one image and its annotation gave."""
+
+    problems: list[Problem]
+    counts: Counter
+    looks: list[Look]
+
+
+def _image(file: Path, sizes: set[tuple[int, int]]) -> tuple[list[Problem], list[Look]]:
+    """Decodes an image and compares it with the sizes that its annotations state."""
     try:
-        with Image.open(file) as image:
-            image.load()
-            size = image.size
-    except (OSError, SyntaxError) as error:
-        return [Problem(str(file), f"cannot be decoded ({error})", "Unpack this image again from its download")]
-    if size != (width, height):
-        what = f"is {size[0]} x {size[1]} pixels, its annotation says {width} x {height}"
-        return [Problem(str(file), what, "Unpack image and annotation again; one of them is of another release")]
-    return []
+        seen = look(file)
+    except DataError as error:
+        return [error.problem], []
+    problems = flat_problem(seen)
+    for width, height in sorted(sizes - {seen.size}):
+        what = f"is {seen.size[0]} x {seen.size[1]} pixels, its annotation says {width} x {height}"
+        remedy = "Unpack image and annotation again; one of them is of another release"
+        problems.append(Problem(str(file), what, remedy))
+    return problems, [seen]
 
 
 def _sim10k_image(folder: Path, name: str) -> Found:
     file = folder / "Annotations" / f"{name}.xml"
+    image = folder / "JPEGImages" / f"{name}.jpg"
     try:
         width, height, objects = sim10k.parse_annotation(file)
     except DataError as error:
-        return [error.problem], Counter(images=1)
-    problems = _image_problem(folder / "JPEGImages" / f"{name}.jpg", width, height)
+        problems, looks = _image(image, set())
+        return Found([error.problem, *problems], Counter(images=1), looks)
+    problems, looks = _image(image, {(width, height)})
     boxes, dropped = sim10k.car_boxes(width, height, objects)
     for rule, item in dropped:
         if rule == "degenerate":
             what = f"bndbox {item.box} has no area inside {width} x {height}"
             problems.append(Problem(str(file), what, "Nothing to do: the reader drops this box"))
+    degenerate = [item for rule, item in dropped if rule == "degenerate"]
+    for item in objects:
+        x1, y1, x2, y2 = item.box
+        reach = max(1 - x1, 1 - y1, x2 - width, y2 - height)
+        if reach > OUTSIDE and item.name == "car" and item not in degenerate:
+            what = f"bndbox {item.box} reaches {reach:g} pixels outside {width} x {height}"
+            problems.append(Problem(str(file), what, "Nothing to do: the reader clips this box"))
     counts = Counter(images=1, car_boxes=len(boxes), images_without_cars=not boxes)
     counts.update(f"dropped_{rule}" for rule, _ in dropped)
     counts.update(f"other_{item.name}" for item in objects if item.name != "car")
-    return problems, counts
+    return Found(problems, counts, looks)
 
 
 def _cityscapes_image(split: str, image: Path) -> Found:
@@ -61,24 +78,33 @@ def _cityscapes_image(split: str, image: Path) -> Found:
         sizes.add((width, height))
         counts[f"{split}_{convention}_cars"] += sum(not crowd for _, crowd in boxes)
         counts[f"{split}_{convention}_groups_iscrowd"] += sum(crowd for _, crowd in boxes)
-    for size in sorted(sizes):
-        problems += [item for item in _image_problem(image, *size) if item not in problems]
-    return problems, counts
+    found, looks = _image(image, sizes)
+    return Found(problems + found, counts, looks)
 
 
-def _collect(work: Callable[..., Found], items: list, workers: int) -> Found:
-    problems: list[Problem] = []
+def _collect(found: list[Found]) -> tuple[list[Problem], Counter]:
+    """All problems, those between the images included, and all counts."""
     counts: Counter = Counter()
-    with ProcessPoolExecutor(max(workers, 1)) as pool:
-        for found, number in pool.map(work, items, chunksize=16):
-            problems += found
-            counts.update(number)
-    return problems, counts
+    for item in found:
+        counts.update(item.counts)
+    problems = [problem for item in found for problem in item.problems]
+    return problems + compare(seen for item in found for seen in item.looks), counts
 
 
 def _duplicates(listing: Path, names: list[str]) -> list[Problem]:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     return [Problem(str(listing), f"lists {name} more than once", "Remove the repeated lines") for name in repeated]
+
+
+def _unlisted(folder: Path, names: list[str]) -> list[Problem]:
+    """A line for images without annotation and one for annotations without image, whatever the list says."""
+    stems = {part: {file.stem for file in (folder / part).iterdir()} for part in ("JPEGImages", "Annotations")}
+    problems = []
+    for part, other in (("JPEGImages", "Annotations"), ("Annotations", "JPEGImages")):
+        if left := sorted(stems[part] - stems[other] - set(names)):
+            what = f"{len(left)} files have no partner in {other}, such as {left[0]}; the list does not name them"
+            problems.append(Problem(str(folder / part), what, "Fetch the partners, or remove the files"))
+    return problems
 
 
 def audit_sim10k(root: Path, workers: int = 1) -> AuditResult:
@@ -93,33 +119,38 @@ def audit_sim10k(root: Path, workers: int = 1) -> AuditResult:
         names = sim10k.list_images(folder, split)
     except DataError as error:
         return AuditResult([error.problem], {"images": 0})
-    problems, counts = _collect(partial(_sim10k_image, folder), list(dict.fromkeys(names)), workers)
-    problems += _duplicates(folder / "ImageSets" / "Main" / f"{split}.txt", names)
+    problems, counts = _collect(check_all(partial(_sim10k_image, folder), list(dict.fromkeys(names)), workers))
+    problems += _unlisted(folder, names) + _duplicates(folder / "ImageSets" / "Main" / f"{split}.txt", names)
     if not counts["car_boxes"]:
         problems.append(Problem(str(folder / "Annotations"), "no image has a usable `car`", sim10k.DAMAGED))
     return AuditResult(problems, dict(sorted(counts.items())))
 
 
 def audit_cityscapes_boxes(root: Path, workers: int = 1) -> AuditResult:
-    """Audits the car boxes of Cityscapes, train and val, in both conventions.
+    """Audits the car boxes of Cityscapes, those of train and val that are there, in both conventions.
 
     Args:
         root: The folder that holds `leftImg8bit` and `gtFine`.
         workers: Processes to use.
     """
-    problems: list[Problem] = []
-    counts: Counter = Counter()
-    for split in ("train", "val"):
+    faults: list[Problem] = []
+    found: list[Found] = []
+    paths: list[Path] = []
+    splits = ("train", "val")
+    # A target of which only one split was fetched is in order; a root without any is not.
+    present = [s for s in splits if any((root / part / s).is_dir() for part in ("leftImg8bit", "gtFine"))] or splits
+    for split in present:
         try:
             images = cityscapes.list_images(root, split)
         except DataError as error:
-            problems.append(error.problem)
+            faults.append(error.problem)
             continue
-        found, number = _collect(partial(_cityscapes_image, split), images, workers)
-        problems += found
-        counts.update(number)
+        paths += images
+        here = check_all(partial(_cityscapes_image, split), images, workers)
+        found += here
         for convention in cityscapes.CONVENTIONS:
-            if not number[f"{split}_{convention}_cars"]:
+            if not any(item.counts[f"{split}_{convention}_cars"] for item in here):
                 file = str(root / "gtFine" / split)
-                problems.append(Problem(file, f"no image has a car ({convention})", cityscapes.DAMAGED))
-    return AuditResult(problems, dict(sorted(counts.items())))
+                faults.append(Problem(file, f"no image has a car ({convention})", cityscapes.DAMAGED))
+    problems, counts = _collect(found)
+    return AuditResult(problems + repeated_names(paths) + faults, dict(sorted(counts.items())))

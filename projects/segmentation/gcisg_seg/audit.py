@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
-import functools
-from concurrent.futures import ProcessPoolExecutor
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
+import numpy as np
+from cityscapesscripts.helpers.labels import trainId2label
 
+from gcisg_audit.images import Look, compare, describe, repeated_names
+from gcisg_audit.parallel import check_all
 from gcisg_core.problems import AuditResult, DataError, Problem
-from gcisg_seg.checks import pair_problems
-from gcisg_seg.layouts import LAYOUTS, Pair, find_pairs
+from gcisg_seg.checks import inspect_pair
+from gcisg_seg.layouts import IGNORED, LAYOUTS, OWN, Layout, Pair, find_pairs
 from gcisg_seg.splits import gtav_split
 
+CLASSES = [trainId2label[number].name for number in range(19)]
 
-def _check(pairs: list[Pair], workers: int) -> list[Problem]:
-    progress = functools.partial(tqdm, total=len(pairs), unit="pair", disable=None)  # silent when not a terminal
-    if workers <= 1:
-        found = list(progress(map(pair_problems, pairs)))
-    else:
-        with ProcessPoolExecutor(workers) as pool:
-            found = list(progress(pool.map(pair_problems, pairs, chunksize=16)))
-    return [problem for problems in found for problem in problems]
+
+def _check(pair: Pair) -> tuple[list[Problem], Look | None, list[int]]:
+    """What is wrong with a pair, its image's look, and the train IDs that its label shows."""
+    found = inspect_pair(pair)
+    seen = None if found.image is None else describe(pair.image, found.image)
+    shown = [] if found.train_ids is None else np.flatnonzero(np.bincount(found.train_ids.ravel())).tolist()
+    return found.problems, seen, [number for number in shown if number != IGNORED]
+
+
+def _audit(splits: Mapping[str, Sequence[Pair]], workers: int, classes: Sequence[str] = CLASSES) -> AuditResult:
+    """Check the pairs of all splits together; counts pairs of each, and labels that show a class."""
+    pairs = [pair for found in splits.values() for pair in found]
+    checked = check_all(_check, pairs, workers, unit="pair")
+    problems = [problem for found, _, _ in checked for problem in found]
+    problems += compare(seen for _, seen, _ in checked) + repeated_names(pair.image for pair in pairs)
+    counts: dict[str, int] = {}
+    shown = iter(found for _, _, found in checked)
+    for split, members in splits.items():
+        labels = Counter(number for _ in members for number in next(shown))
+        counts |= {split: len(members), **{f"{split}/{name}": labels[i] for i, name in enumerate(classes)}}
+        if len(labels) == 1 and len(classes) > 1:
+            what = f"every label of split {split} shows the class {classes[next(iter(labels))]!r} alone"
+            folder = str(Path(members[0].label).parent)
+            problems.append(Problem(folder, what, "Are these the label files of this data set, unconverted?"))
+    return AuditResult(problems, counts)
 
 
 def audit_gtav(root: Path, workers: int = 1) -> AuditResult:
     """Audit GTAV; counts the pairs of the folder and of each split when `split.mat` is there."""
     layout = LAYOUTS["gtav"]
     pairs, problems = find_pairs(root / layout.image_dir, root / layout.label_dir, layout)
-    counts = {"all": len(pairs)}
+    result = _audit({"all": pairs}, workers)
     if (root / "split.mat").exists():
         present = {Path(pair.image).stem for pair in pairs}
         for split in layout.splits[1:]:
@@ -37,27 +58,51 @@ def audit_gtav(root: Path, workers: int = 1) -> AuditResult:
             except DataError as error:
                 problems.append(error.problem)
                 continue
-            counts[split] = len(names & present)
-            if counts[split] < len(names):
-                what = f"{len(names) - counts[split]} of the {len(names)} pairs of split {split} are not in the folder"
+            result.counts[split] = len(names & present)
+            if names - present:
+                absent = len(names - present)
+                what = f"{absent} of the {len(names)} pairs of split {split} are not in the folder"
                 problems.append(Problem(str(root / "split.mat"), what, "Fetch the missing parts, or use split='all'"))
-    return AuditResult(problems + _check(pairs, workers), counts)
+    return AuditResult(problems + result.problems, result.counts)
+
+
+def audit_pairs(
+    root: Path,
+    workers: int = 1,
+    images: str = "images",
+    labels: str = "labels",
+    image_suffix: str = ".png",
+    label_suffix: str = ".png",
+    num_classes: int = 19,
+) -> AuditResult:
+    """Audit images and label images of one's own, which share their names.
+
+    Args:
+        root: Holds both folders.
+        workers: Processes to use.
+        images, labels: The folders, relative to `root`.
+        image_suffix, label_suffix: What follows the name that an image and its label share.
+        num_classes: Labels hold 0 to this minus one, and 255 where a pixel is not evaluated.
+    """
+    layout = Layout(images, labels, image_suffix, {label_suffix: f"{OWN}{num_classes}"}, ("all",))
+    pairs, problems = find_pairs(root / images, root / labels, layout)
+    classes = CLASSES if num_classes == len(CLASSES) else [f"class {number}" for number in range(num_classes)]
+    result = _audit({"all": pairs}, workers, classes)
+    return AuditResult(problems + result.problems, result.counts)
 
 
 def _audit_splits(name: str, root: Path, workers: int) -> AuditResult:
     layout = LAYOUTS[name]
-    pairs: list[Pair] = []
+    pairs: dict[str, list[Pair]] = {}
     problems: list[Problem] = []
-    counts: dict[str, int] = {}
     folders = {s: tuple(root / d.format(split=s) for d in (layout.image_dir, layout.label_dir)) for s in layout.splits}
     # A target of which only one split was fetched is in order; a root without any is not.
     present = {s: pair for s, pair in folders.items() if any(folder.is_dir() for folder in pair)} or folders
     for split, (image_dir, label_dir) in present.items():
-        found, faults = find_pairs(image_dir, label_dir, layout)
-        counts[split] = len(found)
-        pairs += found
+        pairs[split], faults = find_pairs(image_dir, label_dir, layout)
         problems += faults
-    return AuditResult(problems + _check(pairs, workers), counts)
+    result = _audit(pairs, workers)
+    return AuditResult(problems + result.problems, result.counts)
 
 
 def audit_cityscapes(root: Path, workers: int = 1) -> AuditResult:

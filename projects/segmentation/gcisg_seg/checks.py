@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from gcisg_core.problems import DataError, Problem
-from gcisg_seg.layouts import LABEL_TABLES, OUTSIDE, Pair
+from gcisg_seg.layouts import IGNORED, OUTSIDE, Pair, label_table
 
 FETCH_AGAIN = "Fetch the file again, or remove the pair"
 REMOVE = "Remove the pair, or train with on_bad_sample='skip'"
@@ -65,7 +66,7 @@ def to_train_ids(path: str, values: np.ndarray, table: str) -> np.ndarray:
     Args:
         path: The label file, for the message.
         values: Shape (H, W), uint8.
-        table: A key of `LABEL_TABLES`.
+        table: A name that `label_table` knows.
 
     Returns:
         Shape (H, W), uint8: 0-18, or 255 where the pixel is not evaluated.
@@ -73,7 +74,7 @@ def to_train_ids(path: str, values: np.ndarray, table: str) -> np.ndarray:
     Raises:
         DataError: A value is not in the table.
     """
-    train_ids = LABEL_TABLES[table][values]
+    train_ids = label_table(table)[values]
     outside = train_ids == OUTSIDE
     if outside.any():
         found = np.unique(values[outside]).tolist()
@@ -82,10 +83,18 @@ def to_train_ids(path: str, values: np.ndarray, table: str) -> np.ndarray:
     return train_ids
 
 
-def pair_problems(pair: Pair) -> list[Problem]:
-    """Everything that is wrong with one pair, in the order in which training would meet it."""
+class Inspected(NamedTuple):
+    """One pair as the audit finds it; None where a file could not be used."""
+
+    problems: list[Problem]
+    image: np.ndarray | None
+    train_ids: np.ndarray | None
+
+
+def inspect_pair(pair: Pair) -> Inspected:
+    """Everything that is wrong with one pair, in the order in which training would meet it, and what was decoded."""
     problems: list[Problem] = []
-    image = label = None
+    image = label = train_ids = None
     try:
         image = read_image(pair.image)
         check_not_flat(pair.image, image)
@@ -99,7 +108,10 @@ def pair_problems(pair: Pair) -> list[Problem]:
         problems.append(error.problem)
     try:
         if label is not None:
-            to_train_ids(pair.label, label, pair.table)
+            train_ids = to_train_ids(pair.label, label, pair.table)
     except DataError as error:
         problems.append(error.problem)
-    return problems
+    if train_ids is not None and not problems and (train_ids == IGNORED).all():
+        what = "no pixel has a class of the evaluation: all are to be ignored"
+        problems.append(Problem(pair.label, what, "Is it the label of this data set? Remove the pair if so"))
+    return Inspected(problems, image, train_ids)

@@ -5,6 +5,7 @@ numpy only: the auditor reads folders on machines where no framework is installe
 
 from __future__ import annotations
 
+import functools
 import glob
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,6 +51,15 @@ LABEL_TABLES: dict[str, np.ndarray] = {
         }
     ),
 }
+OWN = "own_"  # own_5: the values 0-4 and IGNORED
+
+
+@functools.cache
+def label_table(name: str) -> np.ndarray:
+    """The lookup of shape (256,) of a key of `LABEL_TABLES`, or of `own_<classes>` for labels of one's own."""
+    if name.startswith(OWN):
+        return _table({**{value: value for value in range(int(name.removeprefix(OWN)))}, IGNORED: IGNORED})
+    return LABEL_TABLES[name]
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,7 @@ class Layout:
         image_dir: Folder of the images; may contain `{split}`.
         label_dir: Folder of the label images; may contain `{split}`.
         image_suffix: What follows the name that image and label share.
-        label_suffixes: The same for labels, with the table of their values (a key of `LABEL_TABLES`).
+        label_suffixes: The same for labels, with the table of their values (see `label_table`).
             The first suffix that exists wins.
         splits: The splits that have labels.
     """
@@ -92,7 +102,7 @@ LAYOUTS: dict[str, Layout] = {
 
 @dataclass(frozen=True)
 class Pair:
-    """An image, its label and the table of the label's values (a key of `LABEL_TABLES`)."""
+    """An image, its label and the table of the label's values (see `label_table`)."""
 
     image: str
     label: str

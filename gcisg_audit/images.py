@@ -1,0 +1,113 @@
+"""What can be wrong with an image by itself, and beside the others of its data set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gcisg_core.problems import DataError, Problem
+
+FAR = 6.0  # deviations, estimated by the median, from which on a mean is far from the others
+NARROW = 4.0  # grey levels; a smaller deviation counts as this: in uniform data everything would be far
+ENOUGH = 20  # images, below which there are no statistics
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the comparisons between images need of one.
+
+    Attributes:
+        path: The file.
+        size: Width and height in pixels.
+        mean: Of all values, 0-255.
+        flat: All pixels have one colour.
+        digest: SHA-256 of the file.
+    """
+
+    path: str
+    size: tuple[int, int]
+    mean: float
+    flat: bool
+    digest: str
+
+
+def look(path: str | Path) -> Look:
+    """Decode an image completely.
+
+    Raises:
+        DataError: It is absent, empty, truncated or no image.
+    """
+    remedy = "Copy or download it again, or remove it from the data set"
+    try:
+        if not Path(path).stat().st_size:
+            raise EOFError("it is empty, 0 bytes")
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        raise DataError(path, f"not a readable image ({error})", remedy) from error
+    return describe(path, pixels)
+
+
+def describe(path: str | Path, pixels: np.ndarray) -> Look:
+    """The look of an image, shape (H, W, 3), uint8, that was decoded already; the file is read for its digest."""
+    height, width = pixels.shape[:2]
+    # The first row decides for nearly every image.
+    flat = bool((pixels[0] == pixels[0, 0]).all() and (pixels == pixels[0, 0]).all())
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return Look(str(path), (width, height), float(pixels.mean()), flat, digest)
+
+
+def flat_problem(found: Look) -> list[Problem]:
+    """One line when every pixel has the same colour, as where a renderer failed."""
+    what = "every pixel has the same colour"
+    return [Problem(found.path, what, "Render or fetch it again, or remove it")] if found.flat else []
+
+
+def compare(looks: Iterable[Look | None]) -> list[Problem]:
+    """What shows beside the others: the same file twice, also in two splits, and a mean far from the others.
+
+    Images of one colour are left out: they have their line already. None stands for an image that was not readable.
+    """
+    images = [item for item in looks if item is not None and not item.flat]
+    problems: list[Problem] = []
+    first: dict[str, str] = {}
+    for item in images:
+        same = first.setdefault(item.digest, item.path)
+        if same != item.path:
+            remedy = "Remove one of the two; train and test must not share images"
+            problems.append(Problem(item.path, f"the same file as {same}, byte for byte", remedy))
+    return problems + _far_means(images)
+
+
+def _far_means(images: Sequence[Look]) -> list[Problem]:
+    if len(images) < ENOUGH:
+        return []
+    means = np.array([item.mean for item in images])
+    centre = np.median(means)
+    deviation = max(1.4826 * float(np.median(abs(means - centre))), NARROW)  # the normal distribution's factor
+    return [
+        Problem(
+            item.path,
+            f"its mean value is {item.mean:.0f} of 255, that of the others {centre:.0f} ± {deviation:.0f}",
+            "Look at it: nearly black, washed out, or of another kind? Remove it if so",
+        )
+        for item in images
+        if abs(item.mean - centre) > FAR * deviation
+    ]
+
+
+def repeated_names(paths: Iterable[str | Path]) -> list[Problem]:
+    """File names that occur in more than one folder: results are saved under them, and splits may overlap."""
+    first: dict[str, str] = {}
+    problems = []
+    for path in map(str, paths):
+        same = first.setdefault(Path(path).name, path)
+        if same != path:
+            what = f"has the file name of {same}"
+            problems.append(Problem(path, what, "Rename one, or remove it if it is the same image"))
+    return problems

@@ -1,0 +1,125 @@
+"""Every planted fault of a COCO file and its images is found, alone, and named."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gcisg_audit.coco import audit_coco
+
+TOOL = Path(__file__).parents[2] / "tools" / "audit_data.py"
+
+
+def box(number, image=1, category=1, bbox=(1, 2, 10, 8)):
+    x, y, width, height = bbox
+    return {"id": number, "image_id": image, "category_id": category, "bbox": [x, y, width, height],
+            "area": width * height, "iscrowd": 0}  # fmt: skip
+
+
+@pytest.fixture
+def content(tmp_path):
+    """Three images of 32 x 24 pixels, the last without a box, and three boxes of two categories."""
+    for number in (1, 2, 3):
+        pixels = np.random.default_rng(number).integers(0, 256, (24, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    images = [{"id": number, "file_name": f"{number}.png", "width": 32, "height": 24} for number in (1, 2, 3)]
+    categories = [{"id": 1, "name": "car"}, {"id": 2, "name": "van"}]
+    return {"images": images, "annotations": [box(1), box(2, category=2), box(3, image=2)], "categories": categories}
+
+
+def audit(tmp_path, content, **options):
+    (tmp_path / "own.json").write_text(json.dumps(content))
+    return audit_coco(tmp_path, **options)
+
+
+def test_nothing_is_found_in_good_data_and_boxes_are_counted_by_category(tmp_path, content):
+    result = audit(tmp_path, content, workers=2, classes=["car", "van"])
+    assert result.problems == []
+    assert result.counts == {"images": 3, "images without a box": 1, "boxes": 3, "boxes/car": 2, "boxes/van": 1}
+
+
+# Fault -> (how to plant it, what the message must say).
+FAULTS = {
+    "missing image": (lambda c: c["images"][2].update(file_name="9.png"), "9.png: is listed"),
+    "other size": (lambda c: c["images"][2].update(width=64), "3.png: is 32 x 24 pixels, the JSON file says 64 x 24"),
+    "no size": (lambda c: c["images"][2].pop("width"), "the JSON file says None x 24"),
+    "repeated image id": (lambda c: c["images"][2].update(id=2), "images: id 2 occurs 2 times"),
+    "repeated name": (lambda c: c["images"].append({**c["images"][0], "id": 4}), "file_name '1.png' occurs 2 times"),
+    "no file name": (lambda c: c["images"][2].pop("file_name"), "images[2].file_name is None"),
+    "repeated box id": (lambda c: c["annotations"][1].update(id=1), "annotations: id 1 occurs 2 times"),
+    "repeated category": (lambda c: c["categories"].append({"id": 2, "name": "bus"}), "categories: id 2 occurs"),
+    "unused category": (lambda c: c["categories"].append({"id": 3, "name": "bus"}), "'bus' has no annotation"),
+    "no such image": (lambda c: c["annotations"].append(box(4, image=7)), "annotation 4: image_id 7 is none"),
+    "no such category": (lambda c: c["annotations"].append(box(4, category=7)), "annotation 4: category_id 7 is none"),
+    "no width": (lambda c: c["annotations"].append(box(4, bbox=(3, 3, 0, 5))), "bbox [3, 3, 0, 5] has no area"),
+    "negative": (lambda c: c["annotations"].append(box(4, bbox=(3, 3, 5, -1))), "has no area"),
+    "three numbers": (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "annotation 1: bbox is [1, 2, 3]"),
+    "not finite": (lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 3]), "expected 4 finite numbers"),
+    "outside": (lambda c: c["annotations"].append(box(4, bbox=(40, 3, 5, 5))), "lies outside its image of 32 x 24"),
+    "partly outside": (lambda c: c["annotations"].append(box(4, bbox=(30, 3, 5, 5))), "reaches outside its image"),
+    "no area": (lambda c: c["annotations"][0].pop("area"), "annotation 1: area is missing"),
+    "list as id": (lambda c: c["annotations"][0].update(image_id=[1]), "annotation 1: image_id [1] is none"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_of_the_file_is_one_line(tmp_path, content, fault):
+    plant, message = FAULTS[fault]
+    plant(content)
+    lines = [str(problem) for problem in audit(tmp_path, content).problems]
+    # A repeated id of an image hides that image, so another line may follow from it.
+    assert message in lines[0] if fault == "repeated image id" else [message in line for line in lines] == [True]
+
+
+def test_boxes_written_as_corners_are_one_line(tmp_path, content):
+    content["annotations"] = [box(number, bbox=(15, 10, 30, 20)) for number in (1, 2, 3)]
+    content["categories"].pop()
+    (problem,) = audit(tmp_path, content).problems
+    assert "3 of 3 boxes reach outside as [x, y, width, height], none as corners" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "cannot be read as JSON"), ("[]", "`images` is missing"),
+        ('{"images": [{}], "annotations": [], "categories": [{}]}', "`annotations` is empty"),
+        ('{"images": [{}], "annotations": 3, "categories": [{}]}', "`annotations` is missing or no list"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_not_of_the_format_is_named(tmp_path, text, message):
+    (tmp_path / "own.json").write_text(text)
+    (problem,) = audit_coco(tmp_path).problems
+    assert problem.file == str(tmp_path / "own.json")
+    assert message in problem.what
+
+
+def test_damaged_copied_and_flat_images_are_found(tmp_path, content):
+    (tmp_path / "2.png").write_bytes((tmp_path / "1.png").read_bytes())
+    Image.new("RGB", (32, 24)).save(tmp_path / "3.png")
+    found = {Path(problem.file).name: problem.what for problem in audit(tmp_path, content, workers=2).problems}
+    assert found.keys() == {"2.png", "3.png"}
+    assert "the same file as" in found["2.png"]
+    assert "every pixel has the same colour" in found["3.png"]
+    (tmp_path / "3.png").write_bytes(b"")
+    assert "0 bytes" in audit(tmp_path, content).problems[0].what
+
+
+def test_expected_names_that_are_not_there_are_named_in_the_command(tmp_path, content):
+    (tmp_path / "own.json").write_text(json.dumps(content))
+    command = [sys.executable, TOOL, "--dataset", "coco", "--root", tmp_path, "--classes", "Car", "van"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    *lines, boxes, summary = done.stdout.splitlines()
+    assert done.returncode == 1
+    assert [line.partition(": ")[2].partition(".")[0] for line in lines] == [
+        "category 'car' is none of the expected Car, van", "category 'Car' is missing",
+    ]  # fmt: skip
+    assert boxes == "boxes: car 2, van 1"
+    assert summary.endswith("2 problems; found: images 3, images without a box 1, boxes 3")
+    done = subprocess.run(
+        [*command[:5], tmp_path.parent, "--num-classes", "3"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "--num-classes is not for --dataset coco" in done.stderr) == (2, True)

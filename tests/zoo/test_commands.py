@@ -1,0 +1,123 @@
+"""The training command of every row of the zoo is started: one iteration, on tiny folders in the official layouts."""
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from gcisg_cls.datasets import VISDA17_CLASSES
+from gcisg_miniature import scenes
+from gcisg_miniature.network import MiniResNet
+from tests.classification.conftest import TINY as CLASSIFICATION_MINI
+from tests.classification.conftest import write_images
+from tests.detection import scenes as boxes
+from tests.segmentation.conftest import SIZE, _save
+
+ROOT = Path(__file__).parents[2]
+MODELS = {model["Name"]: model for model in yaml.safe_load((ROOT / "zoo/metafile.yml").read_text())["Models"]}
+SHORT = ["train_cfg.max_iters=1", "train_cfg.val_interval=1", "default_hooks.logger.interval=1",
+         "train_dataloader.batch_size=2"]  # fmt: skip
+LOADERS = [f"{part}_dataloader.{key}" for part in ("train", "val", "test")
+           for key in ("num_workers=0", "persistent_workers=False")]  # fmt: skip
+VIEW = [f"{key}.pipeline.size=32" for key in ("train_dataloader.dataset.dataset", "val_dataloader.dataset")]
+# What makes a row's model small enough for one iteration on a CPU in a second: (task, "mini" or "paper") -> overrides.
+SHRUNK = {
+    ("classification", "mini"): [*CLASSIFICATION_MINI, *SHORT],
+    ("classification", "paper"): ["model.backbone=resnet18", "model.weights=None", *SHORT, *LOADERS, *VIEW],
+    ("segmentation", "mini"): SHORT,
+    ("segmentation", "paper"): [
+        "model.backbone.depth=18", "model.backbone.stem_channels=8", "model.backbone.base_channels=8",
+        "model.backbone.init_cfg=None", "model.decode_head.in_channels=64", "model.decode_head.channels=8",
+        "model.auxiliary_head.in_channels=32", "model.auxiliary_head.channels=8", *SHORT, *LOADERS,
+    ],
+    ("detection", "mini"): ["SOLVER.MAX_ITER", "1", "SOLVER.STEPS", "()", "SOLVER.IMS_PER_BATCH", "2"],
+    ("detection", "paper"): [*map(str, boxes.TINY), "SOLVER.MAX_ITER", "1", "SOLVER.STEPS", "()"],
+}  # fmt: skip
+
+
+def pairs(image, label, values, count=2):
+    """Random images and labels with `values` values, `{}` their number."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        _save(Path(str(image).format(number)), rng.integers(0, 256, (*SIZE, 3), np.uint8))
+        _save(Path(str(label).format(number)), rng.integers(0, values, SIZE, np.uint8))
+
+
+def classification_data(root):
+    for seed, part in enumerate(["source", "dev", "test"]):
+        write_images(root / "mini" / "classification" / part, seed=seed)
+    torch.save(MiniResNet(num_classes=3).state_dict(), root / "mini" / "reference.pth")
+    rng = np.random.default_rng(0)
+    for part in ("train", "validation"):
+        for name in VISDA17_CLASSES:
+            (root / "visda17" / part / name).mkdir(parents=True)
+            Image.fromarray(rng.integers(0, 256, (36, 36, 3), np.uint8)).save(root / f"visda17/{part}/{name}/0.png")
+
+
+def segmentation_data(root):
+    pairs(root / "gta5/images/{:05d}.png", root / "gta5/labels/{:05d}.png", 34)
+    city = root / "cityscapes"
+    image, label = "leftImg8bit/val/ulm/ulm_{}_leftImg8bit.png", "gtFine/val/ulm/ulm_{}_gtFine_labelIds.png"
+    pairs(city / image, city / label, 34)
+    pairs(root / "bdd100k/images/10k/val/{}.jpg", root / "bdd100k/labels/sem_seg/masks/val/{}.png", 19)
+    pairs(root / "mapillary/validation/images/{}.jpg", root / "mapillary/validation/v1.2/labels/{}.png", 66)
+    scenes.prepare(root / "mini" / "scenes", train_scenes=4, eval_scenes=1, progress=False)
+    torch.save(MiniResNet(num_classes=81, seed=1).state_dict(), root / "mini" / "reference.pth")
+
+
+def detection_data(root):
+    from gcisg_det.mini import pretrain
+
+    boxes.make_sim10k(root, 4)
+    boxes.make_cityscapes(root, boxes.SCENES[:1])
+    scenes.prepare(root / "mini" / "scenes", train_scenes=4, eval_scenes=5, progress=False)
+    glyphs = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8), torch.arange(8) % 2
+    torch.save({"model": pretrain(glyphs, glyphs, iterations=1, batch=4)[0]}, root / "mini/reference_detectron2.pth")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Task -> its folder of data sets; each is made once."""
+    made = {}
+
+    def folder(task):
+        if task not in made:
+            made[task] = tmp_path_factory.mktemp(task)
+            makers = [classification_data, segmentation_data, detection_data]
+            {maker.__name__.partition("_")[0]: maker for maker in makers}[task](made[task])
+        return made[task]
+
+    return folder
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_command_of_the_row_trains(name, data, tmp_path, monkeypatch):
+    task, _, config = name.partition("/")
+    monkeypatch.setenv("GCISG_DATA", str(data(task)))
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import train_net
+
+    program, script, *arguments = shlex.split(MODELS[name]["Command"])
+    assert (program, script) == ("python", "tools/train_net.py")
+    overrides = SHRUNK[task, "mini" if config.endswith("_mini") else "paper"]
+    if config.startswith(("gcisg", "csg")):
+        queue = ["REGULARIZER.QUEUE_LENGTH", "8"] if task == "detection" else ["model.regularizer.queue_length=8"]
+        overrides = [*overrides, *queue]
+    train_net.main([*arguments, "--work-dir", str(tmp_path), "--", *overrides])
+    if task == "detection":
+        lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
+        assert (tmp_path / "model_final.pth").is_file()
+    else:
+        (log,) = tmp_path.glob("*/vis_data/scalars.json")
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        assert (tmp_path / "iter_1.pth").is_file()
+    losses = {key: value for line in lines for key, value in line.items() if "loss" in key}
+    assert losses
+    assert np.isfinite(list(losses.values())).all()
+    assert config.startswith("gcisg") == any("guidance_stage4" in key for key in losses)

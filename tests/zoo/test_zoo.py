@@ -1,0 +1,190 @@
+"""The model zoo: its files say the same, are whole, load strictly, and are refused when they were altered."""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+from PIL import Image
+
+from gcisg_core.release import file_hash
+
+ROOT = Path(__file__).parents[2]
+ZOO = ROOT / "zoo"
+sys.path.insert(0, str(ROOT / "tools"))
+import zoo_write  # noqa: E402
+
+import zoo  # noqa: E402
+
+MODELS = zoo.read_models(ZOO)
+SHIPPED = {name: model for name, model in MODELS.items() if "Checkpoint" in model}
+NAME = "classification/gcisg_mini"
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A copy of the zoo that a test may change, and no data."""
+    shutil.copytree(ZOO, tmp_path / "zoo")
+    monkeypatch.setattr(zoo, "zoo_folder", lambda: tmp_path / "zoo")
+    monkeypatch.setenv("GCISG_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(ROOT)
+    return tmp_path / "zoo"
+
+
+def test_table_and_metafile_are_what_the_tool_writes():
+    for path, text in zoo_write.contents(ZOO).items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date: python tools/zoo_write.py"
+
+
+def test_every_config_has_a_row():
+    configs = {
+        str(path.relative_to(ROOT))
+        for task in ("classification", "segmentation", "detection")
+        for path in (ROOT / "projects" / task).iterdir()
+        if path.suffix in (".py", ".yaml") and not path.name.startswith(("Base-", "reference_"))
+    }
+    assert {model["Config"] for model in MODELS.values()} == configs, "add a row to zoo/rows.yml"
+
+
+def test_metafile_has_the_form_of_the_model_index():
+    content = yaml.safe_load((ZOO / "metafile.yml").read_text())
+    (imported,) = yaml.safe_load((ROOT / "model-index.yml").read_text())["Import"]
+    assert ROOT / imported == ZOO / "metafile.yml"
+    collections = {collection["Name"] for collection in content["Collections"]}
+    for model in content["Models"]:
+        assert model["In Collection"] in collections
+        for result in model.get("Results", ()):
+            assert {"Task", "Dataset", "Metrics"} <= result.keys()
+            assert all(isinstance(value, float) for value in result["Metrics"].values())
+
+
+def test_a_row_is_measured_by_us_or_says_that_it_is_not():
+    for line in (ROOT / "MODEL_ZOO.md").read_text().splitlines():
+        if "](projects/" in line:
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            unmeasured = "not measured" if "_mini]" in cells[0] else "not trained by us"
+            assert re.match(r"[\d.]+ ± [\d.]+.* \(\d seeds\)$", cells[5]) or cells[5] == unmeasured
+            assert cells[7].startswith(("train it: `python tools/train_net.py --config projects/", "["))
+
+
+def test_figures_are_those_of_the_sweep():
+    runs = [
+        json.loads(line) for line in (ROOT / "projects/detection/sweeps/methods_test.jsonl").read_text().splitlines()
+    ]
+    values = [run["test"]["AP50"] for run in runs if run["config"] == "gcisg_mini"]
+    (result,) = MODELS["detection/gcisg_mini"]["Results"]
+    assert result["Metrics"]["AP50"] == pytest.approx(np.mean(values), abs=0.005)
+    assert result["Standard Deviations"]["AP50"] == pytest.approx(np.std(values, ddof=1), abs=0.005)
+
+
+def test_files_of_all_tasks_are_shipped_in_two_megabytes():
+    assert {name.partition("/")[0] for name in SHIPPED} == {"classification", "segmentation", "detection"}
+    assert sum(path.stat().st_size for path in ZOO.iterdir()) <= 2e6
+    files = {name for model in SHIPPED.values() for name in (model["Checkpoint"]["File"], model["Checkpoint"]["Log"])}
+    assert {path.name for path in ZOO.iterdir()} == files | {"rows.yml", "metafile.yml", "checkpoints.json"}
+    for model in SHIPPED.values():
+        assert '"/' not in (ZOO / model["Checkpoint"]["Log"]).read_text(), "an absolute path"
+
+
+def test_each_file_is_whole_and_loads_strictly(own, capsys):
+    assert zoo.main(["verify"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in SHIPPED:
+        assert [line.startswith(f"{name}: hash and strict load in order; not measured") for line in lines].count(
+            True
+        ) == 1
+
+
+def test_an_altered_an_absent_and_another_models_file_are_named(own, capsys):
+    path = own / SHIPPED[NAME]["Checkpoint"]["File"]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert zoo.main(["verify", NAME]) == 1
+    assert f"{path}: its SHA-256 is {zoo.sha256(path)}, expected" in capsys.readouterr().out
+    path.unlink()
+    assert zoo.main(["verify", NAME]) == 1
+    assert "no such file" in capsys.readouterr().out
+    config, file = MODELS["segmentation/gcisg_mini"]["Config"], ZOO / SHIPPED[NAME]["Checkpoint"]["File"]
+    with pytest.raises(ValueError, match="is not one of this config's model"):
+        zoo.load_and_measure(config, str(file), measure=False)
+
+
+@pytest.fixture
+def images(own):
+    """Ten classes of noise as the miniature's test half."""
+    classes = Config.fromfile(ROOT / MODELS[NAME]["Config"]).classes
+    folder = own.parent / "data/mini/classification"
+    rng = np.random.default_rng(0)
+    for name in classes:
+        (folder / "test" / name).mkdir(parents=True)
+        for number in range(3):
+            pixels = rng.integers(0, 256, (32, 32, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / "test" / name / f"{number}.png")
+    return folder
+
+
+def test_metrics_are_measured_again_where_data_are(own, images, capsys):
+    assert zoo.main(["verify", NAME]) == 1
+    found = re.search(r"WRONG: .*accuracy/mean_class is ([\d.]+), stated are", capsys.readouterr().out)
+    model = {**SHIPPED[NAME], "Checkpoint": {**SHIPPED[NAME]["Checkpoint"]}}
+    model["Checkpoint"]["Metrics"] = {"accuracy/mean_class": float(found[1])}
+    assert zoo.verify(own, model) == f"hash, strict load and metrics in order: accuracy/mean_class {found[1]}"
+
+
+def test_download_compares_before_it_gives_the_name(own, tmp_path, capsys):
+    file = SHIPPED[NAME]["Checkpoint"]["File"]
+    for base in (str(ZOO), ZOO.as_uri()):
+        out = tmp_path / f"out{len(base)}"
+        zoo.main(["download", NAME, "--out", str(out), "--base-url", base])
+        assert capsys.readouterr().out.strip() == str(out / file)
+        assert zoo.sha256(out / file) == zoo.sha256(ZOO / file)
+    (own / file).write_bytes((own / file).read_bytes()[:-9])
+    with pytest.raises(SystemExit, match="is not the file of the metafile"):
+        zoo.main(["download", NAME, "--out", str(tmp_path / "bad"), "--base-url", str(own)])
+    assert list((tmp_path / "bad").iterdir()) == []
+    with pytest.raises(SystemExit, match=r"cannot be fetched .*give another --base-url"):
+        zoo.main(["download", NAME, "--out", str(tmp_path / "bad"), "--base-url", str(tmp_path / "nowhere")])
+
+
+def test_what_has_no_file_or_no_address_says_so_with_the_command(own, tmp_path):
+    with pytest.raises(SystemExit, match=r"is not published at any address yet.*zoo/classification_gcisg_mini-"):
+        zoo.main(["download", NAME, "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"has no checkpoint\. Train it: python tools/train_net\.py --config"):
+        zoo.main(["download", "detection/gcisg_r101_fpn", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="Did you mean 'detection/gcisg_r50_fpn'"):
+        zoo.main(["show", "detection/gcisg_r5_fpn"])
+
+
+def test_list_and_show(own, capsys):
+    zoo.main(["list"])
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in MODELS)
+    zoo.main(["show", "segmentation/gcisg_r50_deeplabv3_gtav2cityscapes"])
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown["Paper's Figures"] == {"mIoU %": 39.01, "Source": "GCISG, Table 6"}
+    assert "Results" not in shown
+
+
+def test_packing_keeps_the_task_model_alone_and_names_it_by_its_hash(tmp_path):
+    torch.manual_seed(0)
+    state = {"a.weight": torch.randn(64, 32), "a.bias": torch.randn(64), "bn.weight": torch.rand(64),
+             "regularizer.queue": torch.randn(64, 64)}  # fmt: skip
+    torch.save({"state_dict": state, "optimizer": {}}, tmp_path / "iter_1.pth")
+    path = zoo_write.pack(tmp_path / "iter_1.pth", tmp_path / "model", {"seed": 3})
+    assert path.name == f"model-{file_hash(path)}.pth"
+    loaded = torch.load(path, weights_only=True)
+    assert loaded["meta"] == {"seed": 3}
+    assert loaded["state_dict"].keys() == {"a.weight", "a.bias", "bn.weight"}
+    assert torch.equal(loaded["state_dict"]["a.bias"], state["a.bias"])
+    layer = torch.nn.Linear(32, 64)
+    layer.load_state_dict({"weight": loaded["state_dict"]["a.weight"], "bias": state["a.bias"]})
+    torch.testing.assert_close(layer.weight.detach(), state["a.weight"], rtol=1 / 16, atol=2**-10)
+    assert zoo_write.pack(tmp_path / "iter_1.pth", tmp_path / "model", {"seed": 3}) == path
+    assert path.stat().st_size < (tmp_path / "iter_1.pth").stat().st_size / 3
