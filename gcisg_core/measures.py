@@ -15,6 +15,7 @@ from gcisg_core.metrics import FeatureSample, LinearCKA, estimate_energies
 Value: TypeAlias = "float | str"
 STAGES = (1, 2, 3, 4)
 POWERS = (0, 1, 2)  # of the energy
+FEW = "needs at least 2 images"
 
 
 def known(value: float, otherwise: str) -> Value:
@@ -40,6 +41,7 @@ class Measured:
         score: (N,), share of each image's prediction that agrees with the truth; NaN where it has none.
         failure: (N,), how bad each image's prediction is; the page shows the largest.
         sample: Penultimate features (n, d) and which images they are of.
+        reference: Those of the pretrained network; empty where there is none.
         labels: Classes of all images where an image has one, for the pictures.
     """
 
@@ -51,6 +53,7 @@ class Measured:
     score: Sequence[float] = ()
     failure: Sequence[float] = ()
     sample: FeatureSample = field(default_factory=FeatureSample)
+    reference: FeatureSample = field(default_factory=FeatureSample)
     labels: Sequence[int] = ()
 
 
@@ -66,30 +69,40 @@ class FeatureMeasures:
     """
 
     def __init__(self, form: str = "published", sample_size: int = 2048, seed: int = 0) -> None:
-        self.form, self.sample = form, FeatureSample(sample_size, seed)
+        self.form = form
+        self.sample, self.reference = FeatureSample(sample_size, seed), FeatureSample(sample_size, seed)
         self._cka: dict[int, LinearCKA] = {}
 
     def update(self, features: Mapping[int, Tensor], reference: Mapping[int, Tensor] | None = None) -> None:
         """Add maps, stage -> (B, C, H, W), and the pretrained network's of the same images."""
         pooled = {stage: maps.mean(dim=(2, 3)) for stage, maps in features.items()}
         self.sample.update(pooled[max(pooled)])
-        for stage in pooled if reference is not None else ():
-            self._cka.setdefault(stage, LinearCKA()).update(pooled[stage], reference[stage].mean(dim=(2, 3)))
+        if reference is None:
+            return
+        theirs = {stage: maps.mean(dim=(2, 3)) for stage, maps in reference.items()}
+        self.reference.update(theirs[max(theirs)])
+        for stage in pooled:
+            self._cka.setdefault(stage, LinearCKA()).update(pooled[stage], theirs[stage])
 
     def values(self) -> dict[str, Value]:
         """``cka_stage1`` ..., ``cka`` (the deepest stage's), ``energy_0`` ... and ``energy_0_error`` ...."""
-        few = "needs at least 2 images"
         result: dict[str, Value] = {}
         for stage, cka in sorted(self._cka.items()):
             number = cka.compute() if self.sample.seen > 1 else math.nan
-            result[f"cka_stage{stage}"] = known(number, few if self.sample.seen < 2 else "the features do not vary")
+            result[f"cka_stage{stage}"] = known(number, FEW if self.sample.seen < 2 else "the features do not vary")
             result["cka"] = result[f"cka_stage{stage}"]
         if not self._cka:
             result["cka"] = "no pretrained network to compare with"
-        if self.sample.seen < 2:
-            return result | {f"energy_{power}": few for power in POWERS}
-        for power, (value, error) in estimate_energies(self.sample.rows, self.sample.seen, self.form).items():
-            result[f"energy_{power}"] = known(value, "infinite: two images have the same features")
-            if math.isfinite(value):
-                result[f"energy_{power}_error"] = error
-        return result
+        return {**result, **energies(self.sample, self.form)}
+
+
+def energies(sample: FeatureSample, form: str = "published") -> dict[str, Value]:
+    """``energy_0``, ``energy_1``, ``energy_2`` and the standard error of each, ``energy_0_error`` ...."""
+    if sample.seen < 2:
+        return {f"energy_{power}": FEW for power in POWERS}
+    result: dict[str, Value] = {}
+    for power, (value, error) in estimate_energies(sample.rows, sample.seen, form).items():
+        result[f"energy_{power}"] = known(value, "infinite: two images have the same features")
+        if math.isfinite(value):
+            result[f"energy_{power}_error"] = error
+    return result

@@ -6,10 +6,10 @@ import json
 import pytest
 import torch
 
+from gcisg_analysis.report import write_report
 from gcisg_cls import demo
 from gcisg_cls.backbones import build_resnet, load_pretrained
 from gcisg_cls.mini import pretrain, train_and_measure
-from gcisg_miniature.report import write_report
 
 from .conftest import CLASSES, TINY
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -90,6 +90,7 @@ def observe(
         score=hits.double().tolist(),
         failure=torch.where(hits, 0, table[3]).tolist(),
         sample=measures.sample,
+        reference=measures.reference,
         labels=labels.tolist(),
     )
 
@@ -121,7 +122,12 @@ def measure(
     result = observe(model, dataset, reference, batch_size).values
     if pretrained and pretraining is not None:
         classifier = original_classifier(read_weights(model.name, pretrained))
-        result["acc_in"] = original_accuracy(model.backbone, classifier, pretraining, batch_size)
+        result["acc_in"] = original_accuracy(
+            lambda images: model.backbone(normalize(images).to(next(model.parameters()).device)),
+            classifier,
+            pretraining,
+            batch_size,
+        )
     return result
 
 
@@ -149,7 +155,7 @@ def original_classifier(state: Mapping[str, Any]) -> nn.Linear | None:
 
 @torch.no_grad()
 def original_accuracy(
-    backbone: nn.Module,
+    features: Callable[[Tensor], Tensor],
     classifier: nn.Linear | None,
     images: VisDA17Dataset,
     batch_size: int = 256,
@@ -157,7 +163,7 @@ def original_accuracy(
     """Acc_IN in per cent, or why there is none.
 
     Args:
-        backbone: From images (B, 3, H, W), normalised as torchvision's networks expect them, to pooled features (B, C).
+        features: From images (B, 3, H, W), RGB, uint8, to the backbone's pooled features (B, C).
         classifier: The pretrained network's own, see :func:`original_classifier`.
         images: Of the pretraining's task, in the order of its classes.
         batch_size: Images at once.
@@ -170,14 +176,12 @@ def original_accuracy(
     if len(images.classes) != classifier.out_features:
         what = f"{len(images.classes)} classes, but the reference's classifier has {classifier.out_features}"
         raise DataError(images.root, what, "Give the images that the reference was trained for, a folder a class")
-    device = next(backbone.parameters()).device
-    classifier.to(device)
     hits = []
     for batch in DataLoader(images, batch_size):
-        pooled = backbone(normalize(batch["inputs"]).to(device))
+        pooled = features(batch["inputs"])
         if pooled.shape[1] != classifier.in_features:
             return f"the backbone ends in {pooled.shape[1]} channels, the classifier takes {classifier.in_features}"
-        hits.append(classifier(pooled).argmax(dim=1).cpu() == batch["label"])
+        hits.append(classifier.to(pooled.device)(pooled).argmax(dim=1).cpu() == batch["label"])
     return 100 * torch.cat(hits).double().mean().item()
 
 

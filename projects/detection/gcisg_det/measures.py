@@ -103,6 +103,7 @@ def observe(
         score=_shares(hits),
         failure=[0.0 if math.isnan(share) else 1 - share for share in _shares(hits)],
         sample=measures.sample,
+        reference=measures.reference,
     )
 
 

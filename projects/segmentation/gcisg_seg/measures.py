@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import Any
 
@@ -51,6 +52,7 @@ def observe(model: Any, dataset: Any, reference: nn.Module | None = None, form: 
         match.append(kept / prediction.numel())
         truth = getattr(batch["data_samples"][0], "gt_sem_seg", None)
         if truth is None:
+            score.append(math.nan)
             continue
         labels = truth.data[0].to(prediction)
         domain = batch["data_samples"][0].metainfo.get("domain", "")
@@ -66,8 +68,9 @@ def observe(model: Any, dataset: Any, reference: nn.Module | None = None, form: 
         axes=names,
         match=match,
         score=score,
-        failure=[1 - share for share in score],
+        failure=[0.0 if math.isnan(share) else 1 - share for share in score],
         sample=measures.sample,
+        reference=measures.reference,
     )
 
 
