@@ -1,0 +1,62 @@
+"""Checkpoints of any origin, read without running code in them."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+from mmengine.runner import CheckpointLoader
+from torch import Tensor
+
+from gcisg_core.integrations import mmengine as _safe_reader  # noqa: F401 - lets mmengine read weights alone
+from gcisg_core.problems import DataError
+from gcisg_core.release import BESIDE
+
+
+def read_state(path: str) -> dict[str, Tensor]:
+    """The task model's tensors in a checkpoint of this suite, of mmengine, or of plain torch.
+
+    Args:
+        path: A file, or an address that mmengine knows (``torchvision://resnet50``).
+
+    Returns:
+        Them by name, without the prefix of distributed training and without what a method keeps beside the model.
+
+    Raises:
+        DataError: the file is damaged, holds more than weights, or no weights at all.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        loaded: Any = CheckpointLoader.load_checkpoint(path, map_location="cpu")
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        what = f"is damaged or holds more than weights ({str(error).splitlines()[0]})"
+        remedy = "Load it where you trust it and save its state_dict() alone with torch.save"
+        raise DataError(path, what, remedy) from error
+    for key in ("state_dict", "model"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+    tensors = {
+        str(name).removeprefix("module."): value
+        for name, value in (loaded.items() if isinstance(loaded, dict) else ())
+        if isinstance(value, Tensor)
+    }
+    state = {name: value for name, value in tensors.items() if not name.startswith(BESIDE)}
+    if not state:
+        raise DataError(
+            path, "no tensors found", "Give a state dict, or a checkpoint with one as `state_dict` or `model`"
+        )
+    return state
+
+
+def backbone_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The backbone's tensors of a pretrained network, or of a whole checkpoint that has it as ``backbone``."""
+    if any(name.startswith("backbone.") for name in state):
+        state = {name[len("backbone.") :]: value for name, value in state.items() if name.startswith("backbone.")}
+    return {name: value for name, value in state.items() if not name.startswith("fc.")}
+
+
+def stand_in(weights: str) -> Path | None:
+    """Where the miniature keeps its stand-in for ImageNet's validation images, if these are its weights."""
+    folder = Path(weights).parent / "classification" / "reference" / "val"
+    return folder if folder.is_dir() else None
