@@ -1,4 +1,4 @@
-"""Models side by side: differences, and intervals where they saw the same images or were trained with the same seeds."""
+"""Models side by side: differences, and intervals where images or seeds are the same."""
 
 from __future__ import annotations
 

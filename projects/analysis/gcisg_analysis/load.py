@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.runner import CheckpointLoader
-from torch import Tensor
+from torch import Tensor, nn
 
-from gcisg_core.integrations import mmengine as _safe_reader  # noqa: F401 - lets mmengine read weights alone
+from gcisg_core.ibn import added_names
+from gcisg_core.integrations.mmengine import check_state  # the import lets mmengine read weights alone
 from gcisg_core.problems import DataError
 from gcisg_core.release import BESIDE
 
@@ -49,11 +50,17 @@ def read_state(path: str) -> dict[str, Tensor]:
     return state
 
 
-def backbone_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The backbone's tensors of a pretrained network, or of a whole checkpoint that has it as ``backbone``."""
+def load_backbone(backbone: nn.Module, state: dict[str, Tensor], path: str) -> None:
+    """Put pretrained weights, or the backbone of a whole checkpoint, into a backbone; the classifier is left out.
+
+    Raises:
+        ValueError: they belong to another network.
+    """
     if any(name.startswith("backbone.") for name in state):
         state = {name[len("backbone.") :]: value for name, value in state.items() if name.startswith("backbone.")}
-    return {name: value for name, value in state.items() if not name.startswith("fc.")}
+    own = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    check_state(backbone, own, path, ignore=added_names(backbone))
+    backbone.load_state_dict(own, strict=False)
 
 
 def stand_in(weights: str) -> Path | None:

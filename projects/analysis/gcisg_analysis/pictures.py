@@ -119,7 +119,7 @@ def cam_layer(backbone: nn.Module) -> nn.Module:
 
 
 def attention_figure(task: Task, backbones: Mapping[str, nn.Module], indices: Sequence[int]) -> Figure:
-    """The weights by which self-attention pooling sums each stage's features, each map from its least to its largest."""
+    """The weights by which self-attention pooling sums a stage's features, each map from its least to its largest."""
     rows = [(name, stage) for name, network in backbones.items() for stage in STAGES_SHOWN
             if stage in task.stages(network)]  # fmt: skip
     figure, axes = _grid(task, indices, ["image", *(f"{name}\nstage {stage}" for name, stage in rows)])

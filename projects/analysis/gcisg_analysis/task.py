@@ -111,6 +111,19 @@ class Task(ABC):
     def draw(self, axis: Any, index: int, model: Any | None = None) -> None:
         """Draw an image with its truth, or with a model's prediction."""
 
+    def take_reference(self, load: Callable[[str], nn.Module], given: str | None, default: str) -> None:
+        """Set `reference`; that one of the config's own weights cannot be had is no error but a reason."""
+        self.weights = given or default
+        if not self.weights:
+            self.no_reference = "the config starts from no pretrained weights; give some as --reference"
+            return
+        try:
+            self.reference = load(self.weights).eval().requires_grad_(False)
+        except (OSError, ValueError) as error:
+            if given:
+                raise
+            self.no_reference = f"the pretrained network cannot be had ({error}); give its weights as --reference"
+
     def stages(self, backbone: nn.Module) -> list[int]:
         """The stages among 1 to 4 that a backbone has."""
         return [stage for stage in STAGES if stage in find_stages(backbone)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -190,3 +191,8 @@ def build_dataset(config: Any, **changes: Any) -> VisDA17Dataset:
     own = config["dataset"] if config["type"] == "SeededDataset" else config
     dataset: VisDA17Dataset = DATASETS.build({**own, **changes})
     return dataset
+
+
+def folder_images(folder: str | Path, size: int) -> VisDA17Dataset:
+    """Images in a folder a class, resized and cut to ``size``, for :func:`original_accuracy`."""
+    return VisDA17Dataset(str(folder), {"type": "EvalView", "size": size}, classes=None)

@@ -75,7 +75,7 @@ def observe(
     model.eval()
     student = bottom_up(model)
     tap = make_tap(student, [stage for stage in STAGES if stage in find_stages(student)])
-    measures, truths = FeatureMeasures(form), _truths(name)
+    measures, boxes = FeatureMeasures(form), truths(name)
     names = [*MetadataCatalog.get(name).thing_classes, BACKGROUND]
     confusion = torch.zeros(len(names), len(names), dtype=torch.long)
     kept, hits = [], []
@@ -88,7 +88,7 @@ def observe(
             measures.update(features, None if reference is None else tap.run(reference, seen[0]))
             evaluator.process(inputs, outputs)
             found = detections(outputs[0])
-            truth = truths[inputs[0]["image_id"]]
+            truth = boxes[inputs[0]["image_id"]]
             kept.append(agreement(found, detections(model(restyled(inputs, cfg.INPUT.FORMAT, index))[0])))
             hits.append(agreement(found, truth))
             _count(confusion, truth, found)
@@ -148,7 +148,7 @@ def _input_of(network: nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def _truths(name: str) -> dict[Any, Boxes]:
+def truths(name: str) -> dict[Any, Boxes]:
     """Image -> its boxes; groups are left out."""
     truths = {}
     for record in DatasetCatalog.get(name):
