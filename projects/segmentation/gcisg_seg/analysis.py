@@ -60,6 +60,7 @@ class SegmentationTask(Task):
         if "regularizer" in self.model:
             self.model.regularizer = {"method": "none"}
         self.preprocessor = MODELS.build(self.model.data_preprocessor).to(self.device)
+        self.is_rgb = getattr(self.preprocessor, "loaded_as_rgb", False)  # mmcv loads BGR
         self._colours: dict[int, tuple[int, int, int]] = {}
         self.take_reference(self._pretrained, options.reference, default)
 
@@ -107,9 +108,8 @@ class SegmentationTask(Task):
         return self._prepared(pseudo_collate([self.dataset[index]]))
 
     def pixels(self, index: int) -> np.ndarray:
-        image = self.dataset[index]["inputs"]  # mmcv loads BGR
-        is_rgb = getattr(self.preprocessor, "loaded_as_rgb", False)
-        return np.asarray((image if is_rgb else image.flip(0)).permute(1, 2, 0))
+        image = self.dataset[index]["inputs"]
+        return np.asarray((image if self.is_rgb else image.flip(0)).permute(1, 2, 0))
 
     def truth(self, index: int) -> Tensor:
         """(H, W), classes, or what the data set ignores.
@@ -137,10 +137,8 @@ class SegmentationTask(Task):
 
     @torch.no_grad()
     def draw(self, axis: Any, index: int, model: Any | None = None) -> None:
-        if model is None:
-            labels = self.truth(index)
-        else:
-            labels = predict(model, pseudo_collate([self.dataset[index]])).cpu()
+        batch = pseudo_collate([self.dataset[index]])
+        labels = self.truth(index) if model is None else predict(model, batch).cpu()
         table = self.colours()
         axis.imshow(np.array([table.get(label, GREY) for label in range(256)], np.uint8)[labels.numpy()])
 
