@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     options = Options(args.reference, args.data, args.imagenet, args.imagenet_size, args.energy, args.device)
     try:
         task = make_task(args.config, args.overrides, options)
-        print(analyze(task, args.config, args.checkpoint, args.out, args.energy))
+        print(analyze(task, args.config, args.checkpoint, args.out))
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")
 

@@ -69,7 +69,7 @@ def labels_of(checkpoints: Sequence[Checkpoint]) -> list[str]:
     ]
 
 
-def analyze(task: Task, config: str, checkpoints: Sequence[Checkpoint], out: Path, form: str = "published") -> Path:
+def analyze(task: Task, config: str, checkpoints: Sequence[Checkpoint], out: Path) -> Path:
     """Measure the checkpoints, compare them with the first, and write `analysis.json` and `analysis.html`.
 
     Returns:
@@ -90,9 +90,9 @@ def analyze(task: Task, config: str, checkpoints: Sequence[Checkpoint], out: Pat
         "task": task.title,
         "config": config,
         "data": {"name": task.data, "images": len(task)},
-        "energy_form": form,
+        "energy_form": task.options.form,
         "score": task.score,
-        "reference": {"weights": task.weights, "measures": _of_reference(task, measured[first], form)},
+        "reference": {"weights": task.weights, "measures": _of_reference(task, measured[first])},
         "checkpoints": [
             {"name": name, "file": checkpoint.path, **_as_json(measured[name])}
             for name, checkpoint in zip(names, checkpoints, strict=True)
@@ -120,13 +120,18 @@ def analyze(task: Task, config: str, checkpoints: Sequence[Checkpoint], out: Pat
     return write_report(out / "analysis.html", f"Analysis: {task.title}", sections)
 
 
-def _of_reference(task: Task, measured: Measured, form: str) -> dict[str, Value]:
+def _of_reference(task: Task, measured: Measured) -> dict[str, Value]:
     if task.reference is None:
         return {"reference": task.no_reference}
     headless = "the pretrained network has no head for this task"
     values: dict[str, Value] = dict.fromkeys([*task.heads, "match_rate"], headless)
     alignments = {name: 1.0 for name in measured.values if name.startswith("cka")}
-    return {**values, **alignments, **energies(measured.reference, form), "acc_in": task.acc_in(task.reference)}
+    return {
+        **values,
+        **alignments,
+        **energies(measured.reference, task.options.form),
+        "acc_in": task.acc_in(task.reference),
+    }
 
 
 def _as_json(measured: Measured) -> dict[str, Any]:

@@ -31,10 +31,18 @@ def text(values: Mapping[str, Value], name: str, signed: bool = False) -> str:
     return f"{shown} ± {error:.{digits}f}" if isinstance(error, float) and error else shown
 
 
-def measure_rows(columns: Mapping[str, Mapping[str, Value]], heads: Mapping[str, str]) -> list[list[str]]:
-    """A row a measure that one of the columns has."""
+def measure_rows(
+    columns: Mapping[str, Mapping[str, Value]],
+    heads: Mapping[str, str],
+    differences: Mapping[str, Mapping[str, Value]] | None = None,
+) -> list[list[str]]:
+    """A row a measure that one of the columns has; differences stand behind them, with their sign."""
     return [
-        [head, *(text(values, name) for values in columns.values())]
+        [
+            head,
+            *(text(values, name) for values in columns.values()),
+            *(text(values, name, signed=True) for values in (differences or {}).values()),
+        ]
         for name, head in heads.items()
         if any(name in values for values in columns.values())
     ]
@@ -44,10 +52,8 @@ def page_sections(content: Mapping[str, Any], task_heads: Mapping[str, str]) -> 
     """The tables: all measures, paired differences, classes."""
     heads = {**task_heads, **HEADS}
     columns = {entry["name"]: entry["measures"] for entry in content["checkpoints"]}
-    later = {f"{entry['name']} − {entry['to']}": entry["measures"] for entry in content["differences"]}
-    rows = measure_rows({"reference": content["reference"]["measures"], **columns}, heads)
-    for row, name in zip(rows, (name for name in heads if _has(columns, name)), strict=False):
-        row.extend(text(values, name, signed=True) for values in later.values())
+    later = {f"{entry['name']} - {entry['to']}": entry["measures"] for entry in content["differences"]}
+    rows = measure_rows({"reference": content["reference"]["measures"], **columns}, heads, later)
     sections = [
         Section(
             "Measures",
@@ -72,10 +78,6 @@ def page_sections(content: Mapping[str, Any], task_heads: Mapping[str, str]) -> 
     return [*sections, classes] if classes else sections
 
 
-def _has(columns: Mapping[str, Mapping[str, Value]], name: str) -> bool:
-    return any(name in values for values in columns.values())
-
-
 def _paired_text(entry: Any, digits: int = 2) -> list[str]:
     if isinstance(entry, str):
         return [entry, ""]
@@ -86,7 +88,7 @@ def _paired_text(entry: Any, digits: int = 2) -> list[str]:
 def _over_images(content: Mapping[str, Any]) -> Section:
     names = {"match_rate": "match rate", "score": "score"}
     rows = [
-        [f"{entry['name']} − {entry['to']}", names[name], *_paired_text(paired)]
+        [f"{entry['name']} - {entry['to']}", names[name], *_paired_text(paired)]
         for entry in content["differences"]
         for name, paired in entry["paired_over_images"].items()
     ]

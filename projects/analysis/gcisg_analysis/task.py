@@ -53,6 +53,7 @@ class Task(ABC):
         score: What an image's score is (:attr:`gcisg_core.measures.Measured.score`), a sentence.
         cam: What the Grad-CAM panels explain, a sentence.
         data: What is evaluated on.
+        options: Of the command line.
         reference: The pretrained backbone in eval mode; None where there is none, and ``no_reference`` says why.
         weights: Its file.
         classifier: Its original classifier, if the weights hold one.
@@ -63,6 +64,7 @@ class Task(ABC):
     score: str
     cam: str
     data: str
+    options: Options
     reference: nn.Module | None = None
     no_reference: str = ""
     weights: str = ""
