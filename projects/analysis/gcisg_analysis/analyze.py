@@ -114,8 +114,12 @@ def analyze(task: Task, config: str, checkpoints: Sequence[Checkpoint], out: Pat
     partial = out / "analysis.json.partial"
     partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     partial.replace(out / "analysis.json")
-    # One seed of each method in the pictures.
-    shown = {name: model for name, model in models.items() if not name.rpartition(" #")[2].isdigit() or "#0" in name}
+    # In the pictures one seed stands for its method.
+    shown = {
+        name: models[name]
+        for position, name in enumerate(names)
+        if checkpoints[position].name not in [earlier.name for earlier in checkpoints[:position]]
+    }
     sections = [*page_sections(content, task.heads), *_pictures(task, shown, measured, content)]
     return write_report(out / "analysis.html", f"Analysis: {task.title}", sections)
 
