@@ -40,7 +40,7 @@ def colour(pixels):
 
 
 def layout(pixels):
-    """No colour: whether the left half is lighter. Any change of colour of a grey image keeps the order of its greys."""
+    """No colour: whether the left half is lighter; a change of colour keeps the order of greys."""
     light = pixels.mean(1)
     return (light[:, :, :12].mean((1, 2)) > light[:, :, 20:].mean((1, 2))).long()
 
@@ -97,7 +97,7 @@ def test_the_surest_wrong_prediction_is_the_worst_failure(dataset):
     sure = predict(model, dataset)
     labels = torch.tensor(result.labels)
     wrong = torch.where(sure.argmax(1) == labels, 0, sure.max(1).values)
-    torch.testing.assert_close(torch.tensor(result.failure), wrong.double(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.tensor(result.failure), wrong, atol=1e-5, rtol=1e-5)
 
 
 def test_the_original_classifier_is_found_by_its_names():

@@ -20,17 +20,14 @@ CLASSES = ("road", "sidewalk", "building", "wall", "fence")
 def dataset(cityscapes):
     init_default_scope("mmseg")
     keys = ("img_path", "seg_map_path", "ori_shape", "img_shape", "domain")
+    steps = {"LoadCheckedImage": {}, "LoadLabelIds": {}, "PackSegInputs": {"meta_keys": keys}}
     config = {
         "type": "CityscapesLabelIdsDataset",
         "data_root": str(cityscapes),
         "split": "val",
         "test_mode": True,
         "metainfo": {"classes": CLASSES},
-        "pipeline": [
-            {"type": "LoadCheckedImage"},
-            {"type": "LoadLabelIds"},
-            {"type": "PackSegInputs", "meta_keys": keys},
-        ],
+        "pipeline": [{"type": name, **arguments} for name, arguments in steps.items()],
     }
     return DATASETS.build(config)
 
