@@ -50,6 +50,16 @@ def read_state(path: str) -> dict[str, Tensor]:
     return state
 
 
+def load_model(model: nn.Module, state: dict[str, Tensor], path: str) -> None:
+    """Put a checkpoint's weights into a task model; what a method keeps beside it stays as it is.
+
+    Raises:
+        ValueError: they belong to another model.
+    """
+    check_state(model, state, path, ignore=(BESIDE,))
+    model.load_state_dict(state, strict=False)
+
+
 def load_backbone(backbone: nn.Module, state: dict[str, Tensor], path: str) -> None:
     """Put pretrained weights, or the backbone of a whole checkpoint, into a backbone; the classifier is left out.
 

@@ -11,14 +11,13 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from gcisg_analysis.load import load_backbone, read_state, stand_in
+from gcisg_analysis.load import load_backbone, load_model, read_state, stand_in
 from gcisg_analysis.task import RIGHT, WRONG, Options, Task
 from gcisg_cls.backbones import build_resnet, read_weights
 from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.measures import build_dataset, observe, original_accuracy, original_classifier
 from gcisg_cls.views import normalize
 from gcisg_core.config import require
-from gcisg_core.integrations.mmengine import check_state
 from gcisg_core.measures import Measured, Value
 from gcisg_core.problems import DataError
 
@@ -74,8 +73,7 @@ class ClassificationTask(Task):
         values = {key: value for key, value in self.config.model.items() if key not in ("type", "weights")}
         values |= {"regularizer": None, "num_classes": classes, "hidden": last.shape[1] if hidden else 0}
         model = SynToRealClassifier(**values)
-        check_state(model, state, path)
-        model.load_state_dict(state)
+        load_model(model, state, path)
         return model.to(self.device).eval()
 
     def observe(self, model: SynToRealClassifier) -> Measured:

@@ -148,7 +148,8 @@ def original_classifier(state: Mapping[str, Any]) -> nn.Linear | None:
     for weight, bias in CLASSIFIERS:
         if weight in state and bias in state:
             values = {"weight": torch.as_tensor(state[weight]), "bias": torch.as_tensor(state[bias])}
-            classifier = nn.Linear(*reversed(values["weight"].shape))
+            classes, channels = values["weight"].shape
+            classifier = nn.Linear(channels, classes)
             classifier.load_state_dict(values)
             return classifier
     return None

@@ -15,11 +15,10 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from torch import Tensor, nn
 
-from gcisg_analysis.load import load_backbone, read_state, stand_in
+from gcisg_analysis.load import load_backbone, load_model, read_state, stand_in
 from gcisg_analysis.task import GREY, OKABE_ITO, Options, Task
 from gcisg_cls.measures import folder_images, original_accuracy, original_classifier
 from gcisg_core.config import require
-from gcisg_core.integrations.mmengine import check_state
 from gcisg_core.measures import Measured, Value
 from gcisg_seg.measures import observe, predict
 
@@ -75,10 +74,8 @@ class SegmentationTask(Task):
         return len(self.dataset)
 
     def load(self, path: str) -> Any:
-        state = read_state(path)
         model = revert_sync_batchnorm(MODELS.build(self.model))
-        check_state(model, state, path)
-        model.load_state_dict(state)
+        load_model(model, read_state(path), path)
         return model.to(self.device).eval()
 
     def observe(self, model: Any) -> Measured:

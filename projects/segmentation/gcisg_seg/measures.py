@@ -114,7 +114,7 @@ def _task(areas: dict[str, list[tuple[Tensor, ...]]]) -> dict[str, Value]:
 
 def _per_class(names: tuple[str, ...], areas: list[tuple[Tensor, ...]]) -> dict[str, dict[str, Value]]:
     totals = _totals(areas)
-    pixels = sum(area[3] for area in areas)
+    pixels = torch.stack([area[3] for area in areas]).sum(dim=0)
     return {
         name: {
             "pixels": float(pixels[index]),
