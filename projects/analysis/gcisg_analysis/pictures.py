@@ -64,6 +64,7 @@ def grad_cam_figure(task: Task, models: Mapping[str, Any], indices: Sequence[int
         pixels = task.pixels(index)
         for row, model in enumerate(models.values(), start=1):
             axes[row, column].imshow(_overlay(pixels, grad_cam(task, task.backbone(model), index, model)))
+            task.label(axes[row, column], index, model)
         if classified:
             axes[-1, column].imshow(_overlay(pixels, grad_cam(task, task.reference, index)))
     figure.tight_layout()
@@ -147,16 +148,25 @@ def density_figure(samples: Mapping[str, FeatureSample], energies: Mapping[str, 
     axes = figure.subplots(1, len(samples), squeeze=False)[0]
     grid = np.linspace(-1.5, 1.5, 120)
     places = np.stack(np.meshgrid(grid, grid)).reshape(2, -1)
-    for axis, (name, sample) in zip(axes, samples.items(), strict=True):
-        try:
-            density = gaussian_kde(on_circle(sample.rows).T)(places).reshape(len(grid), -1)  # Scott's rule
-            axis.imshow(density, origin="lower", extent=(-1.5, 1.5, -1.5, 1.5), cmap="cividis", vmin=0)
-        except (ValueError, np.linalg.LinAlgError):
+    densities = {name: _density(sample, places) for name, sample in samples.items()}
+    largest = max((density.max() for density in densities.values() if density is not None), default=1)
+    for axis, (name, density) in zip(axes, densities.items(), strict=True):
+        if density is None:
             axis.text(0.5, 0.5, "too few different\nfeatures", ha="center", va="center", transform=axis.transAxes)
+        else:
+            shown = density.reshape(len(grid), -1)
+            axis.imshow(shown, origin="lower", extent=(-1.5, 1.5, -1.5, 1.5), cmap="cividis", vmin=0, vmax=largest)
         axis.set(title=name, xticks=[], yticks=[])
         axis.set_xlabel(energies[name], fontsize=8)
     figure.tight_layout()
     return figure
+
+
+def _density(sample: FeatureSample, places: np.ndarray) -> np.ndarray | None:
+    try:
+        return np.asarray(gaussian_kde(on_circle(sample.rows).T)(places))  # the bandwidth is Scott's
+    except (ValueError, np.linalg.LinAlgError):  # too few features, or all of them alike
+        return None
 
 
 def on_circle(features: Tensor) -> np.ndarray:

@@ -113,6 +113,9 @@ class Task(ABC):
     def draw(self, axis: Any, index: int, model: Any | None = None) -> None:
         """Draw an image with its truth, or with a model's prediction."""
 
+    def label(self, axis: Any, index: int, model: Any) -> None:  # noqa: B027 - pixels and boxes have no one label
+        """Write what a model says of an image above it."""
+
     def take_reference(self, load: Callable[[str], nn.Module], given: str | None, default: str) -> None:
         """Set `reference`; that one of the config's own weights cannot be had is no error but a reason."""
         self.weights = given or default

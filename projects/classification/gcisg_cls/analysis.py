@@ -100,13 +100,18 @@ class ClassificationTask(Task):
     def explained(self, model: Any, index: int) -> tuple[Callable[[Tensor], Tensor], None]:
         return model.scores, None
 
-    @torch.no_grad()
     def draw(self, axis: Any, index: int, model: Any | None = None) -> None:
-        label, classes = self.dataset.samples[index][1], self.dataset.classes
-        shown = label if model is None else int(model.scores(self.inputs(index)).argmax())
         axis.imshow(self.pixels(index))
-        colour = "black" if model is None else RIGHT if shown == label else WRONG
-        axis.set_title(classes[shown], fontsize=8, color=colour)
+        if model is None:
+            axis.set_title(self.dataset.classes[self.dataset.samples[index][1]], fontsize=8)
+        else:
+            self.label(axis, index, model)
+
+    @torch.no_grad()
+    def label(self, axis: Any, index: int, model: SynToRealClassifier) -> None:
+        predicted = int(model.scores(self.inputs(index)).argmax())
+        colour = RIGHT if predicted == self.dataset.samples[index][1] else WRONG
+        axis.set_title(self.dataset.classes[predicted], fontsize=8, color=colour)
 
 
 def _own_name(name: str) -> str:
