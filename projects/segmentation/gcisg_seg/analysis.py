@@ -54,8 +54,6 @@ class SegmentationTask(Task):
         backbone = self.model.backbone
         default = backbone.get("weights") or (backbone.get("init_cfg") or {}).get("checkpoint")
         default = default or self.model.get("pretrained") or ""
-        backbone.init_cfg = None
-        self.model.pretrained = None
         if "regularizer" in self.model:
             self.model.regularizer = {"method": "none"}
         self.preprocessor = MODELS.build(self.model.data_preprocessor).to(self.device)
