@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.image import scale_cam_image
 from scipy.stats import gaussian_kde
@@ -49,6 +50,16 @@ def _grid(task: Task, indices: Sequence[int], rows: Sequence[str]) -> tuple[Figu
     return figure, axes
 
 
+def _finish(task: Task, figure: Figure) -> Figure:
+    """The figure with the task's legend below it."""
+    handles = [Patch(color=colour, label=name) for name, colour in task.legend()]
+    room = 0.35 / figure.get_figheight() if handles else 0
+    figure.tight_layout(rect=(0, room, 1, 1), h_pad=0.3)
+    if handles:
+        figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=8)
+    return figure
+
+
 def _overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """An image in grey under a map (H, W) of values in [0, 1] in viridis."""
     grey = np.repeat(pixels.mean(axis=2, keepdims=True) / 255, 3, axis=2)
@@ -67,8 +78,7 @@ def grad_cam_figure(task: Task, models: Mapping[str, Any], indices: Sequence[int
             task.label(axes[row, column], index, model)
         if classified:
             axes[-1, column].imshow(_overlay(pixels, grad_cam(task, task.reference, index)))
-    figure.tight_layout()
-    return figure
+    return _finish(task, figure)
 
 
 class _Network(nn.Module):
@@ -133,7 +143,7 @@ def attention_figure(task: Task, backbones: Mapping[str, nn.Module], indices: Se
             whole = F.interpolate(weights[None], size, mode="bilinear", align_corners=False)[0, 0]
             heat = scale_cam_image(whole.numpy()[None])[0][: pixels.shape[0], : pixels.shape[1]]
             axis.imshow(_overlay(pixels, heat))
-    figure.tight_layout()
+    figure.tight_layout(h_pad=0.3)
     return figure
 
 
@@ -203,5 +213,4 @@ def failures_figure(task: Task, model: Any, failure: Sequence[float], most: int 
     for column, index in enumerate(worst):
         task.draw(axes[0, column], index)
         task.draw(axes[1, column], index, model)
-    figure.tight_layout()
-    return figure
+    return _finish(task, figure)

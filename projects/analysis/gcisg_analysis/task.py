@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from gcisg_core.feature_tap import Features, find_stages, make_tap
 from gcisg_core.measures import STAGES, Measured, Value
 
-# Okabe and Ito's colours, with black and a light grey: told apart by colour-blind people.
-GREY = (200, 200, 200)
+# Okabe and Ito's colours, black among them: told apart by colour-blind people.
 OKABE_ITO = (
     (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
     (0, 0, 0),
@@ -115,6 +114,10 @@ class Task(ABC):
 
     def label(self, axis: Any, index: int, model: Any) -> None:  # noqa: B027 - pixels and boxes have no one label
         """Write what a model says of an image above it."""
+
+    def legend(self) -> list[tuple[str, Any]]:
+        """Names and colours that the drawings need to be read."""
+        return []
 
     def take_reference(self, load: Callable[[str], nn.Module], given: str | None, default: str) -> None:
         """Set `reference`; that one of the config's own weights cannot be had is no error but a reason."""

@@ -13,10 +13,11 @@ from mmengine.dataset import pseudo_collate
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
+from PIL import Image
 from torch import Tensor, nn
 
 from gcisg_analysis.load import load_backbone, load_model, read_state, stand_in
-from gcisg_analysis.task import GREY, OKABE_ITO, Options, Task
+from gcisg_analysis.task import OKABE_ITO, Options, Task
 from gcisg_cls.measures import folder_images, original_accuracy, original_classifier
 from gcisg_core.config import require
 from gcisg_core.measures import Measured, Value
@@ -134,11 +135,19 @@ class SegmentationTask(Task):
     def draw(self, axis: Any, index: int, model: Any | None = None) -> None:
         batch = pseudo_collate([self.dataset[index]])
         labels = self.truth(index) if model is None else predict(model, batch).cpu()
-        table = self.colours()
-        axis.imshow(np.array([table.get(label, GREY) for label in range(256)], np.uint8)[labels.numpy()])
+        image = Image.fromarray(self.pixels(index)).convert("L").resize(labels.shape[::-1])
+        picture = np.repeat(np.asarray(image)[..., None], 3, axis=2)
+        for label, colour in self.colours().items():
+            here = (labels == label).numpy()
+            picture[here] = (0.3 * picture[here] + 0.7 * np.array(colour)).astype(np.uint8)
+        axis.imshow(picture)
+
+    def legend(self) -> list[tuple[str, Any]]:
+        names = self.dataset.metainfo["classes"]
+        return [(names[label], np.array(colour) / 255) for label, colour in self.colours().items()]
 
     def colours(self) -> dict[int, tuple[int, int, int]]:
-        """Class -> colour of the classes that have one: the 8 with most images but the commonest, which is grey."""
+        """Class -> colour, of the commonest 8 but the first, by the pixels of 20 images; others show the image alone."""
         if not self._colours:
             count = len(self.dataset.metainfo["classes"])
             shown = np.linspace(0, len(self) - 1, min(20, len(self))).astype(int)
