@@ -1,0 +1,119 @@
+"""From checkpoints of this suite and of plain torchvision to the page, under a config of this suite."""
+
+import pytest
+import torch
+import torchvision
+
+from gcisg_cls.classifier import SynToRealClassifier
+from tests.analysis.pages import ROOT, analyze, read
+from tests.classification.conftest import CLASSES, write_images
+
+CONFIG = ROOT / "projects/classification/gcisg_mini.py"
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Images, a pretrained ResNet-18, a plain one with its own head, and a checkpoint of this suite."""
+    torch.manual_seed(0)
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "photos", per_class=5)
+    write_images(tmp_path / "imagenet", per_class=2, seed=1)
+    torch.save(torchvision.models.resnet18(num_classes=3).state_dict(), tmp_path / "pretrained.pth")
+    plain = torchvision.models.resnet18(num_classes=3).state_dict()
+    torch.save({"state_dict": {f"module.{name}": value for name, value in plain.items()}}, tmp_path / "plain.pth")
+    ours = SynToRealClassifier("resnet18", 3, 8, regularizer={"method": "gcisg", "queue_length": 8})
+    torch.save({"state_dict": ours.state_dict(), "meta": {"seed": 1}}, tmp_path / "ours.pth")
+    return tmp_path
+
+
+def arguments(files, *more):
+    classes = f"test_dataloader.dataset.classes=[{','.join(CLASSES)}]"
+    return ["--config", CONFIG, "--data", files / "photos", "--out", files / "page", "--device", "cpu", *more,
+            "--", "model.backbone=resnet18", f"model.weights={files / 'pretrained.pth'}", classes]  # fmt: skip
+
+
+def test_a_plain_resnet_and_ours_side_by_side(files, monkeypatch):
+    given = ["--checkpoint", f"plain={files / 'plain.pth'}", files / "ours.pth", "--imagenet", files / "imagenet"]
+    analyze(monkeypatch, *arguments(files, *given))
+    content, page = read(files / "page")
+    plain, ours = content["checkpoints"]
+    assert [plain["name"], ours["name"]] == ["plain", f"{files.name}/ours"]
+
+    network = torchvision.models.resnet18(num_classes=3).eval()
+    state = torch.load(files / "plain.pth", weights_only=True)["state_dict"]
+    network.load_state_dict({name.removeprefix("module."): value for name, value in state.items()})
+    task_images = images_of(files / "photos")
+    with torch.no_grad():
+        hits = (network(task_images[0]).argmax(1) == task_images[1]).float()
+    assert plain["measures"]["overall"] == pytest.approx(100 * hits.mean().item())
+    assert sum(map(sum, plain["confusion"]["counts"])) == 15
+    assert plain["confusion"]["axes"] == list(CLASSES)
+    assert 0 <= plain["measures"]["acc_in"] <= 100
+    reference = content["reference"]["measures"]
+    assert (reference["cka_stage3"], reference["accuracy"]) == (1, "the pretrained network has no head for this task")
+
+    (difference,) = content["differences"]
+    assert difference["to"] == "plain"
+    assert difference["measures"]["cka"] == pytest.approx(ours["measures"]["cka"] - plain["measures"]["cka"])
+    assert difference["paired_over_images"]["score"]["pairs"] == 15
+    assert page.titles[:3] == ["Measures", "Differences on the same images", "Classes"]
+    assert f"{plain['measures']['accuracy']:.2f}" in page.cells
+    assert len(page.pictures) == 6  # Grad-CAM, attention, density, confusion, two models' failures
+
+
+def images_of(folder):
+    from gcisg_cls.datasets import VisDA17Dataset
+    from gcisg_cls.views import normalize
+
+    data = VisDA17Dataset(str(folder), {"type": "EvalView", "size": 32}, CLASSES)
+    labels = torch.tensor([label for _, label in data.samples])
+    return normalize(torch.stack([data[index]["inputs"] for index in range(len(data))])), labels
+
+
+def test_seeds_of_one_name_are_paired(files, monkeypatch):
+    given = [f"{name}={files / 'plain.pth'}" for name in ("a", "a")] + [f"b={files / 'ours.pth'}"] * 2
+    analyze(monkeypatch, *arguments(files, "--checkpoint", *given, "--energy", "textbook"))
+    content, page = read(files / "page")
+    assert [entry["name"] for entry in content["checkpoints"]] == ["a #0", "a #1", "b #0", "b #1"]
+    overall = [entry["measures"]["overall"] for entry in content["checkpoints"]]
+    paired = content["paired_over_seeds"]["b"]["overall"]
+    assert paired["pairs"] == 2
+    assert paired["difference"] == paired["low"] == paired["high"] == pytest.approx(overall[2] - overall[0])
+    assert (
+        content["paired_over_seeds"]["b"]["acc_in"] == "needs validation images of the pretraining's task: --imagenet"
+    )
+    assert content["energy_form"] == "textbook"
+    assert "Differences over seeds" in page.titles
+    assert len(page.pictures) == 6  # one seed of each
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--checkpoint", "wrong.pth"], r"layer1.2.conv1.weight is not in the model.*Give the config"),
+        (["--checkpoint", "headless.pth"], r"headless.pth: has no classifier.*is the --reference"),
+        (["--checkpoint", "many.pth"], r"many.pth: knows 7 classes, \S+photos has 3"),
+        (["--checkpoint", "evil.pth"], r"evil.pth: is damaged or holds more than weights"),
+        (["--checkpoint", "text.pth"], r"text.pth: is damaged or holds more than weights"),
+        (["--checkpoint", "plain.pth", "--reference", "headless.pth", "--imagenet", "photos/bird"], "no image found"),
+    ],
+)
+def test_what_cannot_be_used_is_named(files, monkeypatch, given, message):
+    torch.save(torchvision.models.resnet34(num_classes=3).state_dict(), "wrong.pth")
+    state = torchvision.models.resnet18(num_classes=7).state_dict()
+    torch.save(state, "many.pth")
+    torch.save({name: value for name, value in state.items() if not name.startswith("fc.")}, "headless.pth")
+    torch.save({"state_dict": state, "code": Evil()}, "evil.pth")
+    (files / "text.pth").write_text("no checkpoint")
+    with pytest.raises(SystemExit, match=f"(?s)error: .*{message}"):
+        analyze(monkeypatch, *arguments(files, *given))
+    assert not (files / "ran").exists()
+
+
+class Evil:
+    """Would make a folder where it is read with pickle."""
+
+    def __reduce__(self):
+        import os
+
+        return os.mkdir, ("ran",)
