@@ -15,7 +15,9 @@ PLAIN = {
     "default_scope": "mmseg",
     "model": {
         "type": "EncoderDecoder",
-        "data_preprocessor": {"type": "SegDataPreProcessor", "mean": [120.0] * 3, "std": [60.0] * 3, "bgr_to_rgb": True},
+        "data_preprocessor": {
+            "type": "SegDataPreProcessor", "mean": [120.0] * 3, "std": [60.0] * 3, "bgr_to_rgb": True,
+        },
         "backbone": {
             "type": "ResNet", "depth": 18, "norm_cfg": NORM, "strides": (1, 2, 1, 1), "dilations": (1, 1, 2, 4),
             "stem_channels": 8, "base_channels": 8, "init_cfg": {"type": "Pretrained", "checkpoint": "open-mmlab://no"},

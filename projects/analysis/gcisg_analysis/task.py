@@ -126,7 +126,9 @@ class Task(ABC):
             self.no_reference = "the config starts from no pretrained weights; give some as --reference"
             return
         try:
-            self.reference = load(self.weights).eval().requires_grad_(False)
+            network = load(self.weights).requires_grad_(False)
+            network.eval()  # of some frameworks' networks it returns nothing
+            self.reference = network
         except (OSError, ValueError) as error:
             if given:
                 raise

@@ -147,7 +147,7 @@ class SegmentationTask(Task):
         return [(names[label], np.array(colour) / 255) for label, colour in self.colours().items()]
 
     def colours(self) -> dict[int, tuple[int, int, int]]:
-        """Class -> colour, of the commonest 8 but the first, by the pixels of 20 images; others show the image alone."""
+        """Class -> colour: the commonest 8 but the first, by the pixels of 20 images; the others have none."""
         if not self._colours:
             count = len(self.dataset.metainfo["classes"])
             shown = np.linspace(0, len(self) - 1, min(20, len(self))).astype(int)
