@@ -56,7 +56,7 @@ def read(out: Path) -> tuple[dict, Page]:
     content = json.loads((out / "analysis.json").read_text(), parse_constant=refuse)
     page = Page((out / "analysis.html").read_text())
     assert not page.external
-    assert all(len(np.unique(picture.reshape(-1, 3), axis=0)) > 20 for picture in page.pictures)
+    assert all(len(np.unique(picture[..., 0])) > 20 for picture in page.pictures)  # none is empty
     assert not list(out.glob("*.partial"))
     for checkpoint in content["checkpoints"]:
         for name, value in checkpoint["measures"].items():

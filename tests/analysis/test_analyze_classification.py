@@ -34,6 +34,7 @@ def arguments(files, *more):
 
 def test_a_plain_resnet_and_ours_side_by_side(files, monkeypatch):
     given = ["--checkpoint", f"plain={files / 'plain.pth'}", files / "ours.pth", "--imagenet", files / "imagenet"]
+    given += ["--energy", "textbook"]
     analyze(monkeypatch, *arguments(files, *given))
     content, page = read(files / "page")
     plain, ours = content["checkpoints"]
@@ -52,6 +53,9 @@ def test_a_plain_resnet_and_ours_side_by_side(files, monkeypatch):
     reference = content["reference"]["measures"]
     assert (reference["cka_stage3"], reference["accuracy"]) == (1, "the pretrained network has no head for this task")
 
+    assert content["energy_form"] == "textbook"
+    assert reference["energy_0"] == pytest.approx(energy_of(files / "pretrained.pth", task_images[0]), rel=1e-4)
+
     (difference,) = content["differences"]
     assert difference["to"] == "plain"
     assert difference["measures"]["cka"] == pytest.approx(ours["measures"]["cka"] - plain["measures"]["cka"])
@@ -61,6 +65,15 @@ def test_a_plain_resnet_and_ours_side_by_side(files, monkeypatch):
     assert len(page.pictures) == 6  # Grad-CAM, attention, density, confusion, two models' failures
 
 
+def energy_of(weights, images):
+    network = torchvision.models.resnet18(num_classes=3).eval()
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    network.fc = torch.nn.Identity()
+    with torch.no_grad():
+        unit = torch.nn.functional.normalize(network(images).double())
+    return (-torch.pdist(unit).log()).mean().item()
+
+
 def images_of(folder):
     from gcisg_cls.datasets import VisDA17Dataset
     from gcisg_cls.views import normalize
@@ -68,23 +81,6 @@ def images_of(folder):
     data = VisDA17Dataset(str(folder), {"type": "EvalView", "size": 32}, CLASSES)
     labels = torch.tensor([label for _, label in data.samples])
     return normalize(torch.stack([data[index]["inputs"] for index in range(len(data))])), labels
-
-
-def test_seeds_of_one_name_are_paired(files, monkeypatch):
-    given = [f"{name}={files / 'plain.pth'}" for name in ("a", "a")] + [f"b={files / 'ours.pth'}"] * 2
-    analyze(monkeypatch, *arguments(files, "--checkpoint", *given, "--energy", "textbook"))
-    content, page = read(files / "page")
-    assert [entry["name"] for entry in content["checkpoints"]] == ["a #0", "a #1", "b #0", "b #1"]
-    overall = [entry["measures"]["overall"] for entry in content["checkpoints"]]
-    paired = content["paired_over_seeds"]["b"]["overall"]
-    assert paired["pairs"] == 2
-    assert paired["difference"] == paired["low"] == paired["high"] == pytest.approx(overall[2] - overall[0])
-    assert (
-        content["paired_over_seeds"]["b"]["acc_in"] == "needs validation images of the pretraining's task: --imagenet"
-    )
-    assert content["energy_form"] == "textbook"
-    assert "Differences over seeds" in page.titles
-    assert len(page.pictures) == 6  # one seed of each
 
 
 @pytest.mark.parametrize(

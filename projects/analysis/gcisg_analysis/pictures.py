@@ -67,7 +67,7 @@ def _overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def grad_cam_figure(task: Task, models: Mapping[str, Any], indices: Sequence[int]) -> Figure:
-    """Grad-CAM at the deepest stage of each model, and of the reference's own classifier where there is one."""
+    """Grad-CAM of each model, and of the reference's own classifier where there is one."""
     classified = task.reference is not None and task.classifier is not None
     figure, axes = _grid(task, indices, ["image, truth", *models, *([REFERENCE] if classified else [])])
     for column, index in enumerate(indices):
@@ -103,10 +103,11 @@ def grad_cam(task: Task, backbone: nn.Module | None, index: int, model: Any | No
     if model is not None:
         function, score = task.explained(model, index)
         network = _Network(function, backbone)
+    layer = cam_layer(backbone, task.explained_stage(backbone))
     before = [(parameter, parameter.requires_grad) for parameter in backbone.parameters()]
     backbone.requires_grad_(True)  # a frozen network has no gradients to look at
     try:
-        with torch.enable_grad(), GradCAM(model=network.eval(), target_layers=[cam_layer(backbone)]) as explain:
+        with torch.enable_grad(), GradCAM(model=network.eval(), target_layers=[layer]) as explain:
             heat = explain(inputs, targets=None if score is None else [score])[0]
     finally:
         for parameter, required in before:
@@ -115,17 +116,16 @@ def grad_cam(task: Task, backbone: nn.Module | None, index: int, model: Any | No
     return np.asarray(np.nan_to_num(heat)[: pixels.shape[0], : pixels.shape[1]])
 
 
-def cam_layer(backbone: nn.Module) -> nn.Module:
-    """The module of the deepest stage.
+def cam_layer(backbone: nn.Module, stage: int) -> nn.Module:
+    """The module of a stage.
 
     Raises:
         ValueError: the stage is no module of its own.
     """
-    places = find_stages(backbone)
-    place = places[max(places)]
+    place = find_stages(backbone)[stage]
     modules = dict(backbone.named_modules())
     if place not in modules:
-        raise ValueError(f"the deepest stage of {type(backbone).__name__} is no module of its own")
+        raise ValueError(f"stage {stage} of {type(backbone).__name__} is no module of its own")
     return modules[str(place)]
 
 

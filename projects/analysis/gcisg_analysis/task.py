@@ -138,6 +138,10 @@ class Task(ABC):
         """The stages among 1 to 4 that a backbone has."""
         return [stage for stage in STAGES if stage in find_stages(backbone)]
 
+    def explained_stage(self, backbone: nn.Module) -> int:
+        """The stage at which Grad-CAM looks: the deepest."""
+        return self.stages(backbone)[-1]
+
     @torch.no_grad()
     def maps(self, backbone: nn.Module, index: int) -> Features:
         """Stage -> (1, C, h, w), a backbone's features of an image."""

@@ -27,6 +27,7 @@ from .mapper import build_mapper
 from .measures import SCORE, Boxes, bottom_up, detections, observe, truths
 
 STAND_IN_SIZE = 32  # edge of the miniature's reference images
+LEAST_CELLS = 6  # along a map's shorter side, for Grad-CAM
 TRUTH, FOUND = "#f0e442", "#56b4e9"  # Okabe and Ito's yellow and sky blue
 
 
@@ -139,6 +140,12 @@ class DetectionTask(Task):
             return (found.sum() + 0 * features[deepest].sum()).reshape(1, 1)
 
         return scores, None
+
+    def explained_stage(self, backbone: nn.Module) -> int:
+        """The deepest whose map has enough cells to tell places apart; small images leave few at stride 32."""
+        maps = self.maps(backbone, 0)
+        fine = [stage for stage, features in maps.items() if min(features.shape[-2:]) >= LEAST_CELLS]
+        return max(fine, default=min(maps))
 
     @torch.no_grad()
     def draw(self, axis: Any, index: int, model: Any | None = None) -> None:
