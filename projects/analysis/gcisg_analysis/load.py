@@ -30,6 +30,8 @@ def read_state(path: str) -> dict[str, Tensor]:
     """
     try:
         loaded: Any = CheckpointLoader.load_checkpoint(path, map_location="cpu")
+    except KeyError as error:  # mmengine's answer to open-mmlab://something
+        raise DataError(path, "no model of that name", "Give a file, or a name that mmengine knows") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         what = f"is damaged or holds more than weights ({str(error).splitlines()[0]})"
         remedy = "Load it where you trust it and save its state_dict() alone with torch.save"
