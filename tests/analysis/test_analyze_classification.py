@@ -11,32 +11,40 @@ from tests.classification.conftest import CLASSES, write_images
 CONFIG = ROOT / "projects/classification/gcisg_mini.py"
 
 
-@pytest.fixture
-def files(tmp_path, monkeypatch):
-    """Images, a pretrained ResNet-18, a plain one with its own head, and a checkpoint of this suite."""
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Images, a pretrained ResNet-18, a plain one with its own head, a checkpoint of this suite, and useless ones."""
     torch.manual_seed(0)
-    monkeypatch.chdir(tmp_path)
-    write_images(tmp_path / "photos", per_class=5)
-    write_images(tmp_path / "imagenet", per_class=2, seed=1)
-    torch.save(torchvision.models.resnet18(num_classes=3).state_dict(), tmp_path / "pretrained.pth")
+    folder = tmp_path_factory.mktemp("files")
+    write_images(folder / "photos", per_class=5)
+    write_images(folder / "imagenet", per_class=2, seed=1)
+    pretrained = torchvision.models.resnet18(num_classes=3).state_dict()
+    torch.save(pretrained, folder / "pretrained.pth")
     plain = torchvision.models.resnet18(num_classes=3).state_dict()
-    torch.save({"state_dict": {f"module.{name}": value for name, value in plain.items()}}, tmp_path / "plain.pth")
+    torch.save({"state_dict": {f"module.{name}": value for name, value in plain.items()}}, folder / "plain.pth")
     ours = SynToRealClassifier("resnet18", 3, 8, regularizer={"method": "gcisg", "queue_length": 8})
-    torch.save({"state_dict": ours.state_dict(), "meta": {"seed": 1}}, tmp_path / "ours.pth")
-    return tmp_path
+    torch.save({"state_dict": ours.state_dict(), "meta": {"seed": 1}}, folder / "ours.pth")
+    deeper = {"layer1.2.conv1.weight": plain["layer1.1.conv1.weight"]}
+    torch.save(plain | deeper, folder / "wrong.pth")
+    torch.save(plain | {"fc.weight": torch.zeros(7, 512), "fc.bias": torch.zeros(7)}, folder / "many.pth")
+    headless = {name: value for name, value in plain.items() if not name.startswith("fc.")}
+    torch.save(headless, folder / "headless.pth")
+    torch.save({"state_dict": plain, "code": Evil()}, folder / "evil.pth")
+    (folder / "text.pth").write_text("no checkpoint")
+    return folder
 
 
-def arguments(files, *more):
+def arguments(files, out, *more):
     classes = f"test_dataloader.dataset.classes=[{','.join(CLASSES)}]"
-    return ["--config", CONFIG, "--data", files / "photos", "--out", files / "page", "--device", "cpu", *more,
+    return ["--config", CONFIG, "--data", files / "photos", "--out", out, "--device", "cpu", *more,
             "--", "model.backbone=resnet18", f"model.weights={files / 'pretrained.pth'}", classes]  # fmt: skip
 
 
-def test_a_plain_resnet_and_ours_side_by_side(files, monkeypatch):
+def test_a_plain_resnet_and_ours_side_by_side(files, tmp_path, monkeypatch):
     given = ["--checkpoint", f"plain={files / 'plain.pth'}", files / "ours.pth", "--imagenet", files / "imagenet"]
     given += ["--energy", "textbook"]
-    analyze(monkeypatch, *arguments(files, *given))
-    content, page = read(files / "page")
+    analyze(monkeypatch, *arguments(files, tmp_path / "page", *given))
+    content, page = read(tmp_path / "page")
     plain, ours = content["checkpoints"]
     assert [plain["name"], ours["name"]] == ["plain", f"{files.name}/ours"]
 
@@ -94,15 +102,10 @@ def images_of(folder):
         (["--checkpoint", "plain.pth", "--reference", "headless.pth", "--imagenet", "photos/bird"], "no image found"),
     ],
 )
-def test_what_cannot_be_used_is_named(files, monkeypatch, given, message):
-    torch.save(torchvision.models.resnet34(num_classes=3).state_dict(), "wrong.pth")
-    state = torchvision.models.resnet18(num_classes=7).state_dict()
-    torch.save(state, "many.pth")
-    torch.save({name: value for name, value in state.items() if not name.startswith("fc.")}, "headless.pth")
-    torch.save({"state_dict": state, "code": Evil()}, "evil.pth")
-    (files / "text.pth").write_text("no checkpoint")
+def test_what_cannot_be_used_is_named(files, tmp_path, monkeypatch, given, message):
+    monkeypatch.chdir(files)
     with pytest.raises(SystemExit, match=f"(?s)error: .*{message}"):
-        analyze(monkeypatch, *arguments(files, *given))
+        analyze(monkeypatch, *arguments(files, tmp_path / "page", *given))
     assert not (files / "ran").exists()
 
 

@@ -135,7 +135,7 @@ class SegmentationTask(Task):
     def draw(self, axis: Any, index: int, model: Any | None = None) -> None:
         batch = pseudo_collate([self.dataset[index]])
         labels = self.truth(index) if model is None else predict(model, batch).cpu()
-        image = Image.fromarray(self.pixels(index)).convert("L").resize(labels.shape[::-1])
+        image = Image.fromarray(self.pixels(index)).convert("L").resize((labels.shape[1], labels.shape[0]))
         picture = np.repeat(np.asarray(image)[..., None], 3, axis=2)
         for label, colour in self.colours().items():
             here = (labels == label).numpy()
