@@ -14,6 +14,7 @@ PACKAGES = {
     "gcisg_det": "projects/detection/gcisg_det",
     "gcisg_det.datasets": "projects/detection/gcisg_det/datasets",
     "gcisg_miniature": "projects/miniature/gcisg_miniature",
+    "gcisg_analysis": "projects/analysis/gcisg_analysis",
     "gcisg_tools": "tools",
     # The configs, so that they are in the wheel; `gcisg_miniature.folders.project_folder` finds them.
     "gcisg_configs.classification": "projects/classification",
@@ -21,7 +22,7 @@ PACKAGES = {
     "gcisg_configs.detection": "projects/detection",
     "gcisg_configs.zoo": "zoo",
 }
-COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "doctor", "zoo")
+COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "analyze", "doctor", "zoo")
 MMENGINE = ["onedl-mmengine>=0.10.12", "onedl-mmcv>=2.3"]
 EXTRAS = {
     "segmentation": [*MMENGINE, "onedl-mmsegmentation>=1.4", "cityscapesscripts"],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -82,11 +84,18 @@ _PUBLISHED: dict[int, Callable[[Tensor], Tensor]] = {
 ENERGY_FORMS = {"published": _PUBLISHED, "textbook": {**_PUBLISHED, 0: lambda d: -d.log()}}
 
 
+class Estimate(NamedTuple):
+    """A number and its standard error, 0 where the number is exact."""
+
+    value: float
+    error: float
+
+
 def hyperspherical_energy(features: Tensor, power: int = 0, form: str = "published") -> float:
     """Mean energy over all pairs of l2-normalised features: the lower, the more diverse.
 
     Args:
-        features: (N, d); N (N - 1) / 2 distances are held in float64.
+        features: (N, d); N^2 distances are held in float64.
         power: 0, 1 or 2: -log d^2, d^-1, d^-2 (``form="textbook"`` has -log d for power 0).
         form: ``published``, which fits the numbers of CSG, or ``textbook``.
 
@@ -98,9 +107,80 @@ def hyperspherical_energy(features: Tensor, power: int = 0, form: str = "publish
 
     Source: CSG (ICLR 2021), Section 3.1; Liu et al., Minimum hyperspherical energy (NeurIPS 2018).
     """
+    return _energies(_distances(features), power, form).mean().item()
+
+
+def estimate_energies(sample: Tensor, population: int, form: str = "published") -> dict[int, Estimate]:
+    """The energies, power -> estimate, of a set of which a simple random sample is at hand (:class:`FeatureSample`).
+
+    The mean over the sample's pairs is a U-statistic of order two: its error is that of the first term of Hoeffding's
+    decomposition, 2 s / sqrt(n) with s the standard deviation over features of their mean energy, times
+    sqrt(1 - n / N) for a population that is finite.
+
+    Args:
+        sample: (n, d).
+        population: N, how many features it was drawn from; n makes the estimates exact.
+        form: See :func:`hyperspherical_energy`.
+
+    Raises:
+        ValueError: as there, or the population is smaller than the sample.
+    """
+    if population < len(sample):
+        raise ValueError(f"population must be at least the sample's {len(sample)} features, got {population}")
+    distances, scale = _distances(sample), 2 * math.sqrt((1 - len(sample) / population) / len(sample))
+    means = {power: _energies(distances, power, form) for power in choose(ENERGY_FORMS, form, "form")}
+    return {
+        power: Estimate(mean.mean().item(), scale * mean.std().item() if scale else 0.0)
+        for power, mean in means.items()
+    }
+
+
+def _distances(features: Tensor) -> Tensor:
+    """(N, N), between the l2-normalised features (N, d), in float64."""
+    if features.ndim != 2 or len(features) < 2:
+        raise ValueError(f"features must have the shape (N, d) with N of at least 2, got {tuple(features.shape)}")
+    unit = F.normalize(features.detach().cpu().double())
+    # Differences, not products: of two close features the latter would leave rounding errors alone.
+    return torch.cdist(unit, unit, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _energies(distances: Tensor, power: int, form: str) -> Tensor:
+    """(N,), the mean energy of each feature with all others."""
     energies = choose(ENERGY_FORMS, form, "form")
     if power not in energies:
         raise ValueError(f"power must be 0, 1 or 2, got {power!r}")
-    if features.ndim != 2 or len(features) < 2:
-        raise ValueError(f"features must have the shape (N, d) with N of at least 2, got {tuple(features.shape)}")
-    return energies[power](torch.pdist(F.normalize(features.detach().double()))).mean().item()
+    return energies[power](distances).fill_diagonal_(0).sum(dim=1) / (len(distances) - 1)
+
+
+class FeatureSample:
+    """A simple random sample of rows in one pass and constant memory; all rows, in order, where there are no more.
+
+    Which rows are drawn depends on their number and the seed alone, so that models are compared on the same images.
+
+    Args:
+        size: Most rows kept.
+        seed: Of the choice.
+
+    Source: Vitter, Random sampling with a reservoir (1985), algorithm R.
+    """
+
+    def __init__(self, size: int = 2048, seed: int = 0) -> None:
+        self.size, self.seen = size, 0
+        self.indices: list[int] = []
+        self._rows: list[Tensor] = []
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def update(self, rows: Tensor) -> None:
+        """Add rows (n, d)."""
+        for row in rows.detach().cpu():
+            if self.seen < self.size:
+                self._rows.append(row.clone())
+                self.indices.append(self.seen)
+            elif (slot := int(torch.randint(self.seen + 1, (), generator=self._generator))) < self.size:
+                self._rows[slot], self.indices[slot] = row.clone(), self.seen
+            self.seen += 1
+
+    @property
+    def rows(self) -> Tensor:
+        """(min(N, size), d), those of `indices`."""
+        return torch.stack(self._rows)

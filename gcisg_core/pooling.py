@@ -65,6 +65,15 @@ def self_attention_pool(
                 f"{tuple(attention_from.shape)}"
             )
         keys = _masked(attention_from, mask)
+    return torch.einsum("bchw,bhw->bc", values, _attention(keys, mask))
+
+
+def self_attention(features: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    """The weights a (B, H, W) of :func:`self_attention_pool`; they sum to one over an image's positions."""
+    return _attention(_masked(features, mask), mask)
+
+
+def _attention(keys: Tensor, mask: Tensor | None) -> Tensor:
     # The scale of g cancels in the attention, so the sum over positions serves as the mean.
     total = keys.sum(dim=(2, 3))
     scores = torch.einsum("bchw,bc->bhw", keys, total)
@@ -73,8 +82,7 @@ def self_attention_pool(
         positions = keys.shape[2] * keys.shape[3] if mask is None else mask.sum(dim=(1, 2))[:, None, None]
         largest = positions * keys.square().sum(dim=(1, 2, 3))[:, None, None]  # Cauchy-Schwarz
         degenerate = normaliser <= torch.finfo(keys.dtype).eps * largest
-    attention = torch.where(degenerate, 1.0 / positions, scores / normaliser.masked_fill(degenerate, 1.0))
-    return torch.einsum("bchw,bhw->bc", values, attention)
+    return torch.where(degenerate, 1.0 / positions, scores / normaliser.masked_fill(degenerate, 1.0))
 
 
 def global_average_pool(features: Tensor, *, mask: Tensor | None = None) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from prepare_mini import TASKS, prepare
 from tabulate import tabulate
 
-from gcisg_miniature.report import Section, write_report
+from gcisg_analysis.report import Section, write_report
 
 # Task -> the module with its <task>_section(runs).
 MODULES = {"classification": "gcisg_cls.demo", "segmentation": "gcisg_seg.demo", "detection": "gcisg_det.demo"}

@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from gcisg_core.pooling import POOLINGS, channel_pool, global_average_pool, no_pool, self_attention_pool, spatial_pool
+from gcisg_core.pooling import (
+    POOLINGS,
+    channel_pool,
+    global_average_pool,
+    no_pool,
+    self_attention,
+    self_attention_pool,
+    spatial_pool,
+)
 
 
 @pytest.fixture
@@ -25,6 +33,12 @@ def test_self_attention_weighs_positions_by_their_likeness_to_the_mean():
     features = torch.zeros(1, 2, 2, 2)
     features[0, :, 0, 1] = torch.tensor([3.0, 4.0])
     torch.testing.assert_close(self_attention_pool(features), torch.tensor([[3.0, 4.0]]))
+
+
+def test_the_attention_alone_sums_to_one_and_is_what_pools(features):
+    attention = self_attention(features)
+    torch.testing.assert_close(attention.sum((1, 2)), torch.ones(2, dtype=torch.float64))
+    torch.testing.assert_close(torch.einsum("bchw,bhw->bc", features, attention), self_attention_pool(features))
 
 
 def test_attention_can_come_from_other_features(features):

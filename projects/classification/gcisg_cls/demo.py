@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.image import show_cam_on_image
 
+from gcisg_analysis.report import Picture, Section, compare
 from gcisg_cls.datasets import VisDA17Dataset
 from gcisg_cls.mini import half, train, train_and_measure
 from gcisg_cls.views import normalize
-from gcisg_miniature.report import Picture, Section, compare
 
 CONFIGS = {"baseline": "baseline_mini", "GCISG": "gcisg_mini"}
 MEASURES = {"accuracy": "accuracy %", "match_rate": "match rate %", "acc_in": "Acc_IN %", "cka": "CKA"}

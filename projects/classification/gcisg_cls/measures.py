@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.registry import DATASETS
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -14,7 +16,10 @@ from gcisg_cls.backbones import build_resnet, load_pretrained, read_weights
 from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.datasets import VisDA17Dataset
 from gcisg_cls.views import normalize
-from gcisg_core.metrics import LinearCKA, match_rate
+from gcisg_core.feature_tap import make_tap
+from gcisg_core.measures import STAGES, FeatureMeasures, Measured, Value
+from gcisg_core.metrics import match_rate
+from gcisg_core.problems import DataError
 from gcisg_core.views import restyle
 
 
@@ -34,61 +39,152 @@ class _Pairs(Dataset):
 
 
 @torch.no_grad()
-def measure(
+def observe(
     model: SynToRealClassifier,
-    target: VisDA17Dataset,
-    pretrained: str,
-    pretraining: VisDA17Dataset | None = None,
+    dataset: VisDA17Dataset,
+    reference: nn.Module | None = None,
     batch_size: int = 256,
-) -> dict[str, float]:
-    """The measures of the paper's Table 2.
+    form: str = "published",
+) -> Measured:
+    """Everything but Acc_IN, in one pass over the images.
 
     Args:
         model: The trained classifier.
-        target: Real images of the task; its pipeline is an :class:`gcisg_cls.views.EvalView`.
-        pretrained: Weights that training started from, see :func:`gcisg_cls.backbones.read_weights`.
-        pretraining: Validation images of the pretraining's task (ImageNet), for Acc_IN.
-
-    Returns:
-        ``accuracy`` (mean per-class, %), ``match_rate`` (%), ``cka`` (linear, penultimate features against the
-        pretrained network's, [0, 1]) and with ``pretraining`` also ``acc_in`` (%): the accuracy there of the original
-        classifier on the trained backbone.
-
-    Source: GCISG (ECCV 2022), Section 4, "Evaluation metrics".
+        dataset: Real images of the task; its pipeline is an :class:`gcisg_cls.views.EvalView`.
+        reference: The pretrained network, see :func:`load_reference`.
+        batch_size: Images at once.
+        form: Of the energy.
     """
     model.eval()
     device = next(model.parameters()).device
-    reference, _ = build_resnet(model.name)
-    load_pretrained(reference, model.name, pretrained)
-    reference.eval().to(device)
-    cka = LinearCKA()
+    tap = make_tap(model.backbone, STAGES)
+    measures = FeatureMeasures(form)
     rows: list[Tensor] = []
-    for images, restyled, labels in DataLoader(_Pairs(target), batch_size):
-        features = model.backbone(images.to(device))
-        cka.update(features, reference(images.to(device)))
-        predictions = model.head(features).argmax(dim=1).cpu()
-        rows.append(torch.stack([labels, predictions, model.scores(restyled.to(device)).argmax(dim=1).cpu()]))
-    labels, predictions, restyled_predictions = torch.cat(rows, dim=1)
-    result = {
-        "accuracy": 100 * float(balanced_accuracy_score(labels, predictions)),
-        "match_rate": 100 * match_rate(predictions, restyled_predictions),
-        "cka": cka.compute(),
-    }
-    if pretraining is not None:
-        classifier = _original_classifier(read_weights(model.name, pretrained)).to(device)
-        hits = [
-            classifier(model.backbone(normalize(batch["inputs"]).to(device))).argmax(dim=1).cpu() == batch["label"]
-            for batch in DataLoader(pretraining, batch_size)
-        ]
-        result["acc_in"] = 100 * torch.cat(hits).double().mean().item()
+    for images, restyled, labels in DataLoader(_Pairs(dataset), batch_size):
+        images = images.to(device)
+        with tap.collect(model.backbone) as features:
+            probabilities = model.scores(images).softmax(dim=1)
+        measures.update(features, None if reference is None else tap.run(reference, images))
+        confidences, predictions = probabilities.max(dim=1)
+        changed = model.scores(restyled.to(device)).argmax(dim=1)
+        rows.append(torch.stack([labels.double(), *(t.cpu().double() for t in (predictions, changed, confidences))]))
+    table = torch.cat(rows, dim=1)
+    labels, predictions, changed = table[:3].long()
+    hits, classes = predictions == labels, range(len(dataset.classes))
+    confusion = torch.from_numpy(confusion_matrix(labels, predictions, labels=classes))
+    return Measured(
+        values={
+            "accuracy": 100 * float(balanced_accuracy_score(labels, predictions)),
+            "overall": 100 * hits.double().mean().item(),
+            "match_rate": 100 * match_rate(predictions, changed),
+            **measures.values(),
+        },
+        per_class={
+            name: {"images": float(row.sum()), "accuracy": 100 * float(row[label] / row.sum())}
+            if row.sum()
+            else {"images": 0.0, "accuracy": "no image"}
+            for label, (name, row) in enumerate(zip(dataset.classes, confusion, strict=True))
+        },
+        confusion=confusion,
+        axes=dataset.classes,
+        match=(predictions == changed).double().tolist(),
+        score=hits.double().tolist(),
+        failure=torch.where(hits, 0, table[3]).tolist(),
+        sample=measures.sample,
+        reference=measures.reference,
+        labels=labels.tolist(),
+    )
+
+
+def measure(
+    model: SynToRealClassifier,
+    dataset: VisDA17Dataset,
+    pretrained: str | None = None,
+    pretraining: VisDA17Dataset | None = None,
+    batch_size: int = 256,
+) -> dict[str, Value]:
+    """The measures of the paper's Table 2, CKA of each stage, and the energy.
+
+    Args:
+        model: The trained classifier.
+        dataset: See :func:`observe`.
+        pretrained: Weights that training started from, see :func:`gcisg_cls.backbones.read_weights`; for CKA.
+        pretraining: Validation images of the pretraining's task (ImageNet), for Acc_IN.
+        batch_size: Images at once.
+
+    Returns:
+        ``accuracy`` (mean per-class, %), ``overall`` and ``match_rate`` (%), those of
+        :class:`gcisg_core.measures.FeatureMeasures`, and with ``pretraining`` also ``acc_in`` (%): the accuracy there
+        of the original classifier on the trained backbone.
+
+    Source: GCISG (ECCV 2022), Section 4, "Evaluation metrics".
+    """
+    reference = load_reference(model, pretrained) if pretrained else None
+    result = observe(model, dataset, reference, batch_size).values
+    if pretrained and pretraining is not None:
+        classifier = original_classifier(read_weights(model.name, pretrained))
+        result["acc_in"] = original_accuracy(
+            lambda images: model.backbone(normalize(images).to(next(model.parameters()).device)),
+            classifier,
+            pretraining,
+            batch_size,
+        )
     return result
 
 
-def _original_classifier(state: dict[str, Tensor]) -> nn.Linear:
-    classes, channels = state["fc.weight"].shape
-    classifier = nn.Linear(channels, classes)
-    classifier.load_state_dict({"weight": state["fc.weight"], "bias": state["fc.bias"]})
-    return classifier
+def load_reference(model: SynToRealClassifier, weights: str) -> nn.Module:
+    """The pretrained network of a model, on the model's device, in eval mode."""
+    reference, _ = build_resnet(model.name)
+    load_pretrained(reference, model.name, weights)
+    return reference.eval().to(next(model.parameters()).device)
+
+
+# Names of an ImageNet classifier: torchvision's, Detectron2's, and those of Caffe2's weights.
+CLASSIFIERS = (("fc.weight", "fc.bias"), ("linear.weight", "linear.bias"), ("fc1000_w", "fc1000_b"))
+
+
+def original_classifier(state: Mapping[str, Any]) -> nn.Linear | None:
+    """The classifier in pretrained weights, where they have one."""
+    for weight, bias in CLASSIFIERS:
+        if weight in state and bias in state:
+            values = {"weight": torch.as_tensor(state[weight]), "bias": torch.as_tensor(state[bias])}
+            classes, channels = values["weight"].shape
+            classifier = nn.Linear(channels, classes)
+            classifier.load_state_dict(values)
+            return classifier
+    return None
+
+
+@torch.no_grad()
+def original_accuracy(
+    features: Callable[[Tensor], Tensor],
+    classifier: nn.Linear | None,
+    images: VisDA17Dataset,
+    batch_size: int = 256,
+) -> Value:
+    """Acc_IN in per cent, or why there is none.
+
+    Args:
+        features: From images (B, 3, H, W), RGB, uint8, to the backbone's pooled features (B, C).
+        classifier: The pretrained network's own, see :func:`original_classifier`.
+        images: Of the pretraining's task, in the order of its classes.
+        batch_size: Images at once.
+
+    Raises:
+        DataError: the images are of another number of classes.
+    """
+    if classifier is None:
+        return "the reference's weights hold no classifier (fc.weight)"
+    if len(images.classes) != classifier.out_features:
+        what = f"{len(images.classes)} classes, but the reference's classifier has {classifier.out_features}"
+        raise DataError(images.root, what, "Give the images that the reference was trained for, a folder a class")
+    hits = []
+    for batch in DataLoader(images, batch_size):
+        pooled = features(batch["inputs"])
+        if pooled.shape[1] != classifier.in_features:
+            return f"the backbone ends in {pooled.shape[1]} channels, the classifier takes {classifier.in_features}"
+        hits.append(classifier.to(pooled.device)(pooled).argmax(dim=1).cpu() == batch["label"])
+    return 100 * torch.cat(hits).double().mean().item()
 
 
 def build_dataset(config: Any, **changes: Any) -> VisDA17Dataset:
@@ -96,3 +192,8 @@ def build_dataset(config: Any, **changes: Any) -> VisDA17Dataset:
     own = config["dataset"] if config["type"] == "SeededDataset" else config
     dataset: VisDA17Dataset = DATASETS.build({**own, **changes})
     return dataset
+
+
+def folder_images(folder: str | Path, size: int) -> VisDA17Dataset:
+    """Images in a folder a class, resized and cut to ``size``, for :func:`original_accuracy`."""
+    return VisDA17Dataset(str(folder), {"type": "EvalView", "size": size}, classes=None)

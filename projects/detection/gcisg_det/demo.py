@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from gcisg_miniature.report import Picture, Section, compare
+from gcisg_analysis.report import Picture, Section, compare
 
 from .mini import HALVES, train_and_measure
 

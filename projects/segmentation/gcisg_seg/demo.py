@@ -13,8 +13,8 @@ from matplotlib.patches import Patch
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
 
+from gcisg_analysis.report import Picture, Section, compare
 from gcisg_core.integrations.mmengine import unwrap
-from gcisg_miniature.report import Picture, Section, compare
 from gcisg_seg.mini import train, train_and_measure
 
 CONFIGS = {"baseline": "baseline_mini", "GCISG": "gcisg_mini"}

@@ -1,4 +1,4 @@
-"""One self-contained HTML page of what was trained and what came of it: no external resource is needed to read it."""
+"""One self-contained HTML page of what was trained or measured: no external resource is needed to read it."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class Picture:
 
 @dataclass
 class Section:
-    """One task's part of a report.
+    """A part of a report.
 
     Attributes:
-        title: The task.
-        text: What was trained on what, a paragraph each.
-        columns: Heads of the table; the first column holds the methods' names.
-        rows: Its rows, as text.
+        title: The task, or what is shown.
+        text: What was done, a paragraph each.
+        columns: Heads of the table; the first column holds the names of the rows.
+        rows: Its rows, as text; none for no table.
         pictures: Figures, in order.
         commands: How to repeat it.
     """
 
     title: str
     text: Sequence[str]
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
     pictures: Sequence[Picture] = field(default_factory=list)
     commands: Sequence[str] = field(default_factory=list)
 
@@ -101,6 +101,7 @@ code { display: block; overflow-x: auto; white-space: pre; padding: .4rem .6rem;
 {% for paragraph in section.text %}
 <p>{{ paragraph }}</p>
 {% endfor %}
+{% if section.rows %}
 <div class="scroll"><table>
 <thead><tr>{% for column in section.columns %}<th>{{ column }}</th>{% endfor %}</tr></thead>
 <tbody>
@@ -109,6 +110,7 @@ code { display: block; overflow-x: auto; white-space: pre; padding: .4rem .6rem;
 {% endfor %}
 </tbody>
 </table></div>
+{% endif %}
 {% for picture in section.pictures %}
 <figure>
 <img src="{{ picture.source }}" alt="{{ picture.caption }}">

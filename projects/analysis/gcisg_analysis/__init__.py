@@ -1,0 +1,1 @@
+"""Analysis of trained models of any task: comparison, pictures, one page to read."""

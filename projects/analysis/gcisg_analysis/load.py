@@ -1,0 +1,81 @@
+"""Checkpoints of any origin, read without running code in them."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+from mmengine.runner import CheckpointLoader
+from torch import Tensor, nn
+
+from gcisg_core.ibn import added_names
+from gcisg_core.integrations.mmengine import check_state  # the import lets mmengine read weights alone
+from gcisg_core.problems import DataError
+from gcisg_core.release import BESIDE
+
+
+def read_state(path: str) -> dict[str, Tensor]:
+    """The task model's tensors in a checkpoint of this suite, of mmengine, or of plain torch.
+
+    Args:
+        path: A file, or an address that mmengine knows (``torchvision://resnet50``).
+
+    Returns:
+        Them by name, without the prefix of distributed training and without what a method keeps beside the model.
+
+    Raises:
+        DataError: the file is damaged, holds more than weights, or no weights at all.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        loaded: Any = CheckpointLoader.load_checkpoint(path, map_location="cpu")
+    except KeyError as error:  # mmengine's answer to open-mmlab://something
+        raise DataError(path, "no model of that name", "Give a file, or a name that mmengine knows") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        what = f"is damaged or holds more than weights ({str(error).splitlines()[0]})"
+        remedy = "Load it where you trust it and save its state_dict() alone with torch.save"
+        raise DataError(path, what, remedy) from error
+    for key in ("state_dict", "model"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+    tensors = {
+        str(name).removeprefix("module."): value
+        for name, value in (loaded.items() if isinstance(loaded, dict) else ())
+        if isinstance(value, Tensor)
+    }
+    state = {name: value for name, value in tensors.items() if not name.startswith(BESIDE)}
+    if not state:
+        raise DataError(
+            path, "no tensors found", "Give a state dict, or a checkpoint with one as `state_dict` or `model`"
+        )
+    return state
+
+
+def load_model(model: nn.Module, state: dict[str, Tensor], path: str) -> None:
+    """Put a checkpoint's weights into a task model; what a method keeps beside it stays as it is.
+
+    Raises:
+        ValueError: they belong to another model.
+    """
+    check_state(model, state, path, ignore=(BESIDE,))
+    model.load_state_dict(state, strict=False)
+
+
+def load_backbone(backbone: nn.Module, state: dict[str, Tensor], path: str) -> None:
+    """Put pretrained weights, or the backbone of a whole checkpoint, into a backbone; the classifier is left out.
+
+    Raises:
+        ValueError: they belong to another network.
+    """
+    if any(name.startswith("backbone.") for name in state):
+        state = {name[len("backbone.") :]: value for name, value in state.items() if name.startswith("backbone.")}
+    own = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    check_state(backbone, own, path, ignore=added_names(backbone))
+    backbone.load_state_dict(own, strict=False)
+
+
+def stand_in(weights: str) -> Path | None:
+    """Where the miniature keeps its stand-in for ImageNet's validation images, if these are its weights."""
+    folder = Path(weights).parent / "classification" / "reference" / "val"
+    return folder if folder.is_dir() else None

@@ -1,0 +1,216 @@
+"""The figures of the analysis: where models look, how their features spread, what they confuse and miss.
+
+Colour scales are cividis and viridis, single colours Okabe and Ito's: readable for colour-blind people and in grey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.image import scale_cam_image
+from scipy.stats import gaussian_kde
+from sklearn.decomposition import PCA
+from torch import Tensor, nn
+
+from gcisg_core.feature_tap import find_stages
+from gcisg_core.measures import Measured
+from gcisg_core.metrics import FeatureSample
+from gcisg_core.pooling import self_attention
+
+from .task import Task
+
+REFERENCE = "reference"
+MAP_SHARE = 0.6  # of a heat map over its image
+NUMBERED = 12  # classes up to which a confusion matrix has numbers
+STAGES_SHOWN = (3, 4)  # those that guidance pools by attention
+
+
+def chosen(count: int, most: int = 6) -> list[int]:
+    """Positions of at most ``most`` images, evenly spaced through ``count``."""
+    return sorted(set(np.linspace(0, count - 1, min(most, count)).astype(int).tolist()))
+
+
+def _grid(task: Task, indices: Sequence[int], rows: Sequence[str]) -> tuple[Figure, Any]:
+    """A figure with a column an image, axes without ticks, and the rows' names."""
+    height, width = task.pixels(indices[0]).shape[:2]
+    figure = Figure(figsize=(1.7 * len(indices), (1.7 * height / width + 0.25) * len(rows)))
+    axes = figure.subplots(len(rows), len(indices), squeeze=False)
+    for axis, name in zip(axes[:, 0], rows, strict=True):
+        axis.set_ylabel(name, fontsize=8)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+    return figure, axes
+
+
+def _finish(task: Task, figure: Figure) -> Figure:
+    """The figure with the task's legend below it."""
+    handles = [Patch(color=colour, label=name) for name, colour in task.legend()]
+    room = 0.35 / figure.get_figheight() if handles else 0
+    figure.tight_layout(rect=(0, room, 1, 1), h_pad=0.3)
+    if handles:
+        figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=8)
+    return figure
+
+
+def _overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """An image in grey under a map (H, W) of values in [0, 1] in viridis."""
+    grey = np.repeat(pixels.mean(axis=2, keepdims=True) / 255, 3, axis=2)
+    return (1 - MAP_SHARE) * grey + MAP_SHARE * mpl.colormaps["viridis"](heat)[..., :3]
+
+
+def grad_cam_figure(task: Task, models: Mapping[str, Any], indices: Sequence[int]) -> Figure:
+    """Grad-CAM of each model, and of the reference's own classifier where there is one."""
+    classified = task.reference is not None and task.classifier is not None
+    figure, axes = _grid(task, indices, ["image, truth", *models, *([REFERENCE] if classified else [])])
+    for column, index in enumerate(indices):
+        task.draw(axes[0, column], index)
+        pixels = task.pixels(index)
+        for row, model in enumerate(models.values(), start=1):
+            axes[row, column].imshow(_overlay(pixels, grad_cam(task, task.backbone(model), index, model)))
+            task.label(axes[row, column], index, model)
+        if classified:
+            axes[-1, column].imshow(_overlay(pixels, grad_cam(task, task.reference, index)))
+    return _finish(task, figure)
+
+
+class _Network(nn.Module):
+    """A function as the module that the library wants."""
+
+    def __init__(self, function: Any, backbone: nn.Module) -> None:
+        super().__init__()
+        self.function, self.backbone = function, backbone
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.function(images)
+        return scores
+
+
+def grad_cam(task: Task, backbone: nn.Module | None, index: int, model: Any | None = None) -> np.ndarray:
+    """(H, W) in [0, 1], of a model's prediction or, without a model, of the reference's own by its classifier."""
+    if backbone is None or (model is None and task.classifier is None):
+        raise ValueError("Grad-CAM needs a model, or a reference with a classifier")
+    inputs, pixels = task.inputs(index), task.pixels(index)
+    network = _Network(lambda images: task.classifier(task.pooled(backbone, images)), backbone)  # type: ignore[misc]
+    score = None
+    if model is not None:
+        function, score = task.explained(model, index)
+        network = _Network(function, backbone)
+    layer = cam_layer(backbone, task.explained_stage(backbone))
+    before = [(parameter, parameter.requires_grad) for parameter in backbone.parameters()]
+    backbone.requires_grad_(True)  # a frozen network has no gradients to look at
+    try:
+        with torch.enable_grad(), GradCAM(model=network.eval(), target_layers=[layer]) as explain:
+            heat = explain(inputs, targets=None if score is None else [score])[0]
+    finally:
+        for parameter, required in before:
+            parameter.requires_grad_(required)
+            parameter.grad = None
+    return np.asarray(np.nan_to_num(heat)[: pixels.shape[0], : pixels.shape[1]])
+
+
+def cam_layer(backbone: nn.Module, stage: int) -> nn.Module:
+    """The module of a stage.
+
+    Raises:
+        ValueError: the stage is no module of its own.
+    """
+    place = find_stages(backbone)[stage]
+    modules = dict(backbone.named_modules())
+    if place not in modules:
+        raise ValueError(f"stage {stage} of {type(backbone).__name__} is no module of its own")
+    return modules[str(place)]
+
+
+def attention_figure(task: Task, backbones: Mapping[str, nn.Module], indices: Sequence[int]) -> Figure:
+    """The weights by which self-attention pooling sums a stage's features, each map from its least to its largest."""
+    rows = [(name, stage) for name, network in backbones.items() for stage in STAGES_SHOWN
+            if stage in task.stages(network)]  # fmt: skip
+    figure, axes = _grid(task, indices, ["image", *(f"{name}\nstage {stage}" for name, stage in rows)])
+    for column, index in enumerate(indices):
+        pixels, maps = task.pixels(index), {name: task.maps(network, index) for name, network in backbones.items()}
+        size = tuple(task.inputs(index).shape[-2:])
+        axes[0, column].imshow(pixels)
+        for axis, (name, stage) in zip(axes[1:, column], rows, strict=True):
+            weights = self_attention(maps[name][stage].float()).cpu()
+            whole = F.interpolate(weights[None], size, mode="bilinear", align_corners=False)[0, 0]
+            heat = scale_cam_image(whole.numpy()[None])[0][: pixels.shape[0], : pixels.shape[1]]
+            axis.imshow(_overlay(pixels, heat))
+    figure.tight_layout(h_pad=0.3)
+    return figure
+
+
+def density_figure(samples: Mapping[str, FeatureSample], energies: Mapping[str, str]) -> Figure:
+    """The density of features on the circle: l2-normalised, the plane of their own two principal components, l2 again.
+
+    Args:
+        samples: Model -> its features.
+        energies: Model -> what stands below its picture.
+    """
+    figure = Figure(figsize=(2.6 * len(samples), 3.0))
+    axes = figure.subplots(1, len(samples), squeeze=False)[0]
+    grid = np.linspace(-1.5, 1.5, 120)
+    places = np.stack(np.meshgrid(grid, grid)).reshape(2, -1)
+    densities = {name: _density(sample, places) for name, sample in samples.items()}
+    largest = max((density.max() for density in densities.values() if density is not None), default=1)
+    for axis, (name, density) in zip(axes, densities.items(), strict=True):
+        if density is None:
+            axis.text(0.5, 0.5, "too few different\nfeatures", ha="center", va="center", transform=axis.transAxes)
+        else:
+            shown = density.reshape(len(grid), -1)
+            axis.imshow(shown, origin="lower", extent=(-1.5, 1.5, -1.5, 1.5), cmap="cividis", vmin=0, vmax=largest)
+        axis.set(title=name, xticks=[], yticks=[])
+        axis.set_xlabel(energies[name], fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def _density(sample: FeatureSample, places: np.ndarray) -> np.ndarray | None:
+    try:
+        return np.asarray(gaussian_kde(on_circle(sample.rows).T)(places))  # the bandwidth is Scott's
+    except (ValueError, np.linalg.LinAlgError):  # too few features, or all of them alike
+        return None
+
+
+def on_circle(features: Tensor) -> np.ndarray:
+    """(n, d) -> (n, 2), see :func:`density_figure`."""
+    plane = PCA(2, svd_solver="full").fit_transform(F.normalize(features.double()).numpy())
+    return np.asarray(plane / np.linalg.norm(plane, axis=1, keepdims=True).clip(1e-12))
+
+
+def confusion_figure(measured: Mapping[str, Measured]) -> Figure:
+    """A matrix a model: each row (truth) divided by its sum, in per cent."""
+    shown = {name: result for name, result in measured.items() if isinstance(result.confusion, Tensor)}
+    size = max(len(result.axes) for result in shown.values())
+    side = 2.2 + 0.22 * size
+    figure = Figure(figsize=(side * len(shown), side))
+    for axis, (name, result) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
+        counts = torch.as_tensor(result.confusion).double()
+        shares = (100 * counts / counts.sum(dim=1, keepdim=True).clamp(min=1)).numpy()
+        axis.imshow(shares, cmap="cividis", vmin=0, vmax=100)
+        axis.set_title(name, fontsize=9)
+        axis.set_xticks(range(len(result.axes)), result.axes, rotation=90, fontsize=7)
+        axis.set_yticks(range(len(result.axes)), result.axes, fontsize=7)
+        axis.set(xlabel="prediction", ylabel="truth")
+        for (row, column), share in np.ndenumerate(shares) if size <= NUMBERED else ():
+            colour = "black" if share > 50 else "white"
+            axis.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=6, color=colour)
+    figure.tight_layout()
+    return figure
+
+
+def failures_figure(task: Task, model: Any, failure: Sequence[float], most: int = 6) -> Figure:
+    """The worst images of a model: truth above, prediction below; the worst comes first."""
+    worst = np.argsort(-np.asarray(failure), kind="stable")[:most].tolist()
+    figure, axes = _grid(task, worst, ["truth", "prediction"])
+    for column, index in enumerate(worst):
+        task.draw(axes[0, column], index)
+        task.draw(axes[1, column], index, model)
+    return _finish(task, figure)

@@ -1,0 +1,121 @@
+"""The analysis of classifiers: of this suite, and plain ResNets of torchvision with a head of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from gcisg_analysis.load import load_backbone, load_model, read_state, stand_in
+from gcisg_analysis.task import RIGHT, WRONG, Options, Task
+from gcisg_cls.backbones import build_resnet, read_weights
+from gcisg_cls.classifier import SynToRealClassifier
+from gcisg_cls.measures import build_dataset, observe, original_accuracy, original_classifier
+from gcisg_cls.views import normalize
+from gcisg_core.config import require
+from gcisg_core.measures import Measured, Value
+from gcisg_core.problems import DataError
+
+
+class ClassificationTask(Task):
+    """See :class:`gcisg_analysis.task.Task`.
+
+    Args:
+        config: A config of this project; its test images are used, or those of a class folder ``data``.
+        options: Of the command line.
+    """
+
+    title = "classification"
+    heads = {"accuracy": "accuracy, mean over classes, %", "overall": "accuracy, mean over images, %"}  # noqa: RUF012
+    score = "whether its class is right"
+    cam = "the class that the model predicts"
+
+    def __init__(self, config: Config, options: Options) -> None:
+        kind = config.get("model", {}).get("type")
+        require(kind == "SynToRealClassifier", "model.type", kind, "SynToRealClassifier, with the network as backbone")
+        given = {"root": options.data} if options.data else {}
+        self.dataset = build_dataset(config.test_dataloader.dataset, **given)
+        self.config, self.options, self.data = config, options, str(self.dataset.root)
+        self.device = torch.device(options.device)
+        self.take_reference(self._pretrained, options.reference, config.model.get("weights") or "")
+
+    def _pretrained(self, weights: str) -> nn.Module:
+        name = self.config.model.get("backbone", "resnet101")
+        state = read_state(weights) if Path(weights).is_file() else read_weights(name, weights)
+        network, _ = build_resnet(name)
+        load_backbone(network, state, weights)
+        self.classifier = original_classifier(state)
+        return network.to(self.device)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def load(self, path: str) -> SynToRealClassifier:
+        """The network of the config with the checkpoint's head, whatever the head's width and form.
+
+        Raises:
+            ValueError: as in the parent; also where the head knows another number of classes than the data.
+        """
+        state = {_own_name(name): value for name, value in read_state(path).items()}
+        hidden, last = (0, state.get("head.weight")) if "head.weight" in state else (1, state.get("head.2.weight"))
+        if last is None:
+            what = "has no classifier, expected fc.weight, head.weight or head.2.weight"
+            raise DataError(path, what, "Give a trained classifier; a pretrained network is the --reference")
+        classes = len(self.dataset.classes)
+        if len(last) != classes:
+            remedy = "Give images of its classes as --data and their names as test_dataloader.dataset.classes"
+            raise DataError(path, f"knows {len(last)} classes, {self.data} has {classes}", remedy)
+        values = {key: value for key, value in self.config.model.items() if key not in ("type", "weights")}
+        values |= {"regularizer": None, "num_classes": classes, "hidden": last.shape[1] if hidden else 0}
+        model = SynToRealClassifier(**values)
+        load_model(model, state, path)
+        return model.to(self.device).eval()
+
+    def observe(self, model: SynToRealClassifier) -> Measured:
+        return observe(model, self.dataset, self.reference, form=self.options.form)
+
+    def acc_in(self, backbone: nn.Module) -> Value:
+        folder = self.options.imagenet or stand_in(self.weights)
+        if not folder:
+            return "needs validation images of the pretraining's task: --imagenet"
+        images = build_dataset(self.config.test_dataloader.dataset, root=str(folder), classes=None)
+        return original_accuracy(
+            lambda batch: self.pooled(backbone, normalize(batch).to(self.device)), self.classifier, images
+        )
+
+    def backbone(self, model: SynToRealClassifier) -> nn.Module:
+        return model.backbone
+
+    def inputs(self, index: int) -> Tensor:
+        return normalize(self.dataset[index]["inputs"]).unsqueeze(0).to(self.device)
+
+    def pixels(self, index: int) -> np.ndarray:
+        return np.asarray(self.dataset[index]["inputs"].permute(1, 2, 0))
+
+    def explained(self, model: Any, index: int) -> tuple[Callable[[Tensor], Tensor], None]:
+        return model.scores, None
+
+    def draw(self, axis: Any, index: int, model: Any | None = None) -> None:
+        axis.imshow(self.pixels(index))
+        if model is None:
+            axis.set_title(self.dataset.classes[self.dataset.samples[index][1]], fontsize=8)
+        else:
+            self.label(axis, index, model)
+
+    @torch.no_grad()
+    def label(self, axis: Any, index: int, model: SynToRealClassifier) -> None:
+        predicted = int(model.scores(self.inputs(index)).argmax())
+        colour = RIGHT if predicted == self.dataset.samples[index][1] else WRONG
+        axis.set_title(self.dataset.classes[predicted], fontsize=8, color=colour)
+
+
+def _own_name(name: str) -> str:
+    """A tensor's name in :class:`gcisg_cls.classifier.SynToRealClassifier`; plain ResNets call the head `fc`."""
+    if name.startswith(("backbone.", "head.", "data_preprocessor.")):
+        return name
+    return name.replace("fc.", "head.", 1) if name.startswith("fc.") else f"backbone.{name}"

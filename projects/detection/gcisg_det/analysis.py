@@ -1,0 +1,160 @@
+"""The analysis of detectors: of this suite, and plain ones of Detectron2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.modeling import build_model
+from detectron2.utils.file_io import PathManager
+from matplotlib.patches import Rectangle
+from torch import Tensor, nn
+
+from gcisg_analysis.load import stand_in
+from gcisg_analysis.task import Options, Task
+from gcisg_cls.measures import folder_images, original_accuracy, original_classifier
+from gcisg_core.feature_tap import make_tap
+from gcisg_core.measures import Measured, Value
+
+from .checkpoint import SafeCheckpointer
+from .datasets import setup_datasets
+from .mapper import build_mapper
+from .measures import SCORE, Boxes, bottom_up, detections, observe, truths
+
+STAND_IN_SIZE = 32  # edge of the miniature's reference images
+LEAST_CELLS = 6  # along a map's shorter side, for Grad-CAM
+TRUTH, FOUND = "#f0e442", "#56b4e9"  # Okabe and Ito's yellow and sky blue
+
+
+class DetectionTask(Task):
+    """See :class:`gcisg_analysis.task.Task`.
+
+    Args:
+        cfg: A config of Detectron2, plain or of this project. The first of `DATASETS.TEST` is used, or what ``data``
+            says: a folder for `DATASETS.ROOT`, or a JSON file in COCO's format that lies above its images.
+        options: Of the command line.
+
+    Raises:
+        ValueError: the data have another number of classes than the detector.
+    """
+
+    title = "detection"
+    heads = {"AP": "AP", "AP50": "AP50", "AP75": "AP75"}  # noqa: RUF012
+    score = (
+        f"the share of boxes, those of the truth and those found with a score of at least {SCORE}, that have a partner "
+        "of their class with an IoU of at least 0.5"
+    )
+    cam = "the sum of the scores of all boxes found"
+
+    def __init__(self, cfg: CfgNode, options: Options) -> None:
+        cfg.REGULARIZER.clear()
+        cfg.REGULARIZER.METHOD = "none"
+        cfg.MODEL.DEVICE = options.device
+        if options.data and Path(options.data).is_file():
+            cfg.DATASETS.COCO = [["analysis", options.data, str(Path(options.data).parent)]]
+            cfg.DATASETS.TEST = ("analysis",)
+        elif options.data:
+            cfg.DATASETS.ROOT = options.data
+        self.cfg, self.options, self.name = cfg, options, cfg.DATASETS.TEST[0]
+        self.data = f"{self.name} {options.data or cfg.DATASETS.ROOT}".strip()
+        setup_datasets(cfg)
+        self.records, self.mapper = DatasetCatalog.get(self.name), build_mapper(cfg, False)
+        self._check_classes()
+        self.truths = truths(self.name)
+        self.shell: Any = build_model(cfg).eval()  # prepares images, and becomes the reference
+        self.take_reference(self._pretrained, options.reference, cfg.MODEL.WEIGHTS)
+
+    def _check_classes(self) -> None:
+        wrapped = self.cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector"
+        detector = self.cfg.MODEL.PARENT_ARCHITECTURE if wrapped else self.cfg.MODEL.META_ARCHITECTURE
+        key = "RETINANET" if "Retina" in detector else "ROI_HEADS"
+        known, classes = self.cfg.MODEL[key].NUM_CLASSES, MetadataCatalog.get(self.name).thing_classes
+        if known != len(classes):
+            raise ValueError(
+                f"MODEL.{key}.NUM_CLASSES is {known}, but {self.name} has {len(classes)}: {', '.join(classes)}. Give "
+                f"data of the detector's classes as --data or DATASETS.TEST"
+            )
+
+    def _pretrained(self, weights: str) -> nn.Module:
+        checkpointer = SafeCheckpointer(self.shell, cfg=self.cfg)
+        checkpointer.load(weights)
+        self.classifier = original_classifier(checkpointer._load_file(PathManager.get_local_path(weights))["model"])
+        return bottom_up(self.shell)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def load(self, path: str) -> Any:
+        model = build_model(self.cfg)
+        SafeCheckpointer(model, cfg=self.cfg, strict=True).load(path)
+        return model.eval()
+
+    def observe(self, model: Any) -> Measured:
+        return observe(model, self.cfg, self.name, self.reference, self.options.form)
+
+    def acc_in(self, backbone: nn.Module) -> Value:
+        given = self.options.imagenet
+        folder = given or stand_in(self.weights)
+        if not folder:
+            return "needs validation images of the pretraining's task: --imagenet"
+        images = folder_images(folder, self.options.imagenet_size if given else STAND_IN_SIZE)
+        return original_accuracy(
+            lambda batch: self.pooled(backbone, self._normalised(batch)), self.classifier, images, batch_size=64
+        )
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W), RGB, uint8, as the backbone wants them."""
+        ordered = images.flip(1) if self.cfg.INPUT.FORMAT == "BGR" else images
+        normalised: Tensor = (ordered.to(self.shell.device) - self.shell.pixel_mean) / self.shell.pixel_std
+        return normalised
+
+    def backbone(self, model: Any) -> nn.Module:
+        return bottom_up(model)
+
+    def item(self, index: int) -> dict[str, Any]:
+        """An image as the detector takes it."""
+        item: dict[str, Any] = self.mapper(dict(self.records[index]))
+        return item
+
+    def inputs(self, index: int) -> Tensor:
+        images: Tensor = self.shell.preprocess_image([self.item(index)]).tensor
+        return images
+
+    def pixels(self, index: int) -> np.ndarray:
+        image = self.item(index)["image"]
+        return np.asarray((image.flip(0) if self.cfg.INPUT.FORMAT == "BGR" else image).permute(1, 2, 0))
+
+    def explained(self, model: Any, index: int) -> tuple[Callable[[Tensor], Tensor], None]:
+        network = bottom_up(model)
+        deepest = self.stages(network)[-1]
+
+        def scores(_: Tensor) -> Tensor:
+            with make_tap(network, [deepest]).collect(network) as features:
+                found = model([self.item(index)])[0]["instances"].scores
+            # Where nothing is found the gradient is zero.
+            return (found.sum() + 0 * features[deepest].sum()).reshape(1, 1)
+
+        return scores, None
+
+    def explained_stage(self, backbone: nn.Module) -> int:
+        """The deepest whose map has enough cells to tell places apart; small images leave few at stride 32."""
+        maps = self.maps(backbone, 0)
+        fine = [stage for stage, features in maps.items() if min(features.shape[-2:]) >= LEAST_CELLS]
+        return max(fine, default=min(maps))
+
+    @torch.no_grad()
+    def draw(self, axis: Any, index: int, model: Any | None = None) -> None:
+        item = self.item(index)
+        shown = self.truths[item["image_id"]] if model is None else detections(model([item])[0])
+        self._draw(axis, index, shown, TRUTH if model is None else FOUND)
+
+    def _draw(self, axis: Any, index: int, shown: Boxes, colour: str) -> None:
+        record = self.records[index]
+        axis.imshow(self.pixels(index), extent=(0, record["width"], record["height"], 0))
+        for x1, y1, x2, y2 in shown.boxes.tolist():
+            axis.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, linewidth=2, edgecolor=colour))

@@ -1,0 +1,186 @@
+"""What a detector keeps of the pretrained network, how much style matters to it, and its task's measures."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+from torchvision.ops import box_iou
+
+from gcisg_core.feature_tap import find_stages, make_tap
+from gcisg_core.measures import STAGES, FeatureMeasures, Measured, Value, known
+from gcisg_core.views import restyle
+
+from .engine import CarEvaluator, Trainer
+
+IOU = 0.5  # from here on two boxes match
+SCORE = 0.5  # from here on a detection is one, for the match rate, the confusion matrix and the pictures
+BACKGROUND = "background"
+
+
+class Boxes(NamedTuple):
+    """Boxes (N, 4) as x1, y1, x2, y2 in pixels of the image file, and their classes (N,)."""
+
+    boxes: Tensor
+    classes: Tensor
+
+
+def match(first: Boxes, second: Boxes, same_class: bool = True) -> list[tuple[int, int]]:
+    """Pairs of boxes that overlap by an IoU of at least 0.5, each box once, as many pairs as there can be.
+
+    Args:
+        first, second: The two sets.
+        same_class: Only boxes of one class match.
+
+    Returns:
+        Positions in both sets.
+    """
+    allowed = box_iou(first.boxes, second.boxes) >= IOU
+    if same_class:
+        allowed &= first.classes[:, None] == second.classes
+    rows, columns = linear_sum_assignment(allowed.numpy(), maximize=True)
+    return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if allowed[row, column]]
+
+
+def agreement(first: Boxes, second: Boxes) -> tuple[int, int]:
+    """How many boxes of two sets have a partner in the other, and how many boxes there are."""
+    return 2 * len(match(first, second)), len(first.boxes) + len(second.boxes)
+
+
+@torch.no_grad()
+def observe(
+    model: Any, cfg: CfgNode, name: str, reference: nn.Module | None = None, form: str = "published"
+) -> Measured:
+    """Everything but Acc_IN, in one pass over the images, one at a time.
+
+    The match rate is the share of boxes with a score of at least 0.5, on the images and on their restyles together,
+    that have a partner of their class on the other one (IoU of at least 0.5).
+
+    Args:
+        model: A detector of Detectron2, with or without a method beside it.
+        cfg: Its config: how images are read and resized.
+        name: The data set, registered.
+        reference: The pretrained bottom-up network, in eval mode.
+        form: Of the energy.
+    """
+    model.eval()
+    student = bottom_up(model)
+    tap = make_tap(student, [stage for stage in STAGES if stage in find_stages(student)])
+    measures, boxes = FeatureMeasures(form), truths(name)
+    names = [*MetadataCatalog.get(name).thing_classes, BACKGROUND]
+    confusion = torch.zeros(len(names), len(names), dtype=torch.long)
+    kept, hits = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        evaluator = CarEvaluator(name, folder)
+        evaluator.reset()
+        for index, inputs in enumerate(Trainer.build_test_loader(cfg, name)):
+            with tap.collect(student) as features, _input_of(student) as seen:
+                outputs = model(inputs)
+            measures.update(features, None if reference is None else tap.run(reference, seen[0]))
+            evaluator.process(inputs, outputs)
+            found = detections(outputs[0])
+            truth = boxes[inputs[0]["image_id"]]
+            kept.append(agreement(found, detections(model(restyled(inputs, cfg.INPUT.FORMAT, index))[0])))
+            hits.append(agreement(found, truth))
+            _count(confusion, truth, found)
+        box = evaluator.evaluate()["bbox"]
+    task, per_class = _task(box, names[:-1])
+    return Measured(
+        values={**task, "match_rate": _rate(kept), **measures.values()},
+        per_class=per_class,
+        confusion=confusion,
+        axes=names,
+        match=_shares(kept),
+        score=_shares(hits),
+        failure=[0.0 if math.isnan(share) else 1 - share for share in _shares(hits)],
+        sample=measures.sample,
+        reference=measures.reference,
+    )
+
+
+def measure(model: Any, cfg: CfgNode, name: str, reference: nn.Module | None = None) -> dict[str, Value]:
+    """``AP``, ``AP50``, ``AP75``, ``match_rate`` in per cent, and those of the features.
+
+    See :func:`observe` for the arguments and :class:`gcisg_core.measures.FeatureMeasures`.
+    """
+    return observe(model, cfg, name, reference).values
+
+
+def bottom_up(model: Any) -> nn.Module:
+    """The network that was pretrained: an FPN's bottom-up network, or the backbone itself."""
+    network: nn.Module = getattr(model.backbone, "bottom_up", model.backbone)
+    return network
+
+
+def detections(output: dict[str, Any]) -> Boxes:
+    """The boxes of an image with a score of at least 0.5."""
+    found = output["instances"].to("cpu")
+    found = found[found.scores >= SCORE]
+    return Boxes(found.pred_boxes.tensor, found.pred_classes)
+
+
+def restyled(inputs: Sequence[dict[str, Any]], image_format: str, seed: int) -> list[dict[str, Any]]:
+    """A batch with its images in another style, see :func:`gcisg_core.views.restyle`."""
+    batch = []
+    for item in inputs:
+        image = item["image"].float() / 255
+        image = restyle(image.flip(0) if image_format == "BGR" else image, seed) * 255
+        batch.append({**item, "image": image.flip(0) if image_format == "BGR" else image})
+    return batch
+
+
+@contextmanager
+def _input_of(network: nn.Module) -> Iterator[list[Tensor]]:
+    seen: list[Tensor] = []
+    handle = network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def truths(name: str) -> dict[Any, Boxes]:
+    """Image -> its boxes; groups are left out."""
+    truths = {}
+    for record in DatasetCatalog.get(name):
+        items = [item for item in record.get("annotations", []) if not item.get("iscrowd", 0)]
+        boxes = [BoxMode.convert(list(item["bbox"]), item["bbox_mode"], BoxMode.XYXY_ABS) for item in items]
+        classes = torch.tensor([item["category_id"] for item in items], dtype=torch.long)
+        truths[record["image_id"]] = Boxes(torch.tensor(boxes, dtype=torch.float).reshape(-1, 4), classes)
+    return truths
+
+
+def _count(confusion: Tensor, truth: Boxes, found: Boxes) -> None:
+    """Add an image; boxes without a partner of any class are counted with the background, the last row and column."""
+    pairs = match(truth, found, same_class=False)
+    for row, column in pairs:
+        confusion[truth.classes[row], found.classes[column]] += 1
+    for row in set(range(len(truth.classes))) - {row for row, _ in pairs}:
+        confusion[truth.classes[row], -1] += 1
+    for column in set(range(len(found.classes))) - {column for _, column in pairs}:
+        confusion[-1, found.classes[column]] += 1
+
+
+def _shares(counts: Sequence[tuple[int, int]]) -> list[float]:
+    return [matched / boxes if boxes else math.nan for matched, boxes in counts]
+
+
+def _rate(counts: Sequence[tuple[int, int]]) -> Value:
+    matched, boxes = (sum(column) for column in zip(*counts, strict=True))
+    return 100 * matched / boxes if boxes else f"no box has a score of at least {SCORE}"
+
+
+def _task(box: dict[str, float], names: Sequence[str]) -> tuple[dict[str, Value], dict[str, dict[str, Value]]]:
+    none = "no prediction, or no box of this kind in the truth"
+    values = {key: known(box[key], none) for key in ("AP", "AP50", "AP75")}
+    each = {names[0]: box["AP"]} if len(names) == 1 else {name: box[f"AP-{name}"] for name in names}
+    return values, {name: {"AP": known(value, none)} for name, value in each.items()}

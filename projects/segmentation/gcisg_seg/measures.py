@@ -1,0 +1,125 @@
+"""What a segmentor keeps of the pretrained network, how much style matters to it, and its task's measures."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmseg.evaluation import IoUMetric
+from torch import Tensor, nn
+
+from gcisg_core.feature_tap import find_stages, make_tap
+from gcisg_core.measures import STAGES, FeatureMeasures, Measured, Value, known
+from gcisg_core.views import restyle
+from gcisg_seg.evaluation import DomainIoUMetric
+
+UNLABELLED = "the images have no labels"
+
+
+@torch.no_grad()
+def observe(model: Any, dataset: Any, reference: nn.Module | None = None, form: str = "published") -> Measured:
+    """Everything but Acc_IN, in one pass over the images, one at a time.
+
+    The match rate is the share of all pixels whose class a restyle leaves; unlabelled pixels count.
+
+    Args:
+        model: A segmentor of mmseg, with or without a method beside it.
+        dataset: A data set of mmseg with its test pipeline.
+        reference: The pretrained backbone, in eval mode.
+        form: Of the energy.
+    """
+    model.eval()
+    names, ignored = dataset.metainfo["classes"], getattr(dataset, "ignore_index", 255)
+    tap = make_tap(model.backbone, [stage for stage in STAGES if stage in find_stages(model.backbone)])
+    measures = FeatureMeasures(form)
+    areas = defaultdict(list)
+    match: list[float] = []
+    score: list[float] = []
+    confusion = torch.zeros(len(names), len(names), dtype=torch.long)
+    same = total = 0
+    for index in range(len(dataset)):
+        batch = pseudo_collate([dataset[index]])
+        prediction = predict(model, batch)
+        changed = predict(model, restyled(model, batch, index))
+        images = model.data_preprocessor(batch, False)["inputs"]
+        measures.update(tap.run(model.backbone, images), None if reference is None else tap.run(reference, images))
+        kept = int((prediction == changed).sum())
+        same, total = same + kept, total + prediction.numel()
+        match.append(kept / prediction.numel())
+        truth = getattr(batch["data_samples"][0], "gt_sem_seg", None)
+        if truth is None:
+            score.append(math.nan)
+            continue
+        labels = truth.data[0].to(prediction)
+        domain = batch["data_samples"][0].metainfo.get("domain", "")
+        areas[domain].append(DomainIoUMetric.intersect_and_union(prediction, labels, len(names), ignored))
+        valid = labels != ignored
+        pairs = len(names) * labels[valid] + prediction[valid]
+        confusion += torch.bincount(pairs.cpu(), minlength=len(names) ** 2).reshape(confusion.shape)
+        score.append((labels == prediction)[valid].double().mean().item())
+    return Measured(
+        values={**_task(areas), "match_rate": 100 * same / total, **measures.values()},
+        per_class=_per_class(names, [image for images in areas.values() for image in images]) if areas else {},
+        confusion=confusion if areas else UNLABELLED,
+        axes=names,
+        match=match,
+        score=score,
+        failure=[0.0 if math.isnan(share) else 1 - share for share in score],
+        sample=measures.sample,
+        reference=measures.reference,
+    )
+
+
+def measure(model: Any, dataset: Any, reference: nn.Module | None = None) -> dict[str, Value]:
+    """``mIoU`` (the mean over target domains), ``aAcc`` and ``match_rate`` in per cent, and those of the features.
+
+    See :func:`observe` for the arguments and :class:`gcisg_core.measures.FeatureMeasures`.
+    """
+    return observe(model, dataset, reference).values
+
+
+def predict(model: Any, batch: dict[str, Any]) -> Tensor:
+    """(H, W), the classes of a batch of one image."""
+    prediction: Tensor = model.test_step(batch)[0].pred_sem_seg.data[0]
+    return prediction
+
+
+def restyled(model: Any, batch: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The batch with its image in another style, see :func:`gcisg_core.views.restyle`."""
+    image = batch["inputs"][0].float() / 255
+    is_rgb = getattr(model.data_preprocessor, "loaded_as_rgb", False)
+    changed = restyle(image if is_rgb else image.flip(0), seed) * 255
+    return {**batch, "inputs": [changed if is_rgb else changed.flip(0)]}
+
+
+def _totals(areas: list[tuple[Tensor, ...]]) -> dict[str, np.ndarray]:
+    totals: dict[str, np.ndarray] = IoUMetric.total_area_to_metrics(*(sum(area) for area in zip(*areas, strict=True)))
+    return totals
+
+
+def _task(areas: dict[str, list[tuple[Tensor, ...]]]) -> dict[str, Value]:
+    """mmseg's figures from its histograms of each image, domain by domain."""
+    if not areas:
+        return {"mIoU": UNLABELLED, "aAcc": UNLABELLED}
+    domains = {domain: _totals(images) for domain, images in areas.items()}
+    means = {domain: 100 * float(np.nanmean(totals["IoU"])) for domain, totals in domains.items()}
+    pixels = _totals([image for images in areas.values() for image in images])["aAcc"]
+    each = {f"{domain}/mIoU": mean for domain, mean in means.items()} if len(means) > 1 else {}
+    return {"mIoU": float(np.mean(list(means.values()))), **each, "aAcc": 100 * float(pixels)}
+
+
+def _per_class(names: tuple[str, ...], areas: list[tuple[Tensor, ...]]) -> dict[str, dict[str, Value]]:
+    totals = _totals(areas)
+    pixels = torch.stack([area[3] for area in areas]).sum(dim=0)
+    return {
+        name: {
+            "pixels": float(pixels[index]),
+            "IoU": known(100 * float(totals["IoU"][index]), "no such pixel"),
+            "accuracy": known(100 * float(totals["Acc"][index]), "no such pixel"),
+        }
+        for index, name in enumerate(names)
+    }
