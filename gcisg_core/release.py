@@ -16,6 +16,7 @@ from gcisg_core.problems import DataError
 
 BESIDE = "regularizer."  # what a method keeps beside the task model: target, reference, projectors, queues
 HASH_LENGTH = 8
+DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])")
 
 
 class Release(NamedTuple):
@@ -77,12 +78,12 @@ def file_hash(path: Path) -> str:
 
 
 def verify_hash(path: Path) -> None:
-    """Compare a file with the hash that its name carries, if it carries one.
+    """Compare a file with the hash that its name carries, if it carries one; a date (``-20240131.pth``) is none.
 
     Raises:
         DataError: the file was altered or is incomplete.
     """
-    named = re.search(rf"-([0-9a-f]{{{HASH_LENGTH}}})\.[a-z]+$", path.name)
-    if named and file_hash(path) != named[1]:
+    named = re.search(rf"-([0-9a-f]{{{HASH_LENGTH}}})\.[a-z0-9]+$", path.name)
+    if named and not DATE.fullmatch(named[1]) and file_hash(path) != named[1]:
         what = f"its SHA-256 begins with {file_hash(path)}, its name says {named[1]}: altered or incomplete"
         raise DataError(path, what, "Fetch it again; if you changed it yourself, rename it")
