@@ -14,7 +14,7 @@ import pytest
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader, get_torchvision_models
 
-from gcisg_core.integrations import mmengine
+from gcisg_core.integrations import mmengine  # noqa: F401 - registers the loaders
 
 load_checkpoint = CheckpointLoader.load_checkpoint
 ROOT = Path(__file__).parents[2]
@@ -125,7 +125,7 @@ def test_weights_that_cannot_be_downloaded_are_said_in_one_line(monkeypatch, tmp
     def offline(*args, **kwargs):
         raise URLError("no route to host")
 
-    monkeypatch.setattr(mmengine, "load_from_http", offline)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     message = rf"resnet50 could not be downloaded .*Put https://.*/resnet50-\w+\.pth into {tmp_path}/hub/checkpoints"
     with pytest.raises(FileNotFoundError, match=message):
