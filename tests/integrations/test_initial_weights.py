@@ -1,0 +1,245 @@
+"""One ResNet's weights under everybody's names, into everybody's ResNet."""
+
+import pickle
+import re
+
+import pytest
+import timm
+import torch
+import torchvision
+from mmengine.registry import init_default_scope
+from mmseg.models.backbones import ResNet, ResNetV1c, ResNetV1d
+from mmseg.registry import MODELS
+
+import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
+
+# isort: split
+from detectron2.checkpoint.c2_model_loading import convert_basic_c2_names
+from detectron2.config import get_cfg
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import build_backbone
+
+from gcisg_cls.backbones import build_resnet, load_pretrained
+from gcisg_core.changes import change_backbone
+from gcisg_core.initial_weights import canonical_names, load_initial_weights, match_names
+from gcisg_core.integrations import mmengine  # noqa: F401 - registers `Pretrained`
+from gcisg_core.problems import DataError
+from gcisg_core.safe_load import read_state_dict
+from gcisg_det.checkpoint import SafeCheckpointer
+from gcisg_det.weights import torchvision_to_detectron2
+from tests.detection.scenes import tiny_config
+
+
+def randomised(network):
+    """Every tensor different from that of a new network, buffers too."""
+    torch.manual_seed(3)
+    for value in network.state_dict().values():
+        if value.is_floating_point():
+            value.uniform_(0.5, 1.5)
+    return network
+
+
+@pytest.fixture(scope="module")
+def source():
+    """A ResNet-50 of torchvision with its classifier."""
+    return randomised(torchvision.models.resnet50()).state_dict()
+
+
+def caffe2_name(name):
+    """MSRA's name of a tensor of Detectron2's ResNet; it has no running statistics."""
+    name = re.sub(r"^stem\.conv1\.norm", "res_conv1_bn", re.sub(r"^stem\.conv1\.w", "conv1.w", name))
+    name = name.replace(".shortcut", ".branch1")
+    name = re.sub(r"(res\d\.\d+)\.conv(\d)", lambda m: f"{m[1]}.branch2{'abc'[int(m[2]) - 1]}", name)
+    name = name.replace(".norm.", "_bn.")
+    name = re.sub(r"bn\.weight$", "bn_s", re.sub(r"\.bias$", "_b", name))
+    return re.sub(r"\.weight$", "_w", name).replace(".", "_")
+
+
+def forms(state):
+    """How each origin writes this state dict."""
+    backbone = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    other = {name: value + 1 for name, value in backbone.items()}
+    detectron2 = torchvision_to_detectron2(state)
+
+    def under(prefix, values=backbone):
+        return {prefix + name: value for name, value in values.items()}
+
+    momentum_first = {**under("module.encoder_k.", other), **under("module.encoder_q."), "module.queue": torch.ones(9)}
+    return {
+        "torchvision": state,
+        "timm": dict(zip(timm.create_model("resnet50").state_dict(), state.values(), strict=True)),
+        "mmpretrain": {"meta": {"epoch": 1}, "state_dict": {**under("backbone."), "head.fc.weight": torch.ones(9, 9)}},
+        "MoCo": {"epoch": 1, "state_dict": momentum_first},
+        "MoCo v3": {"state_dict": {**under("module.momentum_encoder.", other), **under("module.base_encoder.")}},
+        "a GCISG run": {"state_dict": {**under("regularizer.reference.encoder.", other), **under("backbone.")}},
+        "Detectron2": detectron2,
+        "a detector": {"model": under("backbone.bottom_up.", detectron2["model"]), "iteration": 3},
+        "MSRA": {
+            caffe2_name(name): value for name, value in detectron2["model"].items()
+            if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+        },
+    }  # fmt: skip
+
+
+def detectron2_resnet():
+    cfg = get_cfg()
+    cfg.MODEL.BACKBONE.NAME = "build_resnet_backbone"
+    cfg.MODEL.RESNETS.OUT_FEATURES = ["res5"]
+    return build_backbone(cfg, ShapeSpec(channels=3))
+
+
+BACKBONES = {
+    "torchvision": lambda: build_resnet("resnet50")[0],
+    "mmseg": lambda: ResNet(depth=50),
+    "Detectron2": detectron2_resnet,
+}
+
+
+@pytest.mark.parametrize("target", BACKBONES)
+def test_every_origin_fits_every_backbone(source, target, tmp_path, capsys):
+    backbone = BACKBONES[target]()
+    new = canonical_names(backbone.state_dict())
+    for origin, content in forms(source).items():
+        randomised(backbone).load_state_dict({name: value * 0 for name, value in backbone.state_dict().items()})
+        path = tmp_path / ("file.pkl" if origin in ("MSRA", "Detectron2") else "file.pth")
+        if path.suffix == ".pkl":
+            path.write_bytes(pickle.dumps(content, 2))
+        else:
+            torch.save(content, path)
+        load_initial_weights(backbone, read_state_dict(path), path)
+        for name, value in backbone.state_dict().items():
+            if name.endswith("num_batches_tracked"):
+                continue
+            if origin == "MSRA" and "running" in name:  # absorbed in weight and bias
+                expected = torch.full_like(value, 0 if name.endswith("mean") else 1 - 1e-5)
+            else:
+                expected = source[new[name]]
+            assert torch.equal(value, expected), (origin, name)
+        report = capsys.readouterr().out
+        assert f"{path} for {type(backbone).__name__}: 265 of 265 tensors match (100 %)" in report
+        assert ("without running statistics" in report) == (origin == "MSRA")
+        assert ("stride in the 1 x 1" in report) == (origin == "MSRA" and target != "Detectron2")
+
+
+def test_names_of_caffe2_are_read_as_detectron2_reads_them(source):
+    names = list(forms(source)["MSRA"])
+    theirs = canonical_names(convert_basic_c2_names(names))
+    assert list(canonical_names(names).values()) == list(theirs.values())
+
+
+def test_what_did_not_match_is_printed(source, capsys):
+    state = {name: value for name, value in source.items() if name != "layer4.2.conv3.weight"}
+    state["layer4.2.conv2.weight"] = torch.ones(3, 3)
+    load_initial_weights(BACKBONES["torchvision"](), state, "file.pth")
+    assert "263 of 265 tensors match (99 %)" in (report := capsys.readouterr().out)
+    assert (
+        "not loaded: layer4.2.conv2.weight (shape (3, 3), expected (512, 512, 3, 3)), layer4.2.conv3.weight" in report
+    )
+    assert "in the file and not used: layer4.2.conv2.weight, fc.weight, fc.bias" in report
+
+
+@pytest.mark.parametrize(("file", "target"), [("resnet34", "resnet18"), ("resnet18", "resnet34")])
+def test_a_deeper_or_shallower_network_is_refused(file, target):
+    network, _ = build_resnet(target)
+    before = network.conv1.weight.clone()
+    state = torchvision.models.get_model(file).state_dict()
+    with pytest.raises(
+        DataError, match=r"file.pth: is of another network than ResNet: 10\d of 18\d tensors .*least_match"
+    ):
+        load_initial_weights(network, state, "file.pth")
+    assert torch.equal(network.conv1.weight, before)
+    load_initial_weights(network, state, "file.pth", least_match=0.5)
+    assert torch.equal(network.conv1.weight, state["conv1.weight"])
+
+
+def test_weights_of_something_else_are_refused():
+    state = torchvision.models.mobilenet_v3_small().state_dict()
+    with pytest.raises(DataError, match=r"0 of 265 tensors match"):
+        load_initial_weights(BACKBONES["torchvision"](), state, "file.pth")
+    with pytest.raises(ValueError, match="least_match must be in"):
+        load_initial_weights(BACKBONES["torchvision"](), state, "file.pth", least_match=90)
+
+
+def test_deep_and_plain_stems_are_told_apart(source):
+    """More than 90 % of the tensors match, and the network is another one."""
+    deep = ResNetV1c(depth=50)
+    with pytest.raises(
+        DataError, match=r"the file has a plain stem \(one 7 x 7 .* the backbone a deep stem .*ResNetV1c"
+    ):
+        load_initial_weights(deep, source, "plain.pth")
+    assert match_names(deep, source).share > 0.9
+    with pytest.raises(DataError, match=r"the file has a deep stem .* the backbone a plain stem \(one 7 x 7"):
+        load_initial_weights(detectron2_resnet(), deep.state_dict(), "deep.pth")
+    load_initial_weights(deep, source, "plain.pth", least_match=0)
+    assert torch.equal(deep.layer4[2].conv3.weight, source["layer4.2.conv3.weight"])
+
+
+def test_timms_deep_stem_gives_timms_features():
+    theirs = timm.create_model("resnet50d").eval()
+    ours = ResNetV1d(depth=50).eval()
+    load_initial_weights(ours, theirs.state_dict(), "resnet50d.pth")
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images)[-1], theirs.forward_features(images))
+
+
+def test_detectron2s_deep_stem_is_read():
+    names = [f"stem.conv{i}.{part}weight" for i in (1, 2, 3) for part in ("", "norm.")]
+    assert [*canonical_names(names).values()] == [f"stem.{i}.weight" for i in (0, 1, 3, 4, 6, 7)]
+
+
+def test_an_ibn_net_takes_plain_weights(source):
+    backbone, _ = build_resnet("resnet50")
+    change_backbone(backbone, {"ibn": "a"})
+    load_initial_weights(backbone, source, "file.pth")
+    assert torch.equal(backbone.layer1[0].bn1.weight, source["layer1.0.bn1.weight"])
+
+
+class TestTasks:
+    """Each task's own setting for initial weights."""
+
+    @pytest.fixture
+    def moco(self, source, tmp_path):
+        torch.save(forms(source)["MoCo"], tmp_path / "moco.pth")
+        return str(tmp_path / "moco.pth")
+
+    @pytest.fixture
+    def other(self, tmp_path):
+        torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "r18.pth")
+        return str(tmp_path / "r18.pth")
+
+    def test_classification(self, source, moco, other):
+        network, _ = build_resnet("resnet50")
+        load_pretrained(network, "resnet50", moco)
+        assert torch.equal(network.conv1.weight, source["conv1.weight"])
+        with pytest.raises(DataError, match=r"r18.pth: is of another network"):
+            load_pretrained(network, "resnet50", other)
+
+    def test_segmentation(self, source, moco, other):
+        init_default_scope("mmseg")
+
+        def build(**init):
+            network = MODELS.build({"type": "ResNet", "depth": 50, "init_cfg": {"type": "Pretrained", **init}})
+            network.init_weights()
+            return network
+
+        assert torch.equal(build(checkpoint=moco).conv1.weight, source["conv1.weight"])
+        with pytest.raises(DataError, match=r"r18.pth: is of another network"):
+            build(checkpoint=other)
+        assert build(checkpoint=other, least_match=0.1).depth == 50
+
+    def test_detection(self, source, moco, other, tmp_path):
+        plain = ["MODEL.PIXEL_MEAN", [123.675, 116.28, 103.53], "MODEL.PIXEL_STD", [58.395, 57.12, 57.375]]
+        plain += ["MODEL.RESNETS.STRIDE_IN_1X1", False, "MODEL.RESNETS.STEM_OUT_CHANNELS", 64]
+        plain += ["MODEL.RESNETS.RES2_OUT_CHANNELS", 256, "MODEL.RESNETS.WIDTH_PER_GROUP", 64]
+        cfg = tiny_config(tmp_path, tmp_path / "out", *plain, "INPUT.FORMAT", "RGB", config="gcisg_r50_fpn")
+        from gcisg_det.engine import Trainer
+
+        model = Trainer.build_model(cfg)
+        SafeCheckpointer(model, cfg=cfg).resume_or_load(moco, resume=False)
+        assert torch.equal(model.backbone.bottom_up.res5[2].conv3.weight, source["layer4.2.conv3.weight"])
+        with pytest.raises(DataError, match=r"r18.pth: is of another network"):
+            SafeCheckpointer(model, cfg=cfg).resume_or_load(other, resume=False)
+        cfg.INPUT.FORMAT = "BGR"
+        with pytest.raises(ValueError, match=r"moco.pth holds torchvision weights, but INPUT.FORMAT is BGR"):
+            SafeCheckpointer(model, cfg=cfg).resume_or_load(moco, resume=False)
