@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gcisg_core.problems import DataError
 
@@ -28,6 +28,9 @@ class Release(NamedTuple):
         config: The plain framework's config as text, with ``{checkpoint}`` for the file's name.
         suffix: Of the config's file.
         meta: Class names, palette, ...: plain values.
+        network: Normalised images (B, 3, H, W) -> scores, for formats that hold the computation; None where the
+            framework's model is no such function.
+        size: H and W for these formats.
     """
 
     state: dict[str, Tensor]
@@ -35,6 +38,8 @@ class Release(NamedTuple):
     config: str
     suffix: str
     meta: dict[str, Any]
+    network: nn.Module | None = None
+    size: tuple[int, int] = (224, 224)
 
 
 def without_method(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

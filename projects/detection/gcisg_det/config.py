@@ -102,3 +102,10 @@ def view_values(cfg: CfgNode) -> dict[str, Any]:
     if values or any(cfg.INPUT.COLOR_JITTER):
         values.update(zip(("brightness", "contrast", "saturation", "hue"), cfg.INPUT.COLOR_JITTER, strict=False))
     return values
+
+
+def head_key(cfg: CfgNode) -> str:
+    """The node of `MODEL` that has the detector's `NUM_CLASSES`."""
+    wrapped = cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector"
+    detector = cfg.MODEL.PARENT_ARCHITECTURE if wrapped else cfg.MODEL.META_ARCHITECTURE
+    return "RETINANET" if "Retina" in detector else "ROI_HEADS"
