@@ -65,7 +65,11 @@ def write_release(
     """
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{stem}.partial"
-    writer(release, partial)
+    try:
+        writer(release, partial)
+    except Exception:
+        partial.unlink(missing_ok=True)
+        raise
     path = partial.rename(folder / f"{stem}-{file_hash(partial)}.{extension}")
     for suffix, text in ((release.suffix, release.config), (".json", json.dumps(release.meta, indent=1) + "\n")):
         partial.write_text(text.replace("{checkpoint}", path.name))

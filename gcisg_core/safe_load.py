@@ -149,12 +149,19 @@ def _latin1_only(text: str, encoding: str) -> bytes:
     return _codecs.encode(text, "latin1")
 
 
+def _no_bytes() -> bytes:
+    """How old protocols write an empty array's bytes; `bytes` itself would reserve any memory that it is asked for."""
+    return b""
+
+
 def _allowed() -> dict[tuple[str, str], Any]:
     allowed: dict[tuple[str, str], Any] = {
         ("numpy", "ndarray"): _Array,
         ("numpy", "dtype"): _Dtype,
         ("collections", "OrderedDict"): collections.OrderedDict,
         ("_codecs", "encode"): _latin1_only,
+        ("__builtin__", "bytes"): _no_bytes,
+        ("builtins", "bytes"): _no_bytes,
     }
     for package in ("numpy.core", "numpy._core"):  # before and since numpy 2
         allowed[f"{package}.multiarray", "_reconstruct"] = _Array

@@ -8,9 +8,9 @@ The result is loaded by mmseg's `init_model`, Detectron2's `DefaultPredictor` or
 suite: `release/<config>-<hash>.pth`, its config (`.py`, or `.yaml` for Detectron2) and what is known of it (`.json`).
 Before it is written, the plain model is built and has to take the tensors strictly.
 
-`--format pt2` (torch.export, no further package) and `--format onnx` (`pip install 'gcisg[export]'`) hold the computation
-itself, from normalised images (B, 3, H, W) of any B to scores. The file is run and compared with the model before it gets
-its name. Detectron2's models are no such functions, so for them this is refused.
+`--format pt2` (torch.export, no further package) and `--format onnx` (`pip install 'gcisg[export]'`) hold the
+computation itself, from normalised images (B, 3, H, W) of any B to scores. The file is run and compared with the model
+before it gets its name. Detectron2's models are no such functions, so for them this is refused.
 """
 
 from __future__ import annotations

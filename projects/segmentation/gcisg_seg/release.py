@@ -55,9 +55,20 @@ def release(config: Config, checkpoint: str) -> Release:
         "seed": loaded.get("meta", {}).get("seed", config.get("randomness", {}).get("seed")),
         "trained_with": trained_with,
     }
-    return Release(
-        state, "state_dict", plain.pretty_text, ".py", meta, model, tuple(preprocessor.get("size", (512, 512)))
-    )
+    size = preprocessor.get("size") or (512, 512)
+    return Release(state, "state_dict", plain.pretty_text, ".py", meta, _Scores(network), (size[0], size[1]))
+
+
+class _Scores(nn.Module):
+    """Normalised images (B, 3, H, W) -> scores (B, classes, H, W), as mmseg predicts whole images."""
+
+    def __init__(self, segmentor: Any) -> None:
+        super().__init__()
+        self.segmentor = segmentor.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.segmentor.encode_decode(images, [{"img_shape": images.shape[2:]}] * len(images))
+        return scores
 
 
 def class_meta(config: Config, checkpoint: dict[str, Any]) -> dict[str, Any]:
