@@ -116,16 +116,13 @@ def match_names(backbone: nn.Module, state: Mapping[str, Tensor]) -> Match:
     }
     prefix, theirs = _best_prefix(names, state)
     notes = []
-    if not any(name.endswith(_STATISTICS) for name in theirs):
-        absorbed = {name: _identity(backbone, names[name]) for name in names if name.endswith(_STATISTICS)}
-        if absorbed and theirs:
-            notes.append("without running statistics, so 0 and 1 are taken")
-    else:
-        absorbed = {}
+    absorbed = _absorbed(backbone, names, theirs)
+    if absorbed:
+        notes.append("without running statistics, so 0 and 1 are taken")
     found: dict[str, Tensor] = {}
     wrong: list[str] = []
     for new, name in names.items():
-        value = absorbed.get(new) if new in absorbed else state.get(theirs.get(new, ""))
+        value = absorbed[new] if new in absorbed else state.get(theirs.get(new, ""))
         if value is None:
             wrong.append(name)
         elif value.shape != own[name].shape:
@@ -195,12 +192,19 @@ def _best_prefix(names: Mapping[str, str], state: Mapping[str, Tensor]) -> tuple
     return best
 
 
-def _identity(backbone: nn.Module, name: str) -> Tensor:
-    """The statistics that change nothing, as Detectron2's frozen layers have them."""
-    path, _, tensor = name.rpartition(".")
-    layer: Any = backbone.get_submodule(path)
-    value: Tensor = layer.get_buffer(tensor)
-    return torch.zeros_like(value) if tensor == "running_mean" else torch.full_like(value, 1 - layer.eps)
+def _absorbed(backbone: nn.Module, names: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, Tensor]:
+    """The statistics that change nothing, as Detectron2's frozen layers have them, for a file that has none at all."""
+    found: dict[str, Tensor] = {}
+    if any(name.endswith(_STATISTICS) for name in theirs):
+        return found
+    for new, name in names.items():
+        layer_name, _, tensor = new.rpartition(".")
+        if tensor in _STATISTICS and f"{layer_name}.weight" in theirs:
+            layer: Any = backbone.get_submodule(name.rpartition(".")[0])
+            value = layer.get_buffer(tensor)
+            fill = 0 if tensor == "running_mean" else 1 - layer.eps
+            found[new] = torch.full_like(value, fill)
+    return found
 
 
 def _stems(

@@ -57,11 +57,18 @@ def read_checkpoint(file: str | Path) -> Any:
         return READERS.get(path.suffix, _read_torch if is_torch else _read_pickle)(path)
     except Exception as error:  # a damaged file can raise nearly anything
         foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if foreign:
-            what = f"is refused: it asks for {foreign[1]}; expected tensors, arrays and plain containers only"
+        reason = f"it asks for {foreign[1]}" if foreign else _torch_reason(str(error))
+        if reason:
+            what = f"is refused: {reason}; expected tensors, arrays and plain containers only"
             raise DataError(file, what, CONVERT) from error
         line = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise DataError(file, f"cannot be read as weights, it is damaged or something else ({line})", AGAIN) from error
+
+
+def _torch_reason(message: str) -> str:
+    """What torch's safe reader found, out of its long message; empty where the file is no pickle of its kind."""
+    found = re.search(r"WeightsUnpickler error:\s*(Can only build|Trying to call)[^\n]*", message)
+    return found[0].partition(":")[2].strip() if found else ""
 
 
 def read_state_dict(file: str | Path) -> dict[str, Tensor]:
