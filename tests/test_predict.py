@@ -217,6 +217,16 @@ class TestVideo:
         assert (capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)) == (7, 5)
         assert "7 images and frames" in said
 
+    def test_a_segmentor_with_a_backbone_of_ours(self, predict, film, tmp_path):
+        file = ROOT / "projects/segmentation/gcisg_mini.py"
+        config = load_config(str(file), ["model.regularizer.queue_length=8"])
+        init_default_scope("mmseg")
+        torch.save({"state_dict": MODELS.build(config.model).state_dict()}, tmp_path / "iter_1.pth")
+        out, _ = predict(file, tmp_path / "iter_1.pth", film, "--batch-size", 7)
+        lines = [json.loads(line) for line in (out / "film.jsonl").read_text().splitlines()]
+        assert len(lines) == 7
+        assert sum(lines[6]["predictions"][0]["shares"].values()) == pytest.approx(1)
+
     def test_a_damaged_film_is_named(self, predict, classifier, film):
         film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
         out, said = predict(MINI, classifier[1], film, code=1)

@@ -33,7 +33,6 @@ class Predictor:
     def __init__(self, config: Config, checkpoint: str, device: str) -> None:
         if "regularizer" in config.model:
             config.model.regularizer = {"method": "none"}
-        config.model.backbone.init_cfg = None
         # Its own steps but for those that read labels; the images come decoded.
         steps = config.get("test_pipeline") or config.test_dataloader.dataset.pipeline
         config.test_pipeline = [
