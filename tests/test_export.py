@@ -202,11 +202,11 @@ class TestComputation:
     """pt2 and onnx hold the model itself; the tool compares them with it before they get their name."""
 
     @pytest.mark.parametrize("kind", ["pt2", "onnx"])
-    def test_a_classifier_runs_without_its_code(self, tmp_path, classifier, kind):
+    def test_a_classifier_runs_without_its_code(self, tmp_path, exporter, classifier, kind):
         model, checkpoint = classifier
         overrides = [*CLASSIFICATION, "test_dataloader.dataset.pipeline.size=64"]
-        path = export(
-            tmp_path, "projects/classification/gcisg_r101_visda17.py", checkpoint, overrides, "--format", kind
+        path = in_process(
+            exporter, tmp_path, "projects/classification/gcisg_r101_visda17.py", checkpoint, overrides, kind
         )
         images = torch.rand(3, 3, 64, 64)
         with torch.no_grad():
@@ -216,7 +216,7 @@ class TestComputation:
         assert json.loads(path.with_suffix(".json").read_text())["size"] == 64
 
     @pytest.mark.parametrize("kind", ["pt2", "onnx"])
-    def test_a_segmentor_runs_without_its_code(self, tmp_path, kind):
+    def test_a_segmentor_runs_without_its_code(self, tmp_path, exporter, kind):
         from mmengine.registry import init_default_scope
         from mmseg.registry import MODELS
 
@@ -227,7 +227,7 @@ class TestComputation:
         init_default_scope("mmseg")
         model = disturb(MODELS.build(load_config(file, overrides).model))
         torch.save({"state_dict": model.state_dict()}, tmp_path / "iter_1.pth")
-        path = export(tmp_path, file, tmp_path / "iter_1.pth", overrides, "--format", kind)
+        path = in_process(exporter, tmp_path, file, tmp_path / "iter_1.pth", overrides, kind)
         with torch.no_grad():
             expected = model.encode_decode(images(), [{"img_shape": (64, 96)}] * 2)
         found = run_graph(path, images())
@@ -247,6 +247,11 @@ class TestComputation:
         release = exporter.Release({}, "model", "", ".yaml", {})
         with pytest.raises(ValueError, match=r"return Instances, so they are no function of a tensor.*Export pth"):
             exporter.save_onnx(release, tmp_path / "net.onnx")
+
+
+def in_process(exporter, tmp_path, config, checkpoint, overrides, kind):
+    release = exporter.read(str(ROOT / config), overrides, str(checkpoint))
+    return exporter.write_release(release, tmp_path / "release", "net", kind, exporter.WRITERS[kind])
 
 
 class _Doubled:

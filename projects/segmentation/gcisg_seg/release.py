@@ -56,7 +56,7 @@ def release(config: Config, checkpoint: str) -> Release:
         "trained_with": trained_with,
     }
     size = preprocessor.get("size") or (512, 512)
-    return Release(state, "state_dict", plain.pretty_text, ".py", meta, _Scores(network), (size[0], size[1]))
+    return Release(state, "state_dict", plain.pretty_text, ".py", meta, _Scores(network).eval(), (size[0], size[1]))
 
 
 class _Scores(nn.Module):
@@ -64,10 +64,11 @@ class _Scores(nn.Module):
 
     def __init__(self, segmentor: Any) -> None:
         super().__init__()
-        self.segmentor = segmentor.eval()
+        self.segmentor = segmentor
 
     def forward(self, images: Tensor) -> Tensor:
-        scores: Tensor = self.segmentor.encode_decode(images, [{"img_shape": images.shape[2:]}] * len(images))
+        # The first image's size is taken for all; a list as long as the batch would fix its number.
+        scores: Tensor = self.segmentor.encode_decode(images, [{"img_shape": images.shape[2:]}])
         return scores
 
 
