@@ -71,7 +71,7 @@ def load_from_local(filename: str, map_location: Any = None, **_: Any) -> Any:
 
 
 # Prefix -> the addresses by name.
-SOURCES: dict[str, Callable[[], dict[str, str]]] = {
+SOURCES: dict[str, Callable[[], Any]] = {
     "torchvision://": get_torchvision_models,
     "open-mmlab://": get_external_models,
     "openmmlab://": get_external_models,
@@ -179,7 +179,8 @@ def check_state(model: nn.Module, state: dict[str, Any], what: str, ignore: tupl
     """
     own = model.state_dict()
     wrong = [
-        *(f"{name} is missing" for name in own if name not in state),
+        # Files of old versions of torch do not count batches.
+        *(f"{name} is missing" for name in own if name not in state and not name.endswith("num_batches_tracked")),
         *(f"{name} is not in the model" for name in state if name not in own),
         *(
             f"{name} has the shape {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"

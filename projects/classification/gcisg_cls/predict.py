@@ -102,25 +102,22 @@ def from_torchvision(arch: str, checkpoint: str, device: str, known: dict[str, A
     """
     network: Any = torchvision.models.get_model(arch)
     state = read_state_dict(checkpoint)
-    layers = [name.removesuffix("weight") for name in state if name.startswith("fc.") and name.endswith("weight")]
-    require(
-        bool(layers), checkpoint, "no fc.weight", "a state dict of a ResNet of torchvision with its classifier `fc`"
-    )
-    head = [nn.Linear(*reversed(state[f"{layer}weight"].shape)) for layer in layers]
-    network.fc = (
-        head[0] if layers == ["fc."] else nn.Sequential(head[0], *(m for h in head[1:] for m in (nn.ReLU(), h)))
-    )
+    shapes = [value.shape for name, value in state.items() if name.startswith("fc.") and name.endswith("weight")]
+    require(bool(shapes), checkpoint, list(state)[:3], "a state dict of torchvision's names with the classifier `fc`")
+    head = [nn.Linear(inputs, outputs) for outputs, inputs in shapes]
+    network.fc = head[0] if "fc.weight" in state else nn.Sequential(head[0], nn.ReLU(), *head[1:])
     check_state(network, state, checkpoint)
     network.load_state_dict(state)
     known = known or {}
     original = torchvision.models.get_model_weights(arch).DEFAULT
     count = head[-1].out_features
-    names = known.get("classes") or (original.meta["categories"] if count == 1000 else range(count))
+    numbers = [f"class {label}" for label in range(count)]
+    names = known.get("classes") or (original.meta["categories"] if count == 1000 else numbers)
     require(len(names) == count, f"{checkpoint}: its classes", count, f"{len(names)}, those known by name")
     if "size" in known:
         view = EvalView(known["size"])
         return Predictor(network, lambda image: normalize(view(image)), names, device)
-    return Predictor(network, original.transforms(), list(map(str, names)), device)
+    return Predictor(network, original.transforms(), names, device)
 
 
 def known_export(config: str) -> dict[str, Any] | None:
