@@ -278,6 +278,16 @@ class TestTasks:
         assert torch.equal(model.backbone.bottom_up.res5[2].conv3.weight, source["layer4.2.conv3.weight"])
         with pytest.raises(DataError, match=r"r18.pth: is of another network"):
             SafeCheckpointer(model, cfg=cfg).resume_or_load(other, resume=False)
+        # A whole detector keeps its heads, and its backbone must match too.
+        state = {name: value.clone() for name, value in model.state_dict().items() if "regularizer" not in name}
+        state["proposal_generator.rpn_head.conv.bias"] += 1
+        torch.save({"model": state}, tmp_path / "detector.pth")
+        SafeCheckpointer(model, cfg=cfg).resume_or_load(str(tmp_path / "detector.pth"), resume=False)
+        assert torch.equal(model.proposal_generator.rpn_head.conv.bias, state["proposal_generator.rpn_head.conv.bias"])
+        half = {name: value for name, value in state.items() if "res5" not in name and "res4" not in name}
+        torch.save({"model": half}, tmp_path / "half.pth")
+        with pytest.raises(DataError, match=r"half.pth: has 178 of 265 tensors of backbone.bottom_up, not .*res4"):
+            SafeCheckpointer(model, cfg=cfg).resume_or_load(str(tmp_path / "half.pth"), resume=False)
         cfg.INPUT.FORMAT = "BGR"
         with pytest.raises(ValueError, match=r"moco.pth holds torchvision weights, but INPUT.FORMAT is BGR"):
             SafeCheckpointer(model, cfg=cfg).resume_or_load(moco, resume=False)

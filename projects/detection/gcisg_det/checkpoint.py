@@ -125,7 +125,21 @@ class SafeCheckpointer(DetectionCheckpointer):
             if wrong:
                 what = f"it is not of this config's model: {'; '.join(wrong[:3])} ({len(wrong)} differences)"
                 raise DataError(self.file, what, "Give the config that it was trained with, or another checkpoint")
+        elif student is not None:
+            self._check_backbone(student, incompatible)
         return incompatible
+
+    def _check_backbone(self, student: Any, incompatible: Any) -> None:
+        """The share of a whole detector's file that must match, as for those of a backbone alone."""
+        prefix = next(name for name, module in self.model.named_modules() if module is student)
+        absent = {*incompatible.missing_keys, *(name for name, *_ in incompatible.incorrect_shapes)}
+        names = [f"{prefix}.{name}" for name in student.state_dict() if not name.endswith("num_batches_tracked")]
+        lacking = [name for name in names if name in absent]
+        found = len(names) - len(lacking)
+        if found < self._least_match() * len(names):
+            what = f"has {found} of {len(names)} tensors of {prefix}, not {', '.join(lacking[:3])}, ..."
+            remedy = f"Give weights of this detector, or set MODEL.LEAST_MATCH; it is {self._least_match()}"
+            raise DataError(self.file, what, remedy)
 
     def _least_match(self) -> float:
         return LEAST_MATCH if self.cfg is None else self.cfg.MODEL.LEAST_MATCH
