@@ -88,7 +88,7 @@ def load_from_net(filename: str, map_location: Any = None, **_: Any) -> Any:
         ValueError: there is no model of that name.
         DataError: the file in the cache was altered or is incomplete.
     """
-    prefix, _, name = filename.partition("://")
+    prefix, name = filename.split("://", 1)
     url = filename
     if f"{prefix}://" in SOURCES:
         urls = SOURCES[f"{prefix}://"]()
