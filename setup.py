@@ -22,7 +22,7 @@ PACKAGES = {
     "gcisg_configs.detection": "projects/detection",
     "gcisg_configs.zoo": "zoo",
 }
-COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "analyze", "doctor", "zoo")
+COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "analyze", "doctor", "zoo", "predict")
 MMENGINE = ["onedl-mmengine>=0.10.12", "onedl-mmcv>=2.3"]
 EXTRAS = {
     "segmentation": [*MMENGINE, "onedl-mmsegmentation>=1.4", "cityscapesscripts"],
@@ -30,6 +30,7 @@ EXTRAS = {
     "detection": ["pycocotools", "fvcore", "iopath", "yacs>=0.1.8", "omegaconf", "hydra-core",
                   "tabulate", "cloudpickle", "tensorboard", "setuptools<81"],
     "guides": ["timm>=1.0"],
+    "export": ["onnx", "onnxscript", "onnxruntime"],
     "analysis": ["scikit-learn", "scipy", "matplotlib", "grad-cam", "jinja2", "rich"],
 }  # fmt: skip
 EXTRAS["dev"] = ["pytest", "pytest-xdist", "shapely", "ruff", "mypy", "pre-commit"]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gcisg_core.encoders import FrozenModule
 from gcisg_core.feature_tap import make_tap
 from gcisg_core.lookup import choose, unknown_name
+from gcisg_core.safe_load import read_state_dict
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -57,7 +58,7 @@ def torchvision_guide(name: str, weights: str) -> GuideNetwork:
     if not Path(weights).is_file():
         raise FileNotFoundError(f"guide_weights {weights!r}: no such file. Give a state dict file of {name}")
     network = torchvision.models.get_model(name, weights=None)
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    network.load_state_dict(read_state_dict(weights))
     return _TorchvisionGuide(network)
 
 

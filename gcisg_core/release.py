@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gcisg_core.problems import DataError
 
 BESIDE = "regularizer."  # what a method keeps beside the task model: target, reference, projectors, queues
 HASH_LENGTH = 8
+DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])")
 
 
 class Release(NamedTuple):
@@ -27,6 +28,9 @@ class Release(NamedTuple):
         config: The plain framework's config as text, with ``{checkpoint}`` for the file's name.
         suffix: Of the config's file.
         meta: Class names, palette, ...: plain values.
+        network: Normalised images (B, 3, H, W) -> scores, for formats that hold the computation; None where the
+            framework's model is no such function.
+        size: H and W for these formats.
     """
 
     state: dict[str, Tensor]
@@ -34,6 +38,8 @@ class Release(NamedTuple):
     config: str
     suffix: str
     meta: dict[str, Any]
+    network: nn.Module | None = None
+    size: tuple[int, int] = (224, 224)
 
 
 def without_method(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -59,7 +65,11 @@ def write_release(
     """
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{stem}.partial"
-    writer(release, partial)
+    try:
+        writer(release, partial)
+    except Exception:
+        partial.unlink(missing_ok=True)
+        raise
     path = partial.rename(folder / f"{stem}-{file_hash(partial)}.{extension}")
     for suffix, text in ((release.suffix, release.config), (".json", json.dumps(release.meta, indent=1) + "\n")):
         partial.write_text(text.replace("{checkpoint}", path.name))
@@ -77,12 +87,12 @@ def file_hash(path: Path) -> str:
 
 
 def verify_hash(path: Path) -> None:
-    """Compare a file with the hash that its name carries, if it carries one.
+    """Compare a file with the hash that its name carries, if it carries one; a date (``-20240131.pth``) is none.
 
     Raises:
         DataError: the file was altered or is incomplete.
     """
-    named = re.search(rf"-([0-9a-f]{{{HASH_LENGTH}}})\.[a-z]+$", path.name)
-    if named and file_hash(path) != named[1]:
+    named = re.search(rf"-([0-9a-f]{{{HASH_LENGTH}}})\.[a-z0-9]+$", path.name)
+    if named and not DATE.fullmatch(named[1]) and file_hash(path) != named[1]:
         what = f"its SHA-256 begins with {file_hash(path)}, its name says {named[1]}: altered or incomplete"
         raise DataError(path, what, "Fetch it again; if you changed it yourself, rename it")

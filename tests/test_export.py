@@ -188,3 +188,92 @@ result = dict(boxes=found.pred_boxes.tensor, scores=found.scores)
     assert len(found) > 0
     assert torch.equal(result["boxes"], found.pred_boxes.tensor)
     assert torch.equal(result["scores"], found.scores)
+
+
+@pytest.fixture
+def exporter(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import export as tool
+
+    return tool
+
+
+class TestComputation:
+    """pt2 and onnx hold the model itself; the tool compares them with it before they get their name."""
+
+    @pytest.mark.parametrize("kind", ["pt2", "onnx"])
+    def test_a_classifier_runs_without_its_code(self, tmp_path, exporter, classifier, kind):
+        model, checkpoint = classifier
+        overrides = [*CLASSIFICATION, "test_dataloader.dataset.pipeline.size=64"]
+        path = in_process(
+            exporter, tmp_path, "projects/classification/gcisg_r101_visda17.py", checkpoint, overrides, kind
+        )
+        images = torch.rand(3, 3, 64, 64)
+        with torch.no_grad():
+            expected = model(images)
+        torch.testing.assert_close(run_graph(path, images), expected, rtol=1e-4, atol=1e-4)
+        assert path.stem.endswith(f"-{file_hash(path)}")
+        assert json.loads(path.with_suffix(".json").read_text())["size"] == 64
+
+    @pytest.mark.parametrize("kind", ["pt2", "onnx"])
+    def test_a_segmentor_runs_without_its_code(self, tmp_path, exporter, kind):
+        from mmengine.registry import init_default_scope
+        from mmseg.registry import MODELS
+
+        from gcisg_core.integrations.mmengine import load_config
+
+        file = "projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py"
+        overrides = [*SEGMENTATION, "model.data_preprocessor.size=(64,96)"]
+        init_default_scope("mmseg")
+        model = disturb(MODELS.build(load_config(file, overrides).model))
+        torch.save({"state_dict": model.state_dict()}, tmp_path / "iter_1.pth")
+        path = in_process(exporter, tmp_path, file, tmp_path / "iter_1.pth", overrides, kind)
+        with torch.no_grad():
+            expected = model.encode_decode(images(), [{"img_shape": (64, 96)}] * 2)
+        found = run_graph(path, images())
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        assert found.shape == (2, 19, 64, 96)
+
+    def test_a_wrong_graph_gets_no_name(self, tmp_path, exporter, monkeypatch):
+        network = torch.nn.Conv2d(3, 2, 1)
+        release = exporter.Release({}, "", "", ".py", {}, network, (8, 8))
+        load = torch.export.load
+        monkeypatch.setattr(torch.export, "load", lambda file: _Doubled(load(file)))
+        with pytest.raises(RuntimeError, match="differs from the original by"):
+            exporter.write_release(release, tmp_path / "release", "net", "pt2", exporter.save_program)
+        assert not list((tmp_path / "release").iterdir())
+
+    def test_a_detector_is_refused_with_the_reason(self, tmp_path, exporter):
+        release = exporter.Release({}, "model", "", ".yaml", {})
+        with pytest.raises(ValueError, match=r"return Instances, so they are no function of a tensor.*Export pth"):
+            exporter.save_onnx(release, tmp_path / "net.onnx")
+
+
+def in_process(exporter, tmp_path, config, checkpoint, overrides, kind):
+    release = exporter.read(str(ROOT / config), overrides, str(checkpoint))
+    return exporter.write_release(release, tmp_path / "release", "net", kind, exporter.WRITERS[kind])
+
+
+class _Doubled:
+    def __init__(self, program):
+        self.program = program
+
+    def module(self):
+        network = self.program.module()
+        return lambda images: 2 * network(images)
+
+
+def run_graph(path, images):
+    if path.suffix == ".pt2":
+        with torch.no_grad():
+            return torch.export.load(path).module()(images)
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path.read_bytes())
+    return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+
+
+def test_metrics_that_are_no_numbers_are_named(exporter):
+    assert exporter.measure("mIoU=41.5") == ("mIoU", 41.5)
+    with pytest.raises(ValueError, match="--metrics 'mIoU' must be NAME=VALUE"):
+        exporter.measure("mIoU")

@@ -9,6 +9,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import HookBase
 
 from gcisg_core.config import parse_settings
+from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - registers its reader
 from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
 from gcisg_core.lookup import choose
 from gcisg_core.regularizers import METHODS

@@ -1,7 +1,8 @@
 """For every project on mmengine: hooks, exact resume, safe and atomic checkpoints, and the command's entry point.
 
-Importing this module registers everything below and changes two things in mmengine for the process: files are
-written under a temporary name and renamed, and checkpoints are read without running any code in them.
+Importing this module registers everything below and changes three things in mmengine for the process: files are
+written under a temporary name and renamed, checkpoints are read without running any code in them, and `Pretrained`
+initial weights are renamed to fit and refused where they do not.
 """
 
 from __future__ import annotations
@@ -10,32 +11,38 @@ import os
 import sys
 import uuid
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import torch
 import torch.distributed as dist
 from mmengine.config import Config, DictAction
 from mmengine.dataset import InfiniteSampler
+from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import PretrainedInit, is_model_wrapper, update_init_info
 from mmengine.optim import OptimWrapper
-from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, OPTIM_WRAPPERS
+from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, OPTIM_WRAPPERS, WEIGHT_INITIALIZERS
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import (
     CheckpointLoader,
+    get_external_models,
+    get_mmcls_models,
     get_torch_safe_globals,
     get_torchvision_models,
-    load_from_http,
 )
 from torch import nn
 
+from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
 from gcisg_core.integrations import reproducible
+from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - registers its reader
 from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
 from gcisg_core.lookup import unknown_name
+from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
 
 # mmengine retries a checkpoint that is unsafe to read with the unsafe reader; this setting of torch forbids it.
 os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
@@ -57,28 +64,79 @@ class AtomicLocalBackend(LocalBackend):
 register_backend("local", AtomicLocalBackend, prefixes="", force=True)
 
 
-@CheckpointLoader.register_scheme(prefixes=("torchvision://", "http://", "https://"), force=True)
-def load_from_net(filename: str, map_location: Any = None, **kwargs: Any) -> Any:
-    """mmengine's loader of weights from the net, saying what to do where there is none.
+@CheckpointLoader.register_scheme(prefixes="", force=True)
+def load_from_local(filename: str, map_location: Any = None, **_: Any) -> Any:
+    """mmengine's loader of files, by :func:`gcisg_core.safe_load.read_checkpoint`, so onto the CPU."""
+    return read_checkpoint(Path(filename).expanduser())
+
+
+# Prefix -> the addresses by name.
+SOURCES: dict[str, Callable[[], Any]] = {
+    "torchvision://": get_torchvision_models,
+    "open-mmlab://": get_external_models,
+    "openmmlab://": get_external_models,
+    "mmcls://": get_mmcls_models,
+}
+
+
+@CheckpointLoader.register_scheme(prefixes=("http://", "https://", *SOURCES), force=True)
+def load_from_net(filename: str, map_location: Any = None, **_: Any) -> Any:
+    """mmengine's loader of weights from the net, verifying the hash in a name and saying what to do without a net.
 
     Raises:
         FileNotFoundError: the weights can be neither downloaded nor found in torch's cache; names file and folder.
-        ValueError: torchvision has no such model.
+        ValueError: there is no model of that name.
+        DataError: the file in the cache was altered or is incomplete.
     """
-    url, name = filename, filename.removeprefix("torchvision://")
-    if name != filename:
-        urls = get_torchvision_models()
+    prefix, name = filename.split("://", 1)
+    url = filename
+    if f"{prefix}://" in SOURCES:
+        urls = SOURCES[f"{prefix}://"]()
         if name not in urls:
-            raise unknown_name(name, (known for known in urls if "." not in known), "torchvision model")
+            raise unknown_name(name, (known for known in urls if "." not in known), f"{prefix} model")
         url = urls[name]
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
     try:
-        return load_from_http(url, map_location=map_location, **kwargs)
+        if is_main_process():
+            _download(url, cached)
+        barrier()
+        _download(url, cached)  # on a machine that shares no cache with the first
     except OSError as error:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise FileNotFoundError(
-            f"{filename} could not be downloaded ({error}). Put {url} into {folder}, or give the path of a file "
+            f"{filename} could not be downloaded ({error}). Put {url} into {cached.parent}, or give the path of a file "
             f"instead of {filename}"
         ) from error
+    return read_checkpoint(cached)
+
+
+def _download(url: str, goal: Path) -> None:
+    if not goal.is_file():
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(goal))  # renames when it is complete
+
+
+@WEIGHT_INITIALIZERS.register_module(name="Pretrained", force=True)
+class InitialWeights(PretrainedInit):
+    """mmengine's `Pretrained`, by :func:`gcisg_core.initial_weights.load_initial_weights`.
+
+    Args:
+        checkpoint: A file or an address such as ``torchvision://resnet50``.
+        least_match: The share of tensors that must match; 0 takes what fits.
+        **kwargs: mmengine's.
+    """
+
+    def __init__(self, checkpoint: str, least_match: float = LEAST_MATCH, **kwargs: Any) -> None:
+        super().__init__(checkpoint, **kwargs)
+        self.least_match = least_match
+
+    def __call__(self, module: nn.Module) -> None:
+        content = CheckpointLoader.load_checkpoint(self.checkpoint, map_location=self.map_location)
+        state = unwrap_state_dict(content, self.checkpoint)
+        if self.prefix is not None:
+            state = {name: value for name, value in state.items() if name.startswith(self.prefix)}
+        load_initial_weights(module, state, self.checkpoint, self.least_match)
+        if hasattr(module, "_params_init_info"):
+            update_init_info(module, init_info=self._get_init_info())
 
 
 @HOOKS.register_module()
@@ -121,7 +179,8 @@ def check_state(model: nn.Module, state: dict[str, Any], what: str, ignore: tupl
     """
     own = model.state_dict()
     wrong = [
-        *(f"{name} is missing" for name in own if name not in state),
+        # Files of old versions of torch do not count batches.
+        *(f"{name} is missing" for name in own if name not in state and not name.endswith("num_batches_tracked")),
         *(f"{name} is not in the model" for name in state if name not in own),
         *(
             f"{name} has the shape {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"

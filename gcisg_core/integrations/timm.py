@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gcisg_core.guides import GUIDES, GuideNetwork
 from gcisg_core.lookup import unknown_name
+from gcisg_core.release import verify_hash
 
 
 class TimmGuide(GuideNetwork):
@@ -56,6 +57,8 @@ def timm_guide(name: str, weights: str) -> TimmGuide:
         raise unknown_name(name, known, "model of timm")
     if weights and not Path(weights).is_file():
         raise FileNotFoundError(f"guide_weights {weights!r}: no such file. Give a weights file of {name}, or none")
+    if weights:
+        verify_hash(Path(weights))
     try:
         fresh, network = _create(name), _create(name, weights=weights, pretrained=True)
     except (OSError, RuntimeError) as error:

@@ -18,6 +18,7 @@ from gcisg_core.feature_tap import Features, make_tap
 from gcisg_core.padding import mask_at
 from gcisg_core.pooling import global_average_pool
 from gcisg_core.regularizers.base import Regularizer, Terms
+from gcisg_core.safe_load import read_state_dict
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,7 @@ def read_classifier(file: str, channels: int) -> tuple[Tensor, Tensor]:
             f"classifier {file!r}: no such file. Give a state dict of torchvision's form with fc.weight and fc.bias, "
             f"such as the weights file of the backbone"
         )
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    found = state if isinstance(state, dict) else {}
+    found = read_state_dict(path)
     weight, bias = found.get("fc.weight"), found.get("fc.bias")
     if not isinstance(weight, Tensor) or not isinstance(bias, Tensor):
         raise ValueError(

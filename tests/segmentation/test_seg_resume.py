@@ -12,9 +12,11 @@ from urllib.error import URLError
 
 import pytest
 import torch
-from mmengine.runner.checkpoint import CheckpointLoader, get_torchvision_models
+from mmengine.runner.checkpoint import CheckpointLoader
 
 from gcisg_core.integrations import mmengine
+from gcisg_core.problems import DataError
+from gcisg_core.release import file_hash
 
 load_checkpoint = CheckpointLoader.load_checkpoint
 ROOT = Path(__file__).parents[2]
@@ -125,7 +127,7 @@ def test_weights_that_cannot_be_downloaded_are_said_in_one_line(monkeypatch, tmp
     def offline(*args, **kwargs):
         raise URLError("no route to host")
 
-    monkeypatch.setattr(mmengine, "load_from_http", offline)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     message = rf"resnet50 could not be downloaded .*Put https://.*/resnet50-\w+\.pth into {tmp_path}/hub/checkpoints"
     with pytest.raises(FileNotFoundError, match=message):
@@ -134,9 +136,14 @@ def test_weights_that_cannot_be_downloaded_are_said_in_one_line(monkeypatch, tmp
         load_checkpoint("torchvision://resnet5O")
 
 
-def test_a_cached_file_is_used_without_the_net(monkeypatch, tmp_path):
+def test_a_cached_file_is_used_without_the_net_if_it_is_whole(monkeypatch, tmp_path):
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
-    torch.save({"weight": torch.ones(2)}, folder / Path(get_torchvision_models()["resnet50"]).name)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    torch.save({"weight": torch.ones(2)}, folder / "new.pth")
+    file = (folder / "new.pth").rename(folder / f"resnet50-{file_hash(folder / 'new.pth')}.pth")
+    monkeypatch.setitem(mmengine.SOURCES, "torchvision://", lambda: {"resnet50": f"https://models/{file.name}"})
     assert torch.equal(load_checkpoint("torchvision://resnet50")["weight"], torch.ones(2))
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(DataError, match="altered or incomplete"):
+        load_checkpoint("torchvision://resnet50")

@@ -11,9 +11,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from gcisg_core.ibn import added_names
-from gcisg_core.integrations.mmengine import check_state
+from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
 from gcisg_core.lookup import unknown_name
+from gcisg_core.safe_load import read_state_dict
 from gcisg_miniature.network import MiniResNet
 
 _OWN: dict[str, Callable[[], nn.Module]] = {"mini_resnet": lambda: MiniResNet(num_classes=1)}
@@ -37,28 +37,26 @@ def build_resnet(name: str) -> tuple[nn.Module, int]:
     return network, channels
 
 
-def load_pretrained(backbone: nn.Module, name: str, weights: str) -> None:
+def load_pretrained(backbone: nn.Module, name: str, weights: str, least_match: float = LEAST_MATCH) -> None:
     """Load pretrained weights, all but the classifier's, into a network of :func:`build_resnet`.
 
     Args:
         backbone: Changed in place.
         name: What it was built from.
-        weights: A state dict file, or torchvision's name of the weights (``IMAGENET1K_V1``).
+        weights: A weights file of any origin, or torchvision's name of the weights (``IMAGENET1K_V1``).
+        least_match: See :func:`gcisg_core.initial_weights.load_initial_weights`.
 
     Raises:
         FileNotFoundError: the weights cannot be had; says which file to put where.
         ValueError: they belong to another network.
     """
-    state = {k: v for k, v in read_weights(name, weights).items() if not k.startswith("fc.")}
-    check_state(backbone, state, f"weights {weights!r} for {name}", ignore=added_names(backbone))
-    backbone.load_state_dict(state)
+    load_initial_weights(backbone, read_weights(name, weights), weights, least_match)
 
 
 def read_weights(name: str, weights: str) -> dict[str, Tensor]:
     """The state dict behind ``weights``, the original classifier included; see :func:`load_pretrained`."""
     if Path(weights).is_file():
-        loaded: dict[str, Tensor] = torch.load(weights, map_location="cpu", weights_only=True)
-        return loaded
+        return read_state_dict(weights)
     known = {} if name in _OWN else torchvision.models.get_model_weights(name).__members__
     if weights not in known:
         raise FileNotFoundError(
@@ -66,13 +64,15 @@ def read_weights(name: str, weights: str) -> dict[str, Tensor]:
             f"(those: {', '.join(known) or 'none'}). Give a state dict file or one of these names"
             + (". The miniature's are made by: python tools/prepare_mini.py" if name in _OWN else "")
         )
+    url = known[weights].url
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+    if cached.is_file():
+        return read_state_dict(cached)  # torch verifies what it downloads, not what it kept
     try:
         downloaded: dict[str, Tensor] = known[weights].get_state_dict(check_hash=True)
     except (URLError, OSError) as error:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        url = known[weights].url
         raise FileNotFoundError(
-            f"weights {weights!r} for {name} could not be downloaded ({error}). Put {url} into {folder}, or give its "
-            f"path as model.weights"
+            f"weights {weights!r} for {name} could not be downloaded ({error}). Put {url} into {cached.parent}, or "
+            f"give its path as model.weights"
         ) from error
     return downloaded

@@ -14,6 +14,7 @@ from gcisg_cls.backbones import build_resnet, load_pretrained
 from gcisg_cls.views import Normalizer
 from gcisg_core.changes import change_backbone
 from gcisg_core.ibn import InstanceBatchNorm
+from gcisg_core.initial_weights import LEAST_MATCH
 from gcisg_core.regularizers import build_regularizer
 
 
@@ -29,6 +30,7 @@ class SynToRealClassifier(BaseModel):
         norm_eval: BatchNorm of the backbone keeps its running statistics (GCISG, Section 4.5).
         regularizer: ``method`` and its settings, see :func:`gcisg_core.regularizers.build_regularizer`.
         changes: Changes of the backbone by name, see :func:`gcisg_core.changes.change_backbone`.
+        least_match: Of the weights, see :func:`gcisg_core.initial_weights.load_initial_weights`.
     """
 
     def __init__(
@@ -40,9 +42,10 @@ class SynToRealClassifier(BaseModel):
         norm_eval: bool = False,
         regularizer: dict[str, Any] | None = None,
         changes: dict[str, Any] | None = None,
+        least_match: float = LEAST_MATCH,
     ) -> None:
         super().__init__(data_preprocessor=Normalizer())
-        self.name, self.weights, self.norm_eval = backbone, weights, norm_eval
+        self.name, self.weights, self.norm_eval, self.least_match = backbone, weights, norm_eval, least_match
         self.backbone, channels = build_resnet(backbone)
         change_backbone(self.backbone, changes)
         self.head: nn.Module = (
@@ -55,7 +58,7 @@ class SynToRealClassifier(BaseModel):
     def init_weights(self) -> None:
         """Called by the runner before training; the head keeps its random start."""
         if self.weights is not None:
-            load_pretrained(self.backbone, self.name, self.weights)
+            load_pretrained(self.backbone, self.name, self.weights, self.least_match)
 
     def train(self, mode: bool = True) -> SynToRealClassifier:
         super().train(mode)

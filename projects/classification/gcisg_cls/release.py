@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torchvision
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
@@ -56,10 +58,12 @@ def release(config: Config, checkpoint: str) -> Release:
     network.load_state_dict(state, strict=True)
     meta = {
         "arch": name,
-        "classes": list(config.test_dataloader.dataset.get("classes") or VISDA17_CLASSES),
+        "classes": class_names(config, loaded),
         "mean": MEAN,
         "std": STD,
-        "seed": loaded.get("meta", {}).get("seed"),
+        "size": config.test_dataloader.dataset.pipeline.get("size", 224),
+        "seed": loaded.get("meta", {}).get("seed", config.get("randomness", {}).get("seed")),
+        "trained_with": config.pretty_text,
     }
     layers = list(head.children()) or [head]
     built = ", ".join(
@@ -67,4 +71,14 @@ def release(config: Config, checkpoint: str) -> Release:
         for layer in layers
     )
     text = _CONFIG % (MEAN, STD, name, built if len(layers) == 1 else f"nn.Sequential({built})")
-    return Release(state, "", text, ".py", meta)
+    return Release(state, "", text, ".py", meta, network.eval(), (meta["size"], meta["size"]))
+
+
+def class_names(config: Config, checkpoint: dict[str, Any]) -> list[str]:
+    """The config's, else those that the checkpoint kept, VisDA-17's where the number fits, else numbers."""
+    count = config.model.get("num_classes", len(VISDA17_CLASSES))
+    kept = checkpoint.get("meta", {}).get("dataset_meta") or {}
+    for names in (config.test_dataloader.dataset.get("classes"), kept.get("classes"), VISDA17_CLASSES):
+        if names and len(names) == count:
+            return list(names)
+    return [f"class {label}" for label in range(count)]

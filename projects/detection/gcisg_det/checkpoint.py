@@ -2,84 +2,33 @@
 
 from __future__ import annotations
 
-import _codecs
-import collections
 import os
-import pickle
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-import numpy as np
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 
+from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
 from gcisg_core.problems import DataError
+from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
 
 from .weights import check_pixel_statistics
 
 PARTIAL = ".partial"
 
 
-def _latin1_only(text: str, encoding: str) -> bytes:
-    """What pickles of bytes need of `_codecs.encode`; other codecs, such as those that inflate, are refused."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"codec {encoding!r}")
-    return _codecs.encode(text, "latin1")
-
-
-def _allowed_globals() -> dict[tuple[str, str], Any]:
-    reconstruct, scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
-    allowed: dict[tuple[str, str], Any] = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("collections", "OrderedDict"): collections.OrderedDict,
-        ("_codecs", "encode"): _latin1_only,
-    }
-    for package in ("numpy.core", "numpy._core"):
-        allowed[f"{package}.multiarray", "_reconstruct"] = reconstruct
-        allowed[f"{package}.multiarray", "scalar"] = scalar
-        allowed[f"{package}.numeric", "_frombuffer"] = np.zeros(1).__reduce_ex__(5)[0]
-    return allowed
-
-
-class ArrayUnpickler(pickle.Unpickler):
-    """Reads arrays and plain containers only; anything else that a pickle names raises `UnpicklingError`."""
-
-    allowed = _allowed_globals()
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self.allowed[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
-
-
-def check_pickle(file: str | Path) -> None:
-    """Reads a `.pkl` file without running code from it.
-
-    Raises:
-        DataError: The file is damaged, or holds more than arrays and plain containers.
-    """
-    try:
-        with Path(file).open("rb") as stream:
-            ArrayUnpickler(stream, encoding="latin1").load()
-    except Exception as error:  # a damaged pickle can raise nearly anything
-        what = f"is refused: {error or type(error).__name__}; expected a pickle of arrays and plain containers"
-        remedy = (
-            "Get the file again from its author; to use weights that need more, load them where you trust them and "
-            "save {'model': {name: array}, 'matching_heuristics': True} with pickle"
-        )
-        raise DataError(file, what, remedy) from error
-
-
 class SafeCheckpointer(DetectionCheckpointer):
     """The framework's checkpointer with atomic writing, safe reading, and a check of the pixel statistics.
+
+    Initial weights of a backbone alone go through :func:`gcisg_core.initial_weights.load_initial_weights`; those of a
+    whole detector, the framework's way.
 
     Args:
         model: The model, possibly wrapped for several processes.
         save_dir: Folder of the checkpoints.
-        cfg: When given, the weights are compared with its pixel statistics, see :mod:`gcisg_det.weights`.
+        cfg: When given, the weights are compared with its pixel statistics, see :mod:`gcisg_det.weights`, and its
+            `MODEL.LEAST_MATCH` holds.
         strict: Refuse a checkpoint that is not one of this task model. Resuming always does.
         **checkpointables: Further objects to save.
     """
@@ -131,23 +80,27 @@ class SafeCheckpointer(DetectionCheckpointer):
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         self.file = filename
-        if filename.endswith(".pkl"):
-            check_pickle(filename)
-            loaded = super()._load_file(filename)
+        content = read_checkpoint(filename)
+        held = content if isinstance(content, dict) else {}
+        if isinstance(held.get("model"), dict):
+            loaded = held
         else:
-            try:
-                # torch before 2.6 would run code by default.
-                with mock.patch.dict(os.environ, TORCH_FORCE_WEIGHTS_ONLY_LOAD="1"):
-                    loaded = super()._load_file(filename)
-            except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-                what = f"is damaged or holds more than weights ({str(error).splitlines()[0]})"
-                raise DataError(filename, what, "Get the file again from its author, or choose another") from error
+            state = unwrap_state_dict(content, filename)
+            loaded = {"model": {name: value for name, value in state.items() if not name.endswith("_momentum")}}
+        if filename.endswith(".pkl") and not {"model", "__author__"} <= held.keys():
+            # As the framework takes it: of Caffe2 or Detectron 1.
+            loaded.update(__author__="Caffe2", matching_heuristics=True)
         if self.cfg is not None:
-            check_pixel_statistics(self.cfg, filename, loaded.get("__author__", ""))
+            check_pixel_statistics(self.cfg, filename, loaded.get("__author__", ""), loaded["model"])
         return loaded
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         weights = checkpoint["model"]
+        backbone = getattr(self.model, "backbone", None)
+        student = getattr(backbone, "bottom_up", backbone)
+        if student is not None and not (self.strict or self.resuming or self._is_detector(weights)):
+            load_initial_weights(student, weights, self.file, self._least_match())
+            return None
         given = len(weights)
         # Only a run that goes on has use for what a method keeps. Other weights are for the task: names such as
         # MSRA's, which the framework matches by their ends, must not meet the copies of the backbone.
@@ -162,7 +115,7 @@ class SafeCheckpointer(DetectionCheckpointer):
                 self.model._modules["regularizer"] = hidden
         if given and known <= set(incompatible.missing_keys):
             what = f"none of its {given} entries fits a parameter of {type(self.model).__name__}"
-            raise DataError("MODEL.WEIGHTS", what, "Convert them first; see gcisg_det.weights for torchvision's")
+            raise DataError("MODEL.WEIGHTS", what, "Give weights of this detector or of its backbone")
         if self.strict or self.resuming:
             wrong = [
                 *(f"{name} has the shape {a}, expected {b}" for name, a, b in incompatible.incorrect_shapes),
@@ -172,4 +125,25 @@ class SafeCheckpointer(DetectionCheckpointer):
             if wrong:
                 what = f"it is not of this config's model: {'; '.join(wrong[:3])} ({len(wrong)} differences)"
                 raise DataError(self.file, what, "Give the config that it was trained with, or another checkpoint")
+        elif student is not None:
+            self._check_backbone(student, incompatible)
         return incompatible
+
+    def _check_backbone(self, student: Any, incompatible: Any) -> None:
+        """The share of a whole detector's file that must match, as for those of a backbone alone."""
+        prefix = next(name for name, module in self.model.named_modules() if module is student)
+        absent = {*incompatible.missing_keys, *(name for name, *_ in incompatible.incorrect_shapes)}
+        names = [f"{prefix}.{name}" for name in student.state_dict() if not name.endswith("num_batches_tracked")]
+        lacking = [name for name in names if name in absent]
+        found = len(names) - len(lacking)
+        if found < self._least_match() * len(names):
+            what = f"has {found} of {len(names)} tensors of {prefix}, not {', '.join(lacking[:3])}, ..."
+            remedy = f"Give weights of this detector, or set MODEL.LEAST_MATCH; it is {self._least_match()}"
+            raise DataError(self.file, what, remedy)
+
+    def _least_match(self) -> float:
+        return LEAST_MATCH if self.cfg is None else self.cfg.MODEL.LEAST_MATCH
+
+    def _is_detector(self, weights: dict[str, Any]) -> bool:
+        """Whether the names are those of a whole model of this framework, or of a detector of Caffe2."""
+        return not self.model.state_dict().keys().isdisjoint(weights) or any("rpn" in name for name in weights)

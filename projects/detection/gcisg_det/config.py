@@ -12,6 +12,7 @@ from typing import Any
 from detectron2.config import CfgNode, get_cfg
 
 from gcisg_core.config import require
+from gcisg_core.initial_weights import LEAST_MATCH
 from gcisg_core.integrations.detectron2 import add_regularizer_config, allow_overrides, regularizer_values
 
 
@@ -20,6 +21,8 @@ def add_detection_config(cfg: CfgNode) -> None:
     add_regularizer_config(cfg)
     # The detector that SynToRealDetector adds the method to: any registered meta-architecture with a backbone.
     cfg.MODEL.PARENT_ARCHITECTURE = "GeneralizedRCNN"
+    # Share of the backbone's tensors that MODEL.WEIGHTS must match, see gcisg_core.initial_weights; 0 takes what fits.
+    cfg.MODEL.LEAST_MATCH = LEAST_MATCH
     # Changes of the backbone by name, see gcisg_core.changes: IBN: "a", MIXSTYLE: {P: 0.5}; empty for none.
     cfg.MODEL.CHANGES = CfgNode(new_allowed=True)
     # Folder that holds `sim10k` and `cityscapes`; empty: the environment variable GCISG_DATA, else `data`.
@@ -99,3 +102,10 @@ def view_values(cfg: CfgNode) -> dict[str, Any]:
     if values or any(cfg.INPUT.COLOR_JITTER):
         values.update(zip(("brightness", "contrast", "saturation", "hue"), cfg.INPUT.COLOR_JITTER, strict=False))
     return values
+
+
+def head_key(cfg: CfgNode) -> str:
+    """The node of `MODEL` that has the detector's `NUM_CLASSES`."""
+    wrapped = cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector"
+    detector = cfg.MODEL.PARENT_ARCHITECTURE if wrapped else cfg.MODEL.META_ARCHITECTURE
+    return "RETINANET" if "Retina" in detector else "ROI_HEADS"

@@ -29,7 +29,7 @@ from gcisg_core.integrations.reproducible import seed_everything
 
 from .checkpoint import SafeCheckpointer
 from .compat import repair_launch
-from .config import read_config
+from .config import head_key, read_config
 from .datasets import setup_datasets
 from .loader import ResumableLoader, build_train_loader
 from .mapper import build_mapper
@@ -155,9 +155,7 @@ class Trainer(DefaultTrainer):
         """
         loader = build_train_loader(cfg, build_mapper(cfg, True))
         classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", [])
-        wrapped = cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector"
-        detector = cfg.MODEL.PARENT_ARCHITECTURE if wrapped else cfg.MODEL.META_ARCHITECTURE
-        key = "RETINANET" if "Retina" in detector else "ROI_HEADS"
+        key = head_key(cfg)
         if classes and len(classes) != cfg.MODEL[key].NUM_CLASSES:
             raise ValueError(
                 f"MODEL.{key}.NUM_CLASSES is {cfg.MODEL[key].NUM_CLASSES}, but {cfg.DATASETS.TRAIN[0]} has "

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 import yaml
 from detectron2.config import CfgNode, get_cfg
-from detectron2.data import MetadataCatalog
 from detectron2.modeling import BACKBONE_REGISTRY, build_model
 
 from gcisg_core.config import require
 from gcisg_core.release import Release, without_method
 
 from .checkpoint import SafeCheckpointer
+from .datasets import class_ids
 
 
 def release(cfg: CfgNode, checkpoint: str) -> Release:
@@ -41,8 +41,9 @@ def release(cfg: CfgNode, checkpoint: str) -> Release:
     plain.MODEL.WEIGHTS = "{checkpoint}"
     # What differs from the defaults alone: the versions of Detectron2 do not have all keys in common.
     text = yaml.safe_dump(_difference(plain, get_cfg()), sort_keys=False)
-    classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", [])
-    return Release(state, "model", text, ".yaml", {"classes": list(classes), "seed": cfg.SEED})
+    ids = class_ids(cfg)
+    meta = {"classes": list(ids), "category_ids": list(ids.values()), "seed": cfg.SEED, "trained_with": cfg.dump()}
+    return Release(state, "model", text, ".yaml", meta)
 
 
 def _copy(source: CfgNode, target: CfgNode) -> None:

@@ -8,6 +8,7 @@ convolution, stride in the 1x1 convolution. torchvision: RGB, ImageNet's means a
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +24,28 @@ STATISTICS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def weights_kind(file: str, author: str) -> str | None:
+def weights_kind(file: str, author: str, names: Iterable[str] = ()) -> str | None:
     """Tells which of :data:`STATISTICS` a file belongs to, or None.
 
     Args:
         file: Its path.
         author: Its entry `__author__`, for which the framework puts `Caffe2` when there is none.
+        names: Those of its tensors. torchvision's form (also timm's and OpenMMLab's) goes with torchvision's
+            statistics, but for OpenMMLab's conversions of Caffe's networks, whose files are called so.
     """
-    if author == "torchvision":
+    theirs = any(re.match(r"(|.*\.)layer1\.0\.conv1\.weight$", name) for name in names)
+    if author == "torchvision" or (theirs and not re.search("caffe|msra", Path(file).name.lower())):
         return "torchvision"
     return "MSRA" if author == "Caffe2" and re.fullmatch(r"R-(50|101)\.pkl", Path(file).name) else None
 
 
-def check_pixel_statistics(cfg: CfgNode, file: str, author: str) -> None:
+def check_pixel_statistics(cfg: CfgNode, file: str, author: str, names: Iterable[str] = ()) -> None:
     """Compares the pixel statistics, the channel order and the place of the stride with known weights.
 
     Raises:
         ValueError: They differ; the message holds the lines to paste.
     """
-    kind = weights_kind(file, author)
+    kind = weights_kind(file, author, names)
     if kind is None:
         return
     expected = STATISTICS[kind]

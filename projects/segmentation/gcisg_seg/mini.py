@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.fileio import put_text
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from gcisg_core.ibn import added_names
-from gcisg_core.integrations.mmengine import build_runner, check_state
+from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
+from gcisg_core.integrations.mmengine import build_runner
+from gcisg_core.safe_load import read_state_dict
 from gcisg_miniature import scenes
 from gcisg_miniature.folders import project_folder
 from gcisg_miniature.network import MiniResNet
@@ -33,17 +33,22 @@ class MiniResNetBackbone(MiniResNet):
         weights: State dict of the reference network; None for random weights.
         norm_eval: BatchNorm keeps its running statistics, as in mmseg's ResNet.
         out_indices: The stages whose maps are returned, counted from 0.
+        least_match: See :func:`gcisg_core.initial_weights.load_initial_weights`.
 
     Shape:
         (B, 3, H, W) -> maps of 16, 32, 64, 128 channels at strides 2, 4, 8, 8, those of `out_indices`.
     """
 
     def __init__(
-        self, weights: str | None = None, norm_eval: bool = False, out_indices: tuple[int, ...] = (0, 1, 2, 3)
+        self,
+        weights: str | None = None,
+        norm_eval: bool = False,
+        out_indices: tuple[int, ...] = (0, 1, 2, 3),
+        least_match: float = LEAST_MATCH,
     ) -> None:
         super().__init__(num_classes=1)
         del self.fc
-        self.weights, self.norm_eval, self.out_indices = weights, norm_eval, out_indices
+        self.weights, self.norm_eval, self.out_indices, self.least_match = weights, norm_eval, out_indices, least_match
 
     def init_weights(self) -> None:
         """Called by the runner before training. Raises `FileNotFoundError` without the reference network."""
@@ -51,10 +56,7 @@ class MiniResNetBackbone(MiniResNet):
             return
         if not Path(self.weights).is_file():
             raise FileNotFoundError(f"{self.weights}: no such file. Make the miniature: python tools/prepare_mini.py")
-        state = torch.load(self.weights, map_location="cpu", weights_only=True)
-        state = {name: value for name, value in state.items() if not name.startswith("fc.")}
-        check_state(self, state, self.weights, ignore=added_names(self))
-        self.load_state_dict(state)
+        load_initial_weights(self, read_state_dict(self.weights), self.weights, self.least_match)
 
     def train(self, mode: bool = True) -> MiniResNetBackbone:
         super().train(mode)

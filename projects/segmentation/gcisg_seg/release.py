@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from mmseg.registry import DATASETS, MODELS
+from torch import Tensor, nn
 
 from gcisg_core.config import require
 from gcisg_core.release import Release, without_method
@@ -22,6 +23,7 @@ def release(config: Config, checkpoint: str) -> Release:
         ValueError: the backbone is this suite's own or was changed (IBN-Net, MixStyle), so mmseg has no such network.
         RuntimeError: the checkpoint is one of another model.
     """
+    trained_with = config.pretty_text
     init_default_scope("mmseg")
     model = config.model.copy()
     kind = MODELS.get(model.type)
@@ -46,16 +48,40 @@ def release(config: Config, checkpoint: str) -> Release:
     )
     loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
     state = without_method(loaded.get("state_dict", loaded))
-    MODELS.build(plain.model.copy()).load_state_dict(state, strict=True)
-    seed = loaded.get("meta", {}).get("seed")
-    meta = {"dataset_meta": _classes(config.test_dataloader.dataset), "seed": seed}
-    return Release(state, "state_dict", plain.pretty_text, ".py", meta)
+    network = MODELS.build(plain.model.copy())
+    network.load_state_dict(state, strict=True)
+    meta = {
+        "dataset_meta": class_meta(config, loaded),
+        "seed": loaded.get("meta", {}).get("seed", config.get("randomness", {}).get("seed")),
+        "trained_with": trained_with,
+    }
+    size = preprocessor.get("size") or (512, 512)
+    return Release(state, "state_dict", plain.pretty_text, ".py", meta, _Scores(network).eval(), (size[0], size[1]))
 
 
-def _classes(dataset: Config) -> dict[str, Any]:
-    """Names and colours of the classes, those that the config chose."""
+class _Scores(nn.Module):
+    """Normalised images (B, 3, H, W) -> scores (B, classes, H, W), as mmseg predicts whole images."""
+
+    def __init__(self, segmentor: Any) -> None:
+        super().__init__()
+        self.segmentor = segmentor
+
+    def forward(self, images: Tensor) -> Tensor:
+        # The first image's size is taken for all; a list as long as the batch would fix its number.
+        scores: Tensor = self.segmentor.encode_decode(images, [{"img_shape": images.shape[2:]}])
+        return scores
+
+
+def class_meta(config: Config, checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Names and colours of the classes: those that the config chose, else those that the checkpoint kept, if any."""
+    dataset = config.get("test_dataloader", {}).get("dataset")
+    if dataset is None:
+        kept = checkpoint.get("meta", {})
+        old = {key.lower(): kept[key] for key in ("CLASSES", "PALETTE") if key in kept}  # mmseg before 1.0
+        return dict(kept.get("dataset_meta") or old)
     known = getattr(DATASETS.get(dataset.type), "METAINFO", {})
     given = dataset.get("metainfo", {})
     classes = list(given.get("classes", known.get("classes", ())))
     colours = dict(zip(known.get("classes", ()), known.get("palette", ()), strict=True))
-    return {"classes": classes, "palette": given.get("palette") or [colours[name] for name in classes]}
+    palette = given.get("palette") or [colours[name] for name in classes if name in colours]
+    return {"classes": classes, "palette": palette if len(palette) == len(classes) else []}

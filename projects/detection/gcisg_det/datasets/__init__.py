@@ -93,3 +93,22 @@ def setup_datasets(cfg: CfgNode) -> None:
         # `image_root` tells the evaluator that the ground truth is in COCO's form already.
         load = functools.partial(_load_coco, *entry)
         _register(name, load, json_file=json_file, image_root=image_root, convention="own")
+
+
+def class_ids(cfg: CfgNode) -> dict[str, int]:
+    """Class name -> category id in COCO's form, of a config's first data set, in the order of the labels.
+
+    Empty where they are not known here: no data set is named, or its own JSON file is not on this machine.
+    """
+    name = next(iter((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)), "")
+    file = next((entry[1] for entry in cfg.DATASETS.COCO if entry[0] == name), None)
+    if file is not None:
+        if not Path(file).is_file():
+            return {}
+        categories = json.loads(Path(file).read_text())["categories"]
+        return {item["name"]: item["id"] for item in sorted(categories, key=lambda item: item["id"])}
+    metadata = MetadataCatalog.get(name) if name in DatasetCatalog.list() else None
+    if metadata is None:
+        return {}
+    ids = {label: number for number, label in metadata.get("thing_dataset_id_to_contiguous_id", {}).items()}
+    return {item: ids.get(label, label) for label, item in enumerate(metadata.get("thing_classes", ()))}

@@ -1,0 +1,236 @@
+"""Initial weights of any origin in any ResNet at hand.
+
+Both sides' names are brought to one form, that of torchvision (with ``stem.0`` to ``stem.7`` for the three convolutions
+of a deep stem, as MMSegmentation has them). Read are the names of torchvision, timm, MMSegmentation and MMPretrain,
+Detectron2 and Caffe2 (MSRA), under any prefix (``backbone.``, ``module.encoder_q.``, ``backbone.bottom_up.``).
+Backbones that are no ResNets take weights under their own names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from gcisg_core.config import require
+from gcisg_core.ibn import added_names
+from gcisg_core.problems import DataError
+
+LEAST_MATCH = 0.9
+
+_ANCHORS = ("layer1.0.", "res2.0.", "res2_0_")  # the first block of a ResNet: torchvision's, Detectron2's, Caffe2's
+_AVERAGED = re.compile(r"encoder_k|momentum|target|teacher|ema\b|regularizer")  # copies of the network beside it
+_CAFFE2 = re.compile(r"res(?P<stage>\d)_(?P<block>\d+)_branch(?P<part>1|2[abc])(?P<norm>_bn)?_(?P<tensor>\w+)")
+_CAFFE2_TENSORS = {
+    "w": "weight", "b": "bias", "s": "weight", "gamma": "weight", "beta": "bias", "rm": "running_mean",
+    "riv": "running_var", "running_mean": "running_mean", "running_var": "running_var",
+}  # fmt: skip
+_STATISTICS = ("running_mean", "running_var")
+
+
+def load_initial_weights(
+    backbone: nn.Module, state: Mapping[str, Tensor], file: object, least_match: float = LEAST_MATCH
+) -> None:
+    """Load what fits, and print what matched and what did not.
+
+    Args:
+        backbone: Changed in place, unless the weights are refused.
+        state: See :func:`gcisg_core.safe_load.read_state_dict`.
+        file: Where it comes from, for the messages.
+        least_match: The share of tensors that must match: of the backbone's, and of those in the file that are of a
+            backbone (a deeper network's do not fit). Another stem is refused in any case but 0, which takes what fits.
+
+    Where the file has no running statistics at all, they are absorbed in weight and bias (MSRA): 0 and 1 are loaded.
+
+    Raises:
+        DataError: too little matches, or one stem is deep and the other plain.
+        ValueError: `least_match` is not in [0, 1].
+    """
+    require(0 <= least_match <= 1, "least_match", least_match, "in [0, 1]")
+    match = match_names(backbone, state)
+    report = f"initial weights {file} for {type(backbone).__name__}: {match}"
+    if match.share < least_match or (match.stems and least_match > 0):
+        why = f"{match.stems}; " if match.stems else ""
+        remedy = (
+            f"Give weights of this network. To take what fits, set least_match to {match.share:.2f} or less "
+            f"(0 with another stem); it is {least_match}"
+        )
+        raise DataError(file, f"is of another network than {type(backbone).__name__}: {why}{match}", remedy)
+    backbone.load_state_dict(match.state, strict=False)
+    if not (dist.is_available() and dist.is_initialized() and dist.get_rank()):
+        print(report)
+
+
+@dataclass
+class Match:
+    """What :func:`match_names` found.
+
+    Attributes:
+        state: The tensors that fit, under the backbone's names.
+        total: Tensors that had to match.
+        prefix: Of the names in the file.
+        wrong: The backbone's names that the file lacks or has in another shape, with the reason.
+        unused: Names of the file that were not used.
+        stems: How the stems differ; empty if they do not.
+        notes: What else is to be known.
+    """
+
+    state: dict[str, Tensor]
+    total: int
+    prefix: str
+    wrong: list[str]
+    unused: list[str]
+    stems: str
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def share(self) -> float:
+        return len(self.state) / self.total if self.total else 0.0
+
+    def __str__(self) -> str:
+        return "; ".join(self._parts())
+
+    def _parts(self) -> Iterator[str]:
+        yield f"{len(self.state)} of {self.total} tensors match ({100 * self.share:.0f} %)"
+        if self.prefix:
+            yield f"prefix {self.prefix!r}"
+        for what, names in (("not loaded", self.wrong), ("in the file and not used", self.unused)):
+            if names:
+                yield f"{what}: {', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}"
+        yield from self.notes
+
+
+def match_names(backbone: nn.Module, state: Mapping[str, Tensor]) -> Match:
+    """Find the backbone's tensors in a state dict; nothing is loaded."""
+    own = backbone.state_dict()
+    skipped = added_names(backbone)
+    names = {
+        new: name
+        for name, new in canonical_names(own).items()
+        if name not in skipped and not name.endswith("num_batches_tracked")
+    }
+    prefix, theirs = _best_prefix(names, state)
+    notes = []
+    absorbed = _absorbed(backbone, names, theirs)
+    if absorbed:
+        notes.append("without running statistics, so 0 and 1 are taken")
+    found: dict[str, Tensor] = {}
+    wrong: list[str] = []
+    for new, name in names.items():
+        value = absorbed[new] if new in absorbed else state.get(theirs.get(new, ""))
+        if value is None:
+            wrong.append(name)
+        elif value.shape != own[name].shape:
+            wrong.append(f"{name} (shape {tuple(value.shape)}, expected {tuple(own[name].shape)})")
+        else:
+            found[name] = value
+    tops = {name.partition(".")[0] for name in names} | {"stem", "conv1", "bn1"}
+    of_backbone = [name for name in theirs if name.partition(".")[0] in tops]
+    used = {theirs[new] for new, name in names.items() if name in found and new in theirs}
+    unused = [name for name in state if name not in used and not name.endswith("num_batches_tracked")]
+    if any("res2_0_" in name for name in theirs.values()) and not _stride_in_1x1(backbone):
+        notes.append("note: Caffe2's (MSRA's) ResNets take BGR and stride in the 1 x 1 convolution, this one does not")
+    total = max(len(names), len(of_backbone) + len(absorbed))
+    return Match(found, total, prefix, wrong, unused, _stems(names, own, theirs, state), notes)
+
+
+def canonical_names(names: Iterable[str]) -> dict[str, str]:
+    """Name -> the same in torchvision's form, for a ResNet's names without prefix; others stay as they are."""
+    names = list(names)
+    deep = any(re.match(r"stem\.(0|conv2)\.|conv1\.0\.", name) for name in names)
+    return {name: _canonical(name, deep) for name in names}
+
+
+def _canonical(name: str, deep: bool) -> str:
+    caffe2 = _CAFFE2.fullmatch(name)
+    if caffe2:
+        part, tensor = caffe2["part"], _CAFFE2_TENSORS.get(caffe2["tensor"], caffe2["tensor"])
+        if part == "1":
+            layer = f"downsample.{1 if caffe2['norm'] else 0}"
+        else:
+            layer = ("bn" if caffe2["norm"] else "conv") + str("abc".index(part[1]) + 1)
+        return f"layer{int(caffe2['stage']) - 1}.{caffe2['block']}.{layer}.{tensor}"
+    if re.fullmatch(r"(res_conv1_bn|conv1)_[a-z_]+", name):
+        layer, _, tensor = name.replace("res_conv1_bn_", "bn1 ").replace("conv1_", "conv1 ").partition(" ")
+        return f"{layer}.{_CAFFE2_TENSORS.get(tensor, tensor)}"
+    if name.startswith(("stem.conv", "res")):  # Detectron2
+        name = re.sub(r"^res(\d)\.", lambda match: f"layer{int(match[1]) - 1}.", name)
+        name = name.replace(".shortcut.norm.", ".downsample.1.").replace(".shortcut.", ".downsample.0.")
+        name = re.sub(r"\bconv(\d)\.norm\.", r"bn\1.", name)
+        if not name.startswith("stem."):
+            return name
+        kind, number, tensor = re.fullmatch(r"stem\.(conv|bn)(\d)\.(.*)", name).groups()  # type: ignore[union-attr]
+        return f"stem.{3 * int(number) - 3 + (kind == 'bn')}.{tensor}" if deep else f"{kind}{number}.{tensor}"
+    if deep:  # timm has the last normalisation of a deep stem outside of it
+        return re.sub(r"^bn1\.", "stem.7.", re.sub(r"^conv1\.(\d)\.", r"stem.\1.", name))
+    return name
+
+
+def _best_prefix(names: Mapping[str, str], state: Mapping[str, Tensor]) -> tuple[str, dict[str, str]]:
+    """The prefix under which most of the canonical `names` are, and canonical name -> name in the file there."""
+    residual = any(name.startswith(_ANCHORS) for name in names)
+    anchors = _ANCHORS if residual else tuple(names)[:1]
+    pattern = re.compile(rf"(|.*?\.)({'|'.join(map(re.escape, anchors))})")
+    prefixes = dict.fromkeys(match[1] for match in map(pattern.match, state) if match)
+    best, score = ("", dict[str, str]()), (False, -1)
+    for prefix in prefixes:
+        inside = {name[len(prefix) :]: name for name in state if name.startswith(prefix)}
+        theirs = {
+            new: inside[name]
+            for name, new in canonical_names(inside).items()
+            if not name.endswith("num_batches_tracked")
+        }
+        # The trained network before an averaged copy of it, then the first of those that fit best.
+        this = (not _AVERAGED.search(prefix), sum(name in names for name in theirs))
+        if this > score:
+            best, score = (prefix, theirs), this
+    return best
+
+
+def _absorbed(backbone: nn.Module, names: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, Tensor]:
+    """The statistics that change nothing, as Detectron2's frozen layers have them, for a file that has none at all."""
+    found: dict[str, Tensor] = {}
+    if any(name.endswith(_STATISTICS) for name in theirs):
+        return found
+    for new, name in names.items():
+        layer_name, _, tensor = new.rpartition(".")
+        if tensor in _STATISTICS and f"{layer_name}.weight" in theirs:
+            layer: Any = backbone.get_submodule(name.rpartition(".")[0])
+            value = layer.get_buffer(tensor)
+            fill = 0 if tensor == "running_mean" else 1 - layer.eps
+            found[new] = torch.full_like(value, fill)
+    return found
+
+
+def _stems(
+    names: Mapping[str, str], own: Mapping[str, Tensor], theirs: Mapping[str, str], state: Mapping[str, Tensor]
+) -> str:
+    """How the stems differ; empty where they do not, or where one side has none."""
+    here = _stem({new: own[name] for new, name in names.items()})
+    there = _stem({new: state[name] for new, name in theirs.items()})
+    return f"the file has {there}, the backbone {here}" if here and there and here[:6] != there[:6] else ""
+
+
+def _stem(tensors: Mapping[str, Tensor]) -> str:
+    if "layer1.0.conv1.weight" not in tensors:
+        return ""
+    if "stem.3.weight" in tensors:
+        return "a deep stem (three 3 x 3 convolutions: ResNetV1c and V1d of MMSegmentation, resnet50d of timm)"
+    if "conv1.weight" in tensors:
+        size = tensors["conv1.weight"].shape[-1]
+        return f"a plain stem (one {size} x {size} convolution: ResNet of torchvision, MMSegmentation, Detectron2)"
+    return ""
+
+
+def _stride_in_1x1(backbone: nn.Module) -> bool:
+    """Whether the second stage's first block strides in its first convolution, or has no other (basic blocks)."""
+    for path in ("layer2.0", "res3.0"):
+        block: Any = dict(backbone.named_modules()).get(path)
+        if block is not None:
+            return not hasattr(block, "conv3") or tuple(block.conv1.stride) != (1, 1)
+    return True

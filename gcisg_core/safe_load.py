@@ -1,0 +1,200 @@
+"""Reads weights of any origin without running anything that a file holds.
+
+torch's own files are read with ``weights_only=True``. Plain pickles (Detectron2's and Caffe2's ``.pkl``) may hold
+arrays and plain containers; the arrays become tensors from their bytes, without numpy's constructors, which a hostile
+type description can lead to read bytes as pointers.
+"""
+
+from __future__ import annotations
+
+import _codecs
+import collections
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gcisg_core.problems import DataError
+from gcisg_core.release import verify_hash
+
+TORCH_STARTS = (b"PK\x03\x04", pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2))  # zip and legacy
+DTYPES = {
+    "b1": torch.bool, "i1": torch.int8, "i2": torch.int16, "i4": torch.int32, "i8": torch.int64, "u1": torch.uint8,
+    "f2": torch.float16, "f4": torch.float32, "f8": torch.float64,
+}  # fmt: skip
+# Where a checkpoint keeps its state dict: mmengine, Detectron2, pycls, Caffe2; the averaged copies of timm and DINO.
+WRAPPERS = ("state_dict", "model", "model_state", "blobs", "state_dict_ema", "teacher", "student")
+CONVERT = (
+    "If you trust its author, save its tensors alone: torch.save(torch.load(file, weights_only=False)['state_dict'], "
+    "new_file), or whatever holds them instead of 'state_dict'; for a pickle of arrays pickle.dump({name: array})"
+)
+AGAIN = "Fetch it again, or choose another"
+
+# Suffix -> reader of further formats; integrations add theirs.
+READERS: dict[str, Callable[[Path], Any]] = {}
+
+
+def read_checkpoint(file: str | Path) -> Any:
+    """What a weights file holds, on the CPU, with arrays as tensors.
+
+    The hash that a name carries (``resnet50-11ad3fa6.pth``) is verified first.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it was altered, is damaged, or holds more than tensors, arrays and plain containers.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"{file}: no such file")
+    verify_hash(path)
+    try:
+        with path.open("rb") as stream:
+            is_torch = stream.read(max(map(len, TORCH_STARTS))).startswith(TORCH_STARTS)
+        return READERS.get(path.suffix, _read_torch if is_torch else _read_pickle)(path)
+    except Exception as error:  # a damaged file can raise nearly anything
+        foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = f"it asks for {foreign[1]}" if foreign else _torch_reason(str(error))
+        if reason:
+            what = f"is refused: {reason}; expected tensors, arrays and plain containers only"
+            raise DataError(file, what, CONVERT) from error
+        line = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise DataError(file, f"cannot be read as weights, it is damaged or something else ({line})", AGAIN) from error
+
+
+def _torch_reason(message: str) -> str:
+    """What torch's safe reader found, out of its long message; empty where the file is no pickle of its kind."""
+    found = re.search(r"WeightsUnpickler error:\s*(Can only build|Trying to call)[^\n]*", message)
+    return found[0].partition(":")[2].strip() if found else ""
+
+
+def read_state_dict(file: str | Path) -> dict[str, Tensor]:
+    """The state dict of a weights file, whatever it is wrapped in; see :func:`read_checkpoint`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it cannot be read, or holds no tensors by name.
+    """
+    return unwrap_state_dict(read_checkpoint(file), file)
+
+
+def unwrap_state_dict(content: Any, file: object) -> dict[str, Tensor]:
+    """The tensors by name of what :func:`read_checkpoint` returned; `file` is for the message.
+
+    Raises:
+        DataError: there are none.
+    """
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    held = content if isinstance(content, Mapping) else {}
+    state = {name: value for name, value in held.items() if isinstance(value, Tensor)}
+    if not state:
+        found = f"the keys {', '.join(map(str, list(held)[:3]))}" if held else f"a {type(content).__name__}"
+        raise DataError(file, f"holds no tensors by name, but {found}", "Give a state dict, or a checkpoint with one")
+    return state
+
+
+def _read_torch(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _read_pickle(path: Path) -> Any:
+    with path.open("rb") as stream:
+        return _plain(ArrayUnpickler(stream, encoding="latin1").load())
+
+
+class _Dtype:
+    """Stands for `numpy.dtype`: the plain numbers alone."""
+
+    def __init__(self, name: str, *_: Any) -> None:
+        if name not in DTYPES:
+            raise pickle.UnpicklingError(f"an array of the type {name!r}; expected one of {', '.join(DTYPES)}")
+        self.torch = DTYPES[name]
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] not in ("<", "|", "=") or any(field is not None for field in state[2:5]):
+            raise pickle.UnpicklingError(f"an array of the byte order {state[1]!r} or with fields {state[3]!r}")
+
+
+class _Array:
+    """Stands for `numpy.ndarray` while it is unpickled."""
+
+    def __init__(self, *_: Any) -> None:
+        self.tensor = torch.empty(0)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, column_major, data = state
+        self.tensor = _tensor(data, dtype, shape, "F" if column_major else "C")
+
+
+def _tensor(data: Any, dtype: _Dtype, shape: tuple[int, ...], order: str) -> Tensor:
+    content = bytearray(data.encode("latin1") if isinstance(data, str) else data)
+    flat = torch.frombuffer(content, dtype=dtype.torch) if content else torch.empty(0, dtype=dtype.torch)
+    return flat.reshape(shape) if order == "C" else flat.reshape(shape[::-1]).permute(*reversed(range(len(shape))))
+
+
+def _array(data: Any, dtype: _Dtype, shape: tuple[int, ...], order: str) -> _Array:
+    array = _Array()
+    array.tensor = _tensor(data, dtype, shape, order)
+    return array
+
+
+def _scalar(dtype: _Dtype, data: Any) -> Any:
+    return _tensor(data, dtype, (), "C").item()
+
+
+def _latin1_only(text: str, encoding: str) -> bytes:
+    """What pickles of bytes need of `_codecs.encode`; other codecs, such as those that inflate, are refused."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"codec {encoding!r}")
+    return _codecs.encode(text, "latin1")
+
+
+def _no_bytes() -> bytes:
+    """How old protocols write an empty array's bytes; `bytes` itself would reserve any memory that it is asked for."""
+    return b""
+
+
+def _allowed() -> dict[tuple[str, str], Any]:
+    allowed: dict[tuple[str, str], Any] = {
+        ("numpy", "ndarray"): _Array,
+        ("numpy", "dtype"): _Dtype,
+        ("collections", "OrderedDict"): collections.OrderedDict,
+        ("_codecs", "encode"): _latin1_only,
+        ("__builtin__", "bytes"): _no_bytes,
+        ("builtins", "bytes"): _no_bytes,
+    }
+    for package in ("numpy.core", "numpy._core"):  # before and since numpy 2
+        allowed[f"{package}.multiarray", "_reconstruct"] = _Array
+        allowed[f"{package}.multiarray", "scalar"] = _scalar
+        allowed[f"{package}.numeric", "_frombuffer"] = _array
+    return allowed
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Reads arrays and plain containers only; anything else that a pickle names raises `UnpicklingError`."""
+
+    allowed = _allowed()
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return self.allowed[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"GLOBAL {module}.{name}") from None
+
+
+def _plain(content: Any) -> Any:
+    """The tensors of the stand-ins, in the same containers."""
+    if isinstance(content, _Array):
+        return content.tensor
+    if isinstance(content, dict):
+        return {_plain(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return type(content)(_plain(item) for item in content)
+    return content

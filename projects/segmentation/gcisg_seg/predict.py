@@ -1,0 +1,87 @@
+"""Label maps for images, by mmseg's own inference and visualiser."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmseg.apis import inference_model, init_model
+from mmseg.visualization import SegLocalVisualizer
+from PIL import Image
+
+from gcisg_core.integrations.mmengine import load_for_evaluation
+from gcisg_core.safe_load import read_checkpoint
+from gcisg_seg.release import class_meta
+
+
+class Predictor:
+    """See `tools/predict.py`, which uses it.
+
+    Args:
+        config: Of this suite or of plain mmseg.
+        checkpoint: Of training, with or without the method, or of plain mmseg.
+        device: Where the network runs.
+
+    Raises:
+        ValueError: the checkpoint is one of another model, or cannot be read.
+    """
+
+    def __init__(self, config: Config, checkpoint: str, device: str) -> None:
+        if "regularizer" in config.model:
+            config.model.regularizer = {"method": "none"}
+        # Its own steps but for those that read labels; the images come decoded.
+        steps = config.get("test_pipeline") or config.test_dataloader.dataset.pipeline
+        config.test_pipeline = [
+            {"type": "LoadImageFromNDArray"},
+            *(step for step in steps if not str(step["type"]).startswith("Load")),
+        ]
+        self.model = init_model(config, None, device)
+        load_for_evaluation(self.model, checkpoint)
+        head = self.model.decode_head
+        count = getattr(head, "num_classes", None) or head[-1].num_classes
+        self.classes, self.palette = _named(class_meta(config, read_checkpoint(checkpoint)), count)
+        self.visualizer = SegLocalVisualizer(alpha=0.5)
+        self.visualizer.dataset_meta = {"classes": self.classes, "palette": self.palette}
+
+    def predict(self, images: Sequence[np.ndarray]) -> list[Any]:
+        """mmseg's results for images (H, W, 3), uint8, RGB; those of one size that follow each other run together."""
+        results: list[Any] = []
+        for _, group in groupby(images, key=lambda image: image.shape):
+            results += inference_model(self.model, [np.ascontiguousarray(image[..., ::-1]) for image in group])
+        return results
+
+    def record(self, result: Any, about: dict[str, Any]) -> list[dict[str, Any]]:
+        """One entry: the share of the pixels that each class has."""
+        counts = np.bincount(_labels(result).ravel(), minlength=len(self.classes)) / _labels(result).size
+        return [{**about, "shares": {self.classes[i]: float(counts[i]) for i in counts.nonzero()[0]}}]
+
+    def draw(self, image: np.ndarray, result: Any) -> np.ndarray:
+        """The classes' colours and names over the image."""
+        self.visualizer.add_datasample("", image, result, draw_gt=False)
+        drawn: np.ndarray = self.visualizer.get_image()
+        return drawn
+
+    def label_map(self, result: Any) -> Image.Image:
+        """The labels as values of an 8-bit image, with the classes' colours as its palette."""
+        image = Image.fromarray(_labels(result).astype(np.uint8))
+        image.putpalette([channel for colour in self.palette for channel in colour])
+        return image
+
+
+def _labels(result: Any) -> np.ndarray:
+    labels: np.ndarray = result.pred_sem_seg.data[0].cpu().numpy()
+    return labels
+
+
+def _named(meta: dict[str, Any], count: int) -> tuple[list[str], list[list[int]]]:
+    """Names and colours of the classes; numbers, and colours around the circle, where they are not known."""
+    names, palette = list(meta.get("classes") or ()), list(meta.get("palette") or ())
+    if len(names) != count:
+        names, palette = [f"class {i}" for i in range(count)], []
+    if len(palette) != count:
+        palette = [[int(255 * c) for c in colorsys.hsv_to_rgb(i / count, 0.8, 0.9)] for i in range(count)]
+    return names, [list(colour) for colour in palette]

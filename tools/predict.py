@@ -1,0 +1,251 @@
+#!/usr/bin/env python
+"""Predict on images, folders and videos with a trained model of any task.
+
+    python tools/predict.py --config projects/classification/gcisg_r101_visda17.py \\
+        --checkpoint work_dirs/gcisg_r101_visda17/iter_71430.pth photos/ --out predictions
+    python tools/predict.py --config projects/detection/gcisg_r101_fpn.yaml --checkpoint model_final.pth drive.mp4 \\
+        --out predictions --batch-size 4
+    python tools/predict.py --config resnet50 --checkpoint resnet50-11ad3fa6.pth cat.jpg --out predictions
+
+Config and checkpoint are of this suite, or plain ones: of mmseg, of Detectron2, or the name of a ResNet of torchvision
+and a state dict with `fc`. Of images come overlays (`overlays/<name>.png`), for segmentation also label maps
+(`labels/<name>.png`, the values are the labels), `predictions.json` with an entry a box (COCO's results) or an image,
+and `images.json` with their ids, names, sizes and the categories (COCO's form). Of a video `<name>` come an overlaid
+`<name>.mp4` and `<name>.jsonl`, a line a frame. What cannot be read is named, and the exit code is then 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torchvision
+from PIL import Image, ImageOps
+from torchvision.datasets.folder import IMG_EXTENSIONS
+from tqdm import tqdm
+from train_net import find_config
+
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
+
+
+def build_predictor(config: str, overrides: list[str], checkpoint: str, device: str, score: float) -> Any:
+    """The task's predictor; see those of `gcisg_cls`, `gcisg_seg` and `gcisg_det`.
+
+    Raises:
+        ValueError: config and checkpoint do not fit, or one cannot be used.
+    """
+    if config.endswith(".yaml"):
+        from gcisg_det.config import read_config
+        from gcisg_det.datasets import setup_datasets
+        from gcisg_det.predict import Predictor as BoxPredictor
+
+        cfg = read_config(config, overrides)
+        setup_datasets(cfg)
+        return BoxPredictor(cfg, checkpoint, device, score)
+    from gcisg_cls.predict import from_config, from_torchvision, known_export
+
+    if config in torchvision.models.list_models(include="res*"):
+        return from_torchvision(config, checkpoint, device)
+    known = known_export(config)
+    if known:
+        return from_torchvision(known["arch"], checkpoint, device, known)
+    from gcisg_core.integrations.mmengine import load_config
+
+    loaded = load_config(config, overrides)
+    if "decode_head" in loaded.model:
+        from gcisg_seg.predict import Predictor as MapPredictor
+
+        return MapPredictor(loaded, checkpoint, device)
+    return from_config(loaded, checkpoint, device)
+
+
+class Inputs:
+    """What was asked for: images and videos by the name that their results get, and files that are neither.
+
+    Raises:
+        ValueError: a file does not exist or is neither, there is none, or two would write the same result.
+    """
+
+    def __init__(self, given: Sequence[str], out: Path) -> None:
+        self.images: dict[str, Path] = {}
+        self.videos: dict[str, Path] = {}
+        self.others: list[Path] = []
+        for path in map(Path, given):
+            if not path.exists():
+                raise ValueError(f"{path}: no such file or folder")
+            if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+                raise ValueError(f"--out {out} lies in {path}, so the results would be taken for images; name another")
+            files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+            for file in files:
+                self._add(file, file.relative_to(path if path.is_dir() else path.parent), path.is_dir())
+        if not self.images and not self.videos:
+            raise ValueError(
+                f"{', '.join(given)}: no image ({', '.join(IMG_EXTENSIONS)}) or video ({', '.join(VIDEOS)})"
+            )
+
+    def _add(self, file: Path, relative: Path, in_folder: bool) -> None:
+        suffix = file.suffix.lower()
+        goal = self.images if suffix in IMG_EXTENSIONS else self.videos if suffix in VIDEOS else None
+        if goal is None:
+            if not in_folder:
+                expected = f"expected one of {', '.join((*IMG_EXTENSIONS, *VIDEOS))}"
+                raise ValueError(f"{file}: neither image nor video by its suffix, {expected}")
+            self.others.append(file)
+            return
+        name = str(relative.with_suffix(""))
+        if name in goal:
+            raise ValueError(f"{goal[name]} and {file} would both give the result {name}; predict them in two runs")
+        goal[name] = file
+
+
+class Run:
+    """Predicts, writes, counts, and keeps what went wrong."""
+
+    def __init__(self, predictor: Any, out: Path, batch_size: int) -> None:
+        self.predictor, self.out, self.batch_size = predictor, out, batch_size
+        self.problems: list[str] = []
+        self.count, self.seconds = 0, 0.0
+
+    def predictions(self, stream: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray, Any]]:
+        """(key, image, result) for pairs of key and image, in batches."""
+        pairs = iter(stream)
+        while batch := list(islice(pairs, self.batch_size)):
+            start = time.perf_counter()
+            results = self.predictor.predict([image for _, image in batch])
+            self.seconds += time.perf_counter() - start
+            self.count += len(batch)
+            for (key, image), result in zip(batch, results, strict=True):
+                yield key, image, result
+
+    def images(self, files: dict[str, Path]) -> None:
+        """Overlays, label maps, `predictions.json` and `images.json`."""
+        entries: list[dict[str, Any]] = []
+        index: list[dict[str, Any]] = []
+        for name, image, result in self.predictions(self._read(files)):
+            about = {"image_id": len(index) + 1, "file_name": str(files[name])}
+            entries += self.predictor.record(result, about)
+            height, width = image.shape[:2]
+            index.append({"id": about["image_id"], "file_name": about["file_name"], "width": width, "height": height})
+            _save(Image.fromarray(self.predictor.draw(image, result)), self.out / "overlays" / f"{name}.png")
+            if self.predictor.label_map:
+                _save(self.predictor.label_map(result), self.out / "labels" / f"{name}.png")
+        ids = getattr(self.predictor, "category_ids", range(len(self.predictor.classes)))
+        categories = [{"id": i, "name": name} for i, name in zip(ids, self.predictor.classes, strict=True)]
+        _write(self.out / "predictions.json", json.dumps(entries))
+        _write(self.out / "images.json", json.dumps({"images": index, "annotations": [], "categories": categories}))
+
+    def _read(self, files: dict[str, Path]) -> Iterator[tuple[str, np.ndarray]]:
+        for name, file in tqdm(files.items(), unit="image"):
+            try:
+                with Image.open(file) as image:
+                    yield name, np.array(ImageOps.exif_transpose(image).convert("RGB"))
+            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+                self.problems.append(f"{file}: not a readable image ({error})")
+
+    def video(self, name: str, file: Path) -> None:
+        """The overlaid video, and a JSON line a frame."""
+        capture = cv2.VideoCapture(str(file))
+        rate, expected = capture.get(cv2.CAP_PROP_FPS) or 25.0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        goal = self.out / f"{name}.mp4"
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        partial = goal.with_suffix(".partial.mp4")
+        writer, lines = None, []
+        for number, image, result in self.predictions(_frames(capture, expected)):
+            drawn = self.predictor.draw(image, result)
+            if writer is None:
+                size = (drawn.shape[1], drawn.shape[0])
+                writer = cv2.VideoWriter(str(partial), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+                if not writer.isOpened():
+                    raise ValueError(f"{goal}: OpenCV cannot write this video ({size[0]} x {size[1]} pixels, mp4v)")
+            writer.write(np.ascontiguousarray(drawn[..., ::-1]))
+            found = self.predictor.record(result, {"image_id": number, "file_name": str(file)})
+            lines.append(json.dumps({"frame": number, "seconds": number / rate, "predictions": found}) + "\n")
+        capture.release()
+        if writer is None:
+            self.problems.append(f"{file}: no frame can be read; OpenCV does not know it as a video")
+            return
+        writer.release()
+        partial.replace(goal)
+        _write(goal.with_suffix(".jsonl"), "".join(lines))
+        if len(lines) < expected:
+            self.problems.append(f"{file}: only {len(lines)} of {expected} frames can be read; it is incomplete")
+
+
+def _frames(capture: Any, expected: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(number from 0, frame in RGB)."""
+    with tqdm(total=expected, unit="frame") as progress:
+        number = 0
+        while True:
+            read, frame = capture.read()
+            if not read:
+                return
+            yield number, np.ascontiguousarray(frame[..., ::-1])
+            number += 1
+            progress.update()
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    image.save(partial, format="PNG")
+    partial.replace(path)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True, metavar="FILE", help="a config, or the name of a torchvision ResNet")
+    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="what training or tools/export.py wrote")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="images, folders of them, videos")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the results go")
+    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="images or frames a forward pass")
+    parser.add_argument("--score", type=float, default=0.5, help="lowest score of a box in the overlays")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1, ..."
+    )
+    parser.add_argument("--overrides", nargs="*", default=[], help="config overrides as for tools/train_net.py")
+    args = parser.parse_args()
+    config = find_config(args.config)
+    if args.batch_size < 1:
+        parser.error(f"--batch-size {args.batch_size}: expected at least 1")
+    if not Path(config).is_file() and config not in torchvision.models.list_models(include="res*"):
+        parser.error(f"--config {config}: no such file, nor a ResNet of torchvision")
+    try:
+        inputs = Inputs(args.inputs, args.out)
+        predictor = build_predictor(config, args.overrides, args.checkpoint, args.device, args.score)
+        run = Run(predictor, args.out, args.batch_size)
+        start = time.perf_counter()
+        if inputs.images:
+            run.images(inputs.images)
+        for name, file in inputs.videos.items():
+            run.video(name, file)
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
+    seconds = time.perf_counter() - start
+    for file in inputs.others:
+        print(f"left out, neither image nor video: {file}")
+    print(
+        f"{run.count} images and frames in {seconds:.1f} s, {run.count / seconds:.2f} a second "
+        f"(prediction alone {run.count / max(run.seconds, 1e-9):.2f}); results in {args.out}"
+    )
+    if run.problems:
+        sys.exit("\n".join(f"error: {problem}" for problem in run.problems))
+
+
+if __name__ == "__main__":
+    main()
