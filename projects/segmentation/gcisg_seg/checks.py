@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
 from gcisg_core.problems import DataError, Problem
-from gcisg_seg.layouts import LABEL_TABLES, OUTSIDE, Pair
+from gcisg_seg.layouts import IGNORED, LABEL_TABLES, OUTSIDE, Pair
 
 FETCH_AGAIN = "Fetch the file again, or remove the pair"
 REMOVE = "Remove the pair, or train with on_bad_sample='skip'"
@@ -80,6 +81,60 @@ def to_train_ids(path: str, values: np.ndarray, table: str) -> np.ndarray:
         what = f"label values {found} on {int(outside.sum())} pixels are outside the table {table}"
         raise DataError(path, what, "Check that these are the official label files, not converted or coloured ones")
     return train_ids
+
+
+Colour = tuple[int, int, int]
+
+
+@functools.lru_cache(maxsize=4)
+def _colour_table(colours: tuple[Colour, ...]) -> np.ndarray:
+    """A lookup of shape (256 * 256 * 256,), uint8: R, G, B as one number -> class; black is no class by default."""
+    table = np.full(1 << 24, OUTSIDE, np.uint8)
+    table[0] = IGNORED
+    for number, (red, green, blue) in enumerate(colours):
+        table[red << 16 | green << 8 | blue] = number
+    return table
+
+
+def read_class_numbers(path: str, classes: int, colours: Sequence[Colour] | None = None) -> np.ndarray:
+    """Decode a label of one's own.
+
+    Args:
+        path: An image with a value a pixel, the number of its class, or a colour a pixel.
+        classes: How many there are.
+        colours: Those of the classes (R, G, B), for colour labels.
+
+    Returns:
+        Shape (H, W), uint8: numbers of classes; 255 where the value is 255, or the colour black and no class is black.
+
+    Raises:
+        DataError: The file is unreadable, has another form, or a value or colour belongs to no class.
+    """
+    try:
+        with Image.open(path) as image:
+            mode, values = image.mode, np.asarray(image)
+    except Exception as error:
+        raise unreadable(path, error) from error
+    if mode in ("P", "L", "1"):
+        table = np.full(256, OUTSIDE, np.uint8)
+        table[:classes], table[255] = range(classes), IGNORED
+        remedy = (
+            f"Expected 0 to {classes - 1}, the number of the class, or 255 for none; masks of 0 and 255: divide by 255"
+        )
+        values = values.astype(np.uint8)
+    elif mode in ("RGB", "RGBA") and colours is not None:
+        table = _colour_table(tuple(colours))
+        values = values[..., :3].astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+        remedy = "Add its colour to the palette; a lossy format such as JPEG has blurred the colours of a label"
+    else:
+        what = f"image mode {mode}: a label has the class's number at each pixel (mode P or L), or its colour (RGB)"
+        raise DataError(path, what, "Give the palette of the colours, or convert the labels")
+    numbers: np.ndarray = table[values]
+    outside = np.unique(values[numbers == OUTSIDE])
+    if outside.size:
+        named = outside[:5].tolist() if len(table) == 256 else [f"#{value:06x}" for value in outside[:5]]
+        raise DataError(path, f"{outside.size} values or colours of no class, such as {named}", remedy)
+    return numbers
 
 
 def pair_problems(pair: Pair) -> list[Problem]:

@@ -90,9 +90,14 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
+def own_layout(image_suffix: str, label_suffix: str) -> Layout:
+    """Folders of one's own, whose label values are the numbers of the classes."""
+    return Layout("images", "labels", image_suffix, {label_suffix: "own"}, ())
+
+
 @dataclass(frozen=True)
 class Pair:
-    """An image, its label and the table of the label's values (a key of `LABEL_TABLES`)."""
+    """An image, its label and the table of the label's values (a key of `LABEL_TABLES`, or "own")."""
 
     image: str
     label: str
