@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from gcisg_core.problems import AuditResult, DataError, Problem
-from gcisg_seg.checks import pair_problems
-from gcisg_seg.layouts import LAYOUTS, Pair, find_pairs
+from gcisg_seg.checks import Colour, check_not_flat, check_size, pair_problems, read_class_numbers, read_image
+from gcisg_seg.layouts import LAYOUTS, Pair, find_pairs, own_layout
 from gcisg_seg.splits import gtav_split
 
 
@@ -22,6 +25,53 @@ def _check(pairs: list[Pair], workers: int) -> list[Problem]:
         with ProcessPoolExecutor(workers) as pool:
             found = list(progress(pool.map(pair_problems, pairs, chunksize=16)))
     return [problem for problems in found for problem in problems]
+
+
+def _own_label(classes: int, colours: Sequence[Colour] | None, pair: Pair) -> tuple[list[Problem], np.ndarray]:
+    """What is wrong with a pair of one's own, and the pixels of each class."""
+    pixels = np.zeros(classes, np.int64)
+    try:
+        image = read_image(pair.image)
+        check_not_flat(pair.image, image)
+        numbers = read_class_numbers(pair.label, classes, colours)
+        check_size(pair.label, numbers.shape, image.shape[:2])
+    except DataError as error:
+        return [error.problem], pixels
+    return [], np.bincount(numbers.ravel(), minlength=256)[:classes]
+
+
+def audit_image_labels(
+    images: Path,
+    labels: Path,
+    classes: Sequence[str],
+    colours: Sequence[Colour] | None = None,
+    suffixes: tuple[str, str] = (".png", ".png"),
+    workers: int = 1,
+) -> AuditResult:
+    """Audit folders of one's own, as `gcisg_seg.datasets.ImageLabelDataset` reads them; counts pixels of each class.
+
+    Args:
+        images, labels: The two folders.
+        classes: Names in the order of the label values.
+        colours: Those of the classes, for colour labels.
+        suffixes: How images and labels end.
+        workers: Processes to use.
+    """
+    pairs, problems = find_pairs(images, labels, own_layout(*suffixes))
+    work = functools.partial(_own_label, len(classes), colours)
+    with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
+        found = list(pool.map(work, pairs, chunksize=16) if pool else map(work, pairs))
+    problems += [problem for wrong, _ in found for problem in wrong]
+    pixels = sum((counted for _, counted in found), np.zeros(len(classes), np.int64))
+    if pairs and not problems:
+        remedy = "Mend the list of classes or the labels; masks of 0 and 255 must become 0 and 1"
+        problems += [
+            Problem(str(labels), f"class {name!r} (value {number}) has no pixel", remedy)
+            for number, name in enumerate(classes)
+            if not pixels[number]
+        ]
+    counts = {f"pixels of {name}": int(count) for name, count in zip(classes, pixels, strict=True)}
+    return AuditResult(problems, {"pairs": len(pairs), **counts})
 
 
 def audit_gtav(root: Path, workers: int = 1) -> AuditResult:
