@@ -19,7 +19,7 @@ PACKAGES = {
     "gcisg_configs.segmentation": "projects/segmentation",
     "gcisg_configs.detection": "projects/detection",
 }
-COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "doctor", "new_project", "report")
+COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "doctor", "new-project", "report")
 MMENGINE = ["onedl-mmengine>=0.10.12", "onedl-mmcv>=2.3"]
 EXTRAS = {
     "segmentation": [*MMENGINE, "onedl-mmsegmentation>=1.4", "cityscapesscripts"],
@@ -47,7 +47,9 @@ setup(
         "gcisg_configs.segmentation": ["_base_/*.py", "sweeps/*"],
         "gcisg_configs.detection": ["*.yaml", "sweeps/*"],
     },
-    entry_points={"console_scripts": [f"gcisg-{name.replace('_', '-')} = gcisg_tools.console:{name}" for name in COMMANDS]},
+    entry_points={
+        "console_scripts": [f"gcisg-{name} = gcisg_tools.console:{name.replace('-', '_')}" for name in COMMANDS]
+    },
     # Classification and the miniature benchmark work with these alone.
     install_requires=["torch>=2.4", "torchvision>=0.19", *MMENGINE, "numpy", "pillow", "scipy",
                       "scikit-learn", "matplotlib", "jinja2", "tqdm", "rich", "grad-cam", "safetensors"],

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gcisg_core.lookup import choose
-from gcisg_core.problems import AuditResult, Problem
+from gcisg_core.problems import AuditResult, DataError, Problem
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MINE, THEIRS = "synthetic", "real"
