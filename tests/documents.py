@@ -52,6 +52,8 @@ def run(command: str, *more: str) -> int:
         try:
             runpy.run_path(str(ROOT / script), run_name="__main__")
         except SystemExit as stop:
-            assert stop.code is None or isinstance(stop.code, int), stop.code
+            if isinstance(stop.code, str):  # the program's own message
+                print(stop.code, file=sys.stderr)
+                return 1
             return stop.code or 0
     return 0
