@@ -8,11 +8,11 @@ import pytest
 
 from tests.documents import ROOT
 
+LOADS = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
+
 
 class Resources(html.parser.HTMLParser):
     """The addresses of what a page loads by itself."""
-
-    LOADS = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
 
     def __init__(self, text):
         super().__init__()
@@ -21,8 +21,8 @@ class Resources(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
-        if tag in self.LOADS and attributes.get("rel") != "canonical" and attributes.get(self.LOADS[tag]):
-            self.found.append(attributes[self.LOADS[tag]])
+        if tag in LOADS and attributes.get("rel") != "canonical" and attributes.get(LOADS[tag]):
+            self.found.append(attributes[LOADS[tag]])
 
 
 @pytest.fixture(scope="module")

@@ -57,10 +57,12 @@ from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from gcisg_det.config import read_config
-small = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.RESNETS.RES2_OUT_CHANNELS", "16", "MODEL.RESNETS.WIDTH_PER_GROUP",
-         "4", "MODEL.FPN.OUT_CHANNELS", "8", "MODEL.RETINANET.NUM_CONVS", "1", "REGULARIZER.QUEUE_LENGTH", "32"]
-model = build_model(read_config("projects/detection/gcisg_retinanet_r50.yaml", small)).train()
-truth = Instances((96, 128), gt_boxes=Boxes(torch.tensor([[8.0, 8, 72, 72]])), gt_classes=torch.zeros(1, dtype=torch.int64))
+small = "MODEL.DEVICE cpu MODEL.RESNETS.RES2_OUT_CHANNELS 16 MODEL.RESNETS.WIDTH_PER_GROUP 4 MODEL.FPN.OUT_CHANNELS 8"
+small += " MODEL.RETINANET.NUM_CONVS 1 REGULARIZER.QUEUE_LENGTH 32"
+config = read_config("projects/detection/gcisg_retinanet_r50.yaml", small.split())
+model = build_model(config).train()
+boxes = Boxes(torch.tensor([[8.0, 8, 72, 72]]))
+truth = Instances((96, 128), gt_boxes=boxes, gt_classes=torch.zeros(1, dtype=torch.int64))
 image = torch.randint(0, 256, (3, 96, 128), dtype=torch.uint8)
 with EventStorage():
     losses = model([{"image": image, "instances": truth, "height": 96, "width": 128}] * 2)
@@ -76,18 +78,18 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 init_default_scope("mmseg")
-head = dict(type="FCNHead", in_channels=64, in_index=3, channels=8, num_convs=1, num_classes=1, out_channels=1,
-            align_corners=False, norm_cfg=dict(type="BN"), loss_decode=dict(type="SiLogLoss", loss_weight=1.0))
+head = dict(type="FCNHead", in_channels=64, in_index=3, channels=8, num_convs=1, num_classes=3)
 model = MODELS.build(dict(
     type="SynToRealDepthEstimator", decode_head=head, train_cfg=dict(), test_cfg=dict(mode="whole"),
     backbone=dict(type="ResNet", depth=18, stem_channels=8, base_channels=8, norm_cfg=dict(type="BN")),
     regularizer=dict(method="gcisg", queue_length=32),
 )).train()
 assert type(model).__mro__[2].__name__ == "DepthEstimator", type(model).__mro__
-terms = model.regularizer.step([torch.rand(2, 3, 64, 64)] * 2, lambda: {"loss": model.extract_feat(torch.rand(2, 3, 64, 64))[3].mean()})[0]
-assert {"loss", "loss_ci_stage3", "loss_guidance_stage4"} <= terms.keys(), terms
-sum(terms.values()).backward()
-assert model.backbone.stem[0].weight.grad is not None if hasattr(model.backbone, "stem") else True
+samples = [SegDataSample(gt_sem_seg=PixelData(data=torch.randint(3, (1, 64, 64)))) for _ in range(2)]
+terms = model.loss([torch.rand(2, 3, 64, 64) for _ in range(2)], samples)
+assert {"decode.loss_ce", "loss_ci_stage3", "loss_guidance_stage4"} <= terms.keys(), terms
+sum(value for name, value in terms.items() if "loss" in name).backward()
+assert model.backbone.conv1.weight.grad.abs().sum() > 0
 """
 CHECKS = {"pooling": POOLING, "method": METHOD, "data set": DATASET, "detector": DETECTOR, "segmentor": SEGMENTOR}
 
