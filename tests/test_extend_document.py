@@ -39,7 +39,9 @@ import pathlib
 import numpy as np
 from PIL import Image
 import gcisg_seg.registry
+from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
+init_default_scope("mmseg")
 for part, array in {"rgb": np.random.default_rng(0).integers(0, 256, (8, 9, 3), np.uint8),
                     "class": np.full((8, 9), 26, np.uint8)}.items():
     folder = pathlib.Path("synscapes/img") / part

@@ -200,7 +200,7 @@ class TestFaults:
             (np.full((128, 128), 3, np.uint8), "1 values or colours of no class, such as [3]"),
             (np.full((128, 128, 3), 9, np.uint8), "1 values or colours of no class, such as ['#090909']"),
             (np.zeros((64, 128), np.uint8), "label is 128 x 64 pixels, its image 128 x 128"),
-            (np.zeros((128, 128), np.int32), "image mode I: a label has the class's number at each pixel"),
+            (np.zeros((128, 128), np.uint16), "image mode I;16: a label has the class's number at each pixel"),
         ],
     )
     def test_labels_that_fit_no_class_or_image(self, folders, pixels, message, tmp_path, capsys):
