@@ -45,7 +45,7 @@ def classification_section(runs: Path, overrides: Sequence[str] = ()) -> Section
         rows=rows,
         pictures=[
             Picture(curves(read), "Losses while training, means of the last 50 iterations.", chart=True),
-            Picture(draw(half(runner, "test"), models), f"From the test half, {CAPTION}"),
+            Picture(draw(half(runner, "test"), models), CAPTION),
         ],
         commands=[
             f"python tools/train_net.py --config projects/classification/{config}.py" for config in CONFIGS.values()

@@ -21,7 +21,7 @@ from gcisg_miniature.report import Picture
 from gcisg_miniature.runs import Run
 
 CAPTION = (
-    "images evenly spaced through the real ones: truth, each model's prediction, and where it looks (Grad-CAM of its "
+    "Real images, evenly spaced through all: truth, each model's prediction, and where it looks (Grad-CAM of its "
     "prediction at stage 4)."
 )
 
@@ -41,7 +41,7 @@ def panel(runs: Mapping[str, Run]) -> Picture:
             load_for_evaluation(models[name], str(run.checkpoint))
     if not models:
         raise ValueError("no run has a checkpoint")
-    return Picture(draw(build_dataset(config.test_dataloader.dataset), models), CAPTION.capitalize())
+    return Picture(draw(build_dataset(config[run.measured_by].dataset), models), CAPTION)
 
 
 def draw(dataset: VisDA17Dataset, models: dict[str, Any], count: int = 10) -> Figure:

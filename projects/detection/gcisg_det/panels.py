@@ -71,5 +71,5 @@ def draw(inference: Mapping[str, Path], truth: Path | None = None, images: Path 
     for axis, name in zip(axes[:, 0], boxes, strict=True):
         axis.set_ylabel(name)
     figure.tight_layout()
-    caption = f"Real images, evenly spaced through the real ones: truth, and boxes with a score above {SHOWN}."
+    caption = f"Real images, evenly spaced through all: truth, and boxes with a score above {SHOWN}."
     return Picture(figure, caption)

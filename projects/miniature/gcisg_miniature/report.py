@@ -112,7 +112,11 @@ figcaption { font-size: .9rem; opacity: .85; }
 code { display: block; overflow-x: auto; white-space: pre; padding: .4rem .6rem; border: 1px solid var(--line); }
 p, figcaption { overflow-wrap: anywhere; }
 summary { cursor: pointer; margin: 1rem 0 .5rem; }
-.settings td { text-align: left; overflow-wrap: anywhere; min-width: 8rem; }
+.settings td, .settings th { text-align: left; overflow-wrap: anywhere; }
+@media (max-width: 40rem) {
+  th, td { padding: .3rem; font-size: .85rem; overflow-wrap: anywhere; }
+  figure img { max-width: none; width: 42rem; }
+}
 @media (prefers-color-scheme: dark) {
   figure img.chart { background: none; filter: invert(1) hue-rotate(180deg); }
 }
@@ -136,7 +140,7 @@ summary { cursor: pointer; margin: 1rem 0 .5rem; }
 </table></div>
 {% for picture in section.pictures %}
 <figure>
-<img{% if picture.chart %} class="chart"{% endif %} src="{{ picture.source }}" alt="{{ picture.caption }}">
+<div class="scroll"><img{% if picture.chart %} class="chart"{% endif %} src="{{ picture.source }}" alt="{{ picture.caption }}"></div>
 <figcaption>{{ picture.caption }}</figcaption>
 </figure>
 {% endfor %}

@@ -38,6 +38,7 @@ class Run:
         config: The same as plain values.
         training: Entries in the order of their ``step``, each with the scalars that were logged.
         measures: The same for evaluations; those of ``--eval-only`` have no step.
+        measured_by: The data loader of a mmengine config whose data the last of them used.
         checkpoint: The last one; None where there is none.
     """
 
@@ -49,6 +50,7 @@ class Run:
     training: list[dict[str, Any]]
     measures: list[dict[str, Any]]
     checkpoint: Path | None
+    measured_by: str = "val_dataloader"
 
     @property
     def steps(self) -> int:
@@ -86,7 +88,7 @@ class Run:
             sets = (self.config["DATASETS"][part] for part in ("TRAIN", "TEST"))
             train, test = (", ".join(f"{n} ({own[n]})" if n in own else n for n in names) for names in sets)
             return train, test
-        train, test = (_dataset(self.config.get(part) or {}) for part in ("train_dataloader", "test_dataloader"))
+        train, test = (_dataset(self.config.get(part) or {}) for part in ("train_dataloader", self.measured_by))
         return train, test
 
 
@@ -134,6 +136,7 @@ def _read_mmengine(folder: Path, name: str, config_file: Path) -> Run:
         _in_order(entry for entry in entries if "loss" in entry),
         _in_order(entry for entry in entries if "loss" not in entry) + tested,
         max(checkpoints, key=lambda path: int(path.stem.rpartition("_")[2]), default=None),
+        "test_dataloader" if tested else "val_dataloader",
     )
 
 

@@ -24,7 +24,7 @@ COLOURS = np.array([
     (200, 200, 200), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
     (204, 121, 167), (0, 0, 0),
 ], np.uint8)  # fmt: skip
-CAPTION = "Real scenes, evenly spaced through the real ones: image, truth, and each model's prediction."
+CAPTION = "Real scenes, evenly spaced through all: image, truth, and each model's prediction."
 
 
 def panel(runs: Mapping[str, Run]) -> Picture:
@@ -43,7 +43,7 @@ def panel(runs: Mapping[str, Run]) -> Picture:
             load_for_evaluation(models[name], str(run.checkpoint))
     if not models:
         raise ValueError("no run has a checkpoint")
-    dataset = DATASETS.build(config.test_dataloader.dataset)
+    dataset = DATASETS.build(config[run.measured_by].dataset)
     return Picture(draw(dataset, models, np.array(dataset.metainfo["palette"], np.uint8)), CAPTION)
 
 
