@@ -104,7 +104,7 @@ def segmentation(args: argparse.Namespace) -> Project:
         images, labels = (folder / part for part in prefix.values())
         suffixes = most_common_suffix(images), most_common_suffix(labels)
         audits[name] = audit_image_labels(images, labels, classes, colours, suffixes, args.workers)
-        given = {"data_root": str(folder), "img_suffix": suffixes[0], "seg_map_suffix": suffixes[1]}
+        given: dict[str, object] = {"data_root": str(folder), "img_suffix": suffixes[0], "seg_map_suffix": suffixes[1]}
         if list(prefix.values()) != ["images", "labels"]:
             given["data_prefix"] = prefix
         lines[name] = ", ".join(f"{key}={value!r}" for key, value in given.items() if value != ".png")

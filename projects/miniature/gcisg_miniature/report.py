@@ -140,7 +140,9 @@ summary { cursor: pointer; margin: 1rem 0 .5rem; }
 </table></div>
 {% for picture in section.pictures %}
 <figure>
-<div class="scroll"><img{% if picture.chart %} class="chart"{% endif %} src="{{ picture.source }}" alt="{{ picture.caption }}"></div>
+<div class="scroll">
+<img{% if picture.chart %} class="chart"{% endif %} src="{{ picture.source }}" alt="{{ picture.caption }}">
+</div>
 <figcaption>{{ picture.caption }}</figcaption>
 </figure>
 {% endfor %}

@@ -142,8 +142,7 @@ def _read_mmengine(folder: Path, name: str, config_file: Path) -> Run:
 
 def _read_detectron2(folder: Path, name: str, config_file: Path) -> Run:
     logged = [{**entry, "step": entry["iteration"] + 1} for entry in _lines(folder / "metrics.json")]
-    final = folder / "model_final.pth"
-    checkpoints = sorted(folder.glob("model_*.pth"))
+    checkpoints = sorted(folder.glob("model_*.pth"))  # model_final.pth is behind the numbers
     return Run(
         name,
         folder,
@@ -156,7 +155,7 @@ def _read_detectron2(folder: Path, name: str, config_file: Path) -> Run:
             for entry in logged
             if any(MEASURE.search(key) for key in entry)
         ),
-        final if final.is_file() else (checkpoints or [None])[-1],
+        checkpoints[-1] if checkpoints else None,
     )
 
 

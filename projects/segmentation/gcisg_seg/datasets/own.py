@@ -62,8 +62,8 @@ class ImageLabelDataset(BaseSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """List the pairs; see `BaseSegDataset`. Raises `DataError`."""
-        folders = (Path(self.data_prefix[key]) for key in ("img_path", "seg_map_path"))
-        pairs, problems = find_pairs(*folders, own_layout(self.img_suffix, self.seg_map_suffix))
+        images, labels = (Path(self.data_prefix[key]) for key in ("img_path", "seg_map_path"))
+        pairs, problems = find_pairs(images, labels, own_layout(self.img_suffix, self.seg_map_suffix))
         if problems:
             first = problems[0]
             raise DataError(first.file, first.what, f"{first.remedy}. tools/new_project.py lists every fault")
