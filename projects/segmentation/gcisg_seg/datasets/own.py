@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ class ImageLabelDataset(BaseSegDataset):
         domain: str | None = None,
         **kwargs: Any,
     ) -> None:
-        classes, palette = metainfo.get("classes"), metainfo.get("palette")
+        classes: Sequence[str] = metainfo.get("classes") or ()
+        palette: Sequence[Sequence[int]] | None = metainfo.get("palette")
         require(
             bool(classes), "metainfo.classes", classes, "the names of the classes, in the order of the label values"
         )
