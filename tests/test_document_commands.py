@@ -159,7 +159,9 @@ optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.01))
 model = dict(
     type="EncoderDecoder",
     data_preprocessor=dict(type="SegDataPreProcessor", bgr_to_rgb=True, size=(128, 128)),
-    backbone=dict(type="ResNet", depth=18, stem_channels=8, base_channels=8),
+    backbone=dict(
+        type="ResNet", depth=18, stem_channels=8, base_channels=8, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)
+    ),
     decode_head=dict(type="FCNHead", in_channels=64, in_index=3, channels=8, num_convs=1, num_classes=3),
     train_cfg=dict(), test_cfg=dict(mode="whole"),
 )
