@@ -42,7 +42,7 @@ setup(
     packages=list(PACKAGES),
     package_dir=PACKAGES,
     package_data={
-        "gcisg_core": ["py.typed"],
+        **{name: ["py.typed"] for name in ("gcisg_core", "gcisg_cls", "gcisg_seg", "gcisg_det", "gcisg_miniature")},
         "gcisg_configs.classification": ["_base_/*.py", "sweeps/*"],
         "gcisg_configs.segmentation": ["_base_/*.py", "sweeps/*"],
         "gcisg_configs.detection": ["*.yaml", "sweeps/*"],

@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from mmengine.config import Config
+
+from tests.test_own_data import make_classification
 
 ROOT = Path(__file__).parents[1]
 LEFT_OUT = shutil.ignore_patterns(".*", "data", "runs", "work_dirs", "build", "tests", "*.egg-info", "__pycache__")
@@ -41,10 +45,12 @@ def test_every_package_and_the_type_information_are_in_it(installed):
     code = "import gcisg_core, gcisg_cls, gcisg_seg, gcisg_miniature, gcisg_tools.console as c; print(c.__file__)"
     result = run(installed, "-c", code)
     assert result.stdout.startswith(str(installed)), result.stderr
-    assert (installed / "gcisg_core" / "py.typed").is_file()
+    assert len(list(installed.glob("gcisg_*/py.typed"))) == 5
 
 
-@pytest.mark.parametrize("name", ["train", "demo", "prepare", "audit", "sweep", "export", "doctor"])
+@pytest.mark.parametrize(
+    "name", ["train", "demo", "prepare", "audit", "sweep", "export", "doctor", "report", "new-project"]
+)
 def test_commands_are_there(installed, name):
     result = run(installed, str(installed / "bin" / f"gcisg-{name}"), "--help")
     assert result.returncode == 0, result.stderr
@@ -67,3 +73,15 @@ def test_configs_are_found_and_the_missing_data_is_named(installed, config):
     assert last.startswith("error: ")
     assert "no such file" not in last or config not in last
     assert any(word in last for word in ("visda17", "gta5", "sim10k", "weights", "resnet", "R-101"))
+
+
+def test_a_project_is_written_and_its_base_is_found(installed, tmp_path):
+    for seed, part in enumerate(("synthetic", "real")):
+        make_classification(tmp_path / part, np.random.default_rng(seed))
+    flags = ["--synthetic", tmp_path / "synthetic", "--real", tmp_path / "real", "--out", tmp_path / "out"]
+    result = run(installed, str(installed / "bin/gcisg-new-project"), "--task", "classification", *map(str, flags))
+    assert result.returncode == 0, result.stderr
+    config = Config.fromfile(tmp_path / "out/gcisg.py")
+    assert str(installed) in (tmp_path / "out/baseline.py").read_text()
+    assert config.model.regularizer.method == "gcisg"
+    assert config.train_dataloader.dataset.dataset.classes == ("bird", "boat", "bus")

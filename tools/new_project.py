@@ -189,7 +189,7 @@ def base_config(task: str, out: Path) -> str:
     suffix = ".yaml" if task == "detection" else ".py"
     if above.is_dir():
         return Path(os.path.relpath(above / f"own_data{suffix}", out.resolve())).as_posix()
-    return find_config(f"projects/{task}/own_data{suffix}")
+    return Path(find_config(f"projects/{task}/own_data{suffix}")).resolve().as_posix()
 
 
 def write(path: Path, text: str) -> Path:
