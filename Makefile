@@ -10,7 +10,7 @@ endif
 SYSTEM_PYTHON ?= python3
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench docs clean
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
@@ -45,6 +45,9 @@ bench: $(READY)  ## measure the losses and a training step; tables go to benchma
 	$(PY) benchmarks/step_cost_segmentation.py
 	$(PY) benchmarks/step_cost_detection.py
 	$(PY) benchmarks/methods.py
+
+docs: $(READY)  ## build the documents into runs/docs, pages that need no network
+	$(PY) -m mkdocs build --strict --quiet
 
 clean:  ## remove what the commands made, the environment excepted
 	rm -rf runs work_dirs data/mini .pytest_cache .mypy_cache .ruff_cache

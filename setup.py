@@ -7,7 +7,7 @@ PACKAGES = {
     "gcisg_core": "gcisg_core",
     "gcisg_core.regularizers": "gcisg_core/regularizers",
     "gcisg_core.integrations": "gcisg_core/integrations",
-    "gcisg_audit": "gcisg_audit",
+    "gcisg_audit": "projects/analysis/gcisg_audit",
     "gcisg_cls": "projects/classification/gcisg_cls",
     "gcisg_seg": "projects/segmentation/gcisg_seg",
     "gcisg_seg.datasets": "projects/segmentation/gcisg_seg/datasets",
@@ -22,7 +22,8 @@ PACKAGES = {
     "gcisg_configs.detection": "projects/detection",
     "gcisg_configs.zoo": "zoo",
 }
-COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "analyze", "doctor", "zoo", "predict")
+COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "predict", "analyze", "report", "new-project",
+            "zoo", "doctor")  # fmt: skip
 MMENGINE = ["onedl-mmengine>=0.10.12", "onedl-mmcv>=2.3"]
 EXTRAS = {
     "segmentation": [*MMENGINE, "onedl-mmsegmentation>=1.4", "cityscapesscripts"],
@@ -33,6 +34,7 @@ EXTRAS = {
     "export": ["onnx", "onnxscript", "onnxruntime"],
     "analysis": ["scikit-learn", "scipy", "matplotlib", "grad-cam", "jinja2", "rich"],
 }  # fmt: skip
+EXTRAS["docs"] = ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1.0", "latex2mathml>=3.78"]
 EXTRAS["dev"] = ["pytest", "pytest-xdist", "shapely", "ruff", "mypy", "pre-commit"]
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 
@@ -45,15 +47,18 @@ setup(
     packages=list(PACKAGES),
     package_dir=PACKAGES,
     package_data={
-        "gcisg_core": ["py.typed"],
+        **{name: ["py.typed"] for name in PACKAGES if "." not in name and name != "gcisg_tools"},
         "gcisg_configs.classification": ["_base_/*.py", "sweeps/*"],
         "gcisg_configs.segmentation": ["_base_/*.py", "sweeps/*"],
         "gcisg_configs.detection": ["*.yaml", "sweeps/*"],
         "gcisg_configs.zoo": ["*"],
     },
-    entry_points={"console_scripts": [f"gcisg-{name} = gcisg_tools.console:{name}" for name in COMMANDS]},
+    entry_points={
+        "console_scripts": [f"gcisg-{name} = gcisg_tools.console:{name.replace('-', '_')}" for name in COMMANDS]
+    },
     # Classification and the miniature benchmark work with these alone.
     install_requires=["torch>=2.4", "torchvision>=0.19", *MMENGINE, "numpy", "pillow", "scipy",
-                      "scikit-learn", "matplotlib", "jinja2", "tqdm", "rich", "grad-cam", "safetensors"],
+                      "scikit-learn", "matplotlib", "jinja2", "tqdm", "rich", "grad-cam", "safetensors", "tabulate",
+                      "pyyaml"],
     extras_require=EXTRAS,
 )  # fmt: skip

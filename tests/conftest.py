@@ -1,6 +1,11 @@
-"""Shared by all tests: no GPU means that the tests of the marker `gpu` are not collected; each has a CPU equivalent."""
+"""Shared by all tests.
+
+No GPU means that the tests of the marker `gpu` are not collected; each has a CPU equivalent. No Chromium means the
+same for the marker `browser`: no package of the index brings one, so the workflow's machines do.
+"""
 
 import os
+import shutil
 
 # The tests run in several processes, and bit-equal runs need equal numbers of threads, in child processes too.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -11,9 +16,21 @@ import torch
 torch.set_num_threads(1)
 
 
+def chromium() -> str | None:
+    """$CHROME, or a browser of Chromium's family on the path."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return os.environ.get("CHROME") or next(filter(None, map(shutil.which, names)), None)
+
+
+def pytest_report_header() -> str:
+    return (
+        f"browser: {chromium() or 'none; apt-get install chromium, or CHROME=/its/path, for the tests that open pages'}"
+    )
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if torch.cuda.is_available():
-        return
-    on_gpu = [item for item in items if item.get_closest_marker("gpu")]
-    config.hook.pytest_deselected(items=on_gpu)
-    items[:] = [item for item in items if item not in on_gpu]
+    absent = [name for name, there in (("gpu", torch.cuda.is_available()), ("browser", chromium())) if not there]
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in absent)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]

@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from mmengine.config import Config
+
+from tests.test_own_data import make_classification
 
 ROOT = Path(__file__).parents[1]
 LEFT_OUT = shutil.ignore_patterns(".*", "data", "runs", "work_dirs", "build", "tests", "*.egg-info", "__pycache__")
@@ -41,10 +45,14 @@ def test_every_package_and_the_type_information_are_in_it(installed):
     code = "import gcisg_core, gcisg_cls, gcisg_seg, gcisg_miniature, gcisg_tools.console as c; print(c.__file__)"
     result = run(installed, "-c", code)
     assert result.stdout.startswith(str(installed)), result.stderr
-    assert (installed / "gcisg_core" / "py.typed").is_file()
+    assert len(list(installed.glob("gcisg_*/py.typed"))) == 7
 
 
-@pytest.mark.parametrize("name", ["train", "demo", "prepare", "audit", "sweep", "export", "analyze", "doctor", "zoo"])
+COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "predict", "analyze", "report", "new-project",
+            "zoo", "doctor")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_commands_are_there(installed, name):
     result = run(installed, str(installed / "bin" / f"gcisg-{name}"), "--help")
     assert result.returncode == 0, result.stderr
@@ -75,3 +83,15 @@ def test_the_zoo_is_found_away_from_the_checkout(installed):
     command = ["download", "classification/gcisg_mini", "--base-url", str(installed / "gcisg_configs" / "zoo")]
     fetched = run(installed, str(installed / "bin" / "gcisg-zoo"), *command)
     assert (installed.parent / fetched.stdout.strip()).is_file(), fetched.stderr
+
+
+def test_a_project_is_written_and_its_base_is_found(installed, tmp_path):
+    for seed, part in enumerate(("synthetic", "real")):
+        make_classification(tmp_path / part, np.random.default_rng(seed))
+    flags = ["--synthetic", tmp_path / "synthetic", "--real", tmp_path / "real", "--out", tmp_path / "out"]
+    result = run(installed, str(installed / "bin/gcisg-new-project"), "--task", "classification", *map(str, flags))
+    assert result.returncode == 0, result.stderr
+    config = Config.fromfile(tmp_path / "out/gcisg.py")
+    assert str(installed) in (tmp_path / "out/baseline.py").read_text()
+    assert config.model.regularizer.method == "gcisg"
+    assert config.train_dataloader.dataset.dataset.classes == ("bird", "boat", "bus")

@@ -57,12 +57,19 @@ def test_a_finished_run_is_measured_once(mini):
 def test_the_demonstration_writes_its_report(mini):
     section = demo.classification_section(mini / "runs", TINY)
     page = Page(write_report(mini / "report.html", "A report", [section]).read_text())
-    assert page.cells[:5] == ["method", "accuracy %", "match rate %", "Acc_IN %", "CKA"]
-    measured = json.loads((mini / "runs/gcisg_mini/measures.json").read_text())["test"]
-    row = page.cells[page.cells.index("GCISG") + 1 :][:4]
-    assert [float(cell) for cell in row] == pytest.approx(
-        [measured[key] for key in ("accuracy", "match_rate", "acc_in", "cka")], abs=0.005
-    )
+    assert page.cells[:4] == ["measure", "baseline", "GCISG", "gain"]
+    results = [
+        json.loads((mini / f"runs/{name}_mini/measures.json").read_text())["test"] for name in ("baseline", "gcisg")
+    ]
+    for label, key in (
+        ("accuracy %", "accuracy"),
+        ("match rate %", "match_rate"),
+        ("Acc_IN %", "acc_in"),
+        ("CKA", "cka"),
+    ):
+        row = page.cells[page.cells.index(label) + 1 :][:3]
+        baseline, gcisg = (result[key] for result in results)
+        assert [float(cell) for cell in row] == pytest.approx([baseline, gcisg, gcisg - baseline], abs=0.005)
     assert len(page.pictures) == 2
     assert not page.external
     figures = [picture.figure for picture in section.pictures]

@@ -13,8 +13,8 @@ from detectron2.modeling import build_model
 
 from gcisg_det.checkpoint import SafeCheckpointer
 from gcisg_det.config import read_config
-from gcisg_det.demo import TEST, detection_section
-from gcisg_det.mini import pretrain
+from gcisg_det.demo import detection_section
+from gcisg_det.mini import HALVES, pretrain
 from gcisg_miniature import scenes
 from tests.detection.scenes import PROJECT
 from tests.detection.test_meta_arch import batch, step
@@ -58,9 +58,11 @@ def test_demonstration_trains_both_and_shows_what_was_measured(monkeypatch, tmp_
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.pth")}
     assert detection_section(tmp_path / "runs").rows == section.rows
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.pth")} == stamps
-    assert [row[0] for row in section.rows] == ["baseline", "GCISG", "gain"]
-    measured = json.loads((tmp_path / "runs" / "gcisg_mini" / "inference" / TEST / "results.json").read_text())
-    assert section.rows[1][1] == f"{measured['results']['bbox']['AP']:.2f}"
+    assert section.columns == ["measure", "baseline", "GCISG", "gain"]
+    measured = json.loads(
+        (tmp_path / "runs" / "gcisg_mini" / "inference" / HALVES["test"] / "results.json").read_text()
+    )
+    assert section.rows[0][2] == f"{measured['results']['bbox']['AP']:.2f}"
     cars = [item.box for item in scenes.real_scene("test", 0).objects if item.name == "car"]
-    drawn = [patch.get_xy() for patch in section.pictures[0].figure.axes[0].patches]
+    drawn = [patch.get_xy() for patch in section.pictures[1].figure.axes[0].patches]
     assert sorted(drawn) == pytest.approx(sorted((box[0], box[1]) for box in cars), abs=1)

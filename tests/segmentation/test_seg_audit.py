@@ -157,7 +157,7 @@ def test_own_pairs_by_their_folders_suffixes_and_number_of_classes(tmp_path):
     assert result.problems == []
     assert result.counts == {"all": 3, **{f"all/class {number}": 3 for number in range(5)}}
     found = audit_pairs(tmp_path / "mine", num_classes=4, **options).problems
-    assert [problem.what.partition(" on ")[0] for problem in found] == ["label values [4]"] * 3
+    assert [problem.what for problem in found] == ["1 values or colours of no class, such as [4]"] * 3
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     done = run_tool("--dataset", "pairs", "--root", tmp_path / "mine", "--num-classes", 5, *arguments)
     assert (done.returncode, done.stdout.splitlines()[-1].partition(": ")[2]) == (0, "0 problems; found: all 3")

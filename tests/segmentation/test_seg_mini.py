@@ -13,7 +13,8 @@ from mmengine.runner import Runner
 
 from gcisg_miniature import scenes
 from gcisg_miniature.network import MiniResNet
-from gcisg_seg.demo import COLOURS, segmentation_section
+from gcisg_seg.demo import segmentation_section
+from gcisg_seg.panels import COLOURS
 
 PROJECT = Path(__file__).parents[2] / "projects" / "segmentation"
 SHORT = {"train_cfg.max_iters": 2, "train_cfg.val_interval": 2, "default_hooks.checkpoint.interval": 2}
@@ -70,10 +71,10 @@ def test_demonstration_trains_both_and_shows_what_was_measured(mini, tmp_path):
     assert segmentation_section(tmp_path / "runs", overrides).rows == section.rows
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.pth")} == stamps
     assert len(stamps) == 2
-    assert [row[0] for row in section.rows] == ["baseline", "GCISG", "gain"]
+    assert section.columns == ["measure", "baseline", "GCISG", "gain"]
     measured = json.loads((tmp_path / "runs" / "gcisg_mini" / "measures.json").read_text())
-    assert section.rows[1][1] == f"{measured['test']['mIoU']:.2f}"
-    truth = section.pictures[0].figure.axes[5].images[0].get_array()
+    assert section.rows[0][2] == f"{measured['test']['mIoU']:.2f}"
+    truth = section.pictures[1].figure.axes[5].images[0].get_array()
     scene = scenes.real_scene("test", 0)
     assert (truth[scene.objects[0].mask] != COLOURS[0]).any(axis=-1).all()
     assert (truth[~np.any([item.mask for item in scene.objects], axis=0)] == COLOURS[0]).all()

@@ -14,16 +14,17 @@ from matplotlib.figure import Figure
 
 @dataclass
 class Picture:
-    """A figure and the sentence below it."""
+    """A figure and the sentence below it; a ``chart`` has no photographs, so it may turn dark with the page."""
 
     figure: Figure
     caption: str
+    chart: bool = False
 
     @property
     def source(self) -> str:
         """The picture as a `data:` address."""
         buffer = io.BytesIO()
-        self.figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+        self.figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", transparent=self.chart)
         return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -38,6 +39,8 @@ class Section:
         rows: Its rows, as text; none for no table.
         pictures: Figures, in order.
         commands: How to repeat it.
+        settings: Rows of the settings' table: a name, then the setting of each method, in the order of ``configs``.
+        configs: Method -> the text of its config.
     """
 
     title: str
@@ -46,21 +49,37 @@ class Section:
     rows: Sequence[Sequence[str]] = ()
     pictures: Sequence[Picture] = field(default_factory=list)
     commands: Sequence[str] = field(default_factory=list)
+    settings: Sequence[Sequence[str]] = field(default_factory=list)
+    configs: Mapping[str, str] = field(default_factory=dict)
 
 
 def compare(
     results: Mapping[str, Mapping[str, float]], measures: Mapping[str, str]
 ) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows of a table: a row a method, then the last method's gain over the first.
+    """Heads and rows of a table: a row a measure, a column a method, and beside each but the first its gain over that.
 
     Args:
         results: Method -> measure -> number.
-        measures: Measure -> its column's head.
+        measures: Measure -> how it is called.
     """
-    first, *_, last = results.values()
-    rows = [[name, *(f"{result[key]:.2f}" for key in measures)] for name, result in results.items()]
-    gain = ["gain", *(f"{last[key] - first[key]:+.2f}" for key in measures)]
-    return ["method", *measures.values()], [*rows, gain]
+    first, *others = results
+    columns = ["measure", first]
+    for name in others:
+        columns += [name, "gain" if len(others) == 1 else f"gain of {name}"]
+    rows = []
+    for key, label in measures.items():
+        row = [label, f"{results[first][key]:.2f}"]
+        for name in others:
+            row += [f"{results[name][key]:.2f}", f"{results[name][key] - results[first][key]:+.2f}"]
+        rows.append(row)
+    return columns, rows
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def write_report(path: Path, title: str, sections: Sequence[Section]) -> Path:
@@ -91,6 +110,16 @@ figure { margin: 1.5rem 0; }
 figure img { max-width: 100%; background: white; border-radius: .4rem; }
 figcaption { font-size: .9rem; opacity: .85; }
 code { display: block; overflow-x: auto; white-space: pre; padding: .4rem .6rem; border: 1px solid var(--line); }
+p, figcaption { overflow-wrap: anywhere; }
+summary { cursor: pointer; margin: 1rem 0 .5rem; }
+.settings td, .settings th { text-align: left; overflow-wrap: anywhere; }
+@media (max-width: 40rem) {
+  th, td { padding: .3rem; font-size: .85rem; overflow-wrap: anywhere; }
+  figure img { max-width: none; width: 42rem; }
+}
+@media (prefers-color-scheme: dark) {
+  figure img.chart { background: none; filter: invert(1) hue-rotate(180deg); }
+}
 </style>
 </head>
 <body>
@@ -113,9 +142,25 @@ code { display: block; overflow-x: auto; white-space: pre; padding: .4rem .6rem;
 {% endif %}
 {% for picture in section.pictures %}
 <figure>
-<img src="{{ picture.source }}" alt="{{ picture.caption }}">
+<div class="scroll">
+<img{% if picture.chart %} class="chart"{% endif %} src="{{ picture.source }}" alt="{{ picture.caption }}">
+</div>
 <figcaption>{{ picture.caption }}</figcaption>
 </figure>
+{% endfor %}
+{% if section.settings %}
+<details open><summary>Settings</summary>
+<div class="scroll"><table class="settings">
+<thead><tr><th></th>{% for name in section.configs %}<th>{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in section.settings %}
+<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+</table></div></details>
+{% endif %}
+{% for name, text in section.configs.items() %}
+<details><summary>Whole config of {{ name }}</summary><code>{{ text }}</code></details>
 {% endfor %}
 {% if section.commands %}
 <p>To repeat it:</p>

@@ -30,7 +30,7 @@ from gcisg_core.integrations.reproducible import seed_everything
 from .checkpoint import SafeCheckpointer
 from .compat import repair_launch
 from .config import head_key, read_config
-from .datasets import setup_datasets
+from .datasets import dataset_classes, setup_datasets
 from .loader import ResumableLoader, build_train_loader
 from .mapper import build_mapper
 
@@ -151,7 +151,8 @@ class Trainer(DefaultTrainer):
         """The resumable loader.
 
         Raises:
-            ValueError: The number of classes of the config is not that of the data.
+            ValueError: The number of classes of the config is not that of the data, or those of training are not those
+                of the evaluation, in the same order.
         """
         loader = build_train_loader(cfg, build_mapper(cfg, True))
         classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", [])
@@ -161,6 +162,13 @@ class Trainer(DefaultTrainer):
                 f"MODEL.{key}.NUM_CLASSES is {cfg.MODEL[key].NUM_CLASSES}, but {cfg.DATASETS.TRAIN[0]} has "
                 f"{len(classes)}: {', '.join(classes)}"
             )
+        for name in cfg.DATASETS.TEST:
+            tested = dataset_classes(name)
+            if classes and tested and tested != classes:
+                raise ValueError(
+                    f"{cfg.DATASETS.TRAIN[0]} has the classes {', '.join(classes)}, but {name} has "
+                    f"{', '.join(tested)}. Give both the same categories, with IDs in the same order"
+                )
         return loader
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,25 +13,30 @@ from cityscapesscripts.helpers.labels import trainId2label
 from gcisg_audit.images import Look, compare, describe, repeated_names
 from gcisg_audit.parallel import check_all
 from gcisg_core.problems import AuditResult, DataError, Problem
-from gcisg_seg.checks import inspect_pair
-from gcisg_seg.layouts import IGNORED, LAYOUTS, OWN, Layout, Pair, find_pairs
+from gcisg_seg.checks import OFFICIAL, Colour, LabelReader, inspect_pair, own_reader
+from gcisg_seg.layouts import IGNORED, LAYOUTS, Pair, find_pairs, own_layout
 from gcisg_seg.splits import gtav_split
 
 CLASSES = [trainId2label[number].name for number in range(19)]
 
 
-def _check(pair: Pair) -> tuple[list[Problem], Look | None, list[int]]:
+def _check(reader: LabelReader, pair: Pair) -> tuple[list[Problem], Look | None, list[int]]:
     """What is wrong with a pair, its image's look, and the train IDs that its label shows."""
-    found = inspect_pair(pair)
+    found = inspect_pair(pair, reader)
     seen = None if found.image is None else describe(pair.image, found.image)
     shown = [] if found.train_ids is None else np.flatnonzero(np.bincount(found.train_ids.ravel())).tolist()
     return found.problems, seen, [number for number in shown if number != IGNORED]
 
 
-def _audit(splits: Mapping[str, Sequence[Pair]], workers: int, classes: Sequence[str] = CLASSES) -> AuditResult:
+def _audit(
+    splits: Mapping[str, Sequence[Pair]],
+    workers: int,
+    classes: Sequence[str] = CLASSES,
+    reader: LabelReader = OFFICIAL,
+) -> AuditResult:
     """Check the pairs of all splits together; counts pairs of each, and labels that show a class."""
     pairs = [pair for found in splits.values() for pair in found]
-    checked = check_all(_check, pairs, workers, unit="pair")
+    checked = check_all(functools.partial(_check, reader), pairs, workers, unit="pair")
     problems = [problem for found, _, _ in checked for problem in found]
     problems += compare(seen for _, seen, _ in checked) + repeated_names(pair.image for pair in pairs)
     counts: dict[str, int] = {}
@@ -66,6 +72,36 @@ def audit_gtav(root: Path, workers: int = 1) -> AuditResult:
     return AuditResult(problems + result.problems, result.counts)
 
 
+def audit_image_labels(
+    images: Path,
+    labels: Path,
+    classes: Sequence[str],
+    colours: Sequence[Colour] | None = None,
+    suffixes: tuple[str, str] = (".png", ".png"),
+    workers: int = 1,
+) -> AuditResult:
+    """Audit folders of one's own, as `gcisg_seg.datasets.ImageLabelDataset` reads them; each class must be shown.
+
+    Args:
+        images, labels: The two folders.
+        classes: Names in the order of the label values.
+        colours: Those of the classes, for colour labels.
+        suffixes: How images and labels end.
+        workers: Processes to use.
+    """
+    pairs, problems = find_pairs(images, labels, own_layout(*suffixes))
+    result = _audit({"all": pairs}, workers, classes, own_reader(len(classes), colours))
+    problems += result.problems
+    if pairs and not problems:
+        remedy = "Mend the list of classes or the labels; masks of 0 and 255 must become 0 and 1"
+        problems += [
+            Problem(str(labels), f"class {name!r} (value {number}) has no pixel", remedy)
+            for number, name in enumerate(classes)
+            if not result.counts[f"all/{name}"]
+        ]
+    return AuditResult(problems, result.counts)
+
+
 def audit_pairs(
     root: Path,
     workers: int = 1,
@@ -75,20 +111,9 @@ def audit_pairs(
     label_suffix: str = ".png",
     num_classes: int = 19,
 ) -> AuditResult:
-    """Audit images and label images of one's own, which share their names.
-
-    Args:
-        root: Holds both folders.
-        workers: Processes to use.
-        images, labels: The folders, relative to `root`.
-        image_suffix, label_suffix: What follows the name that an image and its label share.
-        num_classes: Labels hold 0 to this minus one, and 255 where a pixel is not evaluated.
-    """
-    layout = Layout(images, labels, image_suffix, {label_suffix: f"{OWN}{num_classes}"}, ("all",))
-    pairs, problems = find_pairs(root / images, root / labels, layout)
-    classes = CLASSES if num_classes == len(CLASSES) else [f"class {number}" for number in range(num_classes)]
-    result = _audit({"all": pairs}, workers, classes)
-    return AuditResult(problems + result.problems, result.counts)
+    """`audit_image_labels` of two folders below `root`, the classes known by their number only."""
+    classes = [f"class {number}" for number in range(num_classes)]
+    return audit_image_labels(root / images, root / labels, classes, None, (image_suffix, label_suffix), workers)
 
 
 def _audit_splits(name: str, root: Path, workers: int) -> AuditResult:

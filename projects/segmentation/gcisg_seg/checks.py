@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from gcisg_core.problems import DataError, Problem
-from gcisg_seg.layouts import IGNORED, OUTSIDE, Pair, label_table
+from gcisg_seg.layouts import IGNORED, LABEL_TABLES, OUTSIDE, Pair
 
 FETCH_AGAIN = "Fetch the file again, or remove the pair"
 REMOVE = "Remove the pair, or train with on_bad_sample='skip'"
@@ -66,7 +67,7 @@ def to_train_ids(path: str, values: np.ndarray, table: str) -> np.ndarray:
     Args:
         path: The label file, for the message.
         values: Shape (H, W), uint8.
-        table: A name that `label_table` knows.
+        table: A key of `LABEL_TABLES`.
 
     Returns:
         Shape (H, W), uint8: 0-18, or 255 where the pixel is not evaluated.
@@ -74,13 +75,101 @@ def to_train_ids(path: str, values: np.ndarray, table: str) -> np.ndarray:
     Raises:
         DataError: A value is not in the table.
     """
-    train_ids = label_table(table)[values]
+    train_ids = LABEL_TABLES[table][values]
     outside = train_ids == OUTSIDE
     if outside.any():
         found = np.unique(values[outside]).tolist()
         what = f"label values {found} on {int(outside.sum())} pixels are outside the table {table}"
         raise DataError(path, what, "Check that these are the official label files, not converted or coloured ones")
     return train_ids
+
+
+Colour = tuple[int, int, int]
+
+
+@functools.lru_cache(maxsize=4)
+def _colour_table(colours: tuple[Colour, ...]) -> np.ndarray:
+    """A lookup of shape (256 * 256 * 256,), uint8: R, G, B as one number -> class; black is no class by default."""
+    table = np.full(1 << 24, OUTSIDE, np.uint8)
+    table[0] = IGNORED
+    for number, (red, green, blue) in enumerate(colours):
+        table[red << 16 | green << 8 | blue] = number
+    return table
+
+
+def read_own_label(path: str) -> np.ndarray:
+    """Decode a label of one's own: values (H, W), or colours (H, W, 3), uint8.
+
+    Raises:
+        DataError: The file is unreadable or has another form.
+    """
+    try:
+        with Image.open(path) as image:
+            mode, values = image.mode, np.asarray(image)
+    except Exception as error:
+        raise unreadable(path, error) from error
+    if mode not in ("P", "L", "1", "RGB", "RGBA"):
+        what = f"image mode {mode}: a label has the class's number at each pixel (mode P or L), or its colour (RGB)"
+        raise DataError(path, what, "Convert the labels")
+    return values.astype(np.uint8) if values.ndim == 2 else values[..., :3]
+
+
+def to_class_numbers(path: str, values: np.ndarray, classes: int, colours: Sequence[Colour] | None) -> np.ndarray:
+    """Map what `read_own_label` returns to numbers of classes.
+
+    Args:
+        path: The label file, for the message.
+        values: Shape (H, W) or (H, W, 3), uint8.
+        classes: How many there are.
+        colours: Those of the classes (R, G, B), for colour labels.
+
+    Returns:
+        Shape (H, W), uint8: numbers of classes; 255 where the value is 255, or the colour black and no class is black.
+
+    Raises:
+        DataError: A value or colour belongs to no class, or there are colours and the classes have none.
+    """
+    if values.ndim == 2:
+        table = np.full(256, OUTSIDE, np.uint8)
+        table[:classes], table[255] = range(classes), IGNORED
+        remedy = (
+            f"Expected 0 to {classes - 1}, the number of the class, or 255 for none; masks of 0 and 255: divide by 255"
+        )
+    elif colours is not None:
+        table = _colour_table(tuple(colours))
+        values = values.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+        remedy = "Add its colour to the palette; a lossy format such as JPEG has blurred the colours of a label"
+    else:
+        raise DataError(path, "a colour at each pixel, and the classes have none", "Give the palette of the colours")
+    numbers: np.ndarray = table[values]
+    outside = np.unique(values[numbers == OUTSIDE])
+    if outside.size:
+        named = outside[:5].tolist() if len(table) == 256 else [f"#{value:06x}" for value in outside[:5]]
+        raise DataError(path, f"{outside.size} values or colours of no class, such as {named}", remedy)
+    return numbers
+
+
+class LabelReader(NamedTuple):
+    """How a label becomes numbers of classes: `decode(path)`, then `number(pair, values)`."""
+
+    decode: Callable[[str], np.ndarray]
+    number: Callable[[Pair, np.ndarray], np.ndarray]
+
+
+def _official_number(pair: Pair, values: np.ndarray) -> np.ndarray:
+    return to_train_ids(pair.label, values, pair.table)
+
+
+def _own_number(classes: int, colours: Sequence[Colour] | None, pair: Pair, values: np.ndarray) -> np.ndarray:
+    return to_class_numbers(pair.label, values, classes, colours)
+
+
+OFFICIAL = LabelReader(read_label, _official_number)
+
+
+def own_reader(classes: int, colours: Sequence[Colour] | None = None) -> LabelReader:
+    """The reader of labels of one's own; it can be sent to another process."""
+    return LabelReader(read_own_label, functools.partial(_own_number, classes, colours))
 
 
 class Inspected(NamedTuple):
@@ -91,7 +180,7 @@ class Inspected(NamedTuple):
     train_ids: np.ndarray | None
 
 
-def inspect_pair(pair: Pair) -> Inspected:
+def inspect_pair(pair: Pair, reader: LabelReader = OFFICIAL) -> Inspected:
     """Everything that is wrong with one pair, in the order in which training would meet it, and what was decoded."""
     problems: list[Problem] = []
     image = label = train_ids = None
@@ -101,14 +190,14 @@ def inspect_pair(pair: Pair) -> Inspected:
     except DataError as error:
         problems.append(error.problem)
     try:
-        label = read_label(pair.label)
+        label = reader.decode(pair.label)
         if image is not None:
-            check_size(pair.label, label.shape, image.shape[:2])
+            check_size(pair.label, label.shape[:2], image.shape[:2])
     except DataError as error:
         problems.append(error.problem)
     try:
         if label is not None:
-            train_ids = to_train_ids(pair.label, label, pair.table)
+            train_ids = reader.number(pair, label)
     except DataError as error:
         problems.append(error.problem)
     if train_ids is not None and not problems and (train_ids == IGNORED).all():

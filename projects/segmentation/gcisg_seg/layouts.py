@@ -5,7 +5,6 @@ numpy only: the auditor reads folders on machines where no framework is installe
 
 from __future__ import annotations
 
-import functools
 import glob
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,15 +50,6 @@ LABEL_TABLES: dict[str, np.ndarray] = {
         }
     ),
 }
-OWN = "own_"  # own_5: the values 0-4 and IGNORED
-
-
-@functools.cache
-def label_table(name: str) -> np.ndarray:
-    """The lookup of shape (256,) of a key of `LABEL_TABLES`, or of `own_<classes>` for labels of one's own."""
-    if name.startswith(OWN):
-        return _table({**{value: value for value in range(int(name.removeprefix(OWN)))}, IGNORED: IGNORED})
-    return LABEL_TABLES[name]
 
 
 @dataclass(frozen=True)
@@ -70,7 +60,7 @@ class Layout:
         image_dir: Folder of the images; may contain `{split}`.
         label_dir: Folder of the label images; may contain `{split}`.
         image_suffix: What follows the name that image and label share.
-        label_suffixes: The same for labels, with the table of their values (see `label_table`).
+        label_suffixes: The same for labels, with the table of their values (a key of `LABEL_TABLES`, or "own").
             The first suffix that exists wins.
         splits: The splits that have labels.
     """
@@ -100,9 +90,14 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
+def own_layout(image_suffix: str, label_suffix: str) -> Layout:
+    """Folders of one's own, whose label values are the numbers of the classes."""
+    return Layout("images", "labels", image_suffix, {label_suffix: "own"}, ())
+
+
 @dataclass(frozen=True)
 class Pair:
-    """An image, its label and the table of the label's values (see `label_table`)."""
+    """An image, its label and the table of the label's values (a key of `LABEL_TABLES`, or "own")."""
 
     image: str
     label: str

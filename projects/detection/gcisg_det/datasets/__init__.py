@@ -24,6 +24,7 @@ from gcisg_core.problems import DataError
 
 from . import cityscapes, sim10k
 
+REMEDY = "Write the file in COCO's format for detection"
 SPLITS = ("train", "val", "test")  # Cityscapes keeps the labels of its test images; the miniature has some
 
 
@@ -40,20 +41,41 @@ def _load_cityscapes(root: str, split: str, convention: str) -> list[dict]:
     return cityscapes.load_cityscapes_cars(data_root(root) / "cityscapes", split, convention)
 
 
-def _load_coco(name: str, json_file: str, image_root: str) -> list[dict]:
-    remedy = "Write the file in COCO's format for detection"
+def read_coco(json_file: str) -> dict[str, list[dict]]:
+    """Reads a JSON file in COCO's format. Raises `DataError` if it is none, or has no image, box or category."""
     try:
         content = json.loads(Path(json_file).read_text())
     except (OSError, ValueError) as error:
-        raise DataError(json_file, f"cannot be read as JSON ({error})", remedy) from error
+        raise DataError(json_file, f"cannot be read as JSON ({error})", REMEDY) from error
     for field in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not content.get(field):
-            raise DataError(json_file, f"`{field}` is missing or empty, expected a list of objects", remedy)
+            raise DataError(json_file, f"`{field}` is missing or empty, expected a list of objects", REMEDY)
+    return content
+
+
+def coco_classes(json_file: str) -> list[str]:
+    """The names of a COCO JSON's categories, in the order of their IDs, which is that of the labels in training."""
+    try:
+        return [item["name"] for item in sorted(read_coco(json_file)["categories"], key=lambda item: item["id"])]
+    except (KeyError, TypeError) as error:
+        raise DataError(json_file, f"a category has no id or name ({error!r})", REMEDY) from error
+
+
+def dataset_classes(name: str) -> list[str]:
+    """The classes of a registered data set, also before it was loaded; empty where nothing tells."""
+    metadata = MetadataCatalog.get(name)
+    file = metadata.get("json_file")
+    return metadata.get("thing_classes") or (coco_classes(file) if file else [])
+
+
+def load_coco(name: str, json_file: str, image_root: str) -> list[dict]:
+    """Detectron2's records of a COCO JSON. Raises `DataError` if it is none, or an image does not exist."""
+    read_coco(json_file)
     try:
         records = load_coco_json(json_file, image_root, name)
     except (KeyError, IndexError, TypeError, AssertionError) as error:
         what = f"does not follow COCO's format ({type(error).__name__}: {error})"
-        raise DataError(json_file, what, remedy) from error
+        raise DataError(json_file, what, REMEDY) from error
     missing = next((item["file_name"] for item in records if not Path(item["file_name"]).is_file()), None)
     if missing:
         raise DataError(missing, f"is listed in {json_file} but does not exist", "Name its folder in DATASETS.COCO")
@@ -91,7 +113,7 @@ def setup_datasets(cfg: CfgNode) -> None:
             raise ValueError(f"DATASETS.COCO has the entry {entry!r}, expected [name, json file, image folder]")
         name, json_file, image_root = entry
         # `image_root` tells the evaluator that the ground truth is in COCO's form already.
-        load = functools.partial(_load_coco, *entry)
+        load = functools.partial(load_coco, *entry)
         _register(name, load, json_file=json_file, image_root=image_root, convention="own")
 
 

@@ -6,13 +6,16 @@ from gcisg_seg.datasets.datasets import (
     GTAVDataset,
     MapillaryCityscapesDataset,
 )
+from gcisg_seg.datasets.own import ImageLabelDataset, LoadClassLabels
 from gcisg_seg.datasets.transforms import LoadCheckedImage, LoadLabelIds
 
 __all__ = [
     "BDD100KLabelIdsDataset",
     "CityscapesLabelIdsDataset",
     "GTAVDataset",
+    "ImageLabelDataset",
     "LoadCheckedImage",
+    "LoadClassLabels",
     "LoadLabelIds",
     "MapillaryCityscapesDataset",
 ]

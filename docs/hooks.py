@@ -1,0 +1,68 @@
+"""Called by MkDocs: pages that lie elsewhere in the repository, links between them, and formulas without a script."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from latex2mathml.converter import convert
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parent.parent
+# Page -> the file of the repository that it is.
+PAGES = {
+    "index.md": "README.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "changelog.md": "CHANGELOG.md",
+    "zoo.md": "MODEL_ZOO.md",
+    **{
+        f"projects/{name}.md": f"projects/{name}/README.md"
+        for name in ("classification", "segmentation", "detection", "miniature")
+    },
+}
+# Pages that are being written: each enters the site with its file.
+COMING = {"analysis.md", "selection.md", "weights.md", "zoo.md", "scaling.md"}
+LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
+
+FORMULA = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def on_config(config: Any) -> Any:
+    """Leave out the pages that are not there yet."""
+    absent = {page for page in COMING if not (ROOT / PAGES.get(page, f"docs/{page}")).is_file()}
+    config.nav = [entry for entry in config.nav if not absent & set(map(str, entry.values()))]
+    return config
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that are files elsewhere."""
+    for page, source in PAGES.items():
+        if page in COMING and not (ROOT / source).is_file():
+            continue
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Turn links of the repository into links of the site, and ```math blocks into MathML."""
+    uri = page.file.src_uri
+    here = Path(PAGES.get(uri, f"docs/{uri}")).parent
+    pages = {source: name for name, source in PAGES.items()}
+
+    def link(match: re.Match[str]) -> str:
+        picture, text, target, anchor = match.groups()
+        path = Path(os.path.normpath(here / target)).as_posix()
+        if path in pages or path.startswith("docs/"):
+            goal = pages.get(path) or path.removeprefix("docs/")
+            return f"{picture}[{text}]({Path(os.path.relpath(goal, Path(uri).parent)).as_posix()}{anchor or ''})"
+        if (ROOT / path).exists():  # a source file, which is no page
+            return text if Path(text).name in path else f"{text} (`{path}`)"
+        return match.group()  # MkDocs will warn
+
+    markdown = LINK.sub(link, markdown)
+    markdown = re.sub(
+        r"^```math\n(.*?)^```$", lambda m: convert(m[1].strip(), display="block"), markdown, flags=re.M | re.S
+    )
+    return re.sub(r"\$`([^`\n]+)`\$", lambda m: convert(m[1]), markdown)

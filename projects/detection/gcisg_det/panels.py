@@ -1,0 +1,75 @@
+"""Pictures of the boxes that an evaluation left on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from gcisg_analysis.report import Picture
+from gcisg_analysis.runs import Run
+
+SHOWN = 0.5  # lowest score of a box in the pictures
+
+
+def panel(runs: Mapping[str, Run]) -> Picture:
+    """Real images with the boxes of all runs that were evaluated.
+
+    Raises:
+        ValueError: none was.
+        FileNotFoundError: the images are not there.
+    """
+    inference = {name: _evaluated(run) for name, run in runs.items()}
+    found = {name: folder for name, folder in inference.items() if folder is not None}
+    if not found:
+        raise ValueError("no run has inference/<data set>/coco_instances_results.json")
+    config = next(iter(runs.values())).config
+    own = {name: (Path(file), Path(images)) for name, file, images in config["DATASETS"].get("COCO", [])}
+    return draw(found, *own.get(next(iter(found.values())).name, ()))
+
+
+def _evaluated(run: Run) -> Path | None:
+    """The folder of the last data set that was evaluated."""
+    names = [run.folder / "inference" / name for name in run.config["DATASETS"]["TEST"]]
+    return next((path for path in reversed(names) if (path / "coco_instances_results.json").is_file()), None)
+
+
+def draw(inference: Mapping[str, Path], truth: Path | None = None, images: Path = Path(), count: int = 5) -> Picture:
+    """A column an image, a row each for the truth and every model's boxes.
+
+    Args:
+        inference: Name -> folder of an evaluation, the same data set each.
+        truth: COCO JSON of the data set; by default what the evaluation converted.
+        images: The folder that its file names start from.
+        count: Images.
+    """
+    folder = next(iter(inference.values()))
+    content = json.loads((truth or folder / f"{folder.name}_coco_format.json").read_text())
+    boxes = {"truth": content["annotations"]} | {
+        name: json.loads((folder / "coco_instances_results.json").read_text()) for name, folder in inference.items()
+    }
+    figure = Figure(figsize=(2.1 * count, 1.65 * len(boxes)))
+    axes: Any = figure.subplots(len(boxes), count, squeeze=False)
+    for column, position in enumerate(np.linspace(0, len(content["images"]) - 1, count).astype(int)):
+        image = content["images"][position]
+        with Image.open(images / image["file_name"]) as opened:
+            picture = np.asarray(opened.convert("RGB"))
+        for axis, (name, items) in zip(axes[:, column], boxes.items(), strict=True):
+            axis.imshow(picture)
+            axis.set(xticks=[], yticks=[])
+            for item in items:
+                if item["image_id"] == image["id"] and item.get("score", 1) >= SHOWN:
+                    x, y, width, height = item["bbox"]
+                    colour = "#f0e442" if name == "truth" else "#56b4e9"
+                    axis.add_patch(Rectangle((x, y), width, height, fill=False, linewidth=2, edgecolor=colour))
+    for axis, name in zip(axes[:, 0], boxes, strict=True):
+        axis.set_ylabel(name)
+    figure.tight_layout()
+    caption = f"Real images, evenly spaced through all: truth, and boxes with a score above {SHOWN}."
+    return Picture(figure, caption)

@@ -1,0 +1,82 @@
+"""Pictures of what segmentors predict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS, MODELS
+from torch import nn
+
+from gcisg_analysis.report import Picture
+from gcisg_analysis.runs import Run
+from gcisg_core.integrations.mmengine import load_for_evaluation
+
+# Grey for the ground, the colours of Okabe and Ito, and black: told apart by colour-blind people.
+COLOURS = np.array([
+    (200, 200, 200), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
+    (204, 121, 167), (0, 0, 0),
+], np.uint8)  # fmt: skip
+CAPTION = "Real scenes, evenly spaced through all: image, truth, and each model's prediction."
+
+
+def panel(runs: Mapping[str, Run]) -> Picture:
+    """Real scenes with the predictions of all runs that have a checkpoint.
+
+    Raises:
+        ValueError: no run has one, or it is not of the run's config.
+        FileNotFoundError: the images are not there.
+    """
+    models = {}
+    for name, run in runs.items():
+        if run.checkpoint is not None:
+            config = Config.fromfile(run.config_file)
+            init_default_scope("mmseg")
+            models[name] = MODELS.build({**config.model, "regularizer": None})
+            load_for_evaluation(models[name], str(run.checkpoint))
+    if not models:
+        raise ValueError("no run has a checkpoint")
+    dataset = DATASETS.build(config[run.measured_by].dataset)
+    return Picture(draw(dataset, models, np.array(dataset.metainfo["palette"], np.uint8)), CAPTION)
+
+
+def draw(dataset: Any, models: Mapping[str, nn.Module], colours: np.ndarray, count: int = 5) -> Figure:
+    """A column a scene, a row each for image, truth and every model's prediction.
+
+    Args:
+        dataset: Of mmseg, in test mode.
+        models: Segmentors by name.
+        colours: (classes, 3), uint8, of the classes.
+        count: Scenes.
+    """
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(colours)] = colours  # what is ignored is black
+    figure = Figure(figsize=(2.1 * count, 1.65 * (2 + len(models))))
+    axes: Any = figure.subplots(2 + len(models), count, squeeze=False)
+    for column, index in enumerate(np.linspace(0, len(dataset) - 1, count).astype(int)):
+        batch = pseudo_collate([dataset[index]])
+        rows = [
+            batch["inputs"][0].flip(0).permute(1, 2, 0).numpy(),  # mmcv loads BGR
+            table[batch["data_samples"][0].gt_sem_seg.data[0].numpy()],
+        ]
+        for model in models.values():
+            with torch.no_grad():
+                prediction = model.eval().test_step(batch)[0].pred_sem_seg  # type: ignore[operator]
+            rows.append(table[prediction.data[0].cpu().numpy()])
+        for axis, picture in zip(axes[:, column], rows, strict=True):
+            axis.imshow(picture)
+            axis.set(xticks=[], yticks=[])
+    for axis, name in zip(axes[:, 0], ("image", "truth", *models), strict=True):
+        axis.set_ylabel(name)
+    names = dataset.metainfo["classes"]
+    handles = [Patch(color=colour / 255, label=name) for colour, name in zip(colours, names, strict=True)]
+    figure.tight_layout(rect=(0, 0.08, 1, 1))
+    figure.legend(handles=handles, loc="lower center", ncols=min(len(handles), 10), frameon=False, fontsize=8)
+    return figure

@@ -1,0 +1,148 @@
+"""tools/report.py: what it reads from run folders, what it writes, and the page in a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gcisg_analysis.runs import read_run
+from tests.conftest import chromium
+from tests.documents import run
+
+CONFIG = """
+default_scope = "mmseg"
+model = dict(type="SynToRealEncoderDecoder", backbone=dict(type="ResNet", depth=50), regularizer=dict(method={!r}))
+train_cfg = dict(max_iters=40)
+train_data = dict(type="GTAVDataset", data_root="g")
+train_dataloader = dict(batch_size=8, dataset=dict(type="SeededDataset", dataset=train_data))
+val_dataloader = dict(dataset=dict(type="CityscapesLabelIdsDataset", data_root="validated"))
+test_dataloader = dict(dataset=dict(type="CityscapesLabelIdsDataset", data_root="tested"))
+optim_wrapper = dict(optimizer=dict(lr=0.01))
+randomness = dict(seed=3)
+"""
+
+
+def write_mmengine(folder, method, miou, started="20260101_000000", steps=(10, 20, 30, 40), extra=None):
+    log = folder / started / "vis_data" / "scalars.json"
+    log.parent.mkdir(parents=True)
+    (folder / "mine.py").write_text(CONFIG.format(method))
+    lines = [{"decode.loss_ce": 9.0 / step, "loss": 1.0, "time": 0.5, "step": step, **(extra or {})} for step in steps]
+    lines += [{"mIoU": miou, "aAcc": 80.0, "data_time": 0.1, "time": 0.2, "step": steps[-1]}]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.fixture
+def segmentation(tmp_path):
+    terms = {"loss_guidance_stage4": 0.25}
+    return [
+        write_mmengine(tmp_path / "baseline", "none", 26.67),
+        write_mmengine(tmp_path / "gcisg", "gcisg", 39.01, extra=terms),
+    ]
+
+
+@pytest.fixture
+def detection(tmp_path):
+    """A run with an evaluation whose images, truth and boxes are there."""
+    folder = tmp_path / "detector"
+    (folder / "inference/real").mkdir(parents=True)
+    Image.fromarray(np.full((24, 32, 3), 90, np.uint8)).save(tmp_path / "0.png")
+    box = {"image_id": 1, "category_id": 1, "bbox": [4, 5, 10, 12]}
+    truth = {"images": [{"id": 1, "file_name": "0.png"}], "annotations": [box]}
+    (tmp_path / "real.json").write_text(json.dumps(truth))
+    boxes = [{**box, "bbox": [6, 7, 9, 9], "score": 0.9}, {**box, "score": 0.1}]
+    (folder / "inference/real/coco_instances_results.json").write_text(json.dumps(boxes))
+    sets = {"TRAIN": ["synthetic"], "TEST": ["real"], "COCO": [["real", str(tmp_path / "real.json"), str(tmp_path)]]}
+    config = {"DATASETS": sets, "SOLVER": {"MAX_ITER": 20}, "REGULARIZER": {"METHOD": "gcisg"}, "SEED": 1}
+    (folder / "config.yaml").write_text(json.dumps(config))
+    lines = [{"iteration": i, "total_loss": 1.0, "loss_cls": 1.0 / (i + 1), "time": 3.0} for i in (9, 19)]
+    lines.append({"iteration": 19, "real/bbox/AP": 30.6, "real/bbox/AP50": 54.6, "real/bbox/AP-car": 30.6})
+    (folder / "metrics.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+class TestReading:
+    def test_scalars_measures_and_time_of_mmengine(self, segmentation):
+        run = read_run(segmentation[1])
+        assert (run.task, run.steps, run.seconds) == ("segmentation", 40, 20.0)
+        assert run.result == {"mIoU": 39.01, "aAcc": 80.0}
+        assert run.data == ("GTAVDataset in g", "CityscapesLabelIdsDataset in validated")
+        assert run.setting("method") == "method gcisg"
+
+    def test_a_resumed_part_replaces_what_it_trained_again(self, segmentation):
+        write_mmengine(segmentation[0], "none", 28.0, "20260102_000000", steps=(30, 40, 50))
+        run = read_run(segmentation[0])
+        assert [entry["step"] for entry in run.training] == [10, 20, 30, 40, 50]
+        assert run.result["mIoU"] == 28.0
+
+    def test_a_test_counts_more_than_a_validation_and_names_its_data(self, segmentation):
+        path = segmentation[0] / "20260103_000000" / "20260103_000000.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps({"mIoU": 25.0, "time": 0.1}) + "\n" + '{"mIoU": 2')  # a killed writer's last line
+        run = read_run(segmentation[0])
+        assert run.result == {"mIoU": 25.0}
+        assert run.data[1] == "CityscapesLabelIdsDataset in tested"
+
+    def test_detectron2(self, detection):
+        run = read_run(detection)
+        assert (run.task, run.steps, run.seconds) == ("detection", 20, 60.0)
+        assert run.result == {"real/bbox/AP": 30.6, "real/bbox/AP50": 54.6}
+        assert run.data[1].endswith("real.json)")
+
+    def test_a_folder_without_a_run_is_named(self, tmp_path, capsys):
+        assert run(f"python tools/report.py {tmp_path}") == 1
+        assert f"error: {tmp_path}: no run. Expected a work directory of tools/train_net.py" in capsys.readouterr().err
+
+
+@pytest.fixture
+def page(segmentation, detection, tmp_path):
+    goal = tmp_path / "report.html"
+    runs = " ".join(map(str, [*segmentation, detection]))
+    assert run(f"python tools/report.py {runs} --names baseline GCISG detector --out {goal}") == 0
+    return goal
+
+
+def test_the_page_has_all_parts_and_fetches_nothing(page):
+    text = page.read_text()
+    assert "<td>mIoU</td><td>26.67</td><td>39.01</td><td>+12.34</td>" in text
+    assert "20 s for 40 iterations (GCISG)" in text
+    assert "No pictures: no run has a checkpoint" in text  # of segmentation
+    assert text.count("<img") == 3  # curves of both tasks, boxes
+    assert not re.search(r"(src|href)=.(?!data:)", text)
+    assert "python tools/train_net.py --config" in text
+
+
+def in_browser(page, *flags):
+    command = [chromium(), "--headless", "--no-sandbox", "--disable-gpu", *flags]
+    return subprocess.run([*command, f"file://{page}"], capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+@pytest.mark.browser
+def test_a_browser_shows_the_page_on_a_phone_and_in_the_dark(page, tmp_path):
+    """What the browser made of it: texts, loaded pictures, no sideways scrolling, and the colours asked for."""
+    probe = """<script>onload = () => {
+      const shown = [...document.images].filter(image => image.complete && image.naturalWidth > 100).length;
+      const wide = document.documentElement.scrollWidth - innerWidth;
+      document.title = JSON.stringify({shown, wide, width: innerWidth, text: document.body.innerText});
+    }</script></body>"""
+    copy = tmp_path / "probe.html"
+    copy.write_text(page.read_text().replace("</body>", probe))
+    (title,) = re.findall(r"<title>(.*?)</title>", in_browser(copy, "--window-size=500,900", "--dump-dom"), re.S)
+    seen = json.loads(title.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    assert seen["shown"] == 3
+    assert seen["width"] <= 500
+    assert seen["wide"] <= 0
+    assert "+12.34" in seen["text"]
+    assert "Whole config of GCISG" in seen["text"]
+
+    for scheme, dark in (("0", True), ("1", False)):  # what the page is told of the user's preference
+        goal = tmp_path / f"{scheme}.png"
+        preference = f"--blink-settings=preferredColorScheme={scheme}"
+        in_browser(page, "--window-size=390,844", preference, f"--screenshot={goal}")
+        with Image.open(goal) as picture:
+            assert (np.asarray(picture.convert("L"))[:, 2].mean() < 64) == dark
