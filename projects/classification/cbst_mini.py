@@ -1,6 +1,6 @@
 _base_ = "baseline_mini.py"
 # Self-training (the paper's Table 8) on the dev half's images without their labels; test is not seen.
-# `start` is trained first by tools/sweep.py; tools/train_net.py takes a trained model: load_from=work_dirs/.../iter_300.pth
+# tools/sweep.py trains `start` first; tools/train_net.py is given a trained model: load_from=work_dirs/.../iter_300.pth
 start = dict(config="gcisg_mini", overrides=["model.norm_eval=True"])
 train_dataloader = dict(
     drop_last=False,

@@ -14,8 +14,8 @@ from mmengine.runner import Runner, save_checkpoint
 
 from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.datasets import VisDA17Dataset
-from gcisg_cls.measures import build_dataset, measure
-from gcisg_core.integrations.mmengine import build_runner, latest_checkpoint, load_config, unwrap
+from gcisg_cls.measures import build_dataset, measure, train_config
+from gcisg_core.integrations.mmengine import build_runner, unwrap
 from gcisg_miniature import classification
 from gcisg_miniature.folders import project_folder
 
@@ -60,22 +60,14 @@ def train(
 ) -> tuple[Runner, SynToRealClassifier]:
     """Train one of the project's configs (``gcisg_mini``), or go on with a run that was stopped.
 
-    Each seed has synthetic images of its own. A config with ``start``, another config and overrides, begins with the
-    model of that one, which is trained first.
+    Each seed has synthetic images of its own.
     """
-    file = PROJECT / f"{config}.py"
-    place = "train_dataloader.dataset.dataset"
-    start = load_config(str(file), list(overrides)).get("start")
-    if start:
-        train(start.config, work_dir / "start", start.overrides, seed)
-        overrides = [*overrides, f"load_from={latest_checkpoint(work_dir / 'start')}"]
-        place += ".source"
+    source = None
     if seed:
         source = mini_root() / "classification" / f"source_{seed}"
         classification.prepare_source(source, seed)
-        overrides = [*overrides, f"{place}.root={source}"]
-    runner = build_runner(file, overrides, work_dir, seed, resume=True)
-    return runner, unwrap(runner.train())
+    runner = train_config(PROJECT / f"{config}.py", work_dir, overrides, seed, source)
+    return runner, unwrap(runner.model)
 
 
 def half(runner: Runner, name: str) -> VisDA17Dataset:
