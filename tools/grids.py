@@ -83,14 +83,21 @@ def read_grid(path: Path, scale: str = "mini", config: Path | None = None) -> tu
     result = {}
     for name, variant in variants.items():
         chosen_config = _name(task, config) if config else variant["config"]
-        if scale == "paper" and chosen_config.endswith("_mini"):
-            chosen_config = chosen_config.removesuffix("mini") + recipe
+        settings = variant.get("overrides", {})
+        if scale == "paper":  # of the config, and of the one that self-training starts from
+            chosen_config = _counterpart(chosen_config, recipe)
+            settings = {key: _counterpart(value, recipe) for key, value in settings.items()}
         for values in itertools.product(*grid.values()):
             chosen = dict(zip(grid, values, strict=True))
             label = ", ".join([name, *(f"{key.rpartition('.')[2]} {value}" for key, value in chosen.items())])
-            overrides = _overrides(task, {**variant.get("overrides", {}), **chosen})
+            overrides = _overrides(task, {**settings, **chosen})
             result[label] = Variant(chosen_config, overrides)
     return task, result
+
+
+def _counterpart(value: Any, recipe: str) -> Any:
+    """The papers' config for one of the miniature; anything else as it is."""
+    return value.removesuffix("mini") + recipe if isinstance(value, str) and value.endswith("_mini") else value
 
 
 def _name(task: str, config: Path) -> str:
