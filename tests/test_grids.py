@@ -1,5 +1,6 @@
 """Every grid that is shipped, in miniature and on the papers' data: its configs exist and take its overrides."""
 
+import copy
 from functools import cache
 from pathlib import Path
 
@@ -24,19 +25,16 @@ def grids(monkeypatch):
     return grids
 
 
-@cache
-def text_of(path):
-    return Config.fromfile(path).to_dict()
+READ = cache(Config.fromfile)
 
 
 def values_of(path, overrides, monkeypatch):
     """The method's settings of a config of either framework; reading each file once saves most of the time."""
     if path.suffix == ".yaml":
-        from gcisg_core.integrations.detectron2 import regularizer_values
-        from gcisg_det.config import read_config
+        from gcisg_det.config import read_config, regularizer_values
 
         return regularizer_values(read_config(path, overrides))
-    monkeypatch.setattr(mmengine.Config, "fromfile", lambda path: Config(text_of(path)))
+    monkeypatch.setattr(mmengine.Config, "fromfile", lambda path: copy.deepcopy(READ(path)))
     config = mmengine.load_config(str(path), overrides)
     if "start" in config:
         assert (path.parent / f"{config.start.config}.py").is_file()
