@@ -39,15 +39,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from grids import TASKS, Variant, read_grid
 from matplotlib.figure import Figure
-from prepare_mini import prepare
 from scipy import stats
 from tabulate import tabulate
 from tqdm import tqdm
 
-from gcisg_core.integrations.mmengine import load_config
 from gcisg_core.lookup import choose
 
 
@@ -67,6 +64,8 @@ def append_runs(path: Path, runs: Iterable[dict[str, Any]]) -> None:
 
 def run(task: str, name: str, variant: Variant, seed: int, half: str, work: str) -> dict[str, Any]:
     """One run in a process of its own."""
+    import torch  # the frameworks are loaded where something is run: printing commands takes no time
+
     threading.Thread(target=_end_with_the_sweep, daemon=True).start()
     torch.set_num_threads(1)
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - the log of each run is in its folder
@@ -106,7 +105,8 @@ def config_hash(file: Path, overrides: list[str]) -> str:
     if file.suffix == ".yaml":
         text = importlib.import_module("gcisg_det.config").read_config(file, overrides).dump()
     else:
-        text = json.dumps(load_config(str(file), overrides).to_dict(), sort_keys=True, default=str)
+        config = importlib.import_module("gcisg_core.integrations.mmengine").load_config(str(file), overrides)
+        text = json.dumps(config.to_dict(), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -181,7 +181,7 @@ def _run_all(
 ) -> list[str]:
     """Run what is to do; returns what failed and why."""
     if any(variants[name].is_mini for name, _ in todo):
-        prepare([task])
+        importlib.import_module("prepare_mini").prepare([task])
     context = multiprocessing.get_context("spawn")
 
     def isolated(name: str, seed: int) -> dict[str, Any]:
