@@ -274,7 +274,8 @@ def sweep(args: argparse.Namespace) -> None:
         failed = _run_all(task, variants, todo, half, f"runs/sweeps/{task}/{name}", out, jobs)
     order = list(variants)
     runs = sorted((r for r in read_runs(out) if r["variant"] in variants), key=lambda r: order.index(r["variant"]))
-    measures = TASKS[task].measures
+    measured = [entry[half].keys() for entry in runs if half in entry]
+    measures = [key for key in TASKS[task].measures if all(key in keys for keys in measured)]
     heads = ["variant", "seeds", *measures, f"{measures[0]} against the first, 95 %"]
     print(tabulate(table(runs, half, measures), headers=heads, tablefmt="github", disable_numparse=True))
     if args.plot:
