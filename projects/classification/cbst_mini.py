@@ -16,7 +16,7 @@ train_dataloader = dict(
         )
     ),
 )
-train_cfg = dict(_delete_=True, type="EpochBasedTrainLoop", max_epochs=20, val_interval=20)
+train_cfg = dict(_delete_=True, type="EpochBasedTrainLoop", max_epochs=10, val_interval=10)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = None
 model = dict(norm_eval=True)
