@@ -67,7 +67,7 @@ def train_and_test(file: Path, work_dir: Path, overrides: Sequence[str], seed: i
     runner = build_runner(file, overrides, work_dir, seed, resume=True)
     runner.train()
     result: dict[str, Any] = {"seconds": time.perf_counter() - start}
-    metrics = runner.test() if runner.cfg.get("test_dataloader") else runner.val()
+    metrics = runner.test()
     result["test"] = {
         key: float(np.mean([value for name, value in metrics.items() if name.endswith(f"/{key}")]))
         for key in ("mIoU", "aAcc", "mAcc")
