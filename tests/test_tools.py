@@ -55,7 +55,9 @@ class TestSweep:
     @pytest.fixture
     def grid(self, tmp_path):
         path = tmp_path / "grid.yaml"
-        path.write_text("variants: {A: {config: a, overrides: {x: 1}}, B: {config: b}}\ngrid: {m.tau: [0.1, 0.2]}\n")
+        path.write_text(
+            "variants: {A: {config: a_mini, overrides: {x: 1}}, B: {config: b_mini}}\ngrid: {m.tau: [0.1, 0.2]}\n"
+        )
         return path
 
     @pytest.fixture
@@ -67,13 +69,38 @@ class TestSweep:
 
     def test_reads_variants_and_their_product(self, sweep, grid):
         assert sweep.read_grid(grid) == ("classification", {
-            "A, tau 0.1": ("a", ["x=1", "m.tau=0.1"]), "A, tau 0.2": ("a", ["x=1", "m.tau=0.2"]),
-            "B, tau 0.1": ("b", ["m.tau=0.1"]), "B, tau 0.2": ("b", ["m.tau=0.2"]),
+            "A, tau 0.1": ("a_mini", ["x=1", "m.tau=0.1"]), "A, tau 0.2": ("a_mini", ["x=1", "m.tau=0.2"]),
+            "B, tau 0.1": ("b_mini", ["m.tau=0.1"]), "B, tau 0.2": ("b_mini", ["m.tau=0.2"]),
         })  # fmt: skip
 
     def test_overrides_are_written_as_the_framework_takes_them(self, sweep, grid):
         grid.write_text("task: detection\nvariants: {A: {config: a, overrides: {SEED: 3, X.Y: 0.5}}}\n")
         assert sweep.read_grid(grid) == ("detection", {"A": ("a", ["SEED", "3", "X.Y", "0.5"])})
+
+    def test_a_config_takes_the_place_of_the_grids(self, sweep, grid, tmp_path):
+        own = tmp_path / "mine.py"
+        grid.write_text("grid: {x: [1, 2]}\n")
+        expected = {f"mine, x {x}": (str(tmp_path / "mine"), [f"x={x}"]) for x in (1, 2)}
+        assert sweep.read_grid(grid, config=own)[1] == expected
+        ours = Path("projects/classification/gcisg_r101_visda17.py")
+        grid.write_text("variants: {A: {config: a_mini, overrides: {x: 1}}, B: {config: a_mini}}\n")
+        assert [v.config for v in sweep.read_grid(grid, config=ours)[1].values()] == ["gcisg_r101_visda17"] * 2
+        grid.write_text("variants: {A: {config: a_mini}, B: {config: b_mini}}\n")
+        with pytest.raises(ValueError, match="compares several configs"):
+            sweep.read_grid(grid, config=ours)
+
+    def test_the_papers_scale_has_the_counterparts_and_what_the_file_replaces(self, sweep, grid):
+        text = "variants: {A: {config: a_mini, overrides: {start.config: b_mini, x: 1}}}\n"
+        grid.write_text(text + "grid: {y: [1]}\npaper: {grid: {y: [2]}}\n")
+        name, overrides = "a_r101_visda17", ["start.config=b_r101_visda17", "x=1", "y=2"]
+        assert sweep.read_grid(grid, "paper")[1] == {"A, y 2": (name, overrides)}
+        grid.write_text(text + "paper: false\n")
+        with pytest.raises(ValueError, match="miniature alone"):
+            sweep.read_grid(grid, "paper")
+
+    def test_the_papers_data_have_no_dev_half(self, sweep, grid):
+        with pytest.raises(SystemExit, match="only the miniature has halves"):
+            sweep.main(["--grid", str(grid), "--scale", "paper", "--half", "dev", "--dry-run"])
 
     def test_a_misspelt_key_is_named(self, sweep, grid):
         grid.write_text("variant: {}")
@@ -102,10 +129,32 @@ class TestSweep:
         assert "| A, tau 0.2 | 1 " in " ".join(capsys.readouterr().out.split())
         assert (tmp_path / "plot.png").stat().st_size > 1000
 
+    def test_lines_of_another_grid_are_refused(self, sweep, grid, tmp_path):
+        entry = {"variant": "A, tau 0.1", "seed": 3, "config": "a_mini", "overrides": ["x=2", "m.tau=0.1"], "dev": {}}
+        (tmp_path / "grid_dev.jsonl").write_text(json.dumps(entry) + "\n")
+        with pytest.raises(SystemExit, match=r"'A, tau 0.1', seed 3, was run with the overrides \['x=2'"):
+            sweep.main(["--grid", str(grid), "--dry-run"])
+
+    def test_the_hash_follows_what_a_config_inherits(self, sweep, tmp_path):
+        base, config = tmp_path / "base.py", tmp_path / "config.py"
+        config.write_text("_base_ = 'base.py'\n")
+        found = set()
+        for text, overrides in (("x = 1\n", []), ("x = 1  # so\n", []), ("x = 2\n", []), ("x = 1\n", ["x=3"])):
+            base.write_text(text)
+            found.add(sweep.config_hash(config, overrides))
+        assert len(found) == 3
+
+    def test_seeds_of_different_configs_are_reported(self, sweep, tmp_path, capsys):
+        runs = [{"variant": "A", "seed": seed, "hash": str(seed)} for seed in range(2)]
+        sweep.check_runs(runs, {}, tmp_path)
+        assert "'A' was run with 2 different configs" in capsys.readouterr().err
+
     def test_a_line_that_a_kill_cut_short_is_not_read(self, sweep, tmp_path):
         path = tmp_path / "runs.jsonl"
         path.write_text('{"seed": 0}\n{"seed": 1')
         assert sweep.read_runs(path) == [{"seed": 0}]
+        sweep.append_runs(path, [{"seed": 2}])
+        assert path.read_text() == '{"seed": 0}\n{"seed": 2}\n'
 
     def test_differences_are_paired_by_seed(self, sweep):
         """Against scipy's paired t-test on the same numbers."""

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train and measure variants of a miniature config over seeds; one JSON line per finished run.
+"""Train and measure variants of a config over seeds; one JSON line per finished run.
 
     python tools/sweep.py --grid projects/classification/sweeps/lambdas.yaml --seeds 0-1 --half dev
 
@@ -8,10 +8,12 @@ A grid file names the task, variants, each a config and overrides, and optionall
     task: classification
     variants: {GCISG: {config: gcisg_mini}}
     grid: {model.regularizer.lambda_ci: [0.0, 0.5]}
+    paper: {grid: {...}}  # what differs on the papers' data; false: there is no such experiment
 
-Runs that are in the output already are skipped, so a sweep that was stopped goes on where it was, a half-finished run
-from its last checkpoint. The table gives mean and standard deviation over seeds, and the paired difference to the first
-variant with its 95 % t-interval.
+`--config` puts a config in the place of the grid's (or of its missing variants), `--scale paper` the configs of the
+papers' data. Runs that are in the output already are skipped, so a sweep that was stopped goes on where it was, a
+half-finished run from its last checkpoint. The table gives mean and standard deviation over seeds, and the paired
+difference to the first variant with its 95 % t-interval.
 
 Elsewhere: `--dry-run` prints a command for each run that is missing, for a scheduler of any kind; `--collect DIR` takes
 over what they wrote.
@@ -22,7 +24,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
-import itertools
 import json
 import multiprocessing
 import os
@@ -30,69 +31,21 @@ import platform
 import re
 import resource
 import shlex
-from collections.abc import Iterator, Sequence
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
-import yaml
+from grids import TASKS, Variant, read_grid
 from matplotlib.figure import Figure
-from prepare_mini import prepare
 from scipy import stats
 from tabulate import tabulate
 from tqdm import tqdm
 
-from gcisg_core.lookup import choose, unknown_name
-
-
-class Task(NamedTuple):
-    """Where a task's `train_and_measure` is, and its measures; the first one is compared."""
-
-    module: str
-    measures: tuple[str, ...]
-
-
-TASKS = {
-    "classification": Task("gcisg_cls.mini", ("accuracy", "match_rate", "acc_in", "cka")),
-    "segmentation": Task("gcisg_seg.mini", ("mIoU", "aAcc", "mAcc")),
-    "detection": Task("gcisg_det.mini", ("AP", "AP50", "AP75")),
-}
-
-
-class Variant(NamedTuple):
-    """A config by name, and its overrides as the task's framework takes them."""
-
-    config: str
-    overrides: list[str]
-
-
-def read_grid(path: Path) -> tuple[str, dict[str, Variant]]:
-    """The task, and name -> variant with the product of the grid included.
-
-    Raises:
-        ValueError: a key or the task is unknown.
-    """
-    content = yaml.safe_load(path.read_text())
-    for key in content:
-        if key not in ("task", "variants", "grid"):
-            raise unknown_name(key, ("task", "variants", "grid"), f"key in {path}")
-    task = content.get("task", "classification")
-    choose(TASKS, task, f"task in {path}")
-    grid = content.get("grid", {})
-    variants = {}
-    for name, variant in content["variants"].items():
-        for values in itertools.product(*grid.values()):
-            chosen = dict(zip(grid, values, strict=True))
-            label = ", ".join([name, *(f"{key.rpartition('.')[2]} {value}" for key, value in chosen.items())])
-            settings = {**variant.get("overrides", {}), **chosen}
-            if task == "detection":
-                overrides = [str(part) for setting in settings.items() for part in setting]
-            else:
-                overrides = [f"{key}={value}" for key, value in settings.items()]
-            variants[label] = Variant(variant["config"], overrides)
-    return task, variants
+from gcisg_core.lookup import choose
 
 
 def read_runs(path: Path) -> list[dict[str, Any]]:
@@ -101,24 +54,83 @@ def read_runs(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
+def append_runs(path: Path, runs: Iterable[dict[str, Any]]) -> None:
+    """Adds lines, in the place of one that a kill cut short."""
+    with path.open("ab+") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.writelines(json.dumps(run).encode() + b"\n" for run in runs)
+
+
 def run(task: str, name: str, variant: Variant, seed: int, half: str, work: str) -> dict[str, Any]:
     """One run in a process of its own."""
+    import torch  # the frameworks are loaded where something is run: printing commands takes no time
+
+    threading.Thread(target=_end_with_the_sweep, daemon=True).start()
     torch.set_num_threads(1)
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - the log of each run is in its folder
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
     folder = Path(work) / re.sub("[^A-Za-z0-9.]+", "_", name) / f"seed_{seed}"
-    module = importlib.import_module(TASKS[task].module)
-    result = module.train_and_measure(variant.config, [half], folder, variant.overrides, seed)
+    mini = importlib.import_module(TASKS[task].mini)
+    file = mini.PROJECT / f"{variant.config}{TASKS[task].suffix}"
+    digest = config_hash(file, variant.overrides)
+    if variant.is_mini:
+        result = mini.train_and_measure(variant.config, [half], folder, variant.overrides, seed)
+    else:
+        result = importlib.import_module(TASKS[task].paper).train_and_test(file, folder, variant.overrides, seed)
+    gpu = {"gpu_peak_mb": torch.cuda.max_memory_allocated() >> 20} if torch.cuda.is_available() else {}
     return {
         "variant": name,
         **variant._asdict(),
-        "hash": hashlib.sha256(json.dumps([task, *variant]).encode()).hexdigest()[:8],
+        "hash": digest,
         "seed": seed,
         **result,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        **gpu,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
+
+
+def _end_with_the_sweep() -> None:
+    """A run that outlived a killed sweep would be in the way of the next one's."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
+
+
+def config_hash(file: Path, overrides: list[str]) -> str:
+    """8 hexadecimal digits of a config's whole content, what it inherits included."""
+    if file.suffix == ".yaml":
+        text = importlib.import_module("gcisg_det.config").read_config(file, overrides).dump()
+    else:
+        config = importlib.import_module("gcisg_core.integrations.mmengine").load_config(str(file), overrides)
+        text = json.dumps(config.to_dict(), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def check_runs(runs: Sequence[dict[str, Any]], variants: dict[str, Variant], path: Path) -> None:
+    """What was run must be what the grid says.
+
+    Raises:
+        ValueError: a variant has other settings now, or its runs differ in their configs.
+    """
+    hashes: dict[str, set[str]] = {}
+    for entry in runs:
+        name = entry["variant"]
+        asked = variants.get(name, Variant(**{key: entry.get(key) for key in Variant._fields}))
+        for key, value in asked._asdict().items():
+            if entry.get(key, value) != value:
+                raise ValueError(
+                    f"{path}: {name!r}, seed {entry['seed']}, was run with the {key} {entry[key]}, the grid says "
+                    f"{value}. Remove its lines, or give the variant another name"
+                )
+        if "hash" in entry:
+            hashes.setdefault(name, set()).add(entry["hash"])
+    for name, found in hashes.items():
+        if len(found) > 1:
+            print(f"{path}: {name!r} was run with {len(found)} different configs: {found}", file=sys.stderr)
 
 
 def table(runs: Sequence[dict[str, Any]], half: str, measures: Sequence[str]) -> Iterator[list[str]]:
@@ -166,36 +178,46 @@ def parse_seeds(text: str) -> list[int]:
 
 def _run_all(
     task: str, variants: dict[str, Variant], todo: list[tuple[str, int]], half: str, work: str, out: Path, jobs: int
-) -> None:
-    prepare([task])
+) -> list[str]:
+    """Run what is to do; returns what failed and why."""
+    if any(variants[name].is_mini for name, _ in todo):
+        importlib.import_module("prepare_mini").prepare([task])
     context = multiprocessing.get_context("spawn")
 
     def isolated(name: str, seed: int) -> dict[str, Any]:
         with ProcessPoolExecutor(1, mp_context=context) as process:
             return process.submit(run, task, name, variants[name], seed, half, work).result()
 
-    with ThreadPoolExecutor(jobs) as pool, out.open("a") as lines:
-        futures = [pool.submit(isolated, name, seed) for name, seed in todo]
+    failed = []
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = {pool.submit(isolated, name, seed): f"{name}, seed {seed}" for name, seed in todo}
         for future in tqdm(as_completed(futures), total=len(futures), desc="runs"):
-            lines.write(json.dumps(future.result()) + "\n")
-            lines.flush()
+            error = future.exception()
+            if error:
+                failed.append(f"{futures[future]}: {error}")
+            else:
+                append_runs(out, [future.result()])
+    return failed
 
 
 def _collect(folder: Path, out: Path, done: set[tuple[str, int]]) -> None:
-    with out.open("a") as lines:
-        for entry in (entry for path in sorted(folder.glob("*.jsonl")) for entry in read_runs(path)):
-            if (entry["variant"], entry["seed"]) not in done:
-                done.add((entry["variant"], entry["seed"]))
-                lines.write(json.dumps(entry) + "\n")
+    for entry in (entry for path in sorted(folder.glob("*.jsonl")) for entry in read_runs(path)):
+        if (entry["variant"], entry["seed"]) not in done:
+            done.add((entry["variant"], entry["seed"]))
+            append_runs(out, [entry])
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--grid", type=Path, required=True, help="the YAML file of variants")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a config in the place of the grid's")
+    parser.add_argument("--scale", choices=("mini", "paper"), default="mini", help="the data: miniature or papers'")
     parser.add_argument("--seeds", type=parse_seeds, default=[0], metavar="A-B", help="seeds, both included")
-    parser.add_argument("--half", choices=("dev", "test"), default="dev", help="dev to choose settings, test to report")
+    parser.add_argument(
+        "--half", choices=("dev", "test"), help="dev to choose settings (the miniature's default), test to report"
+    )
     parser.add_argument("--out", type=Path, help="JSON lines (by default beside the grid: <grid>_<half>.jsonl)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once, one thread each")
+    parser.add_argument("--jobs", type=int, help="runs at once, one thread each (all cores; papers' data: 1)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these variants alone")
     parser.add_argument("--dry-run", action="store_true", help="print a command for each missing run and stop")
     parser.add_argument("--collect", type=Path, metavar="DIR", help="take over the finished runs of DIR/*.jsonl")
@@ -205,32 +227,61 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    out = args.out or args.grid.with_name(f"{args.grid.stem}_{args.half}.jsonl")
+    try:
+        sweep(args)
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
 
-    task, variants = read_grid(args.grid)
-    for name in args.only or ():
-        choose(variants, name, f"variant of {args.grid}")
-    done = {(entry["variant"], entry["seed"]) for entry in read_runs(out)}
+
+def sweep(args: argparse.Namespace) -> None:
+    """Run, print or collect, as the arguments say.
+
+    Raises:
+        ValueError: the grid, a variant or the half does not exist, or the output belongs to another grid.
+        FileNotFoundError: there is no such grid.
+    """
+    task, variants = read_grid(args.grid, args.scale, args.config)
+    mini = all(variant.is_mini for variant in variants.values())
+    half = args.half or ("dev" if mini else "test")
+    if half == "dev" and not mini:
+        raise ValueError("--half dev: only the miniature has halves; the papers' data have one test set")
+    given = ["--grid", args.grid, *(["--config", args.config] if args.config else []), "--scale", args.scale]
+    parts = [
+        args.grid.stem,
+        *([args.config.stem] if args.config else []),
+        *(["paper"] if args.scale == "paper" else []),
+    ]
+    name = "_".join([*parts, half])
+    out = args.out or args.grid.with_name(f"{name}.jsonl")
+    for only in args.only or ():
+        choose(variants, only, f"variant of {args.grid}")
+    runs = read_runs(out)
+    check_runs(runs, variants, out)
+    done = {(entry["variant"], entry["seed"]) for entry in runs}
     if args.collect:
         _collect(args.collect, out, done)
     names = args.only or [*variants]
     todo = [(name, seed) for seed in args.seeds for name in names if (name, seed) not in done]
     if args.dry_run:
-        for number, (name, seed) in enumerate(todo):
-            given = ["--grid", str(args.grid), "--seeds", str(seed), "--half", args.half, "--only", name]
-            print(
-                shlex.join(["python", "tools/sweep.py", *given, "--jobs", "1", "--out", f"{out.stem}.{number}.jsonl"])
-            )
+        for number, (variant, seed) in enumerate(todo):
+            rest = ["--seeds", seed, "--half", half, "--only", variant, "--jobs", 1]
+            rest += ["--out", f"{out.stem}.{number}.jsonl"]
+            print(shlex.join(["python", "tools/sweep.py", *map(str, [*given, *rest])]))
         return
+    failed = []
     if not args.collect:
-        _run_all(task, variants, todo, args.half, f"runs/sweeps/{task}/{args.grid.stem}_{args.half}", out, args.jobs)
+        jobs = args.jobs or (os.cpu_count() or 1 if mini else 1)
+        failed = _run_all(task, variants, todo, half, f"runs/sweeps/{task}/{name}", out, jobs)
     order = list(variants)
     runs = sorted((r for r in read_runs(out) if r["variant"] in variants), key=lambda r: order.index(r["variant"]))
-    measures = TASKS[task].measures
+    measured = [entry[half].keys() for entry in runs if half in entry]
+    measures = [key for key in TASKS[task].measures if all(key in keys for keys in measured)]
     heads = ["variant", "seeds", *measures, f"{measures[0]} against the first, 95 %"]
-    print(tabulate(table(runs, args.half, measures), headers=heads, tablefmt="github", disable_numparse=True))
+    print(tabulate(table(runs, half, measures), headers=heads, tablefmt="github", disable_numparse=True))
     if args.plot:
-        draw(runs, args.half, measures[0], args.plot)
+        draw(runs, half, measures[0], args.plot)
+    if failed:
+        sys.exit("\n".join([f"{len(failed)} runs failed; the same command tries them again", *failed]))
 
 
 if __name__ == "__main__":

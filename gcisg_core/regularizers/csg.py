@@ -16,13 +16,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from gcisg_core.config import Settings, per_stage, require, require_stages
 from gcisg_core.encoders import ReferenceEncoder, StageProjectors
 from gcisg_core.feature_tap import Features, make_tap
+from gcisg_core.lookup import choose
 from gcisg_core.losses import info_nce_loss
 from gcisg_core.padding import mask_at
-from gcisg_core.patches import cut_cells
+from gcisg_core.patches import cut_cells, pool_cells
 from gcisg_core.pooling import self_attention_pool
 from gcisg_core.queue import SupportQueue
 from gcisg_core.regularizers.base import Regularizer, Terms
 from gcisg_core.regularizers.gcisg import pair_match
+
+POOLINGS = ("self_attention", "global_average")
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class CSGSettings(Settings):
     Attributes:
         lambda_csg: Weight, one number or one a stage (Eq. 4); 0 turns it off.
         stages: G, stages 0 to 4 (Table 3).
+        pooling: ``self_attention`` (A-pool) or ``global_average`` (Table 4).
         tau: Temperature.
         queue_length: K, negatives a stage.
         embedding_dim: d, length of an embedding.
@@ -41,6 +45,7 @@ class CSGSettings(Settings):
 
     lambda_csg: float | tuple[float, ...] = 0.1
     stages: tuple[int, ...] = (3, 4)
+    pooling: str = "self_attention"
     tau: float = 0.07
     queue_length: int = 65536
     embedding_dim: int = 128
@@ -51,6 +56,7 @@ class CSGSettings(Settings):
         super().__post_init__()
         require_stages("stages", self.stages)
         require(bool(self.stages), "stages", self.stages, "at least one stage")
+        choose(dict.fromkeys(POOLINGS), self.pooling, "pooling")
         require(self.tau > 0, "tau", self.tau, "above 0")
         require(self.queue_length > 0, "queue_length", self.queue_length, "at least 1")
         require(self.embedding_dim > 0, "embedding_dim", self.embedding_dim, "at least 1")
@@ -66,7 +72,7 @@ class CSG(Regularizer):
     of that view, and projected by the averaged projector. Negatives: earlier positives, in a queue a stage.
 
     Forward passes a step beside the task's: student (without gradient, in its own mode) and reference, both on the
-    other view.
+    other view. With global average pooling the reference's alone.
 
     Source: CSG (ICLR 2021), Eq. 2 to 6 and Section 3.4.
     """
@@ -100,15 +106,17 @@ class CSG(Regularizer):
             return terms
         task_view = self.settings.task_view
         other = views[1 - task_view]
-        with torch.no_grad():
-            attention = self.tap.run(self.student, other)
+        attention: Features = {}
+        if self.settings.pooling == "self_attention":
+            with torch.no_grad():
+                attention = self.tap.run(self.student, other)
         reference = self.reference(other)
         average = self.average.module
         assert isinstance(average, StageProjectors)
         for stage, weight in self.weights.items():
             anchor = self.projectors.embed(stage, self._pool(features[task_view][stage], None, mask))
             with torch.no_grad():
-                key = average.embed(stage, self._pool(reference[stage], attention[stage], mask))
+                key = average.embed(stage, self._pool(reference[stage], attention.get(stage), mask))
                 terms.metrics[f"csg_match_stage{stage}"] = pair_match(anchor, key)
             queue = self.queues[f"stage{stage}"]
             assert isinstance(queue, SupportQueue)
@@ -119,20 +127,19 @@ class CSG(Regularizer):
         return terms
 
     def _pool(self, features: Tensor, attention_from: Tensor | None, mask: Tensor | None) -> Tensor:
-        """A-pool of every cell (N, C), in float32 under autocast too; cells that are all padding are left out."""
+        """The pooled cells (N, C), in float32 under autocast too; cells that are all padding are left out."""
         rows, columns = self.settings.grid
+        image = mask_at(mask, features)
         with torch.autocast(features.device.type, enabled=False):
-            cells = [
-                cut_cells(maps if maps.dtype == torch.float64 else maps.float(), (rows, columns))
-                for maps in (features, attention_from)
-                if maps is not None
-            ]
-            image = mask_at(mask, features)
+            maps = [m if m.dtype == torch.float64 else m.float() for m in (features, attention_from) if m is not None]
+            if self.settings.pooling == "global_average":
+                return pool_cells(maps[0], (rows, columns), image)
+            cells = [cut_cells(m, (rows, columns)) for m in maps]
             if image is None:
                 return self_attention_pool(*cells)
             inside = cut_cells(image.unsqueeze(1).to(cells[0]), (rows, columns)).squeeze(1) > 0
             kept = inside.flatten(1).any(dim=1)
-            return self_attention_pool(*(maps[kept] for maps in cells), mask=inside[kept])
+            return self_attention_pool(*(m[kept] for m in cells), mask=inside[kept])
 
     def _capture(self) -> None:
         if self.weights:

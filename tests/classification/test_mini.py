@@ -9,7 +9,8 @@ import torch
 from gcisg_analysis.report import write_report
 from gcisg_cls import demo
 from gcisg_cls.backbones import build_resnet, load_pretrained
-from gcisg_cls.mini import pretrain, train_and_measure
+from gcisg_cls.measures import train_and_test
+from gcisg_cls.mini import PROJECT, pretrain, train_and_measure
 
 from .conftest import CLASSES, TINY
 
@@ -52,6 +53,16 @@ def test_a_finished_run_is_measured_once(mini):
     stamp = (work_dir / "iter_6.pth").stat().st_mtime_ns
     assert train_and_measure("baseline_mini", ["dev", "test"], work_dir, TINY) == first
     assert (work_dir / "iter_6.pth").stat().st_mtime_ns == stamp
+
+
+def test_any_config_is_trained_and_measured_on_its_test_set(mini):
+    """Without the pretraining's images there is no accuracy on them."""
+    file = PROJECT / "baseline_mini.py"
+    result = train_and_test(file, mini / "first", TINY, 0)
+    assert result["test"].keys() >= {"accuracy", "match_rate", "cka"}
+    assert "acc_in" not in result["test"]
+    (mini / "data/mini/classification/reference").rename(mini / "data/imagenet")
+    assert train_and_test(file, mini / "first", TINY, 0)["test"].keys() == {*result["test"], "acc_in"}
 
 
 def test_the_demonstration_writes_its_report(mini):

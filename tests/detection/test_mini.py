@@ -14,6 +14,7 @@ from detectron2.modeling import build_model
 from gcisg_det.checkpoint import SafeCheckpointer
 from gcisg_det.config import read_config
 from gcisg_det.demo import detection_section
+from gcisg_det.engine import train_and_test
 from gcisg_det.mini import HALVES, pretrain
 from gcisg_miniature import scenes
 from tests.detection.scenes import PROJECT
@@ -47,6 +48,15 @@ def test_data_folder_of_the_miniature_follows_the_environment(monkeypatch):
     cfg = read_config(PROJECT / "gcisg_mini.yaml")
     assert cfg.DATASETS.ROOT == "/elsewhere/mini/scenes"
     assert cfg.MODEL.WEIGHTS.startswith("/elsewhere/mini/")
+
+
+def test_any_config_is_trained_and_measured_on_its_first_test_set(monkeypatch, tmp_path):
+    monkeypatch.setenv("GCISG_DATA", str(tmp_path))
+    scenes.prepare(tmp_path / "mini" / "scenes", train_scenes=8, eval_scenes=2, progress=False)
+    overrides = ["SOLVER.MAX_ITER", "2", "SOLVER.STEPS", "()", "MODEL.WEIGHTS", ""]
+    result = train_and_test(PROJECT / "baseline_mini.yaml", tmp_path / "run", overrides, 0)
+    written = json.loads((tmp_path / "run/inference/cityscapes_val_car_coco/results.json").read_text())
+    assert result["test"] == {key: written["results"]["bbox"][key] for key in ("AP", "AP50", "AP75")}
 
 
 def test_demonstration_trains_both_and_shows_what_was_measured(monkeypatch, tmp_path):

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from gcisg_miniature import scenes
 from gcisg_miniature.network import MiniResNet
 from gcisg_seg.demo import segmentation_section
+from gcisg_seg.evaluation import train_and_test
 from gcisg_seg.panels import COLOURS
 
 PROJECT = Path(__file__).parents[2] / "projects" / "segmentation"
@@ -61,6 +62,15 @@ def expected_maps(network: MiniResNet, images: torch.Tensor) -> torch.Tensor:
 def test_missing_reference_network_is_said_with_the_command_that_makes_it(mini, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"reference\.pth: no such file\. .*tools/prepare_mini\.py"):
         Runner.from_cfg(config_of("baseline", tmp_path / "run")).train()
+
+
+def test_any_config_is_trained_and_measured_on_its_test_set(mini, tmp_path):
+    torch.save(MiniResNet(num_classes=81, seed=1).state_dict(), mini / "reference.pth")
+    overrides = [f"{key}={value}" for key, value in SHORT.items()]
+    result = train_and_test(PROJECT / "baseline_mini.py", tmp_path / "run", overrides, 0)
+    assert (tmp_path / "run/iter_2.pth").is_file()
+    assert result["test"].keys() == {"mIoU", "aAcc", "mAcc"}
+    assert all(0 <= value <= 100 for value in result["test"].values())
 
 
 def test_demonstration_trains_both_and_shows_what_was_measured(mini, tmp_path):

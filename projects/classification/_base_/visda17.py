@@ -12,7 +12,7 @@ train_dataloader = dict(
         dataset=dict(
             type="VisDA17Dataset",
             root=data_root + "/train",
-            pipeline=dict(type="TrainViews", size=224, views=2, crop="random"),
+            pipeline=dict(type="TrainViews", size=224, views=2, crop="random", randaugment=dict()),
         ),
     ),
 )

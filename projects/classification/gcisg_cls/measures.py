@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.registry import DATASETS
+from mmengine.runner import Runner
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -17,6 +20,7 @@ from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.datasets import VisDA17Dataset
 from gcisg_cls.views import normalize
 from gcisg_core.feature_tap import make_tap
+from gcisg_core.integrations.mmengine import build_runner, latest_checkpoint, load_config, unwrap
 from gcisg_core.measures import STAGES, FeatureMeasures, Measured, Value
 from gcisg_core.metrics import match_rate
 from gcisg_core.problems import DataError
@@ -197,3 +201,46 @@ def build_dataset(config: Any, **changes: Any) -> VisDA17Dataset:
 def folder_images(folder: str | Path, size: int) -> VisDA17Dataset:
     """Images in a folder a class, resized and cut to ``size``, for :func:`original_accuracy`."""
     return VisDA17Dataset(str(folder), {"type": "EvalView", "size": size}, classes=None)
+
+
+def train_config(
+    file: Path, work_dir: Path, overrides: Sequence[str] = (), seed: int | None = None, source: Path | None = None
+) -> Runner:
+    """Train a config, or go on with a run that was stopped.
+
+    Args:
+        file: The config. If it has ``start``, another config's name and overrides, that one is trained first and its
+            model begins this run.
+        work_dir: Where the run is kept.
+        overrides: ``key=value`` each.
+        seed: The config's by default.
+        source: Folder of synthetic images in the place of the config's.
+    """
+    given, data = [*overrides], "train_dataloader.dataset.dataset"
+    start = load_config(str(file), given).get("start")
+    if start:
+        train_config(file.with_name(f"{start.config}.py"), work_dir / "start", start.overrides, seed, source)
+        given.append(f"load_from={latest_checkpoint(work_dir / 'start')}")
+        data += ".source"
+    if source:
+        given.append(f"{data}.root={source}")
+    runner = build_runner(file, given, work_dir, seed, resume=True)
+    runner.train()
+    return runner
+
+
+def train_and_test(file: Path, work_dir: Path, overrides: Sequence[str], seed: int) -> dict[str, Any]:
+    """Train a config and measure it on its test set; a run that was stopped goes on.
+
+    Returns:
+        What :func:`measure` returns, as ``test``, and ``seconds`` of training. Acc_IN is not among it where the
+        images of the pretraining are not at hand: ``$GCISG_DATA/imagenet/val``, a folder a class.
+    """
+    start = time.perf_counter()
+    runner = train_config(file, work_dir, overrides, seed)
+    seconds = time.perf_counter() - start
+    target = runner.cfg.test_dataloader.dataset
+    imagenet = Path(os.environ.get("GCISG_DATA", "data")) / "imagenet" / "val"
+    pretraining = build_dataset(target, root=str(imagenet), classes=None) if imagenet.is_dir() else None
+    measured = measure(unwrap(runner.model), build_dataset(target), runner.cfg.model.weights, pretraining)
+    return {"seconds": seconds, "test": measured}

@@ -14,7 +14,7 @@ from mmengine.runner import Runner, save_checkpoint
 
 from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.datasets import VisDA17Dataset
-from gcisg_cls.measures import build_dataset, measure
+from gcisg_cls.measures import build_dataset, measure, train_config
 from gcisg_core.integrations.mmengine import build_runner, unwrap
 from gcisg_miniature import classification
 from gcisg_miniature.folders import project_folder
@@ -62,12 +62,12 @@ def train(
 
     Each seed has synthetic images of its own.
     """
+    source = None
     if seed:
         source = mini_root() / "classification" / f"source_{seed}"
         classification.prepare_source(source, seed)
-        overrides = [*overrides, f"train_dataloader.dataset.dataset.root={source}"]
-    runner = build_runner(PROJECT / f"{config}.py", overrides, work_dir, seed, resume=True)
-    return runner, unwrap(runner.train())
+    runner = train_config(PROJECT / f"{config}.py", work_dir, overrides, seed, source)
+    return runner, unwrap(runner.model)
 
 
 def half(runner: Runner, name: str) -> VisDA17Dataset:

@@ -1,0 +1,12 @@
+_base_ = "baseline_mini.py"
+# RobustNet: its network, whose added normalisations and stem are whitened. The warm-up is a tenth of the run, as there.
+model = dict(
+    changes=dict(ibn="isw"),
+    data_preprocessor=dict(views=2),
+    regularizer=dict(
+        method="isw",
+        warmup_steps=70,
+        statistics_steps=35,
+        stage_locations={0: "bn1", 1: "layer1.0.IN", 2: "layer2.0.IN"},
+    ),
+)

@@ -1,0 +1,88 @@
+"""A sweep of real processes, killed and started again; what is trained is played by a stand-in."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# The variant x=2 hangs at the first attempt, x=3 always fails.
+STAND_IN = """
+import os, time
+from pathlib import Path
+PROJECT = Path()
+def train_and_test(file, work_dir, overrides, seed):
+    work_dir.mkdir(parents=True, exist_ok=True)
+    (work_dir / "pid").write_text(str(os.getpid()))
+    if overrides == ["x=2"] and not (work_dir / "again").exists():
+        (work_dir / "again").touch()
+        time.sleep(600)
+    if overrides == ["x=3"]:
+        raise ValueError("no such thing as 3")
+    return {"seconds": 0.0, "test": {"accuracy": 50.0 + seed}}
+"""
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    package = tmp_path / "stand_in" / "gcisg_cls"
+    package.mkdir(parents=True)
+    for name in ("__init__", "mini", "measures"):
+        (package / f"{name}.py").write_text(STAND_IN)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(package.parent), *filter(None, sys.path)]))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("x = 1\n")
+    (tmp_path / "grid.yaml").write_text("grid: {x: [1, 2]}\n")
+    return [sys.executable, str(ROOT / "tools/sweep.py"), "--config", "mine.py", "--grid", "grid.yaml"]
+
+
+def wait(condition):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_running(pid):
+    """Whether it is there and has not ended (a zombie waits for whoever adopted it)."""
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_killed_sweep_leaves_nothing_running_and_is_finished_by_the_next(command, tmp_path):
+    out, work = tmp_path / "grid_mine_test.jsonl", tmp_path / "runs/sweeps/classification/grid_mine_test"
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    hanging = work / "mine_x_2/seed_0"
+    wait((hanging / "again").exists)
+    pid = int((hanging / "pid").read_text())
+    assert is_running(pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    wait(lambda: not is_running(pid))
+    first = out.read_text()
+    out.write_text(first + '{"variant": "mi')  # as if the kill had met the writing of a line
+
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert "1/1" in finished.stderr  # what was done is not run again
+    assert out.read_text().startswith(first)
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["variant"] for line in lines] == ["mine, x 1", "mine, x 2"]
+    assert len({line["hash"] for line in lines}) == 2
+    assert lines[0].keys() >= {"config", "overrides", "seed", "seconds", "peak_mb", "versions", "test"}
+    assert "| mine, x 2 | 1 " in " ".join(finished.stdout.split())
+
+
+def test_a_run_that_fails_is_named_and_the_others_are_kept(command, tmp_path):
+    (tmp_path / "grid.yaml").write_text("grid: {x: [3, 1]}\n")
+    process = subprocess.run([*command, "--seeds", "2"], capture_output=True, text=True, check=False)
+    assert process.returncode == 1
+    assert "1 runs failed" in process.stderr
+    assert "mine, x 3, seed 2: no such thing as 3" in process.stderr
+    (line,) = (tmp_path / "grid_mine_test.jsonl").read_text().splitlines()
+    assert json.loads(line)["test"] == {"accuracy": 52.0}
