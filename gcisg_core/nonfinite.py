@@ -7,7 +7,6 @@ the optimiser.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,15 +33,19 @@ class Framework(NamedTuple):
     Attributes:
         name: ``mmengine`` or ``detectron2``: who can build the model again.
         config: The run's config as plain values or text.
-        random_state: Returns the state of all random generators.
-        pack: Turns an object of the framework into plain values, see :func:`gcisg_core.records.plain`.
+        random_state: Returns the state of all random generators; ``set_random_state`` goes back to it.
+        pack: Turns an object of the framework into plain values (:func:`gcisg_core.records.plain`); ``unpack`` back.
+        batch_names: The image files of the model's arguments and keyword arguments.
         is_loss: Whether a value that the model returned under this name is summed.
     """
 
     name: str
     config: Any
     random_state: Callable[[], Any]
+    set_random_state: Callable[[Any], None]
     pack: Callable[[Any], Any]
+    unpack: Callable[[dict[str, Any]], Any]
+    batch_names: Callable[[Any, Any], list[str]]
     is_loss: Callable[[str], bool] = lambda name: "loss" in name
 
 
@@ -64,6 +67,7 @@ class StepRecorder:
         self.regularizer: Any = model.regularizer
         self.skips = 0
         self.skipped = False  # whether the current step was
+        self.message = ""
         self.losses: dict[str, Tensor] = {}
         self.views: Sequence[Tensor] = ()
         self.features: Sequence[Features] = ()
@@ -108,20 +112,21 @@ class StepRecorder:
 
     def _end(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if module.training and isinstance(output, Mapping):
-            self.losses = named_losses(output, self.framework.is_loss)
+            losses = named_losses(output, self.framework.is_loss)
+            self.losses = {name: value.detach() for name, value in losses.items()}
 
-    def check(self, iteration: int, batch: Sequence[str], scale: float | None = None) -> bool:
+    def check(self, iteration: int, scale: float | None = None) -> bool:
         """Whether the step may go on; to be called after the backward pass, before clipping and the optimiser.
 
         All processes must call it: they stop or skip together. It waits for the device once.
 
         Args:
             iteration: Of the step, counted from 0.
-            batch: The names of its files.
             scale: Of a gradient scaler. Gradients that overflow are then its business, down to a scale of 1.
 
         Returns:
-            False when the step is to be left out (``on_nonfinite="skip"``): gradients are gone, buffers as they were.
+            False when the step is left out (``on_nonfinite="skip"``): gradients are gone and buffers as they were, so
+            that the optimiser's step changes nothing. ``message`` says why, ``skips`` how many there were.
 
         Raises:
             NonFiniteError: something is not finite, and ``on_nonfinite`` is ``"stop"``.
@@ -134,12 +139,13 @@ class StepRecorder:
         # Gradients are averaged over the processes: which batch spoilt them is not known unless a loss tells.
         if (loss or not any_loss) and (stop or not self.skips):
             file = self.folder / f"nonfinite_iter{iteration}_rank{_rank()}.pth"
-            save(self._record(message, iteration, batch, scale), file)
-            message += f" (batch: {', '.join(batch)}). Run it again: tools/analyze.py --replay {file}"
+            record = self._record(message, iteration, scale)
+            save(record, file)
+            message += f" (batch: {', '.join(record['batch'])}). Run it again: tools/analyze.py --replay {file}"
         if stop:
             raise NonFiniteError(f"{message}. on_nonfinite 'skip' leaves out such steps instead")
-        warnings.warn(f"step left out: {message}", stacklevel=2)
         self._undo(scale)
+        self.message = message
         self.skips += 1
         self.skipped = True
         return False
@@ -183,7 +189,7 @@ class StepRecorder:
                     return f"; the student's features are not finite from stage {stage} of view {view} on"
         return ""
 
-    def _record(self, message: str, iteration: int, batch: Sequence[str], scale: float | None) -> dict[str, Any]:
+    def _record(self, message: str, iteration: int, scale: float | None) -> dict[str, Any]:
         state = self.model.state_dict()
         for (prefix, _, name), saved in zip(self._places, self._saved, strict=True):
             key = f"{prefix}.{name}" if prefix else name
@@ -196,7 +202,7 @@ class StepRecorder:
             "rank": _rank(),
             "framework": self.framework.name,
             "config": self.framework.config,
-            "batch": list(batch),
+            "batch": self.framework.batch_names(*self.start["inputs"]),
             **self.start,
             "views": list(self.views),
             "losses": _values(self.losses),
@@ -236,7 +242,7 @@ def named_losses(output: Mapping[str, Any], is_loss: Callable[[str], bool]) -> d
     for name, value in output.items():
         parts = value if isinstance(value, list | tuple) else [value]
         if is_loss(name) and parts and all(isinstance(part, Tensor) for part in parts):
-            losses[name] = torch.stack([part.detach().float().mean() for part in parts]).sum()
+            losses[name] = torch.stack([part.float().mean() for part in parts]).sum()
     return losses
 
 
