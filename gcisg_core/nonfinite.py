@@ -7,7 +7,7 @@ the optimiser.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ class Framework(NamedTuple):
         pack: Turns an object of the framework into plain values (:func:`gcisg_core.records.plain`); ``unpack`` back.
         batch_names: The image files of the model's arguments and keyword arguments.
         is_loss: Whether a value that the model returned under this name is summed.
+        attributes: Of the model, numbers outside its state dict that a forward pass changes.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Framework(NamedTuple):
     unpack: Callable[[dict[str, Any]], Any]
     batch_names: Callable[[Any, Any], list[str]]
     is_loss: Callable[[str], bool] = lambda name: "loss" in name
+    attributes: tuple[str, ...] = ()
 
 
 class StepRecorder:
@@ -101,6 +103,7 @@ class StepRecorder:
         device = next(module.parameters()).device.type
         self.start = {
             "inputs": (args, kwargs),
+            "attributes": {name: getattr(module, name) for name in self.framework.attributes if hasattr(module, name)},
             "rng": self.framework.random_state(),
             "autocast": (device, torch.is_autocast_enabled(device), str(torch.get_autocast_dtype(device))),
         }
@@ -228,6 +231,8 @@ class StepRecorder:
     def _undo(self, scale: float | None) -> None:
         """The buffers as before the step, and no gradients, so that the optimiser changes nothing."""
         torch._foreach_copy_(self._buffers(), self._saved)
+        for name, value in self.start["attributes"].items():
+            setattr(self.model, name, value)
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         if scale is not None:  # a gradient scaler insists on gradients; it leaves out the step itself
             parameters[0].grad.fill_(math.nan)  # type: ignore[union-attr]

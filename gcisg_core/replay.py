@@ -56,6 +56,8 @@ def replay(
     device = torch.device(device_type if device_type == "cpu" or torch.cuda.is_available() else "cpu")
     model.load_state_dict(record["model"], strict=True)
     model.to(device).train()
+    for name, value in record["attributes"].items():
+        setattr(model, name, value)
     args, kwargs = restore(record["inputs"], framework.unpack, device)
     recorder = StepRecorder(model, "", framework)
     wrong: list[str] = []
@@ -67,7 +69,7 @@ def replay(
         framework.set_random_state(record["rng"])
         losses = named_losses(model(*args, **kwargs), framework.is_loss)
     sum(losses.values(), torch.zeros((), device=device)).mul(record["scale"] or 1.0).backward()
-    values = {name: float(value) for name, value in losses.items()}
+    values = {name: value.item() for name, value in losses.items()}
     return Replay(values, nonfinite_gradients(model), wrong[0] if wrong else "", recorder.statistics())
 
 

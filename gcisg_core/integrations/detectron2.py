@@ -69,7 +69,9 @@ class RegularizerHook(HookBase):
     """Tells the method of each step of the optimiser, and moves its target after it.
 
     It also records the step in which a loss or gradient is not finite (:mod:`gcisg_core.nonfinite`), before the
-    framework sees it. Mixed precision leaves out the steps whose gradients overflowed, so the optimiser itself is asked. It must stand
+    framework sees it.
+
+    Mixed precision leaves out the steps whose gradients overflowed, so the optimiser itself is asked. It must stand
     before the hook that saves checkpoints.
     """
 

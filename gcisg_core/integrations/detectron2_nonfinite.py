@@ -14,7 +14,15 @@ from gcisg_core.records import KIND
 def framework(config: str = "") -> Framework:
     """What the recorder, or a replay, needs of Detectron2, which sums every value that a model returns."""
     return Framework(
-        "detectron2", config, random_state, set_random_state, pack, unpack, batch_names, is_loss=lambda name: True
+        "detectron2",
+        config,
+        random_state,
+        set_random_state,
+        pack,
+        unpack,
+        batch_names,
+        is_loss=lambda name: True,
+        attributes=("loss_normalizer",),
     )
 
 

@@ -118,7 +118,7 @@ class Trainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode) -> None:
         on_cpu = cfg.MODEL.DEVICE == "cpu"
-        bfloat16 = on_cpu and cfg.SOLVER.AMP.ENABLED
+        given, bfloat16 = cfg, on_cpu and cfg.SOLVER.AMP.ENABLED
         if bfloat16:
             cfg = cfg.clone()
             cfg.defrost()
@@ -128,6 +128,7 @@ class Trainer(DefaultTrainer):
         with mock.patch.object(defaults, "create_ddp_model", wrap):
             super().__init__(cfg)
         if bfloat16:
+            self.cfg = given  # a recorded step must say that it was one of mixed precision
             model: Any = self.model
             train_in_bfloat16(getattr(model, "module", model))
 
