@@ -69,7 +69,7 @@ class StepRecorder:
         self.regularizer: Any = model.regularizer
         self.skips = 0
         self.skipped = False  # whether the current step was
-        self.message = ""
+        self.message = self.error = ""
         self.losses: dict[str, Tensor] = {}
         self.views: Sequence[Tensor] = ()
         self.features: Sequence[Features] = ()
@@ -107,11 +107,10 @@ class StepRecorder:
             "rng": self.framework.random_state(),
             "autocast": (device, torch.is_autocast_enabled(device), str(torch.get_autocast_dtype(device))),
         }
-        self.losses, self.views, self.features, self.skipped = {}, (), (), False
+        self.losses, self.views, self.features, self.skipped, self.error = {}, (), (), False, ""
 
     def _observe(self, views: Sequence[Tensor], features: Sequence[Features]) -> None:
-        self.views = [view.detach() for view in views]
-        self.features = [{stage: maps.detach() for stage, maps in view.items()} for view in features]
+        self.views, self.features = views, features
 
     def _end(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if module.training and isinstance(output, Mapping):
@@ -136,22 +135,40 @@ class StepRecorder:
         """
         loss, gradient, any_loss, any_gradient = self._flags(scale)
         if not (any_loss or any_gradient):
+            self.views, self.features = (), ()
             return True
-        stop = self.regularizer.settings.on_nonfinite == "stop"
-        message = f"{self._reason(loss, gradient, any_loss)} at iteration {iteration}{self._where()}"
         # Gradients are averaged over the processes: which batch spoilt them is not known unless a loss tells.
-        if (loss or not any_loss) and (stop or not self.skips):
+        self._fail(self._reason(loss, gradient, any_loss), iteration, scale, write=loss or not any_loss)
+        self._drop_gradients(scale)
+        return False
+
+    def interrupt(self, iteration: int, error: FloatingPointError, scale: float | None = None) -> None:
+        """What :meth:`check` does, for a model that found values that are not finite itself and raised an error.
+
+        Only one process can skip such a step: others would wait for its gradients.
+        """
+        self.error = str(error)
+        alone = _ranks() == 1
+        self._fail(f"the model refused to go on ({error})", iteration, scale, write=True, may_skip=alone)
+
+    def _fail(self, reason: str, iteration: int, scale: float | None, write: bool, may_skip: bool = True) -> None:
+        """Write the record; raise the error, or undo what the forward pass changed."""
+        stop = self.regularizer.settings.on_nonfinite == "stop" or not may_skip
+        message = f"{reason} at iteration {iteration}{self._where()}"
+        if write and (stop or not self.skips):
             file = self.folder / f"nonfinite_iter{iteration}_rank{_rank()}.pth"
             record = self._record(message, iteration, scale)
             save(record, file)
             message += f" (batch: {', '.join(record['batch'])}). Run it again: tools/analyze.py --replay {file}"
         if stop:
             raise NonFiniteError(f"{message}. on_nonfinite 'skip' leaves out such steps instead")
-        self._undo(scale)
         self.message = message
         self.skips += 1
         self.skipped = True
-        return False
+        with torch.no_grad():
+            torch._foreach_copy_(self._buffers(), self._saved)
+        for name, value in self.start["attributes"].items():
+            setattr(self.model, name, value)
 
     @torch.no_grad()
     def _flags(self, scale: float | None) -> list[bool]:
@@ -164,7 +181,7 @@ class StepRecorder:
             # The largest magnitude, which unlike a sum of squares overflows for no finite gradient.
             flags[1] = ~torch.stack(torch._foreach_norm(gradients, math.inf)).isfinite().all()
         everywhere = flags.clone()
-        if dist.is_available() and dist.is_initialized():
+        if _ranks() > 1:
             dist.all_reduce(everywhere, dist.ReduceOp.MAX)
         return torch.cat([flags, everywhere]).bool().tolist()
 
@@ -183,7 +200,7 @@ class StepRecorder:
 
     def _where(self) -> str:
         """Where the forward pass went wrong first, as far as the features and weights show."""
-        weights = [name for name, p in self.model.named_parameters() if not p.detach().isfinite().all()]
+        weights = [n for n, p in self.model.named_parameters() if p.requires_grad and not p.isfinite().all()]
         if weights:
             return f"; {len(weights)} weights are not finite already, the first is {weights[0]}"
         for view, maps in enumerate(self.features):
@@ -209,6 +226,7 @@ class StepRecorder:
             **self.start,
             "views": list(self.views),
             "losses": _values(self.losses),
+            "error": self.error,
             "gradients": nonfinite_gradients(self.model),
             "statistics": self.statistics(),
             "scale": scale,
@@ -228,16 +246,13 @@ class StepRecorder:
         return found
 
     @torch.no_grad()
-    def _undo(self, scale: float | None) -> None:
-        """The buffers as before the step, and no gradients, so that the optimiser changes nothing."""
-        torch._foreach_copy_(self._buffers(), self._saved)
-        for name, value in self.start["attributes"].items():
-            setattr(self.model, name, value)
-        parameters = [p for p in self.model.parameters() if p.grad is not None]
-        if scale is not None:  # a gradient scaler insists on gradients; it leaves out the step itself
-            parameters[0].grad.fill_(math.nan)  # type: ignore[union-attr]
-            return
-        for parameter in parameters:
+    def _drop_gradients(self, scale: float | None) -> None:
+        """So that the optimiser changes nothing."""
+        for parameter in self.model.parameters():
+            if parameter.grad is not None and scale is not None:
+                # A gradient scaler insists on gradients; it leaves out the step itself.
+                parameter.grad.fill_(math.nan)
+                return
             parameter.grad = None
 
 
@@ -262,3 +277,7 @@ def _values(losses: Mapping[str, Tensor]) -> dict[str, float]:
 
 def _rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def _ranks() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

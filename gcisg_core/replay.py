@@ -19,20 +19,22 @@ class Replay(NamedTuple):
     """What a step gave when it was run again.
 
     Attributes:
-        losses: Name -> value.
+        losses: Name -> value; empty if the model raised an error.
+        error: The error's text.
         gradients: Parameters whose gradients are not finite.
         origin: The first module whose output is not finite, by its name in the model; empty: none before the losses.
         statistics: As in the record, see :meth:`gcisg_core.nonfinite.StepRecorder.statistics`.
     """
 
     losses: dict[str, float]
+    error: str
     gradients: list[str]
     origin: str
     statistics: dict[str, dict[str, Any]]
 
     def repeats(self, record: Mapping[str, Any]) -> bool:
         """Whether all losses are those of the record, NaN being equal to NaN."""
-        return self.losses.keys() == record["losses"].keys() and all(
+        return (self.error, self.losses.keys()) == (record["error"], record["losses"].keys()) and all(
             value == self.losses[name] or (math.isnan(value) and math.isnan(self.losses[name]))
             for name, value in record["losses"].items()
         )
@@ -67,10 +69,14 @@ def replay(
         stack.enter_context(context)
         stack.enter_context(torch.autocast(device.type, getattr(torch, dtype.rpartition(".")[2]), enabled=autocast))
         framework.set_random_state(record["rng"])
-        losses = named_losses(model(*args, **kwargs), framework.is_loss)
-    sum(losses.values(), torch.zeros((), device=device)).mul(record["scale"] or 1.0).backward()
+        try:
+            losses, error = named_losses(model(*args, **kwargs), framework.is_loss), ""
+        except FloatingPointError as raised:
+            losses, error = {}, str(raised)
+    if losses:
+        torch.stack([*losses.values()]).sum().mul(record["scale"] or 1.0).backward()
     values = {name: value.item() for name, value in losses.items()}
-    return Replay(values, nonfinite_gradients(model), wrong[0] if wrong else "", recorder.statistics())
+    return Replay(values, error, nonfinite_gradients(model), wrong[0] if wrong else "", recorder.statistics())
 
 
 def _note(wrong: list[str], name: str, module: nn.Module, inputs: Any, output: Any) -> None:

@@ -14,7 +14,7 @@ from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - 
 from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
 from gcisg_core.integrations.detectron2_nonfinite import framework
 from gcisg_core.lookup import choose
-from gcisg_core.nonfinite import StepRecorder
+from gcisg_core.nonfinite import NonFiniteError, StepRecorder
 from gcisg_core.regularizers import METHODS
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
@@ -83,6 +83,7 @@ class RegularizerHook(HookBase):
         model = getattr(trainer.model, "module", trainer.model)
         self.recorder = StepRecorder(model, self.trainer.cfg.OUTPUT_DIR, framework(self.trainer.cfg.dump()))
         self.write_metrics, trainer._write_metrics = trainer._write_metrics, self._check
+        self.run_step, trainer.run_step = trainer.run_step, self._run_step
         # An optimiser with gradient clipping calls these twice a step, the second time with the clipped gradients.
         self.trainer.optimizer.register_step_pre_hook(lambda *_: self._regularizer().before_optimizer_step())
         self.trainer.optimizer.register_step_post_hook(self._note)
@@ -91,15 +92,36 @@ class RegularizerHook(HookBase):
         return getattr(self.trainer.model, "module", self.trainer.model).regularizer
 
     def _note(self, *_: Any) -> None:
-        self.stepped = not self.recorder.skipped
+        self.stepped = True
+
+    def _scale(self) -> float | None:
+        scaler = getattr(self.trainer._trainer, "grad_scaler", None)
+        return scaler.get_scale() if scaler is not None and scaler.is_enabled() else None
+
+    def _run_step(self) -> None:
+        """The trainer's step. The framework's proposal generator raises an error itself."""
+        try:
+            self.run_step()
+        except NonFiniteError:
+            raise
+        except FloatingPointError as error:
+            self.recorder.interrupt(self.trainer.iter, error, self._scale())
+            self._tell_skip()
 
     def _check(self, *args: Any, **kwargs: Any) -> None:
         """In place of the trainer's writing of metrics, which comes between backward pass and step and refuses NaN."""
-        scaler = getattr(self.trainer._trainer, "grad_scaler", None)
-        scale = scaler.get_scale() if scaler is not None and scaler.is_enabled() else None
+        scale = self._scale()
         if self.recorder.check(self.trainer.iter, scale):
             self.write_metrics(*args, **kwargs)
             return
+        self._tell_skip()
+        if scale is None:
+            # The framework's clipping fails where there are no gradients.
+            optimizer = self.trainer._trainer.optimizer
+            step = optimizer.step
+            optimizer.step = lambda *_, **__: setattr(optimizer, "step", step)
+
+    def _tell_skip(self) -> None:
         logger.warning("Step left out: %s", self.recorder.message)
         self.trainer.storage.put_scalar("skipped_steps", self.recorder.skips, smoothing_hint=False)
 

@@ -51,7 +51,7 @@ class Regularizer(nn.Module):
         self.settings = settings
         self.taps: list[StageTap | None] = [None] * (settings.task_view + 1)
         self.register_buffer("captured", torch.tensor(False))
-        # Is told each step's views and the student's features of each.
+        # Is told each step's views, and the lists that the student's features of each will be put into.
         self.observer: Callable[[Sequence[Tensor], Sequence[Features]], None] | None = None
         self._steps_since_update = 0
         self._ready = False  # spares each step a read of the buffer, which would wait for the device
@@ -102,12 +102,12 @@ class Regularizer(nn.Module):
         features: list[Features] = [{} for _ in self.taps]
         tap = self.taps[task_view]
         with tap.collect(self.student) if tap else nullcontext(features[task_view]) as features[task_view]:
+            if self.observer is not None:
+                self.observer(views, features)
             losses = dict(run_task())
         for index, tap in enumerate(self.taps):
             if index != task_view and tap:
                 features[index] = tap.run(self.student, views[index])
-        if self.observer is not None:
-            self.observer(views, features)
         terms = self(views, features, mask)
         return losses | terms.losses, terms.metrics
 

@@ -140,12 +140,13 @@ def test_a_run_that_diverges_is_stopped(tmp_path):
 def test_a_weight_that_is_not_finite_is_named(tmp_path):
     task = Task()
     run = Run(task, tmp_path)
+    run.step(0)
     with torch.no_grad():
         task.backbone.layer1[0].conv1.weight[0, 0, 0, 0] = math.inf
     with pytest.raises(
         NonFiniteError, match=r"; 1 weights are not finite already, the first is backbone.layer1.0.conv1"
     ):
-        run.step()
+        run.step(1)
 
 
 @pytest.mark.parametrize("in_turn", [False, True])
