@@ -67,6 +67,7 @@ class StepRecorder:
     def __init__(self, model: nn.Module, folder: str | Path, framework: Framework) -> None:
         self.model, self.folder, self.framework = model, Path(folder), framework
         self.regularizer: Any = model.regularizer
+        self.regularizer.observer = self._observe
         self.skips = 0
         self.skipped = False  # whether the current step was
         self.message = self.error = ""
@@ -82,14 +83,13 @@ class StepRecorder:
             if buffer is not None and id(module) not in frozen and name not in getattr(module, "steady_buffers", ())
         ]
         self._saved: list[Tensor] = []
-        self.regularizer.observer = self._observe
         self.handles = [
             model.register_forward_pre_hook(self._begin, with_kwargs=True),
             model.register_forward_hook(self._end),
         ]
 
     def _buffers(self) -> list[Tensor]:
-        return [module._buffers[name] for _, module, name in self._places]  # type: ignore[misc]
+        return [module._buffers[name] for _, module, name in self._places]
 
     @torch.no_grad()
     def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

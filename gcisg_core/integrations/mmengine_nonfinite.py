@@ -77,7 +77,7 @@ def unpack(value: dict[str, Any]) -> BaseDataElement:
     return choose(known, value[KIND], "data element")(metainfo=value["metainfo"], **value["data"])
 
 
-def _subclasses(kind: type) -> Iterator[type]:
+def _subclasses(kind: Any) -> Iterator[Any]:
     for child in kind.__subclasses__():
         yield child
         yield from _subclasses(child)
