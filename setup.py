@@ -22,7 +22,9 @@ PACKAGES = {
     "gcisg_configs.detection": "projects/detection",
     "gcisg_configs.zoo": "zoo",
 }
-COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "analyze", "doctor", "zoo", "predict")
+COMMANDS = (
+    "train", "demo", "prepare", "audit", "sweep", "export", "analyze", "select", "doctor", "zoo", "predict",
+)  # fmt: skip
 MMENGINE = ["onedl-mmengine>=0.10.12", "onedl-mmcv>=2.3"]
 EXTRAS = {
     "segmentation": [*MMENGINE, "onedl-mmsegmentation>=1.4", "cityscapesscripts"],

@@ -14,6 +14,7 @@ else:
     # A script's folder comes first in its search path, so this file hides Python's own `select`: hand that one over.
     here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib may need `select` itself
     spec = PathFinder.find_spec("select", [path for path in sys.path if os.path.abspath(path) != here])  # noqa: PTH100
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     sys.modules[__name__] = module_from_spec(spec)
     spec.loader.exec_module(sys.modules[__name__])

@@ -4,10 +4,10 @@
     python tools/select.py runs/gcisg_mini --source data/mini/classification/source_1
     python tools/select.py runs/gcisg_mini --target-labels
 
-Criteria (docs/selection.md): the task's measure on source validation images, match rate, CKA to the pretrained network
-and energy on target images, and the mean of these ranks, which chooses by default. Target labels are not used, unless
-`--target-labels` asks what the choices cost, or `--by target` for a comparison with published numbers. What was measured
-is kept in the run's `selection.jsonl`.
+Criteria (docs/selection.md): the task's measure on source validation images, match rate, CKA to the pretrained
+network and energy on target images, and the mean of these ranks, which chooses by default. Target labels are not used,
+unless `--target-labels` asks what the choices cost, or `--by target` for a comparison with published numbers. What was
+measured is kept in the run's `selection.jsonl`.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from pathlib import Path
 
 import torch
 
-from gcisg_analysis.runs import config_of, make_tasks, measure_run, read_config
-from gcisg_analysis.selection import CHOICES, COMBINED, TARGET, report
+from gcisg_analysis.runs import config_of, make_tasks, measure_run, read_config, settings_of
+from gcisg_analysis.selection import CHOICES, TARGET, report
 from gcisg_analysis.task import Options
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a run, with its checkpoints")
-    parser.add_argument("--by", choices=CHOICES, default=COMBINED, help=f"what chooses ({COMBINED})")
+    parser.add_argument("--by", choices=CHOICES, help="what chooses (the config's selection.by: mean_rank)")
     parser.add_argument(
         "--source", metavar="PATH", help="source images that were not trained on, in the source's layout"
     )
@@ -49,9 +49,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         config = read_config(args.config or config_of(args.run), args.overrides)
-        options = Options(reference=args.reference, data=args.data, device=args.device)
-        target, source = make_tasks(config, options, args.source)
-        print(report(measure_run(args.run, target, source, args.target_labels or args.by == TARGET), args.by))
+        settings = settings_of(config)
+        by = args.by or settings.by
+        options = Options(reference=args.reference, data=args.data or settings.data or None, device=args.device)
+        target, source = make_tasks(config, options, args.source or settings.source or None)
+        print(report(measure_run(args.run, target, source, args.target_labels or by == TARGET), by))
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")
 

@@ -10,7 +10,7 @@ import torch
 
 from gcisg_core.problems import DataError
 
-from .selection import append_line, covers, measure_checkpoint, read_lines
+from .selection import SelectionSettings, append_line, covers, measure_checkpoint, read_lines
 from .task import Options, Task
 
 
@@ -65,6 +65,16 @@ def read_config(file: Path, overrides: list[str]) -> Any:
     return load_config(str(file), overrides)
 
 
+def settings_of(config: Any) -> SelectionSettings:
+    """What a config says of the selection.
+
+    Raises:
+        ValueError: a setting is unknown.
+    """
+    values = config.SELECTION if "DATASETS" in config else config.get("selection") or {}
+    return SelectionSettings.read({name.lower(): value for name, value in values.items()})
+
+
 def make_tasks(config: Any, options: Options, source: str | None = None) -> tuple[Task, Task | None]:
     """What checkpoints are chosen on: target images, and source validation images if there are some.
 
@@ -73,7 +83,6 @@ def make_tasks(config: Any, options: Options, source: str | None = None) -> tupl
         options: Of the target: ``data`` in place of the config's validation images.
         source: Images in the layout of the training data that were not trained on.
     """
-    kind: Any
     source_options = Options(device=options.device)
     if "DATASETS" in config:
         from gcisg_det import selection as detection
@@ -81,15 +90,18 @@ def make_tasks(config: Any, options: Options, source: str | None = None) -> tupl
 
         target = DetectionTask(detection.target_config(config), options)
         return target, DetectionTask(detection.source_config(config, source), source_options) if source else None
-    images: Any
     if config.get("default_scope") == "mmseg":
-        from gcisg_seg import selection as images
-        from gcisg_seg.analysis import SegmentationTask as kind
+        from gcisg_seg import selection
+        from gcisg_seg.analysis import SegmentationTask
+
+        kind: Any = SegmentationTask
     else:
-        from gcisg_cls import selection as images
-        from gcisg_cls.analysis import ClassificationTask as kind
-    target = kind(images.target_config(copy.deepcopy(config), options.data), options)
-    return target, kind(images.source_config(copy.deepcopy(config), source), source_options) if source else None
+        from gcisg_cls import selection  # type: ignore[no-redef]
+        from gcisg_cls.analysis import ClassificationTask
+
+        kind = ClassificationTask
+    target = kind(selection.target_config(copy.deepcopy(config), options.data), options)
+    return target, kind(selection.source_config(copy.deepcopy(config), source), source_options) if source else None
 
 
 def measure_run(

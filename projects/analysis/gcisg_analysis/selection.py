@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from scipy.stats import rankdata
 from tabulate import tabulate
 
-from gcisg_core.lookup import choose
+from gcisg_core.lookup import choose, unknown_name
 from gcisg_core.measures import Value
 from gcisg_core.release import file_hash
 
@@ -18,6 +19,40 @@ from .task import Task
 
 FILE = "selection.jsonl"
 SCHEMA = 1  # of its lines
+
+
+@dataclass(frozen=True)
+class SelectionSettings:
+    """`selection` in a config of mmengine, `SELECTION` in one of Detectron2: the only home of the defaults.
+
+    Attributes:
+        every_checkpoint: Measure each checkpoint when it is written, in the training process; else `tools/select.py`
+            does when it is asked.
+        by: What chooses, one of :data:`CHOICES`; ``target`` uses target labels.
+        source: Source images that were not trained on, in the layout of the training data; empty: none.
+        data: Target images, labelled or not; empty: the config's validation images.
+    """
+
+    every_checkpoint: bool = False
+    by: str = "mean_rank"
+    source: str = ""
+    data: str = ""
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any] | None) -> SelectionSettings:
+        """From a config's plain values.
+
+        Raises:
+            ValueError: a name is unknown; the nearest valid one is given.
+        """
+        given = dict(values or {})
+        names = [field.name for field in fields(cls)]
+        for name in given:
+            if name not in names:
+                raise unknown_name(name, names, "selection setting")
+        settings = cls(**given)
+        choose(dict.fromkeys(CHOICES, True), settings.by, "criterion")
+        return settings
 
 
 class Criterion(NamedTuple):
@@ -119,10 +154,8 @@ def select(lines: Sequence[Mapping[str, Any]], by: str = COMBINED) -> Mapping[st
     choose(dict.fromkeys(CHOICES, True), by, "criterion")
     found = ranks(lines)
     if by not in found:
-        why = (
-            lines[0].get(by, "it needs the target's labels: --target-labels") if lines else "no checkpoint was measured"
-        )
-        raise ValueError(f"cannot choose by {by!r}: {why}. There is: {', '.join(found) or 'nothing'}")
+        reason = lines[0].get(by, "it needs the target's labels") if lines else "no checkpoint was measured"
+        raise ValueError(f"cannot choose by {by!r}: {reason}. There is: {', '.join(found) or 'nothing'}")
     best = min(range(len(lines)), key=lambda index: (found[by][index], -lines[index]["iteration"]))
     return lines[best]
 
@@ -136,24 +169,15 @@ def report(lines: Sequence[Mapping[str, Any]], by: str = COMBINED) -> str:
     chosen, found = select(lines, by), ranks(lines)
     columns = [name for name in (*CRITERIA, TARGET) if name in found]
     order = sorted(range(len(lines)), key=lambda index: (found[by][index], -lines[index]["iteration"]))
-    rows = [
-        [
-            lines[i]["checkpoint"],
-            *(lines[i][name] for name in columns),
-            *([found[COMBINED][i]] if COMBINED in found else []),
-        ]
-        for i in order
-    ]
+    means = found.get(COMBINED, [""] * len(lines))
+    rows = [[lines[i]["checkpoint"], *(lines[i][name] for name in columns), means[i]] for i in order]
     head = lines[0]["head"]
-    titles = [
-        f"source {head}" if name == "source" else f"target {head}" if name == TARGET else name for name in columns
-    ]
+    titles = [f"{name} {head}" if name in ("source", TARGET) else name for name in columns]
     parts = [tabulate(rows, ["checkpoint", *titles, COMBINED], floatfmt=".4g")]
     missing = [f"Left out: {name} ({lines[0][name]})." for name in CRITERIA if name not in found]
     if TARGET in found:
-        parts.append(
-            tabulate(_costs(lines, found), ("chosen by", "checkpoint", f"target {head}", "cost"), floatfmt=".4g")
-        )
+        heads = ("chosen by", "checkpoint", f"target {head}", "cost")
+        parts.append(tabulate(_costs(lines, found), heads, floatfmt=".4g"))
     how = (
         f"with target labels ({head}), as the authors' code does; not to be compared with choices made without them"
         if by == TARGET

@@ -136,6 +136,10 @@ class Trainer(DefaultTrainer):
         """The framework's hooks behind this project's, with the safe checkpointer put in before they take it."""
         self.checkpointer = SafeCheckpointer(self.model, self.cfg.OUTPUT_DIR, cfg=self.cfg, trainer=weakref.proxy(self))
         hooks = [ExactResume(self.cfg.SEED), *super().build_hooks()]
+        if self.cfg.SELECTION.EVERY_CHECKPOINT:
+            from .selection import SelectionHook  # it needs this module
+
+            hooks.append(SelectionHook())
         return [RegularizerHook(), *hooks] if self.cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector" else hooks
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,0 +1,36 @@
+"""The choice of a checkpoint while a run goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .runs import make_tasks, measure_run, settings_of
+from .selection import TARGET, report
+from .task import Options
+
+
+class Selector:
+    """Measures the checkpoints of a run as they come; holds the pretrained network and the lists of images.
+
+    Args:
+        run: The run's folder.
+        config: Its config, of mmengine or Detectron2; it is not changed.
+        device: Where each checkpoint is loaded, beside the model that is trained.
+
+    Raises:
+        ValueError: the selection's settings or images cannot be used.
+    """
+
+    def __init__(self, run: Path, config: Any, device: str) -> None:
+        self.run, self.settings = run, settings_of(config)
+        options = Options(data=self.settings.data or None, device=device)
+        self.target, self.source = make_tasks(config, options, self.settings.source or None)
+
+    def measure(self) -> list[dict[str, Any]]:
+        """Measure what is new; the lines of the checkpoints that are there."""
+        return measure_run(self.run, self.target, self.source, self.settings.by == TARGET)
+
+    def report(self) -> str:
+        """The ranking and the choice."""
+        return report(self.measure(), self.settings.by)
