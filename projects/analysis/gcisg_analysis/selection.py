@@ -102,16 +102,17 @@ def measure_checkpoint(
 
 
 def read_lines(run: Path) -> list[dict[str, Any]]:
-    """The measured checkpoints of a run; a last line that a kill cut short counts as not there."""
+    """The measured checkpoints of a run."""
     file = run / FILE
-    texts = file.read_text().split("\n")[:-1] if file.is_file() else []
-    return [line for line in map(json.loads, texts) if line.get("schema") == SCHEMA]
+    lines = map(json.loads, file.read_text().splitlines() if file.is_file() else [])
+    return [line for line in lines if line.get("schema") == SCHEMA]
 
 
 def append_line(run: Path, line: Mapping[str, Any]) -> None:
-    """Add a measured checkpoint to the run's file."""
-    with (run / FILE).open("a") as stream:
-        stream.write(json.dumps(line) + "\n")
+    """Add a measured checkpoint to the run's file, which is replaced as a whole."""
+    partial = run / f".{FILE}.partial"
+    partial.write_text("".join(json.dumps(each) + "\n" for each in [*read_lines(run), line]))
+    partial.replace(run / FILE)
 
 
 def covers(line: Mapping[str, Any], path: Path, target: Task, source: Task | None, labels: bool) -> bool:

@@ -1,0 +1,32 @@
+"""The checkpoints of a segmentation run are ranked on the target without labels and on held-out source scenes."""
+
+from __future__ import annotations
+
+import pytest
+
+from gcisg_analysis.runs import make_tasks, measure_run
+from gcisg_analysis.selection import read_lines, report
+from gcisg_analysis.task import Options
+
+from .test_seg_methods import data, train  # noqa: F401 - a fixture
+
+SELECTION = {"every_checkpoint": True, "by": "match_rate"}
+
+
+def test_every_checkpoint_is_ranked(data, tmp_path, monkeypatch):  # noqa: F811
+    source = str(data / "mini/scenes/gtav")
+    changes = {"default_hooks.checkpoint.interval": 2, "selection": {**SELECTION, "source": source}}
+    runner = train(data, tmp_path, monkeypatch, **changes)
+    lines = read_lines(tmp_path / "run")
+    assert [line["checkpoint"] for line in lines] == ["iter_2.pth", "iter_4.pth"]
+    assert all(0 <= line["source"] <= 100 and 0 < line["cka"] <= 1 for line in lines)
+    (log,) = (tmp_path / "run").glob("*/*.log")
+    assert "Chosen by match_rate, without target labels: iter_" in log.read_text()
+
+    tasks = make_tasks(runner.cfg, Options(), source)
+    labelled = measure_run(tmp_path / "run", *tasks, labels=True)
+    assert [{k: v for k, v in line.items() if k != "target"} for line in labelled] == lines
+    assert labelled[0]["target"] == pytest.approx(
+        tasks[0].observe(tasks[0].load(str(tmp_path / "run/iter_2.pth"))).values["mIoU"]
+    )
+    assert "target mIoU" in report(labelled)
