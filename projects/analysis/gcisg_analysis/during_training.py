@@ -32,5 +32,8 @@ class Selector:
         return measure_run(self.run, self.target, self.source, self.settings.by == TARGET)
 
     def report(self) -> str:
-        """The ranking and the choice."""
-        return report(self.measure(), self.settings.by)
+        """The ranking and the choice, or why there is none: a trained model is not lost for that."""
+        try:
+            return report(self.measure(), self.settings.by)
+        except ValueError as error:
+            return str(error)

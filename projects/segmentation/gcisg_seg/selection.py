@@ -21,7 +21,6 @@ def source_config(config: Config, root: str) -> Config:
     pipeline = target.get("pipeline") or target.datasets[0].pipeline
     kept = {key: value for key, value in source.items() if key != "on_bad_sample"}
     config.test_dataloader.dataset = {**kept, "data_root": root, "pipeline": pipeline, "test_mode": True}
-    config.model.backbone.update(init_cfg=None)  # nothing is compared with the pretrained network
-    if "weights" in config.model.backbone:
-        config.model.backbone.weights = None
+    for name in {"init_cfg", "weights"} & config.model.backbone.keys():
+        config.model.backbone[name] = None  # nothing is compared with the pretrained network
     return config

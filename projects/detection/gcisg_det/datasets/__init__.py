@@ -47,7 +47,9 @@ def _load_coco(name: str, json_file: str, image_root: str) -> list[dict]:
     except (OSError, ValueError) as error:
         raise DataError(json_file, f"cannot be read as JSON ({error})", remedy) from error
     for field in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or not content.get(field):
+        # Images to choose a checkpoint on need no annotations; for training the framework asks for some.
+        empty = field == "annotations" and isinstance(content, dict) and content.get(field) == []
+        if not isinstance(content, dict) or not (content.get(field) or empty):
             raise DataError(json_file, f"`{field}` is missing or empty, expected a list of objects", remedy)
     try:
         records = load_coco_json(json_file, image_root, name)
