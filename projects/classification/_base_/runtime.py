@@ -1,5 +1,5 @@
 # What every run on mmengine shares.
-custom_imports = dict(imports=["gcisg_cls", "gcisg_analysis.mmengine_hook"], allow_failed_imports=False)
+custom_imports = dict(imports=["gcisg_cls"], allow_failed_imports=False)
 default_scope = "mmengine"
 randomness = dict(seed=0)
 custom_hooks = [dict(type="RegularizerHook"), dict(type="SelectionHook")]
