@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.distributed as dist
@@ -66,7 +66,7 @@ class StepRecorder:
 
     def __init__(self, model: nn.Module, folder: str | Path, framework: Framework) -> None:
         self.model, self.folder, self.framework = model, Path(folder), framework
-        self.regularizer: Any = model.regularizer
+        self.regularizer = cast(Any, model.regularizer)
         self.regularizer.observer = self._observe
         self.skips = 0
         self.skipped = False  # whether the current step was

@@ -44,7 +44,9 @@ def test_every_package_and_the_type_information_are_in_it(installed):
     assert (installed / "gcisg_core" / "py.typed").is_file()
 
 
-@pytest.mark.parametrize("name", ["train", "demo", "prepare", "audit", "sweep", "export", "analyze", "doctor", "zoo"])
+@pytest.mark.parametrize(
+    "name", ["train", "demo", "prepare", "audit", "sweep", "export", "analyze", "select", "doctor", "zoo"]
+)
 def test_commands_are_there(installed, name):
     result = run(installed, str(installed / "bin" / f"gcisg-{name}"), "--help")
     assert result.returncode == 0, result.stderr
