@@ -22,8 +22,8 @@ PACKAGES = {
     "gcisg_configs.detection": "projects/detection",
     "gcisg_configs.zoo": "zoo",
 }
-COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "predict", "analyze", "report", "new-project",
-            "zoo", "doctor")  # fmt: skip
+COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "predict", "analyze", "select", "report",
+            "new-project", "zoo", "doctor")  # fmt: skip
 MMENGINE = ["onedl-mmengine>=0.10.12", "onedl-mmcv>=2.3"]
 EXTRAS = {
     "segmentation": [*MMENGINE, "onedl-mmsegmentation>=1.4", "cityscapesscripts"],

@@ -48,8 +48,8 @@ def test_every_package_and_the_type_information_are_in_it(installed):
     assert len(list(installed.glob("gcisg_*/py.typed"))) == 7
 
 
-COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "predict", "analyze", "report", "new-project",
-            "zoo", "doctor")  # fmt: skip
+COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "predict", "analyze", "select", "report",
+            "new-project", "zoo", "doctor")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -17,6 +17,8 @@ import os
 import sys
 from pathlib import Path
 
+from gcisg_core.nonfinite import NonFiniteError
+
 # Config suffix -> the module whose run(args) does the work.
 ENGINES = {".py": "gcisg_core.integrations.mmengine", ".yaml": "gcisg_det.engine"}
 
@@ -72,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
         os.execv(sys.executable, [sys.executable, *launcher, __file__, *given])
     try:
         importlib.import_module(ENGINES[suffix]).run(args)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, NonFiniteError) as error:
         # What the user can mend is said in one line; everything else keeps its traceback.
         sys.exit(f"error: {error}")
 

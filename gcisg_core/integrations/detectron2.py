@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +12,12 @@ from detectron2.engine import HookBase
 from gcisg_core.config import parse_settings
 from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - registers its reader
 from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
+from gcisg_core.integrations.detectron2_nonfinite import framework
 from gcisg_core.lookup import choose
+from gcisg_core.nonfinite import NonFiniteError, StepRecorder
 from gcisg_core.regularizers import METHODS
+
+logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
 
 def add_regularizer_config(cfg: CfgNode) -> None:
@@ -63,6 +68,9 @@ def regularizer_values(cfg: CfgNode) -> dict[str, Any]:
 class RegularizerHook(HookBase):
     """Tells the method of each step of the optimiser, and moves its target after it.
 
+    It also records the step in which a loss or gradient is not finite (:mod:`gcisg_core.nonfinite`), before the
+    framework sees it.
+
     Mixed precision leaves out the steps whose gradients overflowed, so the optimiser itself is asked. It must stand
     before the hook that saves checkpoints.
     """
@@ -70,7 +78,12 @@ class RegularizerHook(HookBase):
     stepped = False
 
     def before_train(self) -> None:
-        """Asks the optimiser to tell when it steps."""
+        """Asks the optimiser to tell when it steps, and puts the recorder before the framework's own check."""
+        trainer = self.trainer._trainer
+        model = getattr(trainer.model, "module", trainer.model)
+        self.recorder = StepRecorder(model, self.trainer.cfg.OUTPUT_DIR, framework(self.trainer.cfg.dump()))
+        self.write_metrics, trainer._write_metrics = trainer._write_metrics, self._check
+        self.run_step, trainer.run_step = trainer.run_step, self._run_step
         # An optimiser with gradient clipping calls these twice a step, the second time with the clipped gradients.
         self.trainer.optimizer.register_step_pre_hook(lambda *_: self._regularizer().before_optimizer_step())
         self.trainer.optimizer.register_step_post_hook(self._note)
@@ -80,6 +93,37 @@ class RegularizerHook(HookBase):
 
     def _note(self, *_: Any) -> None:
         self.stepped = True
+
+    def _scale(self) -> float | None:
+        scaler = getattr(self.trainer._trainer, "grad_scaler", None)
+        return scaler.get_scale() if scaler is not None and scaler.is_enabled() else None
+
+    def _run_step(self) -> None:
+        """The trainer's step. The framework's proposal generator raises an error itself."""
+        try:
+            self.run_step()
+        except NonFiniteError:
+            raise
+        except FloatingPointError as error:
+            self.recorder.interrupt(self.trainer.iter, error, self._scale())
+            self._tell_skip()
+
+    def _check(self, *args: Any, **kwargs: Any) -> None:
+        """In place of the trainer's writing of metrics, which comes between backward pass and step and refuses NaN."""
+        scale = self._scale()
+        if self.recorder.check(self.trainer.iter, scale):
+            self.write_metrics(*args, **kwargs)
+            return
+        self._tell_skip()
+        if scale is None:
+            # The framework's clipping fails where there are no gradients.
+            optimizer = self.trainer._trainer.optimizer
+            step = optimizer.step
+            optimizer.step = lambda *_, **__: setattr(optimizer, "step", step)
+
+    def _tell_skip(self) -> None:
+        logger.warning("Step left out: %s", self.recorder.message)
+        self.trainer.storage.put_scalar("skipped_steps", self.recorder.skips, smoothing_hint=False)
 
     def after_step(self) -> None:
         """Moves the target."""

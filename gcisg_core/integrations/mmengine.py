@@ -41,7 +41,9 @@ from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
 from gcisg_core.integrations import reproducible
 from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - registers its reader
 from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
+from gcisg_core.integrations.mmengine_nonfinite import record_steps
 from gcisg_core.lookup import unknown_name
+from gcisg_core.nonfinite import StepRecorder
 from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
 
 # mmengine retries a checkpoint that is unsafe to read with the unsafe reader; this setting of torch forbids it.
@@ -143,12 +145,15 @@ class InitialWeights(PretrainedInit):
 class RegularizerHook(Hook):
     """Tells the method of each optimiser step, and makes each step's randomness depend on seed and step only.
 
-    Also refuses to resume from a checkpoint of another model, which mmengine would load in part.
+    Also refuses to resume from a checkpoint of another model, which mmengine would load in part, and records the step
+    in which a loss or gradient is not finite (:mod:`gcisg_core.nonfinite`).
     """
 
     priority = "VERY_HIGH"
+    recorder: StepRecorder | None = None
 
     def before_train(self, runner: Runner) -> None:
+        self.recorder = record_steps(runner, unwrap(runner.model))
         # Inside the step the gradients are unscaled, clipped and the same on all ranks; mmengine clears them after it.
         regularizer = unwrap(runner.model).regularizer
         runner.optim_wrapper.optimizer.register_step_pre_hook(lambda *_: regularizer.before_optimizer_step())
@@ -158,7 +163,7 @@ class RegularizerHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         # Under gradient accumulation not every iteration steps.
-        if runner.optim_wrapper.should_update():
+        if runner.optim_wrapper.should_update() and not (self.recorder and self.recorder.skipped):
             unwrap(runner.model).regularizer.update_target()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:

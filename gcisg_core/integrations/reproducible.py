@@ -27,6 +27,21 @@ def seed_everything(*keys: int) -> None:
         torch.cuda.manual_seed_all(state)
 
 
+def random_state() -> dict[str, Any]:
+    """The state of the generators of Python, numpy and torch, of the current GPU too."""
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+    return {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Go back to what :func:`random_state` returned; a GPU's state is left out where there is none."""
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+
+
 def seeded_indices(indices: Iterable[int], seed: int, rank: int = 0, start: int = 0) -> Iterator[tuple[tuple, int]]:
     """Pairs (key of the sample's randomness, index) for :class:`SeededDataset`; ``start`` samples were read before."""
     for position, index in zip(count(start), indices):

@@ -41,6 +41,7 @@ class Regularizer(nn.Module):
     """
 
     settings_class: ClassVar[type[Settings]] = Settings
+    steady_buffers: ClassVar[tuple[str, ...]] = ()  # that a forward pass never changes: the NaN recorder keeps no copy
     captured: Tensor
 
     def __init__(self, student: nn.Module, settings: Settings) -> None:
@@ -50,6 +51,8 @@ class Regularizer(nn.Module):
         self.settings = settings
         self.taps: list[StageTap | None] = [None] * (settings.task_view + 1)
         self.register_buffer("captured", torch.tensor(False))
+        # Is told each step's views, and the lists that the student's features of each will be put into.
+        self.observer: Callable[[Sequence[Tensor], Sequence[Features]], None] | None = None
         self._steps_since_update = 0
         self._ready = False  # spares each step a read of the buffer, which would wait for the device
 
@@ -99,6 +102,8 @@ class Regularizer(nn.Module):
         features: list[Features] = [{} for _ in self.taps]
         tap = self.taps[task_view]
         with tap.collect(self.student) if tap else nullcontext(features[task_view]) as features[task_view]:
+            if self.observer is not None:
+                self.observer(views, features)
             losses = dict(run_task())
         for index, tap in enumerate(self.taps):
             if index != task_view and tap:

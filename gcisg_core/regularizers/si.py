@@ -57,6 +57,7 @@ class SynapticIntelligence(Regularizer):
     """
 
     settings_class: ClassVar[type[Settings]] = SISettings
+    steady_buffers = ("anchor", "start", "path", "importance", "steps")
     settings: SISettings
     anchor: Tensor
     start: Tensor

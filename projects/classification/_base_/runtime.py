@@ -2,7 +2,8 @@
 custom_imports = dict(imports=["gcisg_cls"], allow_failed_imports=False)
 default_scope = "mmengine"
 randomness = dict(seed=0)
-custom_hooks = [dict(type="RegularizerHook")]
+custom_hooks = [dict(type="RegularizerHook"), dict(type="SelectionHook")]
+selection = dict(every_checkpoint=False)  # rank checkpoints as they are written; its other keys: docs/selection.md
 default_hooks = dict(
     logger=dict(type="LoggerHook", interval=50),
     checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=1000, max_keep_ckpts=2),

@@ -95,6 +95,7 @@ class DetectionTask(Task):
         return model.eval()
 
     def observe(self, model: Any) -> Measured:
+        setup_datasets(self.cfg)  # another task may have registered its own since
         return observe(model, self.cfg, self.name, self.reference, self.options.form)
 
     def acc_in(self, backbone: nn.Module) -> Value:

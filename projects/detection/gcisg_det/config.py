@@ -6,11 +6,13 @@ import difflib
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode, get_cfg
 
+from gcisg_analysis.selection import SelectionSettings
 from gcisg_core.config import require
 from gcisg_core.initial_weights import LEAST_MATCH
 from gcisg_core.integrations.detectron2 import add_regularizer_config, allow_overrides, regularizer_values
@@ -38,6 +40,8 @@ def add_detection_config(cfg: CfgNode) -> None:
     # A folder of style images for the views (domain randomisation), and how they are used: statistics or fourier.
     cfg.INPUT.STYLES = ""
     cfg.INPUT.STYLE_KIND = "statistics"
+    # How a checkpoint is chosen, see gcisg_analysis.selection.SelectionSettings: EVERY_CHECKPOINT, BY, SOURCE, DATA.
+    cfg.SELECTION = CfgNode({field.name.upper(): field.default for field in fields(SelectionSettings)})
 
 
 def _keys(node: CfgNode, prefix: str = "") -> Iterator[str]:

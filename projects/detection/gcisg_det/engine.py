@@ -120,7 +120,7 @@ class Trainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode) -> None:
         on_cpu = cfg.MODEL.DEVICE == "cpu"
-        bfloat16 = on_cpu and cfg.SOLVER.AMP.ENABLED
+        given, bfloat16 = cfg, on_cpu and cfg.SOLVER.AMP.ENABLED
         if bfloat16:
             cfg = cfg.clone()
             cfg.defrost()
@@ -130,6 +130,7 @@ class Trainer(DefaultTrainer):
         with mock.patch.object(defaults, "create_ddp_model", wrap):
             super().__init__(cfg)
         if bfloat16:
+            self.cfg = given  # a recorded step must say that it was one of mixed precision
             model: Any = self.model
             train_in_bfloat16(getattr(model, "module", model))
 
@@ -137,6 +138,10 @@ class Trainer(DefaultTrainer):
         """The framework's hooks behind this project's, with the safe checkpointer put in before they take it."""
         self.checkpointer = SafeCheckpointer(self.model, self.cfg.OUTPUT_DIR, cfg=self.cfg, trainer=weakref.proxy(self))
         hooks = [ExactResume(self.cfg.SEED), *super().build_hooks()]
+        if self.cfg.SELECTION.EVERY_CHECKPOINT:
+            from .selection import SelectionHook  # it needs this module
+
+            hooks.append(SelectionHook())
         return [RegularizerHook(), *hooks] if self.cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector" else hooks
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 default_scope = "mmseg"
 custom_imports = dict(imports=["gcisg_seg.registry"], allow_failed_imports=False)
 # Moves the target of a method after each step, and makes randomness depend on seed and step only (exact resume).
-custom_hooks = [dict(type="RegularizerHook")]
+custom_hooks = [dict(type="RegularizerHook"), dict(type="SelectionHook")]
+selection = dict(every_checkpoint=False)  # rank checkpoints as they are written; its other keys: docs/selection.md
 randomness = dict(seed=0)
 env_cfg = dict(
     cudnn_benchmark=True,

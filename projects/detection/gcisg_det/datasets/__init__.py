@@ -48,7 +48,9 @@ def read_coco(json_file: str) -> dict[str, list[dict]]:
     except (OSError, ValueError) as error:
         raise DataError(json_file, f"cannot be read as JSON ({error})", REMEDY) from error
     for field in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or not content.get(field):
+        # Images to choose a checkpoint on need no annotations; for training the framework asks for some.
+        empty = field == "annotations" and isinstance(content, dict) and content.get(field) == []
+        if not isinstance(content, dict) or not (content.get(field) or empty):
             raise DataError(json_file, f"`{field}` is missing or empty, expected a list of objects", REMEDY)
     return content
 

@@ -1,0 +1,109 @@
+"""mmengine: the NaN recorder beside its optimiser wrapper, and the model of a record built again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
+from mmengine.utils import import_modules_from_strings
+from torch import nn
+
+from gcisg_core.config import require
+from gcisg_core.integrations.reproducible import random_state, set_random_state
+from gcisg_core.lookup import choose
+from gcisg_core.nonfinite import Framework, StepRecorder
+from gcisg_core.records import KIND
+
+# Registered names, `mmseg.` and the like before them or not. mmengine would import any other path.
+_REGISTERED = re.compile(r"(mm\w+\.)?\w+")
+
+
+def record_steps(runner: Runner, model: nn.Module) -> StepRecorder:
+    """A recorder that checks each backward pass of a run before gradients are clipped or used.
+
+    Args:
+        runner: Its optimiser wrapper's ``backward`` is extended.
+        model: The runner's model, unwrapped.
+    """
+    dataset = runner.train_loop.dataloader.dataset
+    recorder = StepRecorder(model, runner.work_dir, framework(runner.cfg.to_dict(), dataset))
+    backward = runner.optim_wrapper.backward
+    scaler = getattr(runner.optim_wrapper, "loss_scaler", None)
+
+    def checked_backward(loss: Any, **kwargs: Any) -> None:
+        backward(loss, **kwargs)
+        if not recorder.check(runner.iter, scaler.get_scale() if scaler is not None and scaler.is_enabled() else None):
+            runner.logger.warning("Step left out: %s", recorder.message)
+            runner.message_hub.update_scalar("train/skipped_steps", recorder.skips)
+
+    runner.optim_wrapper.backward = checked_backward
+    return recorder
+
+
+def framework(config: Any = None, dataset: Any = None) -> Framework:
+    """What the recorder, or a replay, needs of mmengine."""
+    names = partial(batch_names, dataset)
+    return Framework("mmengine", config, random_state, set_random_state, pack, unpack, names)
+
+
+def batch_names(dataset: Any, args: Any, inputs: dict[str, Any]) -> list[str]:
+    """The image files of a batch, as mmseg's samples name them, or by the ``index`` of each in the data set."""
+    if "data_samples" in inputs:
+        return [str(getattr(sample, "img_path", "?")) for sample in inputs["data_samples"]]
+    dataset = getattr(dataset, "dataset", dataset)
+    return [f"{dataset.root}/{dataset.samples[index][0]}" for index in inputs.get("index", [])]
+
+
+def pack(value: Any) -> Any:
+    """mmengine's data elements as dictionaries, other objects as text; see :func:`gcisg_core.records.plain`."""
+    if isinstance(value, BaseDataElement):
+        return {KIND: type(value).__name__, "metainfo": dict(value.metainfo_items()), "data": dict(value.items())}
+    return repr(value)
+
+
+def unpack(value: dict[str, Any]) -> BaseDataElement:
+    """The data element that :func:`pack` was given.
+
+    Raises:
+        ValueError: no loaded class of data elements has its name.
+    """
+    known = {kind.__name__: kind for kind in _subclasses(BaseDataElement)}
+    return choose(known, value[KIND], "data element")(metainfo=value["metainfo"], **value["data"])
+
+
+def _subclasses(kind: Any) -> Iterator[Any]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _subclasses(child)
+
+
+def build_model(record: dict[str, Any]) -> nn.Module:
+    """The model of a record's config, without weights.
+
+    Raises:
+        ValueError: the config names a class by an import path; only registered ones are built from a file.
+    """
+    config = Config(record["config"])
+    for name in _types(config.model):
+        require(bool(_REGISTERED.fullmatch(name)), "type (in the record's config)", name, "a registered name")
+    import_modules_from_strings(**config.get("custom_imports", {"imports": []}))
+    init_default_scope(config.get("default_scope", "mmengine"))
+    config.model.pop("data_preprocessor", None)  # what it made is in the record
+    return MODELS.build(config.model)
+
+
+def _types(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if "type" in value:
+            yield str(value["type"])
+        for inner in value.values():
+            yield from _types(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _types(inner)

@@ -1,0 +1,55 @@
+"""The images that checkpoints of a classifier are chosen on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS, TRANSFORMS
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from gcisg_cls.datasets import VISDA17_CLASSES, VisDA17Dataset
+from gcisg_core.problems import DataError
+
+
+@DATASETS.register_module()
+class UnlabelledImages(VisDA17Dataset):
+    """All images below a folder, whatever the folders are called; the label of each is 0 and means nothing.
+
+    Args:
+        root: The folder.
+        pipeline: Config of the transform of an image.
+        classes: Those of the classifier.
+
+    Raises:
+        DataError: there is no image.
+    """
+
+    def __init__(self, root: str, pipeline: dict[str, Any], classes: Any = None, **_: Any) -> None:
+        self.root, self.classes = Path(root), tuple(classes or VISDA17_CLASSES)
+        files = sorted(path for path in self.root.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS)
+        if not files:
+            raise DataError(root, "no image found", "Name a folder with images of the target")
+        self.samples = [(str(path.relative_to(self.root)), 0) for path in files]
+        self.metainfo = {"classes": self.classes}
+        self.pipeline = TRANSFORMS.build(pipeline)
+
+
+def target_config(config: Config, data: str | None = None) -> Config:
+    """The config with its validation images as test images, or images under ``data`` that need no labels."""
+    config.test_dataloader = config.get("val_dataloader") or config.test_dataloader
+    if data and not any((Path(data) / name).exists() for name in ("image_list.txt", *_classes(config))):
+        config.test_dataloader.dataset.type = "UnlabelledImages"
+    return config
+
+
+def source_config(config: Config, root: str) -> Config:
+    """The config with source images as test images, those of the class folders under ``root``."""
+    config.test_dataloader.dataset.root = root
+    config.model.weights = None  # nothing is compared with the pretrained network
+    return config
+
+
+def _classes(config: Config) -> tuple[str, ...]:
+    return tuple(config.test_dataloader.dataset.get("classes") or VISDA17_CLASSES)

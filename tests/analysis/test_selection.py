@@ -1,0 +1,179 @@
+"""How a checkpoint is chosen: ranks, ties, costs, and that target labels are used only where they are asked for."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from gcisg_analysis.run_checkpoints import checkpoints_of, config_of, measure_run
+from gcisg_analysis.selection import SelectionSettings, ranks, read_lines, report, select
+from gcisg_core.measures import Measured
+from gcisg_core.problems import DataError
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+def line(iteration, source, match_rate, cka, energy, **target):
+    values = {"source": source, "match_rate": match_rate, "cka": cka, "energy": energy, **target}
+    return {"checkpoint": f"iter_{iteration}.pth", "iteration": iteration, "head": "accuracy", **values}
+
+
+# Each criterion prefers another one; the mean of the ranks prefers the second.
+RUN = [line(1, 90, 50, 0.9, 0.5), line(2, 91, 60, 0.8, 0.4), line(3, 92, 55, 0.7, 0.45), line(4, 80, 40, 0.6, 0.3)]
+TARGETS = [70.0, 72.0, 75.0, 60.0]
+LABELLED = [{**each, "target": value} for each, value in zip(RUN, TARGETS, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("by", "iteration"), [("source", 3), ("match_rate", 2), ("cka", 1), ("energy", 4), ("mean_rank", 2), ("target", 3)]
+)
+def test_each_criterion_chooses_its_best(by, iteration):
+    assert select(LABELLED, by)["iteration"] == iteration
+
+
+def test_the_mean_of_the_ranks_is_that_of_the_ranks():
+    found = ranks(RUN)
+    assert found["source"] == [3, 2, 1, 4]
+    assert found["energy"] == [4, 2, 3, 1]
+    assert found["mean_rank"] == [2.75, 1.75, 2.25, 3.25]
+    assert "target" not in found
+
+
+def test_ties_share_their_rank_and_the_later_one_is_chosen():
+    run = [line(1, 90, 50, 0.9, 0.5), line(2, 90, 50, 0.9, 0.5)]
+    assert ranks(run)["source"] == [1.5, 1.5]
+    assert select(run)["iteration"] == 2
+
+
+def test_a_checkpoint_without_a_number_is_last_and_a_criterion_without_any_is_left_out():
+    run = [line(1, "no images", "nothing found", 0.9, 0.5), line(2, "no images", 50, 0.8, 0.6)]
+    found = ranks(run)
+    assert found["match_rate"] == [2, 1]
+    assert "source" not in found
+    assert "Left out: source (no images)." in report(run)
+
+
+def test_a_choice_without_labels_is_told_as_such():
+    text = report(RUN)
+    assert "Chosen by mean_rank, without target labels: iter_2.pth" in text
+    assert "target accuracy" not in text
+    assert [row.split()[0] for row in text.splitlines()[2:6]] == [
+        "iter_2.pth",
+        "iter_3.pth",
+        "iter_1.pth",
+        "iter_4.pth",
+    ]
+
+
+def test_labels_change_no_choice_and_tell_its_cost():
+    text = report(LABELLED)
+    assert "Chosen by mean_rank, without target labels: iter_2.pth" in text
+    costs = {row.split("  ")[0]: row.split()[-1] for row in text.splitlines() if "iter_" in row and row[:5] != "iter_"}
+    assert costs == {
+        "source": "0", "match_rate": "3", "cka": "5", "energy": "15", "mean_rank": "3", "target (the oracle)": "0",
+        "the last one": "15", "Chosen by mean_rank, without target labels: iter_2.pth": "iter_2.pth",
+    }  # fmt: skip
+
+
+def test_a_choice_with_labels_is_told_as_such_and_needs_them():
+    assert "Chosen with target labels (accuracy), as the authors' code does" in report(LABELLED, "target")
+    with pytest.raises(ValueError, match="cannot choose by 'target': it needs the target's labels. There is: source, "):
+        select(RUN, "target")
+    with pytest.raises(ValueError, match="unknown criterion 'mach_rate'. Did you mean 'match_rate'"):
+        select(RUN, "mach_rate")
+    with pytest.raises(ValueError, match="no checkpoint was measured"):
+        select([])
+
+
+def test_settings_are_checked():
+    assert SelectionSettings.read({"by": "cka"}).by == "cka"
+    with pytest.raises(ValueError, match="unknown selection setting 'sorce'. Did you mean 'source'"):
+        SelectionSettings.read({"sorce": "x"})
+    with pytest.raises(ValueError, match="unknown criterion 'best'"):
+        SelectionSettings.read({"by": "best"})
+
+
+class FakeTask:
+    """Reads the measures out of the checkpoint; counts how often."""
+
+    heads = {"accuracy": "accuracy"}  # noqa: RUF012
+
+    def __init__(self, data):
+        self.data, self.calls = data, 0
+
+    def load(self, path):
+        return torch.load(path, weights_only=True)
+
+    def observe(self, model):
+        self.calls += 1
+        return Measured(values=model)
+
+
+@pytest.fixture
+def run(tmp_path):
+    for iteration in (10, 5):
+        values = {"accuracy": 50.0 + iteration, "match_rate": 1.0, "cka": 0.5, "energy_0": 1.0}
+        torch.save(values, tmp_path / f"iter_{iteration}.pth")
+    return tmp_path
+
+
+def test_nothing_is_measured_twice_and_no_target_accuracy_is_kept(run):
+    target, source = FakeTask("target"), FakeTask("source")
+    lines = measure_run(run, target, source)
+    assert [entry["iteration"] for entry in lines] == [5, 10]
+    assert [entry["source"] for entry in lines] == [55, 60]
+    assert "target" not in (run / "selection.jsonl").read_text().replace('"images": "target"', "")
+    assert measure_run(run, target, source) == lines
+    assert (target.calls, source.calls) == (2, 2)
+    labelled = measure_run(run, target, source, labels=True)
+    assert [entry["target"] for entry in labelled] == [55, 60]
+    assert (target.calls, source.calls) == (4, 4)
+
+
+def test_another_file_of_the_same_name_and_other_images_are_measured(run):
+    target = FakeTask("target")
+    measure_run(run, target)
+    torch.save({"accuracy": 1.0, "match_rate": 9.0, "cka": 0.5, "energy_0": 1.0}, run / "iter_10.pth")
+    assert measure_run(run, target)[1]["match_rate"] == 9
+    assert target.calls == 3
+    measure_run(run, FakeTask("others"))
+    assert len(read_lines(run)) == 5
+
+
+def test_a_run_that_dies_while_it_writes_keeps_what_was_measured(run, monkeypatch):
+    lines = measure_run(run, FakeTask("target"))
+
+    def die(self, target):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "replace", die)
+        with pytest.raises(KeyboardInterrupt):
+            measure_run(run, FakeTask("others"))
+    assert read_lines(run) == lines
+    assert len(measure_run(run, FakeTask("others"))) == 2
+    assert len(read_lines(run)) == 4
+
+
+def test_checkpoints_of_both_frameworks_are_found_in_order(tmp_path):
+    with pytest.raises(DataError, match=r"no checkpoint \(iter_"):
+        checkpoints_of(tmp_path)
+    for name in ("model_0000099.pth", "model_0000199.pth", "model_final.partial.pth"):
+        (tmp_path / name).touch()
+    torch.save({"iteration": 199}, tmp_path / "model_final.pth")
+    assert [(n, p.name) for n, p in checkpoints_of(tmp_path).items()] == [
+        (100, "model_0000099.pth"),
+        (200, "model_0000199.pth"),
+    ]
+    with pytest.raises(DataError, match=r"0 configs .*--config"):
+        config_of(tmp_path)
+
+
+def test_the_command_does_not_hide_pythons_own_select():
+    """A script of the folder finds `tools/select.py` first; `subprocess` and `asyncio` need Python's module."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(TOOLS)!r}); import select; select.select([], [], [], 0); import asyncio"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

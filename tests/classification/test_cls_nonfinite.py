@@ -1,0 +1,92 @@
+"""A classification run that overflows: stopped with a file that runs the step again, or going on without the step."""
+
+import math
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from gcisg_core.integrations.mmengine import build_runner
+from gcisg_core.nonfinite import VERSION, NonFiniteError
+from gcisg_core.records import load
+from tests.methods import without_config_formatting
+
+from .conftest import TINY
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+
+@pytest.fixture(autouse=True)
+def _unformatted(monkeypatch):
+    without_config_formatting(monkeypatch)
+
+
+QUEUE = "model.regularizer.queue_length=30"
+
+
+def train(folder, *overrides, plant=None):
+    """The runner after training; `plant` is given the runner before it."""
+    settings = [*TINY, QUEUE, "default_hooks.checkpoint.interval=100", *overrides]
+    runner = build_runner(ROOT / "projects/classification/gcisg_mini.py", settings, folder)
+    if plant:
+        plant(runner)
+    runner.train()
+    return runner
+
+
+class Poison:
+    """Makes one image of the third batch infinite, on its way into the model."""
+
+    def __init__(self, runner):
+        self.batches, self.model = 0, runner.model
+        runner.model.data_preprocessor.register_forward_hook(self)
+
+    def __call__(self, module, inputs, output):
+        if module.training:
+            self.batches += 1
+            if self.batches == 3:
+                output["inputs"][1][0, 0, 0, 0] = math.inf
+
+
+def test_a_run_that_diverges_stops_and_its_step_runs_again(mini):
+    with pytest.raises(NonFiniteError, match=r"loss_task is nan; .*loss_ci_stage3 is nan.*at iteration 1") as error:
+        train(mini / "run", "optim_wrapper.optimizer.lr=1e30", "optim_wrapper.clip_grad=None")
+    file = mini / "run/nonfinite_iter1_rank0.pth"
+    assert str(file) in str(error.value)
+    record = load(file, VERSION)
+    assert len(record["batch"]) == 4
+    assert all(Path(name).is_file() for name in record["batch"])
+    assert [list(view.shape) for view in record["views"]] == [[4, 3, 32, 32]] * 2
+    assert record["statistics"]["queues.stage3"]["shape"] == [30, 128]
+    command = [sys.executable, str(ROOT / "tools/analyze.py"), "--replay", str(file)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "The step is the same" in done.stdout
+    assert "loss_ci_stage4" in done.stdout
+    assert "features, view 1, stage 3" in done.stdout
+
+
+def test_skip_goes_on_without_the_step(mini, capfd):
+    states = []
+
+    class Keep(Poison):
+        def __call__(self, module, inputs, output):
+            super().__call__(module, inputs, output)
+            if module.training:
+                states.append({name: value.clone() for name, value in self.model.state_dict().items()})
+
+    runner = train(mini / "skip", "model.regularizer.on_nonfinite=skip", plant=Keep)
+    assert runner.iter == 6
+    unchanged = [all(torch.equal(a[name], b[name]) for name in a) for a, b in pairwise(states)]
+    assert unchanged == [False, False, True, False, False]  # between the starts of steps 2 and 3
+    assert all(value.isfinite().all() for value in runner.model.state_dict().values())
+    # Two views of four images in each of the five steps that count.
+    assert runner.model.regularizer.queues["stage3"].pointer == 5 * 8 % 30
+    log = "".join(capfd.readouterr())
+    assert "Step left out: loss_ci_stage3 is nan; loss_ci_stage4 is nan at iteration 2" in log
+    assert "skipped_steps: 1" in log

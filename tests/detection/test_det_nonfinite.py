@@ -1,0 +1,94 @@
+"""A detection run that overflows: our recorder comes before the framework's check, and the step runs again."""
+
+import math
+import sys
+from itertools import pairwise
+
+import pytest
+import torch
+
+pytest.importorskip("detectron2")
+import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
+
+# isort: split
+from detectron2.engine import HookBase
+
+from gcisg_core.nonfinite import VERSION, NonFiniteError
+from gcisg_core.records import load
+from tests.detection.scenes import (
+    PROJECT,
+    RETINA,
+    SCENES,
+    framework_log,
+    make_cityscapes,
+    make_sim10k,
+    tiny_config,
+    train,
+)
+
+sys.path.insert(0, str(PROJECT.parents[1] / "tools"))
+from replay import report
+
+AMP = ["SOLVER.AMP.ENABLED", True]
+CLIP = ["SOLVER.CLIP_GRADIENTS.ENABLED", True]
+
+
+@pytest.fixture
+def root(tmp_path):
+    make_sim10k(tmp_path)
+    make_cityscapes(tmp_path, SCENES)
+    return tmp_path
+
+
+class Poison(HookBase):
+    """The gradient of one weight is not finite at iteration 2; what the model is at the start of each step."""
+
+    def __init__(self):
+        self.states = []
+
+    def before_step(self):
+        trainer = self.trainer
+        if not self.states:
+            weight = trainer.model.backbone.bottom_up.res4[0].conv1.weight
+            weight.register_hook(lambda gradient: gradient / 0 if trainer.iter == 2 else gradient)
+        self.states.append({name: value.clone() for name, value in trainer.model.state_dict().items()})
+
+
+@pytest.mark.parametrize("changes", [[], RETINA], ids=["faster_rcnn", "retinanet"])
+def test_a_run_that_diverges_stops_and_its_step_runs_again(root, changes):
+    rate = ["SOLVER.BASE_LR", 1e30, "SOLVER.WARMUP_ITERS", 0, *changes]
+    cfg = tiny_config(root, root / "run", *rate, config="gcisg_r50_fpn")
+    with pytest.raises(
+        NonFiniteError, match=r"(loss_\w+ is (nan|inf)|the model refused to go on \(Pred).* at iteration 1"
+    ):
+        train(cfg)
+    (file,) = (root / "run").glob("nonfinite_iter1_rank0.pth")
+    record = load(file, VERSION)
+    assert [name.rpartition("/")[2][-4:] for name in record["batch"]] == [".jpg"] * 2
+    assert len(record["views"]) == 2
+    assert record["error"] or not all(math.isfinite(value) for value in record["losses"].values())
+    text = report(file)
+    assert "view 0, stage 4" in text
+    assert "The step is the same" in text
+    assert "queues.stage4" in text
+
+
+@pytest.mark.parametrize("changes", [AMP, RETINA], ids=["bfloat16", "retinanet"])
+def test_a_finite_loss_is_repeated_to_the_last_bit(root, changes):
+    cfg = tiny_config(root, root / "run", *changes, config="gcisg_r50_fpn")
+    with pytest.raises(NonFiniteError, match=r"the gradient of backbone.bottom_up.res4.0.conv1.weight is not finite"):
+        train(cfg, hooks=[Poison()])
+    file = root / "run/nonfinite_iter2_rank0.pth"
+    assert all(math.isfinite(value) for value in load(file, VERSION)["losses"].values())
+    assert "The step is the same" in report(file)
+
+
+def test_skip_goes_on_without_the_step(root, caplog):
+    cfg = tiny_config(root, root / "run", "REGULARIZER.ON_NONFINITE", "skip", *CLIP, config="gcisg_r50_fpn")
+    poison = Poison()
+    with framework_log(caplog):
+        train(cfg, hooks=[poison])
+    unchanged = [all(torch.equal(a[name], b[name]) for name in a) for a, b in pairwise(poison.states)]
+    assert unchanged == [False, False, True, False, False]
+    assert "Step left out: the gradient of backbone.bottom_up.res4.0.conv1.weight is not finite" in caplog.text
+    assert '"skipped_steps": 1' in (root / "run/metrics.json").read_text()
