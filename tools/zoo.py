@@ -12,6 +12,7 @@ MODEL_ZOO.md shows the same. `tools/zoo_write.py` makes both from `zoo/rows.yml`
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import importlib.util
 import os
@@ -52,31 +53,37 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@functools.cache
+def _work_folder() -> tempfile.TemporaryDirectory:
+    """One for the process: mmengine writes on in the folder of a run that began in the same second."""
+    return tempfile.TemporaryDirectory()
+
+
 def load_and_measure(config: str, checkpoint: str, measure: bool = True) -> dict[str, float]:
     """Load a checkpoint strictly and, if asked, evaluate it on the test data of its config.
 
     Raises:
         DataError, ValueError: The file is damaged or not of this config's model, or the data cannot be used.
     """
-    with tempfile.TemporaryDirectory() as work:
-        if config.endswith(".yaml"):
-            from gcisg_det.checkpoint import SafeCheckpointer
-            from gcisg_det.config import read_config
-            from gcisg_det.datasets import setup_datasets
-            from gcisg_det.engine import Trainer
+    work = _work_folder().name
+    if config.endswith(".yaml"):
+        from gcisg_det.checkpoint import SafeCheckpointer
+        from gcisg_det.config import read_config
+        from gcisg_det.datasets import setup_datasets
+        from gcisg_det.engine import Trainer
 
-            cfg = read_config(config, ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "OUTPUT_DIR", work])
-            cfg.DATASETS.TEST = cfg.DATASETS.TEST[-1:]  # what is reported
-            setup_datasets(cfg)
-            detector = Trainer.build_model(cfg)
-            SafeCheckpointer(detector, cfg=cfg, strict=True).load(checkpoint)
-            return Trainer.test(cfg, detector)[cfg.DATASETS.TEST[0]]["bbox"] if measure else {}
-        from gcisg_core.integrations.mmengine import build_runner, load_for_evaluation, unwrap
+        cfg = read_config(config, ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "OUTPUT_DIR", work])
+        cfg.DATASETS.TEST = cfg.DATASETS.TEST[-1:]  # what is reported
+        setup_datasets(cfg)
+        detector = Trainer.build_model(cfg)
+        SafeCheckpointer(detector, cfg=cfg, strict=True).load(checkpoint)
+        return Trainer.test(cfg, detector)[cfg.DATASETS.TEST[0]]["bbox"] if measure else {}
+    from gcisg_core.integrations.mmengine import build_runner, load_for_evaluation, unwrap
 
-        runner = build_runner(config, ["log_level=WARNING"], work)
-        load_for_evaluation(unwrap(runner.model), checkpoint)
-        metrics: dict[str, float] = runner.test() if measure else {}
-        return metrics
+    runner = build_runner(config, ["log_level=WARNING"], work)
+    load_for_evaluation(unwrap(runner.model), checkpoint)
+    metrics: dict[str, float] = runner.test() if measure else {}
+    return metrics
 
 
 def verify(folder: Path, model: Model) -> str:
