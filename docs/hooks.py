@@ -22,25 +22,14 @@ PAGES = {
         for name in ("classification", "segmentation", "detection", "miniature")
     },
 }
-# Pages that are being written: each enters the site with its file.
-COMING = {"analysis.md", "selection.md", "weights.md", "zoo.md", "scaling.md"}
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
 
 FORMULA = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def on_config(config: Any) -> Any:
-    """Leave out the pages that are not there yet."""
-    absent = {page for page in COMING if not (ROOT / PAGES.get(page, f"docs/{page}")).is_file()}
-    config.nav = [entry for entry in config.nav if not absent & set(map(str, entry.values()))]
-    return config
-
-
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are files elsewhere."""
     for page, source in PAGES.items():
-        if page in COMING and not (ROOT / source).is_file():
-            continue
         files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
     return files
 
