@@ -28,8 +28,8 @@ $(VENV)/.ready: requirements/torch.txt requirements/frameworks.txt requirements/
 	$(PY) -m uv pip install --compile-bytecode --python $(PY) -e '.[all]' -r requirements/torch.txt -r requirements/frameworks.txt
 	@touch $@
 
-demo: $(READY)  ## train baseline and GCISG on the miniature benchmark and write runs/demo/report.html
-	$(PY) tools/demo.py
+demo: $(READY)  ## train baseline and GCISG on the miniature benchmark and write runs/demo/report.html (DEMO="--tasks classification")
+	$(PY) tools/demo.py $(DEMO)
 
 test: $(READY)  ## run every test on two processes
 	$(PY) -m pytest -n 2
