@@ -80,7 +80,9 @@ def load_and_measure(config: str, checkpoint: str, measure: bool = True) -> dict
         return Trainer.test(cfg, detector)[cfg.DATASETS.TEST[0]]["bbox"] if measure else {}
     from gcisg_core.integrations.mmengine import build_runner, load_for_evaluation, unwrap
 
-    runner = build_runner(config, ["log_level=WARNING"], work)
+    # By default a name of config and second, which two tasks can share, and with it the registries' scope.
+    settings = ["log_level=WARNING", f"experiment_name={Path(checkpoint).stem}"]
+    runner = build_runner(config, settings, work)
     load_for_evaluation(unwrap(runner.model), checkpoint)
     metrics: dict[str, float] = runner.test() if measure else {}
     return metrics

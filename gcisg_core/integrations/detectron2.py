@@ -73,20 +73,38 @@ class RegularizerHook(HookBase):
 
     Mixed precision leaves out the steps whose gradients overflowed, so the optimiser itself is asked. It must stand
     before the hook that saves checkpoints.
+
+    Args:
+        cfg: The run's, which the record needs; ``None`` takes that of a ``DefaultTrainer``, other trainers have none.
     """
 
     stepped = False
 
+    def __init__(self, cfg: CfgNode | None = None) -> None:
+        self.cfg = cfg
+
+    @property
+    def _inner(self) -> Any:
+        """The trainer that runs the steps: a ``DefaultTrainer`` hands them to another."""
+        return getattr(self.trainer, "_trainer", self.trainer)
+
     def before_train(self) -> None:
-        """Asks the optimiser to tell when it steps, and puts the recorder before the framework's own check."""
-        trainer = self.trainer._trainer
+        """Asks the optimiser to tell when it steps, and puts the recorder before the framework's own check.
+
+        Raises:
+            ValueError: There is no config.
+        """
+        cfg = self.cfg if self.cfg is not None else getattr(self.trainer, "cfg", None)
+        if cfg is None:
+            raise ValueError(f"{type(self.trainer).__name__} has no cfg, which the hook needs: RegularizerHook(cfg)")
+        trainer = self._inner
         model = getattr(trainer.model, "module", trainer.model)
-        self.recorder = StepRecorder(model, self.trainer.cfg.OUTPUT_DIR, framework(self.trainer.cfg.dump()))
+        self.recorder = StepRecorder(model, cfg.OUTPUT_DIR, framework(cfg.dump()))
         self.write_metrics, trainer._write_metrics = trainer._write_metrics, self._check
         self.run_step, trainer.run_step = trainer.run_step, self._run_step
         # An optimiser with gradient clipping calls these twice a step, the second time with the clipped gradients.
-        self.trainer.optimizer.register_step_pre_hook(lambda *_: self._regularizer().before_optimizer_step())
-        self.trainer.optimizer.register_step_post_hook(self._note)
+        trainer.optimizer.register_step_pre_hook(lambda *_: self._regularizer().before_optimizer_step())
+        trainer.optimizer.register_step_post_hook(self._note)
 
     def _regularizer(self) -> Any:
         return getattr(self.trainer.model, "module", self.trainer.model).regularizer
@@ -95,7 +113,7 @@ class RegularizerHook(HookBase):
         self.stepped = True
 
     def _scale(self) -> float | None:
-        scaler = getattr(self.trainer._trainer, "grad_scaler", None)
+        scaler = getattr(self._inner, "grad_scaler", None)
         return scaler.get_scale() if scaler is not None and scaler.is_enabled() else None
 
     def _run_step(self) -> None:
@@ -117,7 +135,7 @@ class RegularizerHook(HookBase):
         self._tell_skip()
         if scale is None:
             # The framework's clipping fails where there are no gradients.
-            optimizer = self.trainer._trainer.optimizer
+            optimizer = self._inner.optimizer
             step = optimizer.step
             optimizer.step = lambda *_, **__: setattr(optimizer, "step", step)
 

@@ -7,6 +7,7 @@ initial weights are renamed to fit and refused where they do not.
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import uuid
@@ -233,6 +234,10 @@ class BFloat16OptimWrapper(OptimWrapper):
         return torch.autocast(device, dtype=torch.bfloat16)
 
 
+# What the framework reads of a config, whether or not the file has it.
+RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
+
+
 def load_config(path: str, overrides: list[str]) -> Config:
     """Read a config and apply ``key=value`` overrides.
 
@@ -250,7 +255,7 @@ def load_config(path: str, overrides: list[str]) -> Config:
             if part not in parent:
                 raise unknown_name(part, parent, f"config key (of {key!r})")
             parent = parent[part]
-        if not parents and last not in config:
+        if not parents and last not in config and last not in RUNNER_KEYS:
             raise unknown_name(last, config, "config key")
     if overrides:
         parsed = Namespace()

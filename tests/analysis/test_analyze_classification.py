@@ -97,8 +97,8 @@ def images_of(folder):
         (["--checkpoint", "wrong.pth"], r"layer1.2.conv1.weight is not in the model.*Give the config"),
         (["--checkpoint", "headless.pth"], r"headless.pth: has no classifier.*is the --reference"),
         (["--checkpoint", "many.pth"], r"many.pth: knows 7 classes, \S+photos has 3"),
-        (["--checkpoint", "evil.pth"], r"evil.pth: is damaged or holds more than weights"),
-        (["--checkpoint", "text.pth"], r"text.pth: is damaged or holds more than weights"),
+        (["--checkpoint", "evil.pth"], r"evil.pth: is refused: it asks for"),
+        (["--checkpoint", "text.pth"], r"text.pth: cannot be read as weights"),
         (["--checkpoint", "plain.pth", "--reference", "headless.pth", "--imagenet", "photos/bird"], "no image found"),
     ],
 )

@@ -152,10 +152,15 @@ def test_the_papers_settings_are_in_its_configs(config, monkeypatch):
     monkeypatch.setenv("GCISG_DATA", "somewhere")
     settings = Config.fromfile(CONFIGS / config)
     assert settings.train_dataloader.batch_size == 64
-    assert settings.train_cfg.max_iters == 30 * 2381
     optimizer = settings.optim_wrapper.optimizer
     assert (optimizer.type, optimizer.lr, optimizer.momentum, optimizer.weight_decay) == ("SGD", 1e-3, 0.9, 5e-4)
     assert "param_scheduler" not in settings
-    assert settings.train_dataloader.dataset.dataset.root == "somewhere/visda17/train"
+    data = settings.train_dataloader.dataset.dataset
+    if config.startswith("cbst"):  # goes on from another's model; the paper states no number of epochs
+        assert settings.load_from.endswith(f"iter_{30 * 2381}.pth")
+        assert (data.source.root, data.target.root) == ("somewhere/visda17/train", "somewhere/visda17/validation")
+    else:
+        assert settings.train_cfg.max_iters == 30 * 2381
+        assert data.root == "somewhere/visda17/train"
     assert settings.model.backbone == "resnet101"
     assert (settings.model.hidden, settings.model.num_classes) == (512, 12)

@@ -182,7 +182,7 @@ def test_padding_mask_has_the_true_sizes():
 def test_target_moves_once_after_each_step_of_the_optimiser(clip):
     model, cfg = build("REGULARIZER.DECAY", 0.9, "SOLVER.CLIP_GRADIENTS.ENABLED", clip, "SOLVER.BASE_LR", 1e-6)
     trainer = SimpleTrainer(model, [batch()] * 3, build_optimizer(cfg, model))
-    trainer.register_hooks([RegularizerHook()])
+    trainer.register_hooks([RegularizerHook(cfg)])
     name, weights = "res4.0.conv1.weight", []
     expected = model.regularizer.student.get_parameter(name).detach().clone()
     with EventStorage() as trainer.storage:

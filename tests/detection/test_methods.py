@@ -31,7 +31,7 @@ def train(overrides):
     cfg = read_config(PROJECT / "baseline_mini.yaml", ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", *overrides])
     model = build_model(cfg).train()
     trainer = SimpleTrainer(model, [batch([(96, 128), (96, 96)])] * STEPS, build_optimizer(cfg, model))
-    trainer.register_hooks([RegularizerHook()])
+    trainer.register_hooks([RegularizerHook(cfg)])
     start = model.regularizer.student.res4[0].conv1.weight.detach().clone()
     with EventStorage() as trainer.storage:
         trainer.iter = 0

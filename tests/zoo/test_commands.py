@@ -16,6 +16,7 @@ from gcisg_miniature.network import MiniResNet
 from tests.classification.conftest import TINY as CLASSIFICATION_MINI
 from tests.classification.conftest import write_images
 from tests.detection import scenes as boxes
+from tests.methods import settings_of, write_styles
 from tests.segmentation.conftest import SIZE, _save
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,19 @@ SHRUNK = {
     ("detection", "mini"): ["SOLVER.MAX_ITER", "1", "SOLVER.STEPS", "()", "SOLVER.IMS_PER_BATCH", "2"],
     ("detection", "paper"): [*map(str, boxes.TINY), "SOLVER.MAX_ITER", "1", "SOLVER.STEPS", "()"],
 }  # fmt: skip
+
+
+def files_of(config, task, folder):
+    """Overrides with the files that a method of the paper's scale needs besides its data."""
+    if config.startswith("asg_") and not config.endswith("_mini"):
+        channels = {"classification": 512, "segmentation": 64}[task]
+        return [f"model.regularizer.classifier={settings_of('asg', folder, channels)['classifier']}"]
+    if config.startswith("drpc_"):
+        return [f"model.data_preprocessor.photometric.styles.folder={write_styles(folder / 'styles')}"]
+    if config.startswith("isw_") and not config.endswith("_mini"):
+        heads = ["model.decode_head.in_channels=256", "model.auxiliary_head.in_channels=128"]
+        return ["model.backbone.depth=50", *heads]  # its whitened layers are those of this depth
+    return []
 
 
 def pairs(image, label, values, count=2):
@@ -109,6 +123,7 @@ def test_the_command_of_the_row_trains(name, data, tmp_path, monkeypatch):
     if config.startswith(("gcisg", "csg")):
         queue = ["REGULARIZER.QUEUE_LENGTH", "8"] if task == "detection" else ["model.regularizer.queue_length=8"]
         overrides = [*overrides, *queue]
+    overrides = [*overrides, *files_of(config, task, tmp_path)]
     train_net.main([*arguments, "--work-dir", str(tmp_path), "--", *overrides])
     if task == "detection":
         lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]

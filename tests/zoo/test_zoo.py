@@ -25,6 +25,8 @@ import zoo  # noqa: E402
 MODELS = zoo.read_models(ZOO)
 SHIPPED = {name: model for name, model in MODELS.items() if "Checkpoint" in model}
 NAME = "classification/gcisg_mini"
+# Parts of configs, the reference network's, those for data of one's own, and what goes on from a trained model.
+OTHERS = ("Base-", "reference_", "own_data", "cbst_")
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def test_every_config_has_a_row():
         str(path.relative_to(ROOT))
         for task in ("classification", "segmentation", "detection")
         for path in (ROOT / "projects" / task).iterdir()
-        if path.suffix in (".py", ".yaml") and not path.name.startswith(("Base-", "reference_"))
+        if path.suffix in (".py", ".yaml") and not path.name.startswith(OTHERS)
     }
     assert {model["Config"] for model in MODELS.values()} == configs, "add a row to zoo/rows.yml"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +31,6 @@ def read_state(path: str) -> dict[str, Tensor]:
         loaded: Any = CheckpointLoader.load_checkpoint(path, map_location="cpu")
     except KeyError as error:  # mmengine's answer to open-mmlab://something
         raise DataError(path, "no model of that name", "Give a file, or a name that mmengine knows") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        what = f"is damaged or holds more than weights ({str(error).splitlines()[0]})"
-        remedy = "Load it where you trust it and save its state_dict() alone with torch.save"
-        raise DataError(path, what, remedy) from error
     for key in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]

@@ -21,7 +21,7 @@ class SelectionHook(Hook):
     priority = "LOWEST"  # after the one that writes checkpoints
 
     def before_train(self, runner: Runner) -> None:
-        self.seen = None
+        self.seen = runner.message_hub.runtime_info.get("last_ckpt")  # of a run that was resumed
         self.selector: Any = None
         if (runner.cfg.get("selection") or {}).get("every_checkpoint") and runner.rank == 0:
             from gcisg_analysis.during_training import Selector

@@ -44,7 +44,7 @@ def _audit(
     for split, members in splits.items():
         labels = Counter(number for _ in members for number in next(shown))
         counts |= {split: len(members), **{f"{split}/{name}": labels[i] for i, name in enumerate(classes)}}
-        if len(labels) == 1 and len(classes) > 1:
+        if len(labels) == 1 and reader is OFFICIAL:
             what = f"every label of split {split} shows the class {classes[next(iter(labels))]!r} alone"
             folder = str(Path(members[0].label).parent)
             problems.append(Problem(folder, what, "Are these the label files of this data set, unconverted?"))
