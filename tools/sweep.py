@@ -133,12 +133,23 @@ def check_runs(runs: Sequence[dict[str, Any]], variants: dict[str, Variant], pat
             print(f"{path}: {name!r} was run with {len(found)} different configs: {found}", file=sys.stderr)
 
 
+def in_order(runs: Sequence[dict[str, Any]], variants: dict[str, Variant], half: str) -> list[dict[str, Any]]:
+    """The grid's runs that were measured on this half, in its order."""
+    order = list(variants)
+    found = [entry for entry in runs if entry["variant"] in variants and half in entry]
+    return sorted(found, key=lambda entry: order.index(entry["variant"]))
+
+
+def measures_of(task: str, runs: Sequence[dict[str, Any]], half: str) -> list[str]:
+    """The task's measures that every run has; the first one is compared."""
+    return [key for key in TASKS[task].measures if all(key in entry[half] for entry in runs)]
+
+
 def table(runs: Sequence[dict[str, Any]], half: str, measures: Sequence[str]) -> Iterator[list[str]]:
     """Rows of the printed table, the variants in the order of the runs' first appearance."""
     values: dict[str, dict[int, dict[str, float]]] = {}
     for entry in runs:
-        if half in entry:
-            values.setdefault(entry["variant"], {})[entry["seed"]] = entry[half]
+        values.setdefault(entry["variant"], {})[entry["seed"]] = entry[half]
     first = next(iter(values.values()), {})
     for variant, seeds in values.items():
         row = [variant, str(len(seeds))]
@@ -158,11 +169,11 @@ def table(runs: Sequence[dict[str, Any]], half: str, measures: Sequence[str]) ->
 
 def draw(runs: Sequence[dict[str, Any]], half: str, measure: str, path: Path) -> None:
     """A dot a run and a bar at each variant's mean, in the order of the table."""
-    names = [*dict.fromkeys(entry["variant"] for entry in runs if half in entry)]
+    names = [*dict.fromkeys(entry["variant"] for entry in runs)]
     figure = Figure(figsize=(7, 0.8 + 0.4 * len(names)))
     axis = figure.subplots()
     for row, name in enumerate(names):
-        numbers = [entry[half][measure] for entry in runs if entry["variant"] == name and half in entry]
+        numbers = [entry[half][measure] for entry in runs if entry["variant"] == name]
         axis.plot(numbers, [row] * len(numbers), "o", color="#0072b2", alpha=0.5)
         axis.plot([np.mean(numbers)] * 2, [row - 0.3, row + 0.3], color="#d55e00", linewidth=2)
     axis.set(yticks=range(len(names)), yticklabels=names, xlabel=f"{measure}, {half} half")
@@ -272,10 +283,8 @@ def sweep(args: argparse.Namespace) -> None:
     if not args.collect:
         jobs = args.jobs or (os.cpu_count() or 1 if mini else 1)
         failed = _run_all(task, variants, todo, half, f"runs/sweeps/{task}/{name}", out, jobs)
-    order = list(variants)
-    runs = sorted((r for r in read_runs(out) if r["variant"] in variants), key=lambda r: order.index(r["variant"]))
-    measured = [entry[half].keys() for entry in runs if half in entry]
-    measures = [key for key in TASKS[task].measures if all(key in keys for keys in measured)]
+    runs = in_order(read_runs(out), variants, half)
+    measures = measures_of(task, runs, half)
     heads = ["variant", "seeds", *measures, f"{measures[0]} against the first, 95 %"]
     print(tabulate(table(runs, half, measures), headers=heads, tablefmt="github", disable_numparse=True))
     if args.plot:

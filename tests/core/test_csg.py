@@ -57,7 +57,12 @@ def slow_a_pool(values, attention_from):
     return sum(values[:, i] * score for i, score in enumerate(scores)) / sum(scores)
 
 
-def slow_losses(student, regularizer, views, task_view):
+def slow_mean(values, attention_from):
+    """One cell (C, positions): global average pooling, which asks no attention."""
+    return sum(values.T) / values.shape[1]
+
+
+def slow_losses(student, regularizer, views, task_view, pool=slow_a_pool):
     reference, other = regularizer.reference.encoder, views[1 - task_view]
     maps = {3: nn.Sequential(student.layer3), 4: nn.Sequential(student.layer3, student.layer4)}
     frozen = {3: nn.Sequential(reference.layer3), 4: nn.Sequential(reference.layer3, reference.layer4)}
@@ -68,7 +73,7 @@ def slow_losses(student, regularizer, views, task_view):
         negatives = regularizer.queues[f"stage{stage}"].features
         rows = []
         for mine, theirs, weigh in zip(slow_cells(own), slow_cells(guide), slow_cells(attention), strict=True):
-            z, key = h(slow_a_pool(mine, mine)), h_average(slow_a_pool(theirs, weigh))
+            z, key = h(pool(mine, mine)), h_average(pool(theirs, weigh))
             z, key = z / z.norm(), key / key.norm()
             positive = torch.exp(z @ key / 0.07)
             rows.append(-torch.log(positive / (positive + sum(torch.exp(z @ q / 0.07) for q in negatives))))
@@ -77,9 +82,10 @@ def slow_losses(student, regularizer, views, task_view):
 
 
 @pytest.mark.parametrize("task_view", [0, 1])
-def test_value_equals_the_slow_form(task_view):
-    student, regularizer, views = build(task_view=task_view)
-    expected = slow_losses(student, regularizer, views, task_view)
+@pytest.mark.parametrize(("pooling", "slow"), [("self_attention", slow_a_pool), ("global_average", slow_mean)])
+def test_value_equals_the_slow_form(task_view, pooling, slow):
+    student, regularizer, views = build(task_view=task_view, pooling=pooling)
+    expected = slow_losses(student, regularizer, views, task_view, slow)
     losses, metrics = regularizer.step(views, lambda: {"loss": student(views[task_view]).mean()})
     for name, value in expected.items():
         torch.testing.assert_close(losses[name], value, rtol=1e-10, atol=0)

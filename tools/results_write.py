@@ -1,0 +1,75 @@
+#!/usr/bin/env python
+"""Write `docs/results.md` and its plots from the sweeps' runs and `docs/results.yml`, which holds what is said of them.
+
+    python tools/results_write.py
+
+No figure of ours is typed: the tables are those that `tools/sweep.py` prints, beside the papers' figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from grids import read_grid
+from sweep import check_runs, draw, in_order, measures_of, read_runs, table
+from tabulate import tabulate
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+
+
+def contents(sections: list[dict[str, Any]], introduction: str, root: Path = ROOT) -> str:
+    """The page. A section: `title`, `grid`, `half`, `text`, and of the papers' figures `paper` (variant -> figure) and
+    `measure`, what they measure.
+    """
+    parts = ["# Results", introduction.strip()]
+    for section in sections:
+        parts += [f"## {section['title']}", *_section(section, root)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _runs(section: dict[str, Any], root: Path) -> tuple[str, list[dict[str, Any]]]:
+    grid = root / section["grid"]
+    task, variants = read_grid(grid)
+    lines = grid.with_name(f"{grid.stem}_{section['half']}.jsonl")
+    runs = read_runs(lines)
+    check_runs(runs, variants, lines)
+    return task, in_order(runs, variants, section["half"])
+
+
+def _section(section: dict[str, Any], root: Path) -> Iterator[str]:
+    task, runs = _runs(section, root)
+    measures = measures_of(task, runs, section["half"])
+    rows = list(table(runs, section["half"], measures))
+    heads = [task, "seeds", *measures, "against the first, 95 %"]
+    if "paper" in section:
+        heads.append(section["measure"])
+        rows = [[*row, str(section["paper"].get(row[0], ""))] for row in rows]
+    yield tabulate(rows, headers=heads, tablefmt="github", disable_numparse=True)
+    yield f"![Each run and the means]({plot(section).relative_to(DOCS)})"
+    yield section["text"].strip()
+    seeds = sorted({entry["seed"] for entry in runs})
+    command = f"python tools/sweep.py --grid {section['grid']} --seeds {seeds[0]}-{seeds[-1]} --half {section['half']}"
+    yield f"Again: `{command}`"
+
+
+def plot(section: dict[str, Any]) -> Path:
+    """Where a section's plot goes."""
+    grid = Path(section["grid"])
+    return DOCS / "results" / f"{grid.parents[1].name}_{grid.stem}.png"
+
+
+def main() -> None:
+    content = yaml.safe_load((DOCS / "results.yml").read_text(encoding="utf-8"))
+    (DOCS / "results.md").write_text(contents(**content), encoding="utf-8")
+    (DOCS / "results").mkdir(exist_ok=True)
+    for section in content["sections"]:
+        task, runs = _runs(section, ROOT)
+        draw(runs, section["half"], measures_of(task, runs, section["half"])[0], plot(section))
+
+
+if __name__ == "__main__":
+    main()
