@@ -167,8 +167,9 @@ def _pictures(
         _section(
             "Where the models look",
             lambda: grad_cam_figure(task, models, indices),
-            f"Grad-CAM at stage {task.explained_stage(next(iter(backbones.values())))} over the image in grey, yellow "
-            f"where it counts most: of {task.cam}; of the reference: of its own classifier's prediction. {images}."
+            f"Grad-CAM, as HiResCAM, at stage {task.explained_stage(next(iter(backbones.values())))} over the "
+            f"image in grey, yellow where it counts most: of {task.cam}; of the reference: of its own classifier's "
+            f"prediction. {images}."
             f"{reason}",
         ),
         _section(

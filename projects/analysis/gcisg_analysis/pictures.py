@@ -5,6 +5,7 @@ Colour scales are cividis and viridis, single colours Okabe and Ito's: readable 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam import HiResCAM
 from pytorch_grad_cam.utils.image import scale_cam_image
 from scipy.stats import gaussian_kde
 from sklearn.decomposition import PCA
@@ -44,10 +45,16 @@ def _grid(task: Task, indices: Sequence[int], rows: Sequence[str]) -> tuple[Figu
     figure = Figure(figsize=(1.7 * len(indices), (1.7 * height / width + 0.25) * len(rows)))
     axes = figure.subplots(len(rows), len(indices), squeeze=False)
     for axis, name in zip(axes[:, 0], rows, strict=True):
-        axis.set_ylabel(name, fontsize=8)
+        axis.set_ylabel(_wrapped(name, figure.get_figheight() / len(rows)), fontsize=8)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
     return figure, axes
+
+
+def _wrapped(name: str, inches: float) -> str:
+    """A name in lines that a row of a figure has room for, its own line breaks kept."""
+    room = max(8, int(inches / 0.07))  # characters of 8 points
+    return "\n".join(line for part in name.split("\n") for line in textwrap.wrap(part, room))
 
 
 def _finish(task: Task, figure: Figure) -> Figure:
@@ -94,7 +101,11 @@ class _Network(nn.Module):
 
 
 def grad_cam(task: Task, backbone: nn.Module | None, index: int, model: Any | None = None) -> np.ndarray:
-    """(H, W) in [0, 1], of a model's prediction or, without a model, of the reference's own by its classifier."""
+    """(H, W) in [0, 1], of a model's prediction or, without a model, of the reference's own by its classifier.
+
+    HiResCAM (Draelos and Carin, 2020) does not average the gradient over the map as Grad-CAM does. After global pooling
+    both are the same; a box or a pixel depends on one place, and the average then shows others.
+    """
     if backbone is None or (model is None and task.classifier is None):
         raise ValueError("Grad-CAM needs a model, or a reference with a classifier")
     inputs, pixels = task.inputs(index), task.pixels(index)
@@ -107,7 +118,7 @@ def grad_cam(task: Task, backbone: nn.Module | None, index: int, model: Any | No
     before = [(parameter, parameter.requires_grad) for parameter in backbone.parameters()]
     backbone.requires_grad_(True)  # a frozen network has no gradients to look at
     try:
-        with torch.enable_grad(), GradCAM(model=network.eval(), target_layers=[layer]) as explain:
+        with torch.enable_grad(), HiResCAM(model=network.eval(), target_layers=[layer]) as explain:
             heat = explain(inputs, targets=None if score is None else [score])[0]
     finally:
         for parameter, required in before:

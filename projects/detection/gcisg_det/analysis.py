@@ -49,7 +49,7 @@ class DetectionTask(Task):
         f"the share of boxes, those of the truth and those found with a score of at least {SCORE}, that have a partner "
         "of their class with an IoU of at least 0.5"
     )
-    cam = "the sum of the scores of all boxes found"
+    cam = f"the log-odds of the boxes found with a score of at least {SCORE}, of all boxes where there is none"
 
     def __init__(self, cfg: CfgNode, options: Options) -> None:
         cfg.REGULARIZER.clear()
@@ -137,8 +137,9 @@ class DetectionTask(Task):
         def scores(_: Tensor) -> Tensor:
             with make_tap(network, [deepest]).collect(network) as features:
                 found = model([self.item(index)])[0]["instances"].scores
-            # Where nothing is found the gradient is zero.
-            return (found.sum() + 0 * features[deepest].sum()).reshape(1, 1)
+            sure = found[found >= SCORE]
+            # The gradient of a score near 1 vanishes, that of its log-odds does not; where nothing is found it is zero.
+            return (torch.logit(sure if len(sure) else found, 1e-6).sum() + 0 * features[deepest].sum()).reshape(1, 1)
 
         return scores, None
 
