@@ -1,0 +1,64 @@
+"""The page of results says what the runs say."""
+
+import json
+import math
+import re
+import statistics
+import sys
+
+import pytest
+import yaml
+from PIL import Image
+from scipy import stats
+
+from tests.documents import ROOT
+
+sys.path.insert(0, str(ROOT / "tools"))
+import results_write
+
+CONTENT = yaml.safe_load((ROOT / "docs/results.yml").read_text(encoding="utf-8"))
+PAGE = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+SECTIONS = CONTENT["sections"]
+
+
+def test_page_is_what_the_tool_writes():
+    assert results_write.contents(**CONTENT) == PAGE, "python tools/results_write.py"
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=[section["title"] for section in SECTIONS])
+def test_figures_follow_from_the_runs(section):
+    grid = ROOT / section["grid"]
+    lines = grid.with_name(f"{grid.stem}_{section['half']}.jsonl").read_text().splitlines()
+    measure = {"segmentation": "mIoU", "detection": "AP"}.get(grid.parents[1].name, "accuracy")
+    runs = {}
+    for run in map(json.loads, lines):
+        runs.setdefault(run["variant"], {})[run["seed"]] = run[section["half"]][measure]
+    text = PAGE.partition(f"## {section['title']}\n")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")][2:]
+    assert {row[0] for row in rows} <= runs.keys()
+    first = runs[rows[0][0]]
+    for row in rows:
+        values = runs[row[0]]
+        assert int(row[1]) == len(values)
+        assert float(row[2].partition(" ")[0]) == pytest.approx(statistics.mean(values.values()), abs=0.0051)
+        (interval,) = [cell for cell in row if "[" in cell] or [""]
+        common = sorted(values.keys() & first.keys())
+        if interval:
+            differences = [values[seed] - first[seed] for seed in common]
+            half = stats.t.ppf(0.975, len(common) - 1) * statistics.stdev(differences) / math.sqrt(len(common))
+            low, high = map(float, re.findall(r"[+-]\d+\.\d+", interval)[1:])
+            assert (high - low) / 2 == pytest.approx(half, abs=0.011)
+            assert (high + low) / 2 == pytest.approx(statistics.mean(differences), abs=0.011)
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=[section["title"] for section in SECTIONS])
+def test_plot_is_there(section):
+    with Image.open(results_write.plot(section)) as image:
+        assert image.width > 400
+
+
+def test_papers_figures_belong_to_rows():
+    for section in SECTIONS:
+        text = PAGE.partition(f"## {section['title']}\n")[2].partition("\n## ")[0]
+        assert all(re.search(rf"^\| {re.escape(name)} .*\| {figure} +\|$", text, re.MULTILINE)
+                   for name, figure in section.get("paper", {}).items()), section["title"]  # fmt: skip
