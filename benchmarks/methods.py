@@ -11,7 +11,6 @@ more than those of `none`. Passes that end at an earlier stage count as whole on
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ import gcisg_det  # noqa: F401  registers the parts, and repairs Detectron2 0.5 
 
 # isort: split
 import torch
-from _measure import medians, write_table
+from _measure import medians, report_peak, write_table
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
@@ -156,6 +155,12 @@ def counting(model: Any, counts: list[int]) -> Iterator[None]:
             handle.remove()
 
 
+def build_and_step(task: str, method: str, batch: int, size: int) -> None:
+    steps = Steps(task, method, batch, size)
+    for _ in range(3):
+        steps.step()
+
+
 def peak(task: str, method: str, size: list[str]) -> float:
     """MB at the peak of a process that makes three steps."""
     command = [sys.executable, __file__, "--peak", task, method, *size]
@@ -187,11 +192,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     args = parser.parse_args()
     if args.peak:
-        steps = Steps(*args.peak, args.batch, args.size)
-        for _ in range(3):
-            steps.step()
-        usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(torch.cuda.max_memory_allocated() / 2**20 if DEVICE == "cuda" else usage)
+        three_steps = partial(build_and_step, *args.peak, args.batch, args.size)
+        if DEVICE == "cuda":
+            three_steps()
+            print(torch.cuda.max_memory_allocated() / 2**20)
+        else:
+            report_peak(three_steps)
         return
     methods = ["none", *(method for method in args.methods if method != "none")]
     rows = [row for task in args.tasks for row in rows_of(task, methods, args)]
