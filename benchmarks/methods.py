@@ -205,7 +205,7 @@ def main() -> None:
     title = f"A training step of every method, ResNet-50, batch {args.batch}, {args.size} x {args.size}"
     notes = (
         f"Passes of the backbone in units of a forward pass. Medians of {args.runs} runs in turn with `none`. "
-        f"Memory: peak of a process of its own that makes three steps."
+        f"Memory: peak, above its imports, of a process of its own that builds the model and makes three steps."
     )
     write_table("methods", title, rows, heads, notes)
 
