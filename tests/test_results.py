@@ -34,7 +34,8 @@ def test_figures_follow_from_the_runs(section):
     for run in map(json.loads, lines):
         runs.setdefault(run["variant"], {})[run["seed"]] = run[section["half"]][measure]
     text = PAGE.partition(f"## {section['title']}\n")[2].partition("\n## ")[0]
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")][2:]
+    table = text.strip().partition("\n\n")[0].splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table[2:]]
     assert {row[0] for row in rows} <= runs.keys()
     first = runs[rows[0][0]]
     for row in rows:

@@ -23,7 +23,7 @@ DOCS = ROOT / "docs"
 
 def contents(sections: list[dict[str, Any]], introduction: str, root: Path = ROOT) -> str:
     """The page. A section: `title`, `grid`, `half`, `text`, and of the papers' figures `paper` (variant -> figure) and
-    `measure`, what they measure.
+    `measure`, what they measure; `compare: false` where the first row is nothing to compare with.
     """
     parts = ["# Results", introduction.strip()]
     for section in sections:
@@ -45,6 +45,9 @@ def _section(section: dict[str, Any], root: Path) -> Iterator[str]:
     measures = measures_of(task, runs, section["half"])
     rows = list(table(runs, section["half"], measures))
     heads = [task, "seeds", *measures, "against the first, 95 %"]
+    if not section.get("compare", True):
+        heads.pop()
+        rows = [row[:-1] for row in rows]
     if "paper" in section:
         heads.append(section["measure"])
         rows = [[*row, str(section["paper"].get(row[0], ""))] for row in rows]
