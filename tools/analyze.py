@@ -21,7 +21,8 @@ import torch
 from replay import report
 from train_net import find_config
 
-from gcisg_analysis.analyze import Checkpoint, analyze, make_task
+from gcisg_analysis.analyze import Checkpoint, analyze
+from gcisg_analysis.frameworks import make_task, read_config
 from gcisg_analysis.task import Options
 from gcisg_core.metrics import ENERGY_FORMS
 
@@ -86,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     options = Options(args.reference, args.data, args.imagenet, args.imagenet_size, args.energy, args.device)
     try:
-        task = make_task(args.config, args.overrides, options)
+        task = make_task(read_config(args.config, args.overrides), options)
         print(analyze(task, args.config, args.checkpoint, args.out))
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")

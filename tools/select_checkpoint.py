@@ -18,7 +18,8 @@ from pathlib import Path
 
 import torch
 
-from gcisg_analysis.run_checkpoints import config_of, make_tasks, measure_run, read_config, settings_of
+from gcisg_analysis.frameworks import read_config
+from gcisg_analysis.run_checkpoints import config_of, make_tasks, measure_run, settings_of
 from gcisg_analysis.selection import CHOICES, TARGET, report
 from gcisg_analysis.task import Options
 

@@ -24,7 +24,7 @@ from .pictures import (
     grad_cam_figure,
 )
 from .report import Picture, Section, write_report
-from .task import Options, Task
+from .task import Task
 
 SCHEMA = 1
 
@@ -34,30 +34,6 @@ class Checkpoint(NamedTuple):
 
     name: str
     path: str
-
-
-def make_task(config: str, overrides: Sequence[str], options: Options) -> Task:
-    """The task of a config; the framework is that of its suffix.
-
-    Raises:
-        ValueError, FileNotFoundError: the config, the data or the reference cannot be used.
-    """
-    if config.endswith((".yaml", ".yml")):
-        import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
-        from gcisg_det.analysis import DetectionTask
-        from gcisg_det.config import read_config
-
-        return DetectionTask(read_config(config, overrides), options)
-    from gcisg_core.integrations.mmengine import load_config
-
-    loaded = load_config(config, list(overrides))
-    if loaded.get("default_scope") == "mmseg":
-        from gcisg_seg.analysis import SegmentationTask
-
-        return SegmentationTask(loaded, options)
-    from gcisg_cls.analysis import ClassificationTask
-
-    return ClassificationTask(loaded, options)
 
 
 def labels_of(checkpoints: Sequence[Checkpoint]) -> list[str]:

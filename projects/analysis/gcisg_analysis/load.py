@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from mmengine.runner import CheckpointLoader
@@ -11,7 +10,8 @@ from torch import Tensor, nn
 from gcisg_core.ibn import added_names
 from gcisg_core.integrations.mmengine import check_state  # the import lets mmengine read weights alone
 from gcisg_core.problems import DataError
-from gcisg_core.release import BESIDE
+from gcisg_core.release import BESIDE, without_method
+from gcisg_core.safe_load import unwrap_state_dict
 
 
 def read_state(path: str) -> dict[str, Tensor]:
@@ -31,20 +31,8 @@ def read_state(path: str) -> dict[str, Tensor]:
         loaded: Any = CheckpointLoader.load_checkpoint(path, map_location="cpu")
     except KeyError as error:  # mmengine's answer to open-mmlab://something
         raise DataError(path, "no model of that name", "Give a file, or a name that mmengine knows") from error
-    for key in ("state_dict", "model"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
-    tensors = {
-        str(name).removeprefix("module."): value
-        for name, value in (loaded.items() if isinstance(loaded, dict) else ())
-        if isinstance(value, Tensor)
-    }
-    state = {name: value for name, value in tensors.items() if not name.startswith(BESIDE)}
-    if not state:
-        raise DataError(
-            path, "no tensors found", "Give a state dict, or a checkpoint with one as `state_dict` or `model`"
-        )
-    return state
+    tensors = unwrap_state_dict(loaded, path)
+    return without_method({name.removeprefix("module."): value for name, value in tensors.items()})
 
 
 def load_model(model: nn.Module, state: dict[str, Tensor], path: str) -> None:
@@ -68,9 +56,3 @@ def load_backbone(backbone: nn.Module, state: dict[str, Tensor], path: str) -> N
     own = {name: value for name, value in state.items() if not name.startswith("fc.")}
     check_state(backbone, own, path, ignore=added_names(backbone))
     backbone.load_state_dict(own, strict=False)
-
-
-def stand_in(weights: str) -> Path | None:
-    """Where the miniature keeps its stand-in for ImageNet's validation images, if these are its weights."""
-    folder = Path(weights).parent / "classification" / "reference" / "val"
-    return folder if folder.is_dir() else None

@@ -10,6 +10,7 @@ import torch
 
 from gcisg_core.problems import DataError
 
+from .frameworks import make_task, selection_of
 from .selection import SelectionSettings, append_line, covers, measure_checkpoint, read_lines
 from .task import Options, Task
 
@@ -49,22 +50,6 @@ def checkpoints_of(run: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def read_config(file: Path, overrides: list[str]) -> Any:
-    """A config of mmengine or Detectron2.
-
-    Raises:
-        ValueError, FileNotFoundError: it cannot be used.
-    """
-    if file.suffix in (".yaml", ".yml"):
-        import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
-        from gcisg_det.config import read_config as read_detectron2
-
-        return read_detectron2(file, overrides)
-    from gcisg_core.integrations.mmengine import load_config
-
-    return load_config(str(file), overrides)
-
-
 def settings_of(config: Any) -> SelectionSettings:
     """What a config says of the selection.
 
@@ -84,24 +69,9 @@ def make_tasks(config: Any, options: Options, source: str | None = None) -> tupl
         source: Images in the layout of the training data that were not trained on.
     """
     source_options = Options(device=options.device)
-    if "DATASETS" in config:
-        from gcisg_det import selection as detection
-        from gcisg_det.analysis import DetectionTask
-
-        target = DetectionTask(detection.target_config(config), options)
-        return target, DetectionTask(detection.source_config(config, source), source_options) if source else None
-    if config.get("default_scope") == "mmseg":
-        from gcisg_seg import selection
-        from gcisg_seg.analysis import SegmentationTask
-
-        kind: Any = SegmentationTask
-    else:
-        from gcisg_cls import selection  # type: ignore[no-redef]
-        from gcisg_cls.analysis import ClassificationTask
-
-        kind = ClassificationTask
-    target = kind(selection.target_config(copy.deepcopy(config), options.data), options)
-    return target, kind(selection.source_config(copy.deepcopy(config), source), source_options) if source else None
+    selection = selection_of(config)
+    target = make_task(selection.target_config(copy.deepcopy(config), options.data), options)
+    return target, make_task(selection.source_config(copy.deepcopy(config), source), source_options) if source else None
 
 
 def measure_run(

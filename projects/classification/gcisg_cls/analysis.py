@@ -11,11 +11,11 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from gcisg_analysis.load import load_backbone, load_model, read_state, stand_in
+from gcisg_analysis.load import load_backbone, load_model, read_state
 from gcisg_analysis.task import RIGHT, WRONG, Options, Task
 from gcisg_cls.backbones import build_resnet, read_weights
 from gcisg_cls.classifier import SynToRealClassifier
-from gcisg_cls.measures import build_dataset, observe, original_accuracy, original_classifier
+from gcisg_cls.measures import build_dataset, observe, original_accuracy, original_classifier, stand_in
 from gcisg_cls.views import normalize
 from gcisg_core.config import require
 from gcisg_core.measures import Measured, Value
@@ -80,10 +80,8 @@ class ClassificationTask(Task):
         return observe(model, self.dataset, self.reference, form=self.options.form)
 
     def acc_in(self, backbone: nn.Module) -> Value:
-        folder = self.options.imagenet or stand_in(self.weights)
-        if not folder:
-            return "needs validation images of the pretraining's task: --imagenet"
-        images = build_dataset(self.config.test_dataloader.dataset, root=str(folder), classes=None)
+        folder, data = self.options.imagenet or stand_in(self.weights), self.config.test_dataloader.dataset
+        images = build_dataset(data, root=folder, classes=None) if folder else None
         return original_accuracy(
             lambda batch: self.pooled(backbone, normalize(batch).to(self.device)), self.classifier, images
         )

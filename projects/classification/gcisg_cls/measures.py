@@ -26,6 +26,8 @@ from gcisg_core.metrics import match_rate
 from gcisg_core.problems import DataError
 from gcisg_core.views import restyle
 
+STAND_IN_SIZE = 32  # edge of the miniature's reference images
+
 
 class _Pairs(Dataset):
     """(image, restyled image, label) of a data set whose pipeline is an :class:`gcisg_cls.views.EvalView`."""
@@ -163,7 +165,7 @@ def original_classifier(state: Mapping[str, Any]) -> nn.Linear | None:
 def original_accuracy(
     features: Callable[[Tensor], Tensor],
     classifier: nn.Linear | None,
-    images: VisDA17Dataset,
+    images: VisDA17Dataset | None,
     batch_size: int = 256,
 ) -> Value:
     """Acc_IN in per cent, or why there is none.
@@ -171,12 +173,14 @@ def original_accuracy(
     Args:
         features: From images (B, 3, H, W), RGB, uint8, to the backbone's pooled features (B, C).
         classifier: The pretrained network's own, see :func:`original_classifier`.
-        images: Of the pretraining's task, in the order of its classes.
+        images: Of the pretraining's task, in the order of its classes, if there are any.
         batch_size: Images at once.
 
     Raises:
         DataError: the images are of another number of classes.
     """
+    if images is None:
+        return "needs validation images of the pretraining's task: --imagenet"
     if classifier is None:
         return "the reference's weights hold no classifier (fc.weight)"
     if len(images.classes) != classifier.out_features:
@@ -198,9 +202,26 @@ def build_dataset(config: Any, **changes: Any) -> VisDA17Dataset:
     return dataset
 
 
-def folder_images(folder: str | Path, size: int) -> VisDA17Dataset:
-    """Images in a folder a class, resized and cut to ``size``, for :func:`original_accuracy`."""
-    return VisDA17Dataset(str(folder), {"type": "EvalView", "size": size}, classes=None)
+def stand_in(weights: str) -> str | None:
+    """Where the miniature keeps its stand-in for ImageNet's validation images, if these are its weights."""
+    folder = Path(weights).parent / "classification" / "reference" / "val"
+    return str(folder) if folder.is_dir() else None
+
+
+def pretraining_images(folder: str | None, size: int, weights: str) -> VisDA17Dataset | None:
+    """Images for :func:`original_accuracy`, resized and cut to ``size``; without a folder those of the miniature.
+
+    Args:
+        folder: With a folder a class.
+        size: Edge in pixels.
+        weights: File of the pretrained network.
+
+    Returns:
+        None where the weights are not the miniature's either.
+    """
+    edge = size if folder else STAND_IN_SIZE
+    found = folder or stand_in(weights)
+    return VisDA17Dataset(found, {"type": "EvalView", "size": edge}, classes=None) if found else None
 
 
 def train_config(

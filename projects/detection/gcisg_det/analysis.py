@@ -15,18 +15,17 @@ from detectron2.utils.file_io import PathManager
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
-from gcisg_analysis.load import stand_in
 from gcisg_analysis.task import Options, Task
-from gcisg_cls.measures import folder_images, original_accuracy, original_classifier
+from gcisg_cls.measures import original_accuracy, original_classifier, pretraining_images
 from gcisg_core.feature_tap import make_tap
 from gcisg_core.measures import Measured, Value
 
 from .checkpoint import SafeCheckpointer
+from .config import head_key
 from .datasets import setup_datasets
 from .mapper import build_mapper
 from .measures import SCORE, Boxes, bottom_up, detections, observe, truths
 
-STAND_IN_SIZE = 32  # edge of the miniature's reference images
 LEAST_CELLS = 6  # along a map's shorter side, for Grad-CAM
 TRUTH, FOUND = "#f0e442", "#56b4e9"  # Okabe and Ito's yellow and sky blue
 
@@ -70,9 +69,7 @@ class DetectionTask(Task):
         self.take_reference(self._pretrained, options.reference, cfg.MODEL.WEIGHTS)
 
     def _check_classes(self) -> None:
-        wrapped = self.cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector"
-        detector = self.cfg.MODEL.PARENT_ARCHITECTURE if wrapped else self.cfg.MODEL.META_ARCHITECTURE
-        key = "RETINANET" if "Retina" in detector else "ROI_HEADS"
+        key = head_key(self.cfg)
         known, classes = self.cfg.MODEL[key].NUM_CLASSES, MetadataCatalog.get(self.name).thing_classes
         if known != len(classes):
             raise ValueError(
@@ -99,11 +96,8 @@ class DetectionTask(Task):
         return observe(model, self.cfg, self.name, self.reference, self.options.form)
 
     def acc_in(self, backbone: nn.Module) -> Value:
-        given = self.options.imagenet
-        folder = given or stand_in(self.weights)
-        if not folder:
-            return "needs validation images of the pretraining's task: --imagenet"
-        images = folder_images(folder, self.options.imagenet_size if given else STAND_IN_SIZE)
+        options = self.options
+        images = pretraining_images(options.imagenet, options.imagenet_size, self.weights)
         return original_accuracy(
             lambda batch: self.pooled(backbone, self._normalised(batch)), self.classifier, images, batch_size=64
         )

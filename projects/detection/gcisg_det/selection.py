@@ -16,22 +16,21 @@ from .datasets import setup_datasets
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
 
-def target_config(cfg: CfgNode) -> CfgNode:
-    """An unfrozen copy; the first of `DATASETS.TEST` is used."""
-    cfg = cfg.clone()
+def target_config(cfg: CfgNode, data: str | None = None) -> CfgNode:
+    """The config, unfrozen: the first of `DATASETS.TEST` is used, or what the analysis is given as ``data``."""
     cfg.defrost()
     return cfg
 
 
 def source_config(cfg: CfgNode, data: str) -> CfgNode:
-    """A copy that tests on source images.
+    """The config with source images as test images.
 
     Args:
         cfg: The run's config.
         data: A folder for `DATASETS.ROOT`, in which the first of `DATASETS.TRAIN` is found, or a JSON file in COCO's
             format that lies above its images.
     """
-    cfg = target_config(cfg)
+    cfg.defrost()
     if Path(data).is_file():
         cfg.DATASETS.COCO = [["source_validation", data, str(Path(data).parent)]]
         cfg.DATASETS.TEST = ("source_validation",)

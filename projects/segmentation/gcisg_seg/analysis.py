@@ -16,14 +16,12 @@ from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 from torch import Tensor, nn
 
-from gcisg_analysis.load import load_backbone, load_model, read_state, stand_in
+from gcisg_analysis.load import load_backbone, load_model, read_state
 from gcisg_analysis.task import OKABE_ITO, Options, Task
-from gcisg_cls.measures import folder_images, original_accuracy, original_classifier
+from gcisg_cls.measures import original_accuracy, original_classifier, pretraining_images
 from gcisg_core.config import require
 from gcisg_core.measures import Measured, Value
 from gcisg_seg.measures import observe, predict
-
-STAND_IN_SIZE = 32  # edge of the miniature's reference images
 
 
 class SegmentationTask(Task):
@@ -81,11 +79,8 @@ class SegmentationTask(Task):
         return observe(model, self.dataset, self.reference, self.options.form)
 
     def acc_in(self, backbone: nn.Module) -> Value:
-        given = self.options.imagenet
-        folder = given or stand_in(self.weights)
-        if not folder:
-            return "needs validation images of the pretraining's task: --imagenet"
-        images = folder_images(folder, self.options.imagenet_size if given else STAND_IN_SIZE)
+        options = self.options
+        images = pretraining_images(options.imagenet, options.imagenet_size, self.weights)
         return original_accuracy(
             lambda batch: self.pooled(backbone, self._prepared({"inputs": list(batch.flip(1))})),
             self.classifier,
