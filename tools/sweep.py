@@ -193,7 +193,10 @@ def _run_all(
     """Run what is to do; returns what failed and why."""
     if any(variants[name].is_mini for name, _ in todo):
         importlib.import_module("prepare_mini").prepare([task])
-    context = multiprocessing.get_context("spawn")
+    # A process of its own for each run, forked from one that has loaded the frameworks: seven seconds less a run.
+    context = multiprocessing.get_context("forkserver")
+    modules = {TASKS[task].mini if variants[name].is_mini else TASKS[task].paper for name, _ in todo}
+    context.set_forkserver_preload(["__main__", *modules])
 
     def isolated(name: str, seed: int) -> dict[str, Any]:
         with ProcessPoolExecutor(1, mp_context=context) as process:
