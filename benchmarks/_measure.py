@@ -16,6 +16,8 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
+from gcisg_core.files import write_text
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -75,10 +77,7 @@ def write_table(name: str, title: str, rows: list[list[object]], heads: list[str
     table = tabulate(rows, headers=heads, tablefmt="github", floatfmt=".3g")
     page = f"# {title}\n\n{table}\n\n{notes}\n\nMachine: {machine()}.\n"
     print(page)
-    RESULTS.mkdir(exist_ok=True)
-    temporary = RESULTS / f"{name}.tmp"
-    temporary.write_text(page)
-    temporary.replace(RESULTS / f"{name}.md")
+    write_text(RESULTS / f"{name}.md", page)
 
 
 FLOOR = (

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gcisg_core.files import replacing
 from gcisg_core.problems import DataError
 
 KIND = "__kind__"  # marks a dictionary that stands for an object of a framework
@@ -58,11 +59,9 @@ def statistics(values: Tensor) -> dict[str, Any]:
 
 
 def save(record: Mapping[str, Any], path: Path) -> None:
-    """Write a record under a temporary name, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    torch.save(dict(record), partial)
-    partial.replace(path)
+    """Write a record, whole or not at all."""
+    with replacing(path) as partial:
+        torch.save(dict(record), partial)
 
 
 def load(path: Path, version: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gcisg_core.files import write_text
 from gcisg_core.problems import DataError
 
 BESIDE = "regularizer."  # what a method keeps beside the task model: target, reference, projectors, queues
@@ -72,8 +73,7 @@ def write_release(
         raise
     path = partial.rename(folder / f"{stem}-{file_hash(partial)}.{extension}")
     for suffix, text in ((release.suffix, release.config), (".json", json.dumps(release.meta, indent=1) + "\n")):
-        partial.write_text(text.replace("{checkpoint}", path.name))
-        partial.rename(path.with_suffix(suffix))
+        write_text(path.with_suffix(suffix), text.replace("{checkpoint}", path.name))
     return path
 
 

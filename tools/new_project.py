@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from gcisg_core.files import write_text
 from gcisg_core.lookup import choose
 from gcisg_core.problems import AuditResult, Problem
 
@@ -180,14 +181,6 @@ def base_config(task: str, out: Path) -> str:
     return Path(find_config(f"projects/{task}/own_data{suffix}")).resolve().as_posix()
 
 
-def write(path: Path, text: str) -> Path:
-    """Under a temporary name first, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    return temporary.replace(path)
-
-
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", metavar="TASK", help=f"one of {', '.join(TASKS)}")
@@ -232,7 +225,7 @@ def main(argv: list[str] | None = None) -> int:
     key, equals = ("_BASE_", ": ") if project.suffix == ".yaml" else ("_base_", " = ")
     bases = {"baseline": base_config(args.task, args.out), "gcisg": f"baseline{project.suffix}"}
     for name, base in bases.items():
-        path = write(args.out / f"{name}{project.suffix}", f'{key}{equals}"{base}"\n{getattr(project, name)}')
+        path = write_text(args.out / f"{name}{project.suffix}", f'{key}{equals}"{base}"\n{getattr(project, name)}')
         print(f"python tools/train_net.py --config {path} --work-dir {args.out / 'runs' / name}")
     print(f"python tools/report.py {args.out / 'runs/baseline'} {args.out / 'runs/gcisg'}")
     return 0

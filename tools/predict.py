@@ -34,6 +34,8 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from tqdm import tqdm
 from train_net import find_config
 
+from gcisg_core.files import replacing, write_text
+
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 
 
@@ -140,8 +142,8 @@ class Run:
                 _save(self.predictor.label_map(result), self.out / "labels" / f"{name}.png")
         ids = getattr(self.predictor, "category_ids", range(len(self.predictor.classes)))
         categories = [{"id": i, "name": name} for i, name in zip(ids, self.predictor.classes, strict=True)]
-        _write(self.out / "predictions.json", json.dumps(entries))
-        _write(self.out / "images.json", json.dumps({"images": index, "annotations": [], "categories": categories}))
+        write_text(self.out / "predictions.json", json.dumps(entries))
+        write_text(self.out / "images.json", json.dumps({"images": index, "annotations": [], "categories": categories}))
 
     def _read(self, files: dict[str, Path]) -> Iterator[tuple[str, np.ndarray]]:
         for name, file in tqdm(files.items(), unit="image"):
@@ -175,7 +177,7 @@ class Run:
             return
         writer.release()
         partial.replace(goal)
-        _write(goal.with_suffix(".jsonl"), "".join(lines))
+        write_text(goal.with_suffix(".jsonl"), "".join(lines))
         if len(lines) < expected:
             self.problems.append(f"{file}: only {len(lines)} of {expected} frames can be read; it is incomplete")
 
@@ -194,17 +196,8 @@ def _frames(capture: Any, expected: int) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _save(image: Image.Image, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    image.save(partial, format="PNG")
-    partial.replace(path)
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
+    with replacing(path) as partial:
+        image.save(partial, format="PNG")
 
 
 def main() -> None:

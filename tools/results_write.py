@@ -17,6 +17,8 @@ from grids import read_grid
 from sweep import check_runs, draw, in_order, measures_of, read_runs, table
 from tabulate import tabulate
 
+from gcisg_core.files import write_text
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 
@@ -67,8 +69,7 @@ def plot(section: dict[str, Any]) -> Path:
 
 def main() -> None:
     content = yaml.safe_load((DOCS / "results.yml").read_text(encoding="utf-8"))
-    (DOCS / "results.md").write_text(contents(**content), encoding="utf-8")
-    (DOCS / "results").mkdir(exist_ok=True)
+    write_text(DOCS / "results.md", contents(**content))
     for section in content["sections"]:
         task, runs = _runs(section, ROOT)
         draw(runs, section["half"], measures_of(task, runs, section["half"])[0], plot(section))

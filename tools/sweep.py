@@ -45,6 +45,7 @@ from scipy import stats
 from tabulate import tabulate
 from tqdm import tqdm
 
+from gcisg_core.files import replacing
 from gcisg_core.lookup import choose
 
 
@@ -179,7 +180,8 @@ def draw(runs: Sequence[dict[str, Any]], half: str, measure: str, path: Path) ->
     axis.set(yticks=range(len(names)), yticklabels=names, xlabel=f"{measure}, {half} half")
     axis.invert_yaxis()
     axis.grid(axis="x", alpha=0.3)
-    figure.savefig(path, dpi=110, bbox_inches="tight")
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=110, bbox_inches="tight")
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -27,6 +27,7 @@ from tabulate import tabulate
 from torch import Tensor
 
 import gcisg_core.integrations.mmengine  # noqa: F401 - checkpoints are read without running code
+from gcisg_core.files import write_text
 from gcisg_core.release import file_hash, without_method
 from zoo import Model, load_and_measure, sha256, zoo_folder  # type: ignore[attr-defined] # mypy sees the folder zoo
 
@@ -152,13 +153,6 @@ def contents(folder: Path) -> dict[Path, str]:
     return {folder / "metafile.yml": head + meta, folder.parent / "MODEL_ZOO.md": "\n".join([INTRODUCTION, *sections])}
 
 
-def write(path: Path, text: str) -> None:
-    """Write under a temporary name and rename."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
 def _small(weight: Tensor) -> Tensor:
     coarse = weight.to(torch.float8_e5m2).float() if weight.numel() > LARGE else weight
     return coarse.to(PACKED)
@@ -190,7 +184,7 @@ def add(folder: Path, name: str, checkpoint: Path, log: Path, seed: int) -> None
     for old in folder.glob(f"{name.replace('/', '_')}-*"):
         old.unlink()
     path = pack(checkpoint, folder / name.replace("/", "_"), {"config": config, "seed": seed})
-    write(path.with_suffix(".log.jsonl"), log.read_text())
+    write_text(path.with_suffix(".log.jsonl"), log.read_text())
     own, before = (load_and_measure(config, str(file)) for file in (path, checkpoint))
     known = folder / "checkpoints.json"
     entries = json.loads(known.read_text()) if known.is_file() else {}
@@ -203,7 +197,7 @@ def add(folder: Path, name: str, checkpoint: Path, log: Path, seed: int) -> None
         "Metrics": {key: round(float(own[key]), 2) for key in keys},
         "Metrics Before Packing": {key: round(float(before[key]), 2) for key in keys},
     }
-    write(known, json.dumps(dict(sorted(entries.items())), indent=1) + "\n")
+    write_text(known, json.dumps(dict(sorted(entries.items())), indent=1) + "\n")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -218,7 +212,7 @@ def main(argv: list[str] | None = None) -> None:
             parser.error("--pack needs the files --checkpoint and --log")
         add(zoo_folder(), args.pack, args.checkpoint, args.log, args.seed)
     for path, text in contents(zoo_folder()).items():
-        write(path, text)
+        write_text(path, text)
         print(path)
 
 

@@ -57,7 +57,7 @@ def read(out: Path) -> tuple[dict, Page]:
     page = Page((out / "analysis.html").read_text())
     assert not page.external
     assert all(len(np.unique(picture[..., 0])) > 20 for picture in page.pictures)  # none is empty
-    assert not list(out.glob("*.partial"))
+    assert not list(out.glob("*.partial*"))
     for checkpoint in content["checkpoints"]:
         for name, value in checkpoint["measures"].items():
             assert isinstance(value, str) or math.isfinite(value), name

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from gcisg_core.files import write_text
 from gcisg_core.measures import Measured, Value, energies
 
 from .compare import difference, over_images, over_seeds
@@ -86,10 +87,7 @@ def analyze(task: Task, config: str, checkpoints: Sequence[Checkpoint], out: Pat
             [checkpoint.name for checkpoint in checkpoints], [measured[name].values for name in names]
         ),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    partial = out / "analysis.json.partial"
-    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    partial.replace(out / "analysis.json")
+    write_text(out / "analysis.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
     # In the pictures one seed stands for its method.
     shown = {
         name: models[name]

@@ -11,6 +11,8 @@ from pathlib import Path
 import jinja2
 from matplotlib.figure import Figure
 
+from gcisg_core.files import write_text
+
 
 @dataclass
 class Picture:
@@ -83,12 +85,8 @@ def duration(seconds: float) -> str:
 
 
 def write_report(path: Path, title: str, sections: Sequence[Section]) -> Path:
-    """Write the page under a temporary name and rename it; returns its path."""
-    page = _PAGE.render(title=title, sections=sections)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(page, encoding="utf-8")
-    return temporary.replace(path)
+    """Write the page; returns its path."""
+    return write_text(path, _PAGE.render(title=title, sections=sections))
 
 
 _PAGE = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""\

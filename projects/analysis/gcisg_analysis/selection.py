@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from scipy.stats import rankdata
 from tabulate import tabulate
 
+from gcisg_core.files import write_text
 from gcisg_core.lookup import choose, unknown_name
 from gcisg_core.measures import Value
 from gcisg_core.release import file_hash
@@ -110,9 +111,7 @@ def read_lines(run: Path) -> list[dict[str, Any]]:
 
 def append_line(run: Path, line: Mapping[str, Any]) -> None:
     """Add a measured checkpoint to the run's file, which is replaced as a whole."""
-    partial = run / f".{FILE}.partial"
-    partial.write_text("".join(json.dumps(each) + "\n" for each in [*read_lines(run), line]))
-    partial.replace(run / FILE)
+    write_text(run / FILE, "".join(json.dumps(each) + "\n" for each in [*read_lines(run), line]))
 
 
 def covers(line: Mapping[str, Any], path: Path, target: Task, source: Task | None, labels: bool) -> bool:

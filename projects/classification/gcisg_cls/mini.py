@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.fileio import put_text
 from mmengine.runner import Runner, save_checkpoint
 
 from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.datasets import VisDA17Dataset
 from gcisg_cls.measures import build_dataset, measure, train_config
+from gcisg_core.files import write_text
 from gcisg_core.integrations.mmengine import build_runner, unwrap
 from gcisg_miniature import classification
 from gcisg_miniature.folders import project_folder
@@ -101,5 +101,5 @@ def train_and_measure(
     pretraining = build_dataset(runner.cfg.val_dataloader.dataset, root=str(reference), classes=None)
     for name in halves:
         result[name] = measure(model, half(runner, name), runner.cfg.model.weights, pretraining)
-    put_text(json.dumps(result), str(done))  # written under a temporary name and renamed
+    write_text(done, json.dumps(result))
     return result

@@ -9,6 +9,7 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 
+from gcisg_core.files import write_text
 from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
 from gcisg_core.problems import DataError
 from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
@@ -57,9 +58,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         with (folder / last_filename_basename).open("rb") as stream:
             os.fsync(stream.fileno())
         (folder / last_filename_basename).replace(folder / final)
-        pointer = folder / f"last_checkpoint{PARTIAL}"
-        pointer.write_text(final)
-        pointer.replace(folder / "last_checkpoint")
+        write_text(folder / "last_checkpoint", final)
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
         """Goes on from the last checkpoint, if there is one, or takes the weights at `path`."""

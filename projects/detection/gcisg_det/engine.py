@@ -26,6 +26,7 @@ from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from gcisg_core.files import write_text
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.reproducible import seed_everything
 
@@ -108,7 +109,7 @@ class CarEvaluator(COCOEvaluator):
             logger.info("%s, box convention %s: AP %.2f, AP50 %.2f, AP75 %.2f", self.dataset_name, self.convention,
                         *(box.get(key, float("nan")) for key in ("AP", "AP50", "AP75")))  # fmt: skip
             content = {"dataset": self.dataset_name, "convention": self.convention, "results": results}
-            (Path(self._output_dir) / "results.json").write_text(json.dumps(content, indent=1))
+            write_text(Path(self._output_dir) / "results.json", json.dumps(content, indent=1))
         return results
 
 

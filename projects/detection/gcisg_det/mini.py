@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torchvision.datasets import ImageFolder
 from tqdm import tqdm
 
+from gcisg_core.files import write_text
 from gcisg_miniature import classification, scenes
 from gcisg_miniature.folders import project_folder
 
@@ -141,7 +142,5 @@ def train_and_measure(
     for half in halves:
         box = json.loads((work_dir / "inference" / HALVES[half] / "results.json").read_text())["results"]["bbox"]
         result[half] = {key: box[key] for key in ("AP", "AP50", "AP75")}
-    partial = done.with_suffix(".partial")
-    partial.write_text(json.dumps(result))
-    partial.replace(done)
+    write_text(done, json.dumps(result))
     return result

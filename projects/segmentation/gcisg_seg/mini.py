@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.fileio import put_text
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from gcisg_core.files import write_text
 from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
 from gcisg_core.integrations.mmengine import build_runner
 from gcisg_core.safe_load import read_state_dict
@@ -113,5 +113,5 @@ def train_and_measure(
     for half in halves:
         measured = runner.val() if half == "dev" else runner.test()
         result[half] = {key: measured[f"cityscapes/{key}"] for key in ("mIoU", "aAcc", "mAcc")}
-    put_text(json.dumps(result), str(done))  # written under a temporary name and renamed
+    write_text(done, json.dumps(result))
     return result

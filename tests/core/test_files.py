@@ -1,0 +1,20 @@
+import pytest
+
+from gcisg_core.files import replacing, write_text
+
+
+def test_folders_are_made_and_nothing_else_is_left(tmp_path):
+    path = write_text(tmp_path / "a" / "b.json", "ä")
+    assert path.read_bytes() == "ä".encode()
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_error_leaves_the_old_file_alone(tmp_path):
+    path = write_text(tmp_path / "b.png", "old")
+    with pytest.raises(OSError, match="full"), replacing(path) as partial:
+        partial.write_text("ne")
+        assert partial.suffix == ".png"  # libraries choose the format by it
+        assert path.read_text() == "old"
+        raise OSError("disk full")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
