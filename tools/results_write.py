@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from grids import read_grid
-from sweep import check_runs, draw, in_order, measures_of, read_runs, table
+from sweep import check_runs, draw, in_order, measures_of, read_runs, table, with_interval
 from tabulate import tabulate
 
 from gcisg_core.files import write_text
@@ -25,7 +26,8 @@ DOCS = ROOT / "docs"
 
 def contents(sections: list[dict[str, Any]], introduction: str, root: Path = ROOT) -> str:
     """The page. A section: `title`, `grid`, `half`, `text`, and of the papers' figures `paper` (variant -> figure) and
-    `measure`, what they measure; `compare: false` where the first row is nothing to compare with.
+    `measure`, what they measure; `compare: false` where the first row is nothing to compare with; `networks` asks for the
+    differences over several reference networks, see :func:`_networks`.
     """
     parts = ["# Results", introduction.strip()]
     for section in sections:
@@ -56,9 +58,35 @@ def _section(section: dict[str, Any], root: Path) -> Iterator[str]:
     yield tabulate(rows, headers=heads, tablefmt="github", disable_numparse=True)
     yield f"![Each run and the means]({plot(section).relative_to(DOCS)})"
     yield section["text"].strip()
+    if "networks" in section:
+        yield _networks(section, runs, root)
     seeds = sorted({entry["seed"] for entry in runs})
     command = f"python tools/sweep.py --grid {section['grid']} --seeds {seeds[0]}-{seeds[-1]} --half {section['half']}"
     yield f"Again: `{command}`"
+
+
+def _networks(section: dict[str, Any], runs: list[dict[str, Any]], root: Path) -> str:
+    """Differences, each a mean over seeds, on the first network and on those of the section's own grid.
+
+    `networks` has the `grid` of the first network's runs and `differences`, pairs of its variants.
+    """
+    asked = section["networks"]
+    _, first = _runs({**section, **asked}, root)
+    measure = measures_of("classification", runs, section["half"])[0]
+    values: dict[str, dict[tuple[str, int], float]] = {}
+    for entry in [*first, *runs]:
+        name, _, network = entry["variant"].partition(", ")
+        values.setdefault(network, {})[name, entry["seed"]] = entry[section["half"]][measure]
+    rows = []
+    for name, other in asked["differences"]:
+        seeds = {network: [seed for which, seed in known if which == name] for network, known in values.items()}
+        means = [
+            np.mean([values[network][name, seed] - values[network][other, seed] for seed in seeds[network]])
+            for network in values
+        ]
+        rows.append([f"{name} - {other}", *(f"{mean:+.2f}" for mean in means), with_interval(np.array(means))])
+    heads = ["accuracy, difference", *map(str, range(len(values))), "mean over networks, 95 %"]
+    return tabulate(rows, headers=heads, tablefmt="github", disable_numparse=True)
 
 
 def plot(section: dict[str, Any]) -> Path:

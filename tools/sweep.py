@@ -160,12 +160,17 @@ def table(runs: Sequence[dict[str, Any]], half: str, measures: Sequence[str]) ->
             row.append(f"{numbers.mean():.2f}{spread}")
         common = sorted(seeds.keys() & first.keys())
         differences = np.array([seeds[s][measures[0]] - first[s][measures[0]] for s in common])
-        if len(differences) > 1 and differences.std() > 0:
-            low, high = stats.t.interval(0.95, len(differences) - 1, differences.mean(), stats.sem(differences))
-            row.append(f"{differences.mean():+.2f} [{low:+.2f}, {high:+.2f}]")
-        else:
-            row.append(f"{differences.mean():+.2f}" if len(differences) else "")
+        row.append(with_interval(differences) if len(differences) else "")
         yield row
+
+
+def with_interval(differences: np.ndarray) -> str:
+    """The mean, with its 95 % t-interval where the differences say something of it."""
+    mean = f"{differences.mean():+.2f}"
+    if len(differences) < 2 or differences.std() == 0:
+        return mean
+    low, high = stats.t.interval(0.95, len(differences) - 1, differences.mean(), stats.sem(differences))
+    return f"{mean} [{low:+.2f}, {high:+.2f}]"
 
 
 def draw(runs: Sequence[dict[str, Any]], half: str, measure: str, path: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_row_is_measured_by_us_or_says_that_it_is_not():
 
 def test_figures_are_those_of_the_sweep():
     runs = [
-        json.loads(line) for line in (ROOT / "projects/detection/sweeps/methods_test.jsonl").read_text().splitlines()
+        json.loads(line) for line in (ROOT / "projects/detection/sweeps/table7_test.jsonl").read_text().splitlines()
     ]
     values = [run["test"]["AP50"] for run in runs if run["config"] == "gcisg_mini"]
     (result,) = MODELS["detection/gcisg_mini"]["Results"]
