@@ -58,7 +58,7 @@ setup(
     },
     # Classification and the miniature benchmark work with these alone.
     install_requires=["torch>=2.4", "torchvision>=0.19", *MMENGINE, "numpy", "pillow", "scipy",
-                      "scikit-learn", "matplotlib", "jinja2", "tqdm", "rich", "grad-cam", "safetensors", "tabulate",
-                      "pyyaml"],
+                      "scikit-learn", "joblib", "matplotlib", "jinja2", "tqdm", "rich", "grad-cam", "safetensors",
+                      "tabulate", "pyyaml"],
     extras_require=EXTRAS,
 )  # fmt: skip

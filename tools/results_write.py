@@ -26,8 +26,8 @@ DOCS = ROOT / "docs"
 
 def contents(sections: list[dict[str, Any]], introduction: str, root: Path = ROOT) -> str:
     """The page. A section: `title`, `grid`, `half`, `text`, and of the papers' figures `paper` (variant -> figure) and
-    `measure`, what they measure; `compare: false` where the first row is nothing to compare with; `networks` asks for the
-    differences over several reference networks, see :func:`_networks`.
+    `measure`, what they measure; `compare: false` where the first row is nothing to compare with; `networks` asks for
+    the differences over several reference networks, see :func:`_networks`.
     """
     parts = ["# Results", introduction.strip()]
     for section in sections:

@@ -11,10 +11,15 @@ def test_folders_are_made_and_nothing_else_is_left(tmp_path):
 
 def test_an_error_leaves_the_old_file_alone(tmp_path):
     path = write_text(tmp_path / "b.png", "old")
-    with pytest.raises(OSError, match="full"), replacing(path) as partial:
-        partial.write_text("ne")
-        assert partial.suffix == ".png"  # libraries choose the format by it
-        assert path.read_text() == "old"
-        raise OSError("disk full")
+
+    def fill(file):
+        with replacing(file) as partial:
+            partial.write_text("ne")
+            assert partial.suffix == ".png"  # libraries choose the format by it
+            assert path.read_text() == "old"
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="full"):
+        fill(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

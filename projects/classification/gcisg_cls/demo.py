@@ -7,8 +7,8 @@ from pathlib import Path
 
 from gcisg_analysis.report import Picture, Section, compare
 from gcisg_analysis.runs import curves, details, read_run
-from gcisg_cls.mini import half, train, train_and_measure
-from gcisg_cls.panels import CAPTION, draw
+from gcisg_cls.mini import train_and_measure
+from gcisg_cls.panels import panel
 
 CONFIGS = {"baseline": "baseline_mini", "GCISG": "gcisg_mini"}
 MEASURES = {"accuracy": "accuracy %", "match_rate": "match rate %", "acc_in": "Acc_IN %", "cka": "CKA"}
@@ -21,15 +21,10 @@ def classification_section(runs: Path, overrides: Sequence[str] = ()) -> Section
         runs: Where the runs are kept; a finished one is not repeated.
         overrides: ``key=value`` for both configs.
     """
-    results, models = {}, {}
-    for name, config in CONFIGS.items():
-        work_dir = runs / config
-        results[name] = train_and_measure(config, ["test"], work_dir, overrides)
-        # The run is finished: this reads its last checkpoint.
-        runner, models[name] = train(config, work_dir, overrides)
+    results = {name: train_and_measure(config, ["test"], runs / config, overrides) for name, config in CONFIGS.items()}
     columns, rows = compare({name: result["test"] for name, result in results.items()}, MEASURES)
     read = {name: read_run(runs / config, name) for name, config in CONFIGS.items()}
-    iterations = runner.max_iters
+    iterations = read["GCISG"].config["train_cfg"]["max_iters"]
     return Section(
         title="Classification: drawn digits to photographed handwriting",
         text=[
@@ -37,7 +32,7 @@ def classification_section(runs: Path, overrides: Sequence[str] = ()) -> Section
             "over photographs, which training never sees. The pretrained network knows 81 other glyphs in the real "
             "style; Acc_IN is how much of that is left, CKA how alike the features still are, match rate the share of "
             "predictions that survive a change of colour and sharpness.",
-            f"One seed, {iterations} iterations each; "
+            f"One seed, {read['GCISG'].config['train_cfg']['max_iters']} iterations each; "
             + ", ".join(f"{name} {result['seconds']:.0f} s" for name, result in results.items())
             + ". Means over seeds, with intervals, are in the README of projects/classification.",
         ],
@@ -45,7 +40,7 @@ def classification_section(runs: Path, overrides: Sequence[str] = ()) -> Section
         rows=rows,
         pictures=[
             Picture(curves(read), "Losses while training, means of the last 50 iterations.", chart=True),
-            Picture(draw(half(runner, "test"), models), CAPTION),
+            panel(read),
         ],
         commands=[
             f"python tools/train_net.py --config projects/classification/{config}.py" for config in CONFIGS.values()

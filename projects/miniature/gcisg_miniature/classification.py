@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+from joblib import Parallel, delayed
 
-from .folders import write_class_folders, write_once
+from .folders import write_by_class, write_class_folders, write_once
 from .glyphs import GLYPH_NAMES, GLYPHS, block_counts, draw_glyph, enlarge, fit
 from .ingredients import DIGIT_NAMES, real_digits
 from .strokes import draw_digit
@@ -38,12 +36,14 @@ STREAMS = {"source": 1, "dev": 2, "test": 3, "train": 4, "val": 5, "restyled": 6
 
 def source_pictures(seed: int, per_class: int) -> Iterator[tuple[int, np.ndarray]]:
     """Synthetic digits: label and (32, 32, 3) uint8, class by class."""
-    yield from _class_by_class(partial(_source_class, seed, per_class), 10)
+    for label in range(10):
+        yield from ((label, picture) for picture in _source_class(seed, per_class, label))
 
 
-def _source_class(seed: int, per_class: int, label: int) -> list[np.ndarray]:
+def _source_class(seed: int, per_class: int, label: int) -> Iterator[np.ndarray]:
     rng = np.random.default_rng([STREAMS["source"], seed, label])
-    return [synthetic_look(_placed(fit(draw_digit(label, rng), DIGIT_SIZE), rng), rng) for _ in range(per_class)]
+    for _ in range(per_class):
+        yield synthetic_look(_placed(fit(draw_digit(label, rng), DIGIT_SIZE), rng), rng)
 
 
 def restyled_source_pictures(seed: int, per_class: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -67,39 +67,25 @@ def target_pictures(half: str, composites: int = COMPOSITES) -> Iterator[tuple[i
             yield int(label), _real_picture(ink, half, rng)
 
 
-def reference_pictures(part: str, seed: int, per_class: int, size: int = SIZE) -> Iterator[tuple[int, np.ndarray]]:
-    """Deformed font glyphs in the real look, (size, size, 3) uint8; `part` is "train" or "val"."""
-    yield from _class_by_class(partial(_reference_class, part, seed, per_class, size), len(GLYPHS))
-
-
-def _reference_class(part: str, seed: int, per_class: int, size: int, label: int) -> list[np.ndarray]:
+def reference_pictures(part: str, seed: int, per_class: int, size: int, label: int) -> Iterator[np.ndarray]:
+    """Deformed glyphs of one class in the real look, (size, size, 3) uint8; `part` is "train" or "val"."""
     rng = np.random.default_rng([STREAMS[part], seed, label])
-    glyph = GLYPHS[label]
-    return [_real_picture(block_counts(draw_glyph(glyph, rng)), "reference", rng, size) for _ in range(per_class)]
-
-
-def _class_by_class(draw: Callable[[int], list[np.ndarray]], classes: int) -> Iterator[tuple[int, np.ndarray]]:
-    """The pictures of all classes in order; a class has random numbers of its own, so the cores share the work."""
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        for label, pictures in enumerate(pool.map(draw, range(classes))):
-            for picture in pictures:
-                yield label, picture
+    for _ in range(per_class):
+        yield _real_picture(block_counts(draw_glyph(GLYPHS[label], rng)), "reference", rng, size)
 
 
 def prepare_source(folder: Path, seed: int = 0, per_class: int = 800, progress: bool = True) -> Path:
     """Write the synthetic source of one seed (8,000 pictures); see `prepare`."""
     recipe = {"recipe": "source", "version": VERSION, "seed": seed, "per_class": per_class}
-    pictures = _shown(source_pictures(seed, per_class), 10 * per_class, f"source, seed {seed}", progress)
-    write_once(Path(folder), recipe, lambda at: write_class_folders(at, DIGIT_NAMES, pictures))
+    draw, title = partial(_source_class, seed, per_class), f"source, seed {seed}" if progress else None
+    write_once(Path(folder), recipe, lambda at: write_by_class(at, DIGIT_NAMES, draw, title))
     return Path(folder)
 
 
-def prepare_target(folder: Path, half: str, composites: int = COMPOSITES, progress: bool = True) -> Path:
+def prepare_target(folder: Path, half: str, composites: int = COMPOSITES) -> Path:
     """Write one half of the real target ("dev": 2,694 pictures, "test": 2,697); see `prepare`."""
     recipe = {"recipe": half, "version": VERSION, "composites": composites}
-    total = composites * len(real_digits(half)[0])
-    pictures = _shown(target_pictures(half, composites), total, half, progress)
-    write_once(Path(folder), recipe, lambda at: write_class_folders(at, DIGIT_NAMES, pictures))
+    write_once(Path(folder), recipe, lambda at: write_class_folders(at, DIGIT_NAMES, target_pictures(half, composites)))
     return Path(folder)
 
 
@@ -122,9 +108,8 @@ def prepare_reference(
     def write(at: Path) -> None:
         for part, count in (("train", per_class), ("val", val_per_class)):
             (at / part).mkdir()
-            title = f"reference {part}, seed {seed}"
-            pictures = _shown(reference_pictures(part, seed, count, size), len(GLYPHS) * count, title, progress)
-            write_class_folders(at / part, GLYPH_NAMES, pictures)
+            draw = partial(reference_pictures, part, seed, count, size)
+            write_by_class(at / part, GLYPH_NAMES, draw, f"reference {part}, seed {seed}" if progress else None)
 
     write_once(Path(folder), recipe, write)
     return Path(folder)
@@ -147,8 +132,7 @@ def prepare(root: Path, seed: int = 0, reference_seed: int = 0, progress: bool =
     """
     root = Path(root)
     prepare_source(root / "source", seed, progress=progress)
-    for half in ("dev", "test"):
-        prepare_target(root / half, half, progress=progress)
+    Parallel(n_jobs=-1)(delayed(prepare_target)(root / half, half) for half in ("dev", "test"))
     prepare_reference(root / "reference", reference_seed, progress=progress)
     return root
 
@@ -165,12 +149,6 @@ def _placed(mask: np.ndarray, rng: np.random.Generator, size: int = SIZE) -> np.
 def _real_picture(blocks: np.ndarray, strip: str, rng: np.random.Generator, size: int = SIZE) -> np.ndarray:
     mask = _placed(enlarge(blocks, size * DIGIT_SIZE // SIZE), rng, size)
     return real_look(photo_background(strip, (size, size), rng), mask, rng)
-
-
-def _shown(
-    pictures: Iterator[tuple[int, np.ndarray]], total: int, title: str, progress: bool
-) -> Iterator[tuple[int, np.ndarray]]:
-    yield from tqdm(pictures, total=total, desc=title, unit="img", disable=not progress, leave=False)
 
 
 def main() -> None:

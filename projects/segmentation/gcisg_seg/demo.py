@@ -7,9 +7,8 @@ from pathlib import Path
 
 from gcisg_analysis.report import Picture, Section, compare
 from gcisg_analysis.runs import curves, details, read_run
-from gcisg_core.integrations.mmengine import unwrap
-from gcisg_seg.mini import train, train_and_measure
-from gcisg_seg.panels import COLOURS, draw
+from gcisg_seg.mini import train_and_measure
+from gcisg_seg.panels import COLOURS, panel
 
 CONFIGS = {"baseline": "baseline_mini", "GCISG": "gcisg_mini"}
 MEASURES = {"mIoU": "mIoU %", "aAcc": "pixel accuracy %"}
@@ -23,8 +22,6 @@ def segmentation_section(runs: Path, overrides: Sequence[str] = ()) -> Section:
         overrides: ``key=value`` for both configs.
     """
     results = {name: train_and_measure(config, ["test"], runs / config, overrides) for name, config in CONFIGS.items()}
-    # The runs are finished: this reads their last checkpoints.
-    runners = {name: train(config, runs / config, overrides) for name, config in CONFIGS.items()}
     read = {name: read_run(runs / config, name) for name, config in CONFIGS.items()}
     columns, rows = compare({name: result["test"] for name, result in results.items()}, MEASURES)
     return Section(
@@ -38,14 +35,7 @@ def segmentation_section(runs: Path, overrides: Sequence[str] = ()) -> Section:
         rows=rows,
         pictures=[
             Picture(curves(read), "Losses while training, means of the last iterations.", chart=True),
-            Picture(
-                draw(
-                    next(iter(runners.values())).test_dataloader.dataset,
-                    {name: unwrap(runner.model) for name, runner in runners.items()},
-                    COLOURS,
-                ),
-                "Real test scenes, evenly spaced through the test half: image, truth, baseline, GCISG.",
-            ),
+            panel(read, COLOURS),
         ],
         commands=[
             f"python tools/train_net.py --config projects/segmentation/{config}.py" for config in CONFIGS.values()

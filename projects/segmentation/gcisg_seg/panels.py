@@ -27,8 +27,12 @@ COLOURS = np.array([
 CAPTION = "Real scenes, evenly spaced through all: image, truth, and each model's prediction."
 
 
-def panel(runs: Mapping[str, Run]) -> Picture:
+def panel(runs: Mapping[str, Run], colours: np.ndarray | None = None) -> Picture:
     """Real scenes with the predictions of all runs that have a checkpoint.
+
+    Args:
+        runs: By name.
+        colours: (classes, 3), uint8; those of the data set by default.
 
     Raises:
         ValueError: no run has one, or it is not of the run's config.
@@ -44,7 +48,8 @@ def panel(runs: Mapping[str, Run]) -> Picture:
     if not models:
         raise ValueError("no run has a checkpoint")
     dataset = DATASETS.build(config[run.measured_by].dataset)
-    return Picture(draw(dataset, models, np.array(dataset.metainfo["palette"], np.uint8)), CAPTION)
+    palette = np.array(dataset.metainfo["palette"], np.uint8) if colours is None else colours
+    return Picture(draw(dataset, models, palette), CAPTION)
 
 
 def draw(dataset: Any, models: Mapping[str, nn.Module], colours: np.ndarray, count: int = 5) -> Figure:
