@@ -32,7 +32,7 @@ def classification_section(runs: Path, overrides: Sequence[str] = ()) -> Section
             "over photographs, which training never sees. The pretrained network knows 81 other glyphs in the real "
             "style; Acc_IN is how much of that is left, CKA how alike the features still are, match rate the share of "
             "predictions that survive a change of colour and sharpness.",
-            f"One seed, {read['GCISG'].config['train_cfg']['max_iters']} iterations each; "
+            f"One seed, {iterations} iterations each; "
             + ", ".join(f"{name} {result['seconds']:.0f} s" for name, result in results.items())
             + ". Means over seeds, with intervals, are in the README of projects/classification.",
         ],
