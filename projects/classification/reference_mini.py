@@ -3,6 +3,7 @@ _base_ = ["_base_/mini.py", "_base_/runtime.py"]
 data_root = "{{$GCISG_DATA:data}}/mini/classification/reference"
 train_dataloader = dict(
     batch_size=64,
+    num_workers=1,  # reads while the other process trains, on one thread (gcisg_cls.mini.pretrain)
     dataset=dict(
         dataset=dict(
             root=data_root + "/train",

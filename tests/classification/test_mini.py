@@ -45,6 +45,20 @@ def test_pretraining_writes_weights_of_torchvisions_form(mini):
     load_pretrained(network, "mini_resnet", str(goal))
 
 
+def test_pretraining_does_not_depend_on_the_number_of_threads(mini):
+    tiny = ["train_cfg.max_iters=2", "train_cfg.val_interval=2", "model.num_classes=3"]
+    threads, networks = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            goal = mini / f"data/mini/of_{count}.pth"
+            pretrain(goal, tiny)
+            networks.append(torch.load(goal, weights_only=True))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(value, networks[1][name]) for name, value in networks[0].items())
+
+
 def test_a_finished_run_is_measured_once(mini):
     work_dir = mini / "run"
     first = train_and_measure("baseline_mini", ["dev", "test"], work_dir, TINY)

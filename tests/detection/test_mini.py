@@ -43,6 +43,18 @@ def test_pretraining_learns_and_its_weights_fit_the_configs(name, tmp_path):
     assert all(value.isfinite() for value in losses.values())
 
 
+def test_pretraining_does_not_depend_on_the_number_of_threads():
+    threads, networks = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            networks.append(pretrain(glyphs(64), glyphs(32), iterations=2, batch=64)[0])
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(value, networks[1][name]) for name, value in networks[0].items())
+
+
 def test_data_folder_of_the_miniature_follows_the_environment(monkeypatch):
     monkeypatch.setenv("GCISG_DATA", "/elsewhere")
     cfg = read_config(PROJECT / "gcisg_mini.yaml")

@@ -18,6 +18,7 @@ from gcisg_core.files import write_text
 from gcisg_core.integrations.mmengine import build_runner, unwrap
 from gcisg_miniature import classification
 from gcisg_miniature.folders import project_folder
+from gcisg_miniature.network import one_thread
 
 PROJECT = project_folder(__file__, "classification")
 RESULT = "measures.json"
@@ -50,7 +51,8 @@ def prepare_reference(seed: int) -> Path:
 def pretrain(goal: Path, overrides: Sequence[str] = (), seed: int = 0) -> None:
     """Train the reference network and save it in torchvision's form: its linear head as ``fc``."""
     work_dir = goal.with_suffix("")
-    model = build_runner(PROJECT / "reference_mini.py", overrides, work_dir, seed, resume=True).train()
+    with one_thread():
+        model = build_runner(PROJECT / "reference_mini.py", overrides, work_dir, seed, resume=True).train()
     classifier = {f"fc.{name}": value for name, value in model.head.state_dict().items()}
     save_checkpoint(model.backbone.state_dict() | classifier, str(goal))
 

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from gcisg_core.files import write_text
 from gcisg_miniature import classification, scenes
 from gcisg_miniature.folders import project_folder
+from gcisg_miniature.network import one_thread
 
 from .config import read_config
 from .datasets import data_root
@@ -58,6 +59,7 @@ def _read(folder: Path) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images).permute(0, 3, 1, 2), torch.tensor(data.targets)
 
 
+@one_thread()
 def pretrain(
     train: tuple[Tensor, Tensor], val: tuple[Tensor, Tensor], iterations: int = 1200, batch: int = 64, lr: float = 0.1
 ) -> tuple[dict[str, Tensor], float]:

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums do not depend on the number of cores then: machines of one processor train the same network."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
 
 WIDTHS = (16, 32, 64, 128)
 STRIDES = (1, 2, 2, 1)
