@@ -45,6 +45,8 @@ bench: $(READY)  ## measure the losses and a training step; tables go to benchma
 	$(PY) benchmarks/step_cost_segmentation.py
 	$(PY) benchmarks/step_cost_detection.py
 	$(PY) benchmarks/methods.py
+	$(PY) benchmarks/memory.py
+	$(PY) benchmarks/scaling.py
 
 docs: $(READY)  ## build the documents into runs/docs, pages that need no network
 	$(PY) -m mkdocs build --strict --quiet

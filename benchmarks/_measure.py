@@ -59,7 +59,8 @@ def _resident(field: str) -> int:
 
 
 def machine() -> str:
-    without = f"{torch.get_num_threads()} thread, no GPU"
+    threads = torch.get_num_threads()
+    without = f"{threads} thread{'s' if threads > 1 else ''}, no GPU"
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else without
     processor = next(
         (
