@@ -25,7 +25,7 @@ from torchvision.transforms import v2
 from tqdm import trange
 
 from .classification import COMPOSITES, prepare, restyled_source_pictures, source_pictures, target_pictures
-from .network import MiniResNet
+from .network import MiniResNet, one_thread
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
@@ -135,6 +135,7 @@ def measure(reference: MiniResNet, seeds: Iterable[int], per_class: int = 800) -
     }
 
 
+@one_thread()
 def main() -> None:
     """Command line; writes the data first where they are missing."""
     parser = argparse.ArgumentParser(description="Measure the design criteria of the miniature benchmark (dev half).")
