@@ -73,7 +73,8 @@ def test_configs_are_found_and_the_missing_data_is_named(installed, config):
     assert result.returncode != 0
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("error: ")
-    assert "no such file" not in last or config not in last
+    assert Path(config).name not in last
+    assert "_base_" not in last
     assert any(word in last for word in ("visda17", "gta5", "sim10k", "weights", "resnet", "R-101"))
 
 

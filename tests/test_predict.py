@@ -183,8 +183,8 @@ def test_a_detector_gives_cocos_results(predict, photos, tmp_path, monkeypatch):
     arguments = ["--score", 0.3]  # one by one: the framework pads the images of a batch to one size
     out, _ = predict(file, tmp_path / "model_final.pth", photos, *arguments, "--overrides", *overrides)
     entries, index = read(out)
-    boxes = COCO(str(out / "images.json")).loadRes(str(out / "predictions.json"))
-    assert boxes.loadCats([0])[0]["name"] == "car"
+    loaded = COCO(str(out / "images.json")).loadRes(str(out / "predictions.json"))
+    assert loaded.loadCats([0])[0]["name"] == "car"
 
     exported = write_release(release_detector(cfg, str(tmp_path / "model_final.pth")), tmp_path, "net")
     monkeypatch.chdir(tmp_path)
@@ -196,8 +196,14 @@ def test_a_detector_gives_cocos_results(predict, photos, tmp_path, monkeypatch):
         ours = sorted(entry["score"] for entry in entries if entry["image_id"] == about["id"])
         assert len(ours) > 0
         np.testing.assert_allclose(ours, theirs, rtol=1e-3)
+        boxes = torch.tensor([entry["bbox"] for entry in entries if entry["image_id"] == about["id"]])
+        boxes[:, 2:] += boxes[:, :2]
+        assert torch.cdist(boxes, found.pred_boxes.tensor).min(dim=1).values.max() < 0.5  # pixels of the file's image
     out, _ = predict(exported.with_suffix(".yaml"), exported, photos, *arguments)
     assert read(out) == (entries, index)
+    overlays = {path.name: path.read_bytes() for path in out.rglob("overlays/*.png")}
+    out, _ = predict(exported.with_suffix(".yaml"), exported, photos, "--score", 1.1)
+    assert all(path.read_bytes() != overlays[path.name] for path in out.rglob("overlays/*.png"))
 
 
 class TestVideo:

@@ -42,7 +42,7 @@ def test_figures_follow_from_the_runs(section):
         values = runs[row[0]]
         assert int(row[1]) == len(values)
         assert float(row[2].partition(" ")[0]) == pytest.approx(statistics.mean(values.values()), abs=0.0051)
-        (interval,) = [cell for cell in row if "[" in cell] or [""]
+        (interval,) = [cell for cell in row[1:] if "[" in cell] or [""]
         common = sorted(values.keys() & first.keys())
         if interval:
             differences = [values[seed] - first[seed] for seed in common]
@@ -50,6 +50,27 @@ def test_figures_follow_from_the_runs(section):
             low, high = map(float, re.findall(r"[+-]\d+\.\d+", interval)[1:])
             assert (high - low) / 2 == pytest.approx(half, abs=0.011)
             assert (high + low) / 2 == pytest.approx(statistics.mean(differences), abs=0.011)
+
+
+NETWORKS = [section for section in SECTIONS if "networks" in section]
+
+
+@pytest.mark.parametrize("section", NETWORKS, ids=[section["title"] for section in NETWORKS])
+def test_differences_over_networks_follow_from_the_runs(section):
+    values = {}
+    for grid in (ROOT / section["networks"]["grid"], ROOT / section["grid"]):
+        lines = grid.with_name(f"{grid.stem}_{section['half']}.jsonl").read_text().splitlines()
+        for run in map(json.loads, lines):
+            name, _, network = run["variant"].partition(", ")
+            values.setdefault(network, {}).setdefault(name, {})[run["seed"]] = run[section["half"]]["accuracy"]
+    for name, other in section["networks"]["differences"]:
+        means = [statistics.mean(v[name][seed] - v[other][seed] for seed in v[name]) for v in values.values()]
+        *cells, mean = re.search(rf"^\| {name} - {other} +\|(.*)\|$", PAGE, re.MULTILINE)[1].split("|")
+        assert [float(cell) for cell in cells] == pytest.approx(means, abs=0.0051)
+        half = stats.t.ppf(0.975, len(means) - 1) * statistics.stdev(means) / math.sqrt(len(means))
+        assert [float(number) for number in re.findall(r"[+-]\d+\.\d+", mean)] == pytest.approx(
+            [statistics.mean(means), statistics.mean(means) - half, statistics.mean(means) + half], abs=0.011
+        )
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=[section["title"] for section in SECTIONS])

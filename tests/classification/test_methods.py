@@ -5,6 +5,7 @@ import torch
 
 from gcisg_cls.mini import PROJECT, train
 from gcisg_core.integrations.mmengine import build_runner
+from gcisg_core.mixstyle import MixStyle
 from gcisg_core.regularizers import METHODS
 from tests.methods import settings_of, without_config_formatting, write_styles
 
@@ -50,4 +51,5 @@ def test_changes_styles_and_spectra_are_added_by_the_config(mini):
     config.write_text(CONFIG.format(base=PROJECT / "baseline_mini.py", styles=write_styles(mini / "styles")))
     model = build_runner(config, overrides("gcisg", mini), mini / "run", 0).train()
     assert model.backbone.layer2[-1].IN.weight.shape == (32,)
+    assert any(isinstance(hook, MixStyle) for hook in model.backbone.layer1._forward_hooks.values())
     assert model.regularizer.student is model.backbone

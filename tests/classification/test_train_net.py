@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -55,24 +54,40 @@ def assert_equal_states(first, second):
         assert torch.equal(buffers["momentum_buffer"], momenta[1][index]["momentum_buffer"])
 
 
+KILL_HOOK = """
+import os, signal
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module()
+class KillHook(Hook):
+    def after_train_iter(self, runner, *args, **kwargs):
+        if runner.iter == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+KILLED = """
+_base_ = "{base}"
+custom_imports = dict(imports=["gcisg_cls", "kill_hook"])
+custom_hooks = [dict(type=name) for name in ("RegularizerHook", "SelectionHook", "KillHook")]
+"""
+
+
 def test_a_killed_run_resumes_bit_for_bit(mini):
     """SIGKILL after the first checkpoint; the rest equals the uninterrupted run: weights, target, queue, momentum."""
     queue = "model.regularizer.queue_length=30"  # wraps within the run
     run("gcisg_mini.py", "--work-dir", mini / "whole", queue)
 
-    process = subprocess.Popen(
-        command("gcisg_mini.py", "--work-dir", mini / "killed", queue),
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    (mini / "kill_hook.py").write_text(KILL_HOOK)
+    (mini / "gcisg_mini.py").write_text(KILLED.format(base=CONFIGS / "gcisg_mini.py"))
+    path = {"PYTHONPATH": os.pathsep.join([str(mini), environment()["PYTHONPATH"]])}
+    process = subprocess.run(
+        command(mini / "gcisg_mini.py", "--work-dir", mini / "killed", queue),
+        env={**environment(), **path},
+        capture_output=True,
+        check=False,
     )
-    first, deadline = mini / "killed/iter_2.pth", time.monotonic() + 120
-    while not first.exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert first.exists()
-    assert not (mini / "killed/iter_6.pth").exists(), "the run was over before it could be killed"
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    assert not (mini / "killed/iter_6.pth").exists()
 
     # Another number of workers must not matter either.
     output = run("gcisg_mini.py", "--work-dir", mini / "killed", "--resume", queue, "train_dataloader.num_workers=2")

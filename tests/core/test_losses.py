@@ -222,8 +222,10 @@ class TestGuidanceLoss:
 
     def test_half_precision_is_computed_in_float32(self):
         student, reference = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
-        loss = guidance_loss(student.bfloat16(), reference.bfloat16())
+        halves = student.bfloat16(), reference.bfloat16()
+        loss = guidance_loss(*halves)
         assert loss.dtype is torch.float32
+        torch.testing.assert_close(loss, guidance_loss(*(half.float() for half in halves)))
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

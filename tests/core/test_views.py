@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageOps
 
 from gcisg_core import views
 from gcisg_core.views import PhotometricView, RandAugment, restyle
@@ -90,6 +90,37 @@ class TestRandAugment:
         solarised = np.asarray(views._OPERATIONS["solarize"](picture, 0.2))
         assert np.array_equal(solarised, np.where(pixels >= 204.8, 255 - pixels, pixels))
         assert np.array_equal(np.asarray(views._OPERATIONS["posterize"](picture, 0.2)), pixels & 0b11111110)
+
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [
+            ("rotate", lambda image, sign: image.rotate(30 * sign)),
+            ("color", lambda image, sign: ImageEnhance.Color(image).enhance(1 + 0.9 * sign)),
+            ("contrast", lambda image, sign: ImageEnhance.Contrast(image).enhance(1 + 0.9 * sign)),
+            ("brightness", lambda image, sign: ImageEnhance.Brightness(image).enhance(1 + 0.9 * sign)),
+            ("sharpness", lambda image, sign: ImageEnhance.Sharpness(image).enhance(1 + 0.9 * sign)),
+            ("auto_contrast", lambda image, sign: ImageOps.autocontrast(image)),
+            ("equalize", lambda image, sign: ImageOps.equalize(image)),
+            ("shear_x", lambda image, sign: image.transform(image.size, Image.AFFINE, (1, 0.3 * sign, 0, 0, 1, 0))),
+            ("shear_y", lambda image, sign: image.transform(image.size, Image.AFFINE, (1, 0, 0, 0.3 * sign, 1, 0))),
+        ],
+    )
+    def test_full_strength_is_csgs(self, picture, name, expected):
+        """Pillow's own operation, of either sign; a few pixels of a shear may round to the neighbour."""
+        picture = picture.point(lambda value: 40 + value // 2)  # so that there is contrast to stretch
+        found = np.asarray(views._OPERATIONS[name](picture, 1.0))
+        assert max((found == np.asarray(expected(picture, sign))).mean() for sign in (1, -1)) > 0.98
+        assert (found != np.asarray(picture)).any()
+
+    def test_strength_is_the_share_of_the_largest_magnitude(self, picture, monkeypatch):
+        seen = {}
+
+        def remember(name):
+            return lambda image, strength: seen.update({name: strength}) or image
+
+        monkeypatch.setattr(views, "_OPERATIONS", {name: remember(name) for name in ("rotate", "translate_x")})
+        RandAugment(50, 6, max_translation=40)(picture)
+        assert seen == pytest.approx({"rotate": 0.2, "translate_x": 8.0})
 
     def test_translations_are_in_pixels(self, picture):
         moved = np.asarray(views._OPERATIONS["translate_x"](picture, 7.0))

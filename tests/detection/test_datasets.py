@@ -140,7 +140,8 @@ def test_both_conventions_agree_on_random_scenes_without_groups(tmp_path):
 
 
 def test_coco_convention_equals_detectron2s_reader(tmp_path, monkeypatch):
-    pytest.importorskip("shapely")
+    import shapely  # noqa: F401  without it the comparison would be skipped unseen
+
     labels = pytest.importorskip("cityscapesscripts.helpers.labels")
     # Upstream's main of 2026 imports it by a name inside its authors' company.
     monkeypatch.setitem(sys.modules, f"deeplearning.projects.cityscapesApi.{labels.__name__}", labels)

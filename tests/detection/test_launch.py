@@ -96,8 +96,11 @@ def test_two_processes_hold_the_same_queue_and_target(root, monkeypatch):
     assert torch.tensor(losses).isfinite().all()
 
 
-def test_bfloat16_on_cpu_by_the_command(root):
+def test_bfloat16_on_cpu_by_the_command(root, monkeypatch):
+    cast, apply = [], engine.train_in_bfloat16
+    monkeypatch.setattr(engine, "train_in_bfloat16", lambda model: cast.append(apply(model)))
     command(root, "--amp", overrides=["SOLVER.MAX_ITER", 1, "DATASETS.TEST", ()])
+    assert len(cast) == 1
     assert metrics(root)[-1]["total_loss"] < float("inf")
 
 

@@ -15,6 +15,7 @@ from detectron2.solver import build_optimizer
 from detectron2.utils.events import EventStorage
 
 from gcisg_core.integrations.detectron2 import RegularizerHook
+from gcisg_core.mixstyle import MixStyle
 from gcisg_core.regularizers import METHODS
 from gcisg_det.config import read_config
 from tests.detection.scenes import PROJECT
@@ -67,6 +68,7 @@ def test_changes_styles_and_spectra_are_added_by_the_config(tmp_path):
     assert moved
     assert losses.keys() >= {"loss_drpc_across_stage3", "loss_drpc_within_stage4"}
     assert model.backbone.bottom_up.res3[-1].IN.weight.shape == (64,)
+    assert any(isinstance(hook, MixStyle) for hook in model.backbone.bottom_up.res2._forward_hooks.values())
     assert model.view.styles.kind == "fourier"
     assert model.view.pasta.alpha == 3.0
 

@@ -127,7 +127,9 @@ def test_official_scripts_paint_the_same_pictures(root: Path) -> None:
     from cityscapesscripts.helpers.annotation import Annotation
     from cityscapesscripts.preparation import json2instanceImg
 
-    for path in (root / "cityscapes" / "gtFine" / "val" / "mini").glob("*_polygons.json"):
+    paths = list((root / "cityscapes" / "gtFine" / "val" / "mini").glob("*_polygons.json"))
+    assert paths
+    for path in paths:
         annotation = Annotation()
         annotation.fromJsonFile(str(path))
         # The pictures, not the files: Pillow 13 no longer writes the mode that json2instanceImg saves.
