@@ -54,20 +54,9 @@ def assert_equal_states(first, second):
         assert torch.equal(buffers["momentum_buffer"], momenta[1][index]["momentum_buffer"])
 
 
-KILL_HOOK = """
-import os, signal
-from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
-
-@HOOKS.register_module()
-class KillHook(Hook):
-    def after_train_iter(self, runner, *args, **kwargs):
-        if runner.iter == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-"""
 KILLED = """
 _base_ = "{base}"
-custom_imports = dict(imports=["gcisg_cls", "kill_hook"])
+custom_imports = dict(imports=["gcisg_cls", "tests.kill_hook"])
 custom_hooks = [dict(type=name) for name in ("RegularizerHook", "SelectionHook", "KillHook")]
 """
 
@@ -77,12 +66,10 @@ def test_a_killed_run_resumes_bit_for_bit(mini):
     queue = "model.regularizer.queue_length=30"  # wraps within the run
     run("gcisg_mini.py", "--work-dir", mini / "whole", queue)
 
-    (mini / "kill_hook.py").write_text(KILL_HOOK)
     (mini / "gcisg_mini.py").write_text(KILLED.format(base=CONFIGS / "gcisg_mini.py"))
-    path = {"PYTHONPATH": os.pathsep.join([str(mini), environment()["PYTHONPATH"]])}
     process = subprocess.run(
         command(mini / "gcisg_mini.py", "--work-dir", mini / "killed", queue),
-        env={**environment(), **path},
+        env={**environment(), "KILL_AT": "3"},
         capture_output=True,
         check=False,
     )

@@ -25,7 +25,7 @@ PROJECT = ROOT / "projects" / "segmentation"
 
 CONFIG = """
 _base_ = "{base}"
-custom_imports = dict(imports=["gcisg_seg.registry", "kill_hook"])
+custom_imports = dict(imports=["gcisg_seg.registry", "tests.kill_hook"])
 custom_hooks = [dict(type="RegularizerHook"), dict(type="KillHook")]
 crop = (32, 32)
 model = dict(
@@ -54,25 +54,12 @@ test_dataloader, test_cfg, test_evaluator = None, None, None
 train_cfg = dict(max_iters=6, val_interval=100)
 default_hooks = dict(checkpoint=dict(interval=2, max_keep_ckpts=5), logger=dict(interval=1))
 """
-HOOK = """
-import os, signal
-from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
-
-@HOOKS.register_module()
-class KillHook(Hook):
-    def after_train_iter(self, runner, *args, **kwargs):
-        if runner.iter == int(os.environ.get("KILL_AT", -1)):
-            os.kill(os.getpid(), signal.SIGKILL)
-"""
 
 
 @pytest.fixture
 def config(gtav, tmp_path, monkeypatch) -> Path:
     """A tiny config on a GTAV of four pairs, one of them bad."""
     (gtav / "images" / "00003.png").write_text("no image")
-    (tmp_path / "kill_hook.py").write_text(HOOK)
-    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("GCISG_DATA", str(tmp_path / "data"))
     path = tmp_path / "tiny.py"
     path.write_text(CONFIG.format(base=PROJECT / "gcisg_r50_deeplabv3_gtav2cityscapes.py"))
