@@ -5,8 +5,8 @@ model = dict(
     data_preprocessor=dict(views=2),
     regularizer=dict(
         method="isw",
-        warmup_steps=70,
-        statistics_steps=35,
+        warmup_steps=50,
+        statistics_steps=25,
         stage_locations={0: "bn1", 1: "layer1.0.IN", 2: "layer2.0.IN"},
     ),
 )

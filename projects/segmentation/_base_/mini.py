@@ -92,7 +92,7 @@ model = dict(
     test_cfg=dict(mode="whole"),
 )
 
-max_iters = 700
+max_iters = 500
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
