@@ -117,6 +117,7 @@ RULES: list[tuple[str, Callable[[str], None]]] = [
     (r"python tools/sweep\.py .*--half test$", as_written("--dry-run")),
     (r"python tools/export\.py ", export),
     (r"python tools/train_net\.py .*_mini\.py .*--eval-only", evaluate),
+    (r"python tools/predict\.py .*_mini\.py ", as_written("--overrides", *TINY_CLASSIFICATION)),
     (r"python tools/train_net\.py --config projects/classification/\w+_mini\.py", as_written(*TINY_CLASSIFICATION)),
     (r"python tools/train_net\.py --config my/project/(segmentor\.py|detector\.yaml)$", own_config),
     (
