@@ -1,5 +1,6 @@
 """A sweep of real processes, killed and started again; what is trained is played by a stand-in."""
 
+import importlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 # The variant x=2 hangs at the first attempt, x=3 always fails.
@@ -86,3 +88,11 @@ def test_a_run_that_fails_is_named_and_the_others_are_kept(command, tmp_path):
     assert "mine, x 3, seed 2: no such thing as 3" in process.stderr
     (line,) = (tmp_path / "grid_mine_test.jsonl").read_text().splitlines()
     assert json.loads(line)["test"] == {"accuracy": 52.0}
+
+
+@pytest.mark.parametrize(("gpu", "start"), [(True, "spawn"), (False, "forkserver")])
+def test_runs_are_no_forks_where_there_is_a_gpu(gpu, start, monkeypatch):
+    """A process that has looked for a GPU, as the frameworks do when they are loaded, hands no GPU to its forks."""
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert importlib.import_module("sweep")._context([]).get_start_method() == start

@@ -194,16 +194,27 @@ def parse_seeds(text: str) -> list[int]:
     return list(range(int(first), int(last or first) + 1))
 
 
+def _context(modules: Iterable[str]) -> multiprocessing.context.BaseContext:
+    """How the process of a run starts: as a fork of one that has loaded its modules, which saves it seven seconds.
+
+    With a GPU it starts from nothing: the frameworks look for a GPU when they are loaded, and torch refuses it to forks.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", *modules])
+    return context
+
+
 def _run_all(
     task: str, variants: dict[str, Variant], todo: list[tuple[str, int]], half: str, work: str, out: Path, jobs: int
 ) -> list[str]:
     """Run what is to do; returns what failed and why."""
     if any(variants[name].is_mini for name, _ in todo):
         importlib.import_module("prepare_mini").prepare([task])
-    # A process of its own for each run, forked from one that has loaded the frameworks: seven seconds less a run.
-    context = multiprocessing.get_context("forkserver")
-    modules = {TASKS[task].mini if variants[name].is_mini else TASKS[task].paper for name, _ in todo}
-    context.set_forkserver_preload(["__main__", *modules])
+    context = _context({TASKS[task].mini if variants[name].is_mini else TASKS[task].paper for name, _ in todo})
 
     def isolated(name: str, seed: int) -> dict[str, Any]:
         with ProcessPoolExecutor(1, mp_context=context) as process:
