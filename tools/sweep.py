@@ -197,7 +197,7 @@ def parse_seeds(text: str) -> list[int]:
 def _context(modules: Iterable[str]) -> multiprocessing.context.BaseContext:
     """How the process of a run starts: as a fork of one that has loaded its modules, which saves it seven seconds.
 
-    With a GPU it starts from nothing: frameworks look for a GPU when they are loaded, and torch refuses it to forks then.
+    With a GPU it starts from nothing: the frameworks look for one when loaded, and torch then refuses it to forks.
     """
     import torch
 
