@@ -201,9 +201,11 @@ def test_a_detector_gives_cocos_results(predict, photos, tmp_path, monkeypatch):
         assert torch.cdist(boxes, found.pred_boxes.tensor).min(dim=1).values.max() < 0.5  # pixels of the file's image
     out, _ = predict(exported.with_suffix(".yaml"), exported, photos, *arguments)
     assert read(out) == (entries, index)
-    overlays = {path.name: path.read_bytes() for path in out.rglob("overlays/*.png")}
+    drawn = [path.read_bytes() for path in sorted((out / "overlays").rglob("*.png"))]
     out, _ = predict(exported.with_suffix(".yaml"), exported, photos, "--score", 1.1)
-    assert all(path.read_bytes() != overlays[path.name] for path in out.rglob("overlays/*.png"))
+    bare = [path.read_bytes() for path in sorted((out / "overlays").rglob("*.png"))]
+    assert len(drawn) == len(bare) == len(index["images"])
+    assert all(one != other for one, other in zip(drawn, bare, strict=True))
 
 
 class TestVideo:

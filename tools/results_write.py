@@ -71,21 +71,17 @@ def _networks(section: dict[str, Any], runs: list[dict[str, Any]], root: Path) -
     `networks` has the `grid` of the first network's runs and `differences`, pairs of its variants.
     """
     asked = section["networks"]
-    _, first = _runs({**section, **asked}, root)
-    measure = measures_of("classification", runs, section["half"])[0]
-    values: dict[str, dict[tuple[str, int], float]] = {}
+    task, first = _runs({**section, **asked}, root)
+    measure = measures_of(task, runs, section["half"])[0]
+    values: dict[str, dict[str, dict[int, float]]] = {}  # of a network, a variant, a seed
     for entry in [*first, *runs]:
         name, _, network = entry["variant"].partition(", ")
-        values.setdefault(network, {})[name, entry["seed"]] = entry[section["half"]][measure]
+        values.setdefault(network, {}).setdefault(name, {})[entry["seed"]] = entry[section["half"]][measure]
     rows = []
     for name, other in asked["differences"]:
-        seeds = {network: [seed for which, seed in known if which == name] for network, known in values.items()}
-        means = [
-            np.mean([values[network][name, seed] - values[network][other, seed] for seed in seeds[network]])
-            for network in values
-        ]
+        means = [np.mean([known[name][s] - known[other][s] for s in known[name]]) for known in values.values()]
         rows.append([f"{name} - {other}", *(f"{mean:+.2f}" for mean in means), with_interval(np.array(means))])
-    heads = ["accuracy, difference", *map(str, range(len(values))), "mean over networks, 95 %"]
+    heads = [f"{measure}, difference", *map(str, range(len(values))), "mean over networks, 95 %"]
     return tabulate(rows, headers=heads, tablefmt="github", disable_numparse=True)
 
 

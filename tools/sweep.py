@@ -195,7 +195,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def _context(modules: Iterable[str]) -> multiprocessing.context.BaseContext:
-    """How the process of a run starts: as a fork of one that has loaded its modules, which saves it seven seconds.
+    """How the process of a run starts: as a fork of one that has loaded its modules, so that it need not.
 
     With a GPU it starts from nothing: the frameworks look for one when loaded, and torch then refuses it to forks.
     """

@@ -74,6 +74,7 @@ def test_a_killed_run_resumes_bit_for_bit(mini):
         check=False,
     )
     assert process.returncode == -signal.SIGKILL, process.stderr
+    assert (mini / "killed/iter_2.pth").exists()
     assert not (mini / "killed/iter_6.pth").exists()
 
     # Another number of workers must not matter either.

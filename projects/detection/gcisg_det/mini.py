@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchvision.datasets import ImageFolder
 from tqdm import tqdm
 
-from gcisg_core.files import write_text
+from gcisg_core.files import replacing, write_text
 from gcisg_miniature import classification, scenes
 from gcisg_miniature.folders import project_folder
 from gcisg_miniature.network import one_thread
@@ -46,9 +46,8 @@ def prepare_mini() -> Path:
         pictures = classification.prepare_reference(root / "classification" / "reference")
         model, accuracy = pretrain(_read(pictures / "train"), _read(pictures / "val"))
         print(f"accuracy on the {len(list((pictures / 'train').iterdir())) - 1} reference classes: {accuracy:.1%}")
-        partial = weights.with_suffix(".partial")
-        torch.save({"model": model}, partial)
-        partial.replace(weights)
+        with replacing(weights) as partial:
+            torch.save({"model": model}, partial)
     return weights
 
 
