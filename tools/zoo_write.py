@@ -70,10 +70,10 @@ def models(content: dict[str, Any], checkpoints: dict[str, Any], root: Path) -> 
                 "Name": model_name,
                 "In Collection": row["collection"],
                 "Config": row["config"],
-                "Command": f"python tools/train_net.py --config {row['config']}",
+                "Command": f"python tools/train_net.py --config {row['config']} {row.get('arguments', '')}".rstrip(),
                 "Metadata": metadata,
             }
-            if runs := runs_of(row["config"], root / task["sweep"]):
+            if runs := runs_of(row["config"], root / row.get("sweep", task["sweep"])):
                 memory = [run["peak_mb"] for run in runs if "peak_mb" in run] or [row["memory_mb"]]
                 metadata["Training Memory (GB)"] = round(max(memory) / 1024, 2)
                 metadata["Training Time (s)"] = round(statistics.mean(run["seconds"] for run in runs))
