@@ -59,8 +59,8 @@ def is_running(pid):
 def test_a_killed_sweep_leaves_nothing_running_and_is_finished_by_the_next(command, tmp_path):
     out, work = tmp_path / "grid_mine_test.jsonl", tmp_path / "runs/sweeps/classification/grid_mine_test"
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    hanging = work / "mine_x_2/seed_0"
-    wait((hanging / "again").exists)
+    wait(lambda: [*work.glob("mine_x_2/*/again")])
+    (hanging,) = work.glob("mine_x_2/seed_0_*")
     pid = int((hanging / "pid").read_text())
     assert is_running(pid)
     process.send_signal(signal.SIGKILL)
@@ -77,7 +77,27 @@ def test_a_killed_sweep_leaves_nothing_running_and_is_finished_by_the_next(comma
     assert [line["variant"] for line in lines] == ["mine, x 1", "mine, x 2"]
     assert len({line["hash"] for line in lines}) == 2
     assert lines[0].keys() >= {"config", "overrides", "seed", "seconds", "peak_mb", "versions", "test"}
+    assert ["resumed" in line for line in lines] == [False, True]
     assert "| mine, x 2 | 1 " in " ".join(finished.stdout.split())
+
+
+def test_a_finished_run_is_read_again_but_not_for_another_config(command, tmp_path):
+    (tmp_path / "grid.yaml").write_text("grid: {x: [1]}\n")
+    out, work = tmp_path / "grid_mine_test.jsonl", tmp_path / "runs/sweeps/classification/grid_mine_test/mine_x_1"
+
+    def swept():
+        subprocess.run(command, capture_output=True, check=True)
+        line = out.read_text()
+        out.unlink()
+        return line, {path.name: int((path / "pid").read_text()) for path in work.iterdir()}
+
+    first, runs = swept()
+    assert swept() == (first, runs)
+    (tmp_path / "mine.py").write_text("x = 1\ny = 2\n")
+    other, both = swept()
+    assert json.loads(other)["hash"] != json.loads(first)["hash"]
+    assert len(both) == 2
+    assert both.items() > runs.items()
 
 
 def test_a_run_that_fails_is_named_and_the_others_are_kept(command, tmp_path):

@@ -45,7 +45,7 @@ from scipy import stats
 from tabulate import tabulate
 from tqdm import tqdm
 
-from gcisg_core.files import replacing
+from gcisg_core.files import replacing, write_text
 from gcisg_core.lookup import choose
 
 
@@ -64,7 +64,11 @@ def append_runs(path: Path, runs: Iterable[dict[str, Any]]) -> None:
 
 
 def run(task: str, name: str, variant: Variant, seed: int, half: str, work: str) -> dict[str, Any]:
-    """One run in a process of its own."""
+    """One run in a process of its own; one that is finished is read, not repeated.
+
+    Returns:
+        The line of the run. ``seconds`` and ``peak_mb`` (MiB) are of its last start where it says ``resumed``.
+    """
     import torch  # the frameworks are loaded where something is run: printing commands takes no time
 
     threading.Thread(target=_end_with_the_sweep, daemon=True).start()
@@ -72,25 +76,33 @@ def run(task: str, name: str, variant: Variant, seed: int, half: str, work: str)
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - the log of each run is in its folder
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
-    folder = Path(work) / re.sub("[^A-Za-z0-9.]+", "_", name) / f"seed_{seed}"
     mini = importlib.import_module(TASKS[task].mini)
     file = mini.PROJECT / f"{variant.config}{TASKS[task].suffix}"
-    digest = config_hash(file, variant.overrides)
+    digest = config_hash(file, variant.overrides)  # in the folder's name: another config's run is no part of this one
+    folder = Path(work) / re.sub("[^A-Za-z0-9.]+", "_", name) / f"seed_{seed}_{digest}"
+    finished = folder / "run.json"
+    if finished.is_file():
+        line: dict[str, Any] = json.loads(finished.read_text())
+        return line
+    resumed = {"resumed": True} if folder.is_dir() else {}
     if variant.is_mini:
         result = mini.train_and_measure(variant.config, [half], folder, variant.overrides, seed)
     else:
         result = importlib.import_module(TASKS[task].paper).train_and_test(file, folder, variant.overrides, seed)
     gpu = {"gpu_peak_mb": torch.cuda.max_memory_allocated() >> 20} if torch.cuda.is_available() else {}
-    return {
+    line = {
         "variant": name,
         **variant._asdict(),
         "hash": digest,
         "seed": seed,
         **result,
+        **resumed,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         **gpu,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
+    write_text(finished, json.dumps(line))
+    return line
 
 
 def _end_with_the_sweep() -> None:
