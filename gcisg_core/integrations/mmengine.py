@@ -239,7 +239,7 @@ RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self"
 
 
 def load_config(path: str, overrides: list[str]) -> Config:
-    """Read a config and apply ``key=value`` overrides.
+    """Read a config and apply ``key=value`` overrides; ``custom_hooks.1.end=0.6`` is of the second of a list.
 
     Raises:
         ValueError: an override has no ``=``, or its first key is unknown; the nearest valid one is given.
@@ -252,6 +252,8 @@ def load_config(path: str, overrides: list[str]) -> Config:
         parent = config
         *parents, last = key.split(".")
         for part in parents:
+            if isinstance(parent, list):
+                parent = {str(index): item for index, item in enumerate(parent)}
             if part not in parent:
                 raise unknown_name(part, parent, f"config key (of {key!r})")
             parent = parent[part]

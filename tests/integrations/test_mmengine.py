@@ -106,6 +106,14 @@ class TestConfig:
         assert loaded.model.regularizer == {"method": "none", "stages_ci": [3, 4], "tau": 0.1}
         assert loaded.seed == 7
 
+    def test_an_entry_of_a_list_is_named_by_its_number(self, tmp_path):
+        path = tmp_path / "config.py"
+        path.write_text("custom_hooks = [dict(type='A'), dict(type='B', end=0.5)]\n")
+        loaded = load_config(str(path), ["custom_hooks.1.end=0.6", "custom_hooks.1.start=0.3"])
+        assert loaded.custom_hooks == [{"type": "A"}, {"type": "B", "end": 0.6, "start": 0.3}]
+        with pytest.raises(ValueError, match="unknown config key .of 'custom_hooks.2.end'. '2'. Did you mean"):
+            load_config(str(path), ["custom_hooks.2.end=0.6"])
+
     @pytest.mark.parametrize(
         ("override", "message"),
         [
