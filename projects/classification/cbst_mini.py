@@ -1,7 +1,10 @@
 _base_ = "baseline_mini.py"
 # Self-training (the paper's Table 8) on the dev half's images without their labels; test is not seen.
-# tools/sweep.py trains `start` first; tools/train_net.py is given a trained model: load_from=work_dirs/.../iter_300.pth
+# As in cbst_r101_visda17.py, the model that it starts from is trained first, tools/sweep.py does so by itself:
+#   python tools/train_net.py --config projects/classification/gcisg_mini.py model.norm_eval=True \
+#       --work-dir work_dirs/gcisg_mini_frozen_norm
 start = dict(config="gcisg_mini", overrides=["model.norm_eval=True"])
+load_from = "work_dirs/gcisg_mini_frozen_norm/iter_300.pth"
 train_dataloader = dict(
     drop_last=False,
     sampler=dict(type="SeededEpochSampler"),

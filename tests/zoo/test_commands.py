@@ -11,10 +11,11 @@ import yaml
 from PIL import Image
 
 from gcisg_cls.datasets import VISDA17_CLASSES
+from gcisg_core.integrations.mmengine import load_config
 from gcisg_miniature import scenes
 from gcisg_miniature.network import MiniResNet
+from tests.classification.conftest import CLASS_NAMES, write_images
 from tests.classification.conftest import TINY as CLASSIFICATION_MINI
-from tests.classification.conftest import write_images
 from tests.detection import scenes as boxes
 from tests.methods import settings_of, write_styles
 from tests.segmentation.conftest import SIZE, _save
@@ -25,7 +26,8 @@ SHORT = ["train_cfg.max_iters=1", "train_cfg.val_interval=1", "default_hooks.log
          "train_dataloader.batch_size=2"]  # fmt: skip
 LOADERS = [f"{part}_dataloader.{key}" for part in ("train", "val", "test")
            for key in ("num_workers=0", "persistent_workers=False")]  # fmt: skip
-VIEW = [f"{key}.pipeline.size=32" for key in ("train_dataloader.dataset.dataset", "val_dataloader.dataset")]
+IMAGES = "train_dataloader.dataset.dataset"
+VIEW = [f"{key}.pipeline.size=32" for key in (IMAGES, "val_dataloader.dataset")]
 # What makes a row's model small enough for one iteration on a CPU in a second: (task, "mini" or "paper") -> overrides.
 SHRUNK = {
     ("classification", "mini"): [*CLASSIFICATION_MINI, *SHORT],
@@ -38,6 +40,17 @@ SHRUNK = {
     ],
     ("detection", "mini"): ["SOLVER.MAX_ITER", "1", "SOLVER.STEPS", "()", "SOLVER.IMS_PER_BATCH", "2"],
     ("detection", "paper"): [*map(str, boxes.TINY), "SOLVER.MAX_ITER", "1", "SOLVER.STEPS", "()"],
+}  # fmt: skip
+# The same of self-training, which goes by epochs over two sets; a part of one image is none, so all are labelled.
+EPOCH = ["train_cfg.max_epochs=1", "train_cfg.val_interval=1", "default_hooks.logger.interval=1",
+         "train_dataloader.batch_size=2", "custom_hooks.1.start=1.0", "custom_hooks.1.end=1.0"]  # fmt: skip
+SETS = [f"{IMAGES}.target", f"{IMAGES}.source", "val_dataloader.dataset", "test_dataloader.dataset"]
+SELF_TRAINING = {
+    "mini": ["model.num_classes=3", *(f"{key}.classes={CLASS_NAMES}" for key in SETS), *EPOCH],
+    "paper": [
+        "model.backbone=resnet18", "model.weights=None", *LOADERS, *EPOCH,
+        *(f"{key}.pipeline.size=32" for key in (IMAGES, *SETS)),
+    ],
 }  # fmt: skip
 
 
@@ -109,29 +122,36 @@ def data(tmp_path_factory):
     return folder
 
 
+def train(arguments, config, task, folder):
+    """`tools/train_net.py` with the arguments, its model made small; the checkpoint that it leaves."""
+    import train_net
+
+    scale = "mini" if config.endswith("_mini") else "paper"
+    overrides = SHRUNK[task, scale]
+    if config.startswith("cbst"):
+        start = load_config(str(ROOT / f"projects/{task}/{config}.py"), []).start
+        first = ["--config", f"projects/{task}/{start.config}.py", *start.overrides]
+        overrides = [*SELF_TRAINING[scale], f"load_from={train(first, start.config, task, folder / 'start')}"]
+    if config.startswith(("gcisg", "csg")):
+        queue = ["REGULARIZER.QUEUE_LENGTH", "8"] if task == "detection" else ["model.regularizer.queue_length=8"]
+        overrides = [*overrides, *queue]
+    overrides = [*overrides, *files_of(config, task, folder)]
+    train_net.main([*arguments, "--work-dir", str(folder), "--", *overrides])
+    last = "model_final" if task == "detection" else "epoch_1" if config.startswith("cbst") else "iter_1"
+    return folder / f"{last}.pth"
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_command_of_the_row_trains(name, data, tmp_path, monkeypatch):
     task, _, config = name.partition("/")
     monkeypatch.setenv("GCISG_DATA", str(data(task)))
     monkeypatch.chdir(ROOT)
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    import train_net
-
     program, script, *arguments = shlex.split(MODELS[name]["Command"])
     assert (program, script) == ("python", "tools/train_net.py")
-    overrides = SHRUNK[task, "mini" if config.endswith("_mini") else "paper"]
-    if config.startswith(("gcisg", "csg")):
-        queue = ["REGULARIZER.QUEUE_LENGTH", "8"] if task == "detection" else ["model.regularizer.queue_length=8"]
-        overrides = [*overrides, *queue]
-    overrides = [*overrides, *files_of(config, task, tmp_path)]
-    train_net.main([*arguments, "--work-dir", str(tmp_path), "--", *overrides])
-    if task == "detection":
-        lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
-        assert (tmp_path / "model_final.pth").is_file()
-    else:
-        (log,) = tmp_path.glob("*/vis_data/scalars.json")
-        lines = [json.loads(line) for line in log.read_text().splitlines()]
-        assert (tmp_path / "iter_1.pth").is_file()
+    assert train(arguments, config, task, tmp_path).is_file()
+    (log,) = tmp_path.glob("metrics.json" if task == "detection" else "2*/vis_data/scalars.json")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
     losses = {key: value for line in lines for key, value in line.items() if "loss" in key}
     assert losses
     assert np.isfinite(list(losses.values())).all()
