@@ -70,12 +70,11 @@ def models(content: dict[str, Any], checkpoints: dict[str, Any], root: Path) -> 
                 "Name": model_name,
                 "In Collection": row["collection"],
                 "Config": row["config"],
-                "Command": f"python tools/train_net.py --config {row['config']} {row.get('arguments', '')}".rstrip(),
+                "Command": f"python tools/train_net.py --config {row['config']}",
                 "Metadata": metadata,
             }
             if runs := runs_of(row["config"], root / row.get("sweep", task["sweep"])):
-                memory = [run["peak_mb"] for run in runs if "peak_mb" in run] or [row["memory_mb"]]
-                metadata["Training Memory (GB)"] = round(max(memory) / 1024, 2)
+                metadata["Training Memory (GB)"] = round(max(run["peak_mb"] for run in runs) / 1024, 2)
                 metadata["Training Time (s)"] = round(statistics.mean(run["seconds"] for run in runs))
                 metadata["Seeds"] = len(runs)
                 values = {metric["head"]: [run["test"][key] for run in runs] for key, metric in task["metrics"].items()}
