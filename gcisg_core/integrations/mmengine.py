@@ -242,7 +242,7 @@ def load_config(path: str, overrides: list[str]) -> Config:
     """Read a config and apply ``key=value`` overrides; ``custom_hooks.1.end=0.6`` is of the second of a list.
 
     Raises:
-        ValueError: an override has no ``=``, or its first key is unknown; the nearest valid one is given.
+        ValueError: an override has no ``=``, or one of the keys on its way is unknown; the nearest valid one is given.
     """
     config = Config.fromfile(path)
     for override in overrides:

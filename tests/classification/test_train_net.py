@@ -167,3 +167,13 @@ def test_the_papers_settings_are_in_its_configs(config, monkeypatch):
         assert data.root == "somewhere/visda17/train"
     assert settings.model.backbone == "resnet101"
     assert (settings.model.hidden, settings.model.num_classes) == (512, 12)
+
+
+@pytest.mark.parametrize("config", ["cbst_mini", "cbst_r101_visda17"])
+def test_self_training_loads_what_the_readmes_command_leaves(config):
+    settings = Config.fromfile(CONFIGS / f"{config}.py")
+    start = Config.fromfile(CONFIGS / f"{settings.start.config}.py")
+    folder = f"work_dirs/{settings.start.config}_frozen_norm"
+    assert settings.load_from == f"{folder}/iter_{start.train_cfg.max_iters}.pth"
+    command = f"{settings.start.config}.py {' '.join(settings.start.overrides)} --work-dir {folder} "
+    assert command in " ".join((CONFIGS / "README.md").read_text().replace("\\\n", "").split())
