@@ -12,7 +12,8 @@ train_dataloader = dict(
         dataset=dict(
             type="VisDA17Dataset",
             root=data_root + "/train",
-            pipeline=dict(type="TrainViews", size=224, views=2, crop="random", randaugment=dict()),
+            # views: as many as the method needs.
+            pipeline=dict(type="TrainViews", size=224, views=None, crop="random", randaugment=dict()),
         ),
     ),
 )
