@@ -31,13 +31,19 @@ def data(tmp_path_factory) -> Path:
 
 
 def train(
-    data: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, config: Path = BASELINE, **changes: object
+    data: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    regularizer: dict[str, object],
+    config: Path = BASELINE,
+    **changes: object,
 ) -> Runner:
     without_config_formatting(monkeypatch)
     monkeypatch.setenv("GCISG_DATA", str(data))
     short = {"train_cfg.max_iters": STEPS, "train_cfg.val_interval": 100, "default_hooks.checkpoint.interval": 100}
     small = {"train_dataloader.batch_size": 2, "default_hooks.logger.interval": 1}
-    overrides = [f"{key}={value}" for key, value in {**short, **small, **changes}.items()]
+    method = {f"model.regularizer.{key}": value for key, value in regularizer.items()}
+    overrides = [f"{key}={value}" for key, value in {**short, **small, **method, **changes}.items()]
     runner = build_runner(config, overrides, folder / "run")
     runner.train()
     return runner
@@ -48,7 +54,7 @@ def test_a_run_moves_what_the_method_trains_and_its_losses_are_finite(method, da
     fields = METHODS[method].settings_class.__dataclass_fields__
     dense = {name: value for name, value in DENSE.items() if name in fields}
     settings = {**settings_of(method, tmp_path), **dense}
-    runner = train(data, tmp_path, monkeypatch, **{f"model.regularizer.{key}": settings[key] for key in settings})
+    runner = train(data, tmp_path, monkeypatch, settings)
     scalars = runner.message_hub.log_scalars
     losses = {name: scalar.current() for name, scalar in scalars.items() if name.startswith("train/loss")}
     assert (losses.keys() > {"train/loss"}) == (method not in ("none", "oracle"))
@@ -73,14 +79,14 @@ CONFIG = """
 _base_ = "{base}"
 photometric = dict(styles=dict(folder="{styles}"), pasta=dict(alpha=3.0))
 changes = dict(ibn="a", mixstyle=dict(p=1.0))
-model = dict(changes=changes, data_preprocessor=dict(photometric=photometric), regularizer=dict(method="drpc"))
+model = dict(changes=changes, data_preprocessor=dict(photometric=photometric))
 """
 
 
 def test_changes_styles_and_spectra_are_added_by_the_config(data, tmp_path, monkeypatch):
     config = tmp_path / "mine.py"
     config.write_text(CONFIG.format(base=BASELINE, styles=write_styles(tmp_path / "styles")))
-    runner = train(data, tmp_path, monkeypatch, config)
+    runner = train(data, tmp_path, monkeypatch, {"method": "drpc"}, config)
     backbone = runner.model.backbone
     assert type(backbone.layer3[0].bn1).__name__ == "InstanceBatchNorm"
     assert any(isinstance(hook, MixStyle) for hook in backbone.layer1._forward_hooks.values())

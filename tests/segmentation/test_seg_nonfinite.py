@@ -23,7 +23,7 @@ GCISG = {"method": "gcisg", "grid": (2, 2), "queue_length": 40, "embedding_dim":
 def test_a_run_that_diverges_stops_and_its_step_runs_again(data, tmp_path, monkeypatch):  # noqa: F811
     rate = {"optim_wrapper.optimizer.lr": 1e30, "optim_wrapper.clip_grad": None}
     with pytest.raises(NonFiniteError, match=r"decode.loss_ce is nan.*loss_ci_stage3 is nan.* at iteration 1"):
-        train(data, tmp_path, monkeypatch, **{"model.regularizer": GCISG}, **rate)
+        train(data, tmp_path, monkeypatch, GCISG, **rate)
     file = tmp_path / "run/nonfinite_iter1_rank0.pth"
     record = load(file, VERSION)
     assert len(record["batch"]) == len(record["views"][0]) == 2
@@ -50,7 +50,7 @@ def test_a_finite_loss_is_repeated_and_skip_goes_on(data, tmp_path, monkeypatch)
 
     monkeypatch.setattr(mmengine.runner.Runner, "call_hook", plant)
     skip = {**GCISG, "on_nonfinite": "skip"}
-    runner = train(data, tmp_path, monkeypatch, **{"model.regularizer": skip})
+    runner = train(data, tmp_path, monkeypatch, skip)
     assert len(calls) == runner.iter == STEPS
     assert all(value.isfinite().all() for value in runner.model.state_dict().values())
     assert runner.message_hub.get_scalar("train/skipped_steps").current() == 1

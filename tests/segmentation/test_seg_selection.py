@@ -26,8 +26,9 @@ def data(tmp_path):
 
 def test_every_checkpoint_is_ranked(data, tmp_path, monkeypatch):
     source = str(data / "mini/scenes/gtav")
-    changes = {"default_hooks.checkpoint.interval": 2, "selection": {**SELECTION, "source": source}}
-    runner = train(data, tmp_path, monkeypatch, **changes)
+    changes = {f"selection.{key}": value for key, value in {**SELECTION, "source": source}.items()}
+    changes["default_hooks.checkpoint.interval"] = 2
+    runner = train(data, tmp_path, monkeypatch, {"method": "none"}, **changes)
     lines = read_lines(tmp_path / "run")
     assert [line["checkpoint"] for line in lines] == ["iter_2.pth", "iter_4.pth"]
     assert all(0 <= line["source"] <= 100 and 0 < line["cka"] <= 1 + 1e-9 for line in lines)
