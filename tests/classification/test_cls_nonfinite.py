@@ -90,3 +90,26 @@ def test_skip_goes_on_without_the_step(mini, capfd):
     log = "".join(capfd.readouterr())
     assert "Step left out: loss_ci_stage3 is nan; loss_ci_stage4 is nan at iteration 2" in log
     assert "skipped_steps: 1" in log
+
+
+def test_the_method_reads_the_gradients_before_they_are_clipped(mini):
+    """Synaptic Intelligence sums the gradients of the loss, whatever the optimiser makes of them."""
+    norms = {"after_backward": [], "before_optimizer_step": []}
+
+    def watch(runner):
+        method = runner.model.regularizer
+        for name, seen in norms.items():
+            told = getattr(method, name)
+
+            def note(*args, told=told, seen=seen):
+                seen.append(
+                    torch.nn.utils.get_total_norm([p.grad for p in runner.model.parameters() if p.grad is not None])
+                )
+                told(*args)
+
+            setattr(method, name, note)
+
+    train(mini / "run", "optim_wrapper.clip_grad.max_norm=0.01", plant=watch)
+    assert len(norms["after_backward"]) == len(norms["before_optimizer_step"]) > 1
+    assert min(norms["after_backward"]) > 0.1
+    assert max(norms["before_optimizer_step"]) < 0.0101
