@@ -157,9 +157,9 @@ class RegularizerHook(Hook):
     def before_train(self, runner: Runner) -> None:
         self.recorder = record_steps(runner, unwrap(runner.model))
         self.regularizer = unwrap(runner.model).regularizer
-        # The optimiser itself is asked: under gradient accumulation not every iteration steps, and mixed precision leaves
-        # out the steps whose gradients overflowed. Inside the step the gradients are unscaled, clipped and the same on all
-        # ranks; mmengine clears them after it.
+        # The optimiser itself is asked: under gradient accumulation not every iteration steps, and mixed precision
+        # leaves out the steps whose gradients overflowed. Inside the step the gradients are unscaled, clipped and the
+        # same on all ranks; mmengine clears them after it.
         runner.optim_wrapper.optimizer.register_step_pre_hook(self._before_step)
         runner.optim_wrapper.optimizer.register_step_post_hook(self._note)
 

@@ -207,8 +207,8 @@ class GCISG(Regularizer):
             self.target.update(self.student)
         elif not self._moved:
             raise ValueError(
-                "target_update 'before_step' needs before_optimizer_step() right before each step of the optimiser; add "
-                "the project's RegularizerHook to the config"
+                "target_update 'before_step' needs before_optimizer_step() right before each step of the optimiser; "
+                "add the project's RegularizerHook to the config"
             )
         self._moved = False
 
