@@ -28,6 +28,10 @@ from gcisg_core.regularizers.base import Regularizer, Terms
 class GCISGSettings(Settings):
     """Settings of GCISG; the defaults are the paper's where it states them.
 
+    It states no weights. Those of the authors' code, 1 and 1, belong to other forms of the losses (``official``). The
+    defaults give Eq. 8 and Eq. 3 their strength: the gradient of the batch's norm F is B / (2 F) times that of the mean
+    square, about 10 at their B = 32 (docs/method.md), and the sum of both directions is twice their mean.
+
     Attributes:
         lambda_guidance: Weight of the guidance loss, one number or one a stage (Eq. 10); 0 turns it off.
         lambda_ci: Weight of the causal invariance loss, likewise.
@@ -60,8 +64,8 @@ class GCISGSettings(Settings):
         },
     }
 
-    lambda_guidance: float | tuple[float, ...] = 1.0
-    lambda_ci: float | tuple[float, ...] = 1.0
+    lambda_guidance: float | tuple[float, ...] = 10.0
+    lambda_ci: float | tuple[float, ...] = 2.0
     stages_guidance: tuple[int, ...] = (3, 4)
     stages_ci: tuple[int, ...] = (3, 4)
     pooling: str = "self_attention"
