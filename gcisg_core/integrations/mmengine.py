@@ -151,21 +151,32 @@ class RegularizerHook(Hook):
     """
 
     priority = "VERY_HIGH"
-    recorder: StepRecorder | None = None
+    recorder: StepRecorder
+    stepped = False
 
     def before_train(self, runner: Runner) -> None:
         self.recorder = record_steps(runner, unwrap(runner.model))
-        # Inside the step the gradients are unscaled, clipped and the same on all ranks; mmengine clears them after it.
-        regularizer = unwrap(runner.model).regularizer
-        runner.optim_wrapper.optimizer.register_step_pre_hook(lambda *_: regularizer.before_optimizer_step())
+        self.regularizer = unwrap(runner.model).regularizer
+        # The optimiser itself is asked: under gradient accumulation not every iteration steps, and mixed precision
+        # leaves out the steps whose gradients overflowed. Inside the step the gradients are unscaled, clipped and the
+        # same on all ranks; mmengine clears them after it.
+        runner.optim_wrapper.optimizer.register_step_pre_hook(self._before_step)
+        runner.optim_wrapper.optimizer.register_step_post_hook(self._note)
+
+    def _before_step(self, *_: Any) -> None:
+        if not self.recorder.skipped:  # the optimiser steps without gradients then, and changes nothing
+            self.regularizer.before_optimizer_step()
+
+    def _note(self, *_: Any) -> None:
+        self.stepped = not self.recorder.skipped
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         reproducible.seed_everything(0, runner.seed, runner.rank, runner.iter)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        # Under gradient accumulation not every iteration steps.
-        if runner.optim_wrapper.should_update() and not (self.recorder and self.recorder.skipped):
-            unwrap(runner.model).regularizer.update_target()
+        if self.stepped:
+            self.regularizer.update_target()
+            self.stepped = False
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         if runner._resume:

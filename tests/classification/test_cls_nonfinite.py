@@ -71,7 +71,8 @@ def test_a_run_that_diverges_stops_and_its_step_runs_again(mini):
     assert "features, view 1, stage 3" in done.stdout
 
 
-def test_skip_goes_on_without_the_step(mini, capfd):
+@pytest.mark.parametrize("order", ["before_step", "after_step"])
+def test_skip_goes_on_without_the_step(mini, capfd, order):
     states = []
 
     class Keep(Poison):
@@ -80,7 +81,12 @@ def test_skip_goes_on_without_the_step(mini, capfd):
             if module.training:
                 states.append({name: value.clone() for name, value in self.model.state_dict().items()})
 
-    runner = train(mini / "skip", "model.regularizer.on_nonfinite=skip", plant=Keep)
+    runner = train(
+        mini / "skip",
+        "model.regularizer.on_nonfinite=skip",
+        f"model.regularizer.target_update={order}",
+        plant=Keep,
+    )
     assert runner.iter == 6
     unchanged = [all(torch.equal(a[name], b[name]) for name in a) for a, b in pairwise(states)]
     assert unchanged == [False, False, True, False, False]  # between the starts of steps 2 and 3

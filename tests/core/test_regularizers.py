@@ -114,7 +114,8 @@ class TestGCISG:
     def test_info_nce_takes_the_other_views_target_as_positive_and_the_queue_as_negatives(self):
         student = make_student().double().eval()
         gcisg = build_regularizer(
-            student, {**SMALL, "lambda_guidance": 0.0, "ci_loss": "info_nce", "tau": 0.07, "stages_ci": [4]}
+            student,
+            {**SMALL, "lambda_guidance": 0.0, "lambda_ci": 1.0, "ci_loss": "info_nce", "tau": 0.07, "stages_ci": [4]},
         ).double()
         views = [view.double() for view in make_views()]
         negatives = gcisg.queues["stage4"].features.clone()

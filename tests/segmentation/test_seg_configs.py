@@ -70,7 +70,7 @@ def test_recipe_of_the_paper():
 
 @pytest.mark.parametrize(
     ("method", "settings"),
-    [("gcisg", {"lambda_guidance": 1.0, "lambda_ci": 1.0}), ("csg", {"lambda_csg": 75.0})],
+    [("gcisg", {"preset": "official"}), ("csg", {"lambda_csg": 75.0})],
 )
 def test_a_method_differs_from_the_baseline_in_views_and_regularizer_only(method, settings):
     baseline, config = Config.fromfile(R50), Config.fromfile(str(R50).replace("baseline", method))
