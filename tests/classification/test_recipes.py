@@ -57,6 +57,8 @@ def test_csg_trains_the_backbone_at_a_tenth_and_keeps_its_statistics(mini):
     groups = runner.optim_wrapper.optimizer.param_groups
     found = {names[id(p)]: group["initial_lr"] for group in groups for p in group["params"] if p.requires_grad}
     parts = {"backbone": 0.01, "head": 0.1, "regularizer.projectors": 0.1}
-    assert found == pytest.approx({name: next(rate for part, rate in parts.items() if name.startswith(part)) for name in found})
+    assert found == pytest.approx(
+        {name: next(rate for part, rate in parts.items() if name.startswith(part)) for name in found}
+    )
     assert set(found) <= changed  # the affine weights of BatchNorm too
     assert not {name for name in changed if name.startswith("backbone") and "running" in name}

@@ -9,7 +9,9 @@ from gcisg_core.integrations.schedules import WarmupPolyLR
 
 def optimizer():
     layers = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
-    return torch.optim.SGD([{"params": layers[0].parameters(), "lr": 1e-5}, {"params": layers[1].parameters()}], lr=1e-4)
+    return torch.optim.SGD(
+        [{"params": layers[0].parameters(), "lr": 1e-5}, {"params": layers[1].parameters()}], lr=1e-4
+    )
 
 
 def rates(sgd, scheduler, steps):
