@@ -20,9 +20,9 @@ def recipe(method):
 @pytest.mark.parametrize(
     ("method", "views", "crop", "augmentation", "schedule"),
     [
-        ("csg", 2, "random", {}, SCHEDULE),
-        ("asg", 1, "center", {"num_ops": 0}, {**SCHEDULE, "hold_after": 0.8}),
-        ("oracle", 1, "center", {"num_ops": 0}, {**SCHEDULE, "hold_after": 0.8}),
+        ("csg", 2, "random", {"num_ops": 1, "magnitude": 6.0}, SCHEDULE),
+        ("asg", 1, "center", {"num_ops": 0, "magnitude": 6.0}, {**SCHEDULE, "hold_after": 0.8}),
+        ("oracle", 1, "center", {"num_ops": 0, "magnitude": 6.0}, {**SCHEDULE, "hold_after": 0.8}),
     ],
 )
 def test_the_values_are_those_of_the_authors_code(method, views, crop, augmentation, schedule):

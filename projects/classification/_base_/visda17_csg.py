@@ -1,7 +1,7 @@
 # The training and evaluation of the authors' code of CSG and ASG on VisDA-17, without a method; docs/recipes.md has the
 # origin of each setting.
 _base_ = "visda17.py"
-train_dataloader = dict(batch_size=32, dataset=dict(dataset=dict(pipeline=dict(crop="random", randaugment=dict()))))
+train_dataloader = dict(batch_size=32, dataset=dict(dataset=dict(pipeline=dict(crop="random"))))
 iterations_per_epoch = 152397 // 32
 max_iters = 30 * iterations_per_epoch
 train_cfg = dict(max_iters=max_iters, val_interval=iterations_per_epoch)

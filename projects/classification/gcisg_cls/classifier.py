@@ -107,7 +107,7 @@ class SynToRealClassifier(BaseModel):
         result: Tensor = self.head(self.backbone(images))
         return result
 
-    def averaged_scores(self, images: Tensor) -> Tensor:
+    def averaged_scores(self, images: Any) -> Tensor:
         """Mean over the images (B, 3, H, W) and their mirror images of the sigmoid of the scores: (B, classes)."""
         result: Tensor = (self.scores(images).sigmoid() + self.scores(images.flip(-1)).sigmoid()) / 2
         return result

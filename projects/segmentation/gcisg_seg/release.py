@@ -17,8 +17,8 @@ from gcisg_core.release import Release, without_method
 def release(config: Config, checkpoint: str) -> Release:
     """The segmentor without the method, and a config that needs mmseg alone.
 
-    It was tried: the plain segmentor was built and took the tensors strictly. A head of :mod:`gcisg_seg.heads` is not in
-    mmseg; the config then imports that module.
+    It was tried: the plain segmentor was built and took the tensors strictly. mmseg has no head of
+    :mod:`gcisg_seg.heads`; the config then imports that module.
 
     Raises:
         ValueError: the backbone is this suite's own or was changed (IBN-Net, MixStyle), so mmseg has no such network.
