@@ -1,12 +1,22 @@
 """torchvision's DeepLabV3 head inside MMSegmentation."""
 
+import inspect
+from pathlib import Path
+
 import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.models import SegDataPreProcessor
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
+from gcisg_core.integrations.mmengine import load_config
 from gcisg_seg import heads  # noqa: F401 - registers it
+from gcisg_seg.release import release
 from tests.segmentation.segmentors import CLASSES, batch
+
+CSG = Path(__file__).parents[2] / "projects/segmentation/csg_r50_deeplabv3_gtav2cityscapes.py"
 
 
 def build(**kwargs):
@@ -33,3 +43,18 @@ def test_the_loss_is_the_mean_over_labelled_pixels_of_the_enlarged_scores():
     for sample, label in zip(samples, labels, strict=True):
         sample.gt_sem_seg.data = label[None]
     torch.testing.assert_close(head.loss([torch.zeros(1), maps], samples, {})["loss_ce"], expected)
+
+
+def test_an_exported_config_imports_the_head_and_keeps_nothing_else_of_ours(tmp_path):
+    small = {"depth": 18, "stem_channels": 8, "base_channels": 8, "init_cfg": None}
+    overrides = [f"model.backbone.{key}={value}" for key, value in small.items()]
+    config = load_config(str(CSG), [*overrides, "model.decode_head.in_channels=64", "model.regularizer.queue_length=8"])
+    init_default_scope("mmseg")
+    torch.save({"state_dict": MODELS.build(config.model).state_dict()}, tmp_path / "iter_1.pth")
+    exported = release(config, str(tmp_path / "iter_1.pth"))
+    (tmp_path / "plain.py").write_text(exported.config)
+    plain = Config.fromfile(tmp_path / "plain.py")
+    assert plain.custom_imports["imports"] == ["gcisg_seg.heads"]
+    assert plain.model.type == "EncoderDecoder"
+    assert set(plain.model.data_preprocessor) <= set(inspect.signature(SegDataPreProcessor).parameters) | {"type"}
+    MODELS.build(plain.model).load_state_dict(exported.state, strict=True)
