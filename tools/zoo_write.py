@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write the model zoo's files, `zoo/metafile.yml` and `MODEL_ZOO.md`, or pack a trained checkpoint into it.
+"""Write the model zoo's files, `zoo/metafile.yml`, `MODEL_ZOO.md` and `docs/recipes.md`, or pack a checkpoint into it.
 
     python tools/zoo_write.py
     python tools/zoo_write.py --pack classification/gcisg_mini --checkpoint iter_300.pth --log scalars.json
@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import recipes
 import torch
 import yaml
 from mmengine.runner import CheckpointLoader
@@ -37,13 +38,15 @@ LARGE = 200_000  # values of a weight, above which two of its three mantissa bit
 INTRODUCTION = """\
 # Model zoo
 
-Written by `python tools/zoo_write.py` from `zoo/rows.yml`, the sweeps and `zoo/checkpoints.json`; `zoo/metafile.yml`
-says the same to programs (OpenMMLab's model index).
+Written by `python tools/zoo_write.py` from `zoo/rows.yml`, `docs/recipes.yml`, the sweeps and `zoo/checkpoints.json`;
+`zoo/metafile.yml` says the same to programs (OpenMMLab's model index).
 
 - **Nothing is published at an address yet.** What is shipped lies in `zoo/`: miniature models of 0.3 to
   1.3 MB. `python tools/zoo.py verify` compares hashes, loads each file strictly and, where the miniature's data are
   (`python tools/prepare_mini.py`), measures it again; `show` and `download` take the names `<task>/<config>`.
-- **The paper's settings were not trained by us.** Their rows hold the papers' figures, not ours, and the command.
+- **The papers' settings were not trained by us.** Their rows hold the command and, where the recipe is that paper's,
+  its figure, which is not ours. The last column says whose recipe it is; [docs/recipes.md](docs/recipes.md) has the
+  origin of each setting.
 - Miniature: mean ± standard deviation over seeds of data, order and heads, on the test half; a run takes the stated
   time and memory (peak of the process) on one CPU core. To evaluate a file of the zoo:
   `python tools/train_net.py --config ... --eval-only --checkpoint zoo/...`
@@ -59,8 +62,8 @@ def runs_of(config: str, sweep: Path) -> list[dict[str, Any]]:
     return [run for run in read_runs(sweep) if run["config"] == name and not run["overrides"] and "test" in run]
 
 
-def models(content: dict[str, Any], checkpoints: dict[str, Any], root: Path) -> Iterator[Model]:
-    """The metafile's entries, in the order of the rows."""
+def models(content: dict[str, Any], checkpoints: dict[str, Any], whose: dict[str, str], root: Path) -> Iterator[Model]:
+    """The metafile's entries, in the order of the rows; `whose` recipe each full-size one is."""
     for name, task in content["tasks"].items():
         for row in task["rows"]:
             model_name = f"{name}/{Path(row['config']).stem}"
@@ -73,6 +76,8 @@ def models(content: dict[str, Any], checkpoints: dict[str, Any], root: Path) -> 
                 "Command": f"python tools/train_net.py --config {row['config']}",
                 "Metadata": metadata,
             }
+            if model_name in whose:
+                metadata["Recipe"] = whose[model_name]
             if runs := runs_of(row["config"], root / row.get("sweep", task["sweep"])):
                 metadata["Training Memory (GB)"] = round(max(run["peak_mb"] for run in runs) / 1024, 2)
                 metadata["Training Time (s)"] = round(statistics.mean(run["seconds"] for run in runs))
@@ -111,8 +116,10 @@ def table(name: str, content: dict[str, Any], entries: list[Model]) -> str:
             f"{' / '.join(str(paper[m]) for m in metrics)} ({paper['Source']})" if paper else NONE,
             _file_cell(model),
             f"[log](zoo/{model['Checkpoint']['Log']})" if "Checkpoint" in model else NONE,
+            f"[{data['Recipe']}](docs/recipes.md#{Path(model['Config']).stem})" if "Recipe" in data else NONE,
         ])  # fmt: skip
     heads = ["config", "backbone", "schedule", "memory", "time", " / ".join(metrics), "paper's", "checkpoint", "log"]
+    heads.append("recipe")
     text = f"## {task['title']}\n\nMiniature: {task['data']['mini']}. Paper: {task['data']['paper']}.\n\n"
     return text + tabulate(lines, headers=heads, tablefmt="github", disable_numparse=True) + "\n"
 
@@ -141,15 +148,21 @@ def contents(folder: Path) -> dict[Path, str]:
     """File -> text of everything that is generated; reads only."""
     content = yaml.safe_load((folder / "rows.yml").read_text(encoding="utf-8"))
     checkpoints = json.loads((folder / "checkpoints.json").read_text(encoding="utf-8"))
-    found = list(models(content, checkpoints, folder.parent))
+    known = recipes.read(folder.parent)
+    whose = {name: f"{recipe.follows}'s" if recipe.follows else "ours" for name, recipe in known.items()}
+    found = list(models(content, checkpoints, whose, folder.parent))
     collections = [{"Name": name, **values} for name, values in content["collections"].items()]
     meta = yaml.safe_dump({"Collections": collections, "Models": found}, sort_keys=False, allow_unicode=True, width=120)
     sections = [
         table(name, content, [model for model in found if model["Name"].startswith(f"{name}/")])
         for name in content["tasks"]
     ]
-    head = "# Written by tools/zoo_write.py from rows.yml, checkpoints.json and the sweeps; change those.\n"
-    return {folder / "metafile.yml": head + meta, folder.parent / "MODEL_ZOO.md": "\n".join([INTRODUCTION, *sections])}
+    head = "# Written by tools/zoo_write.py from rows.yml, docs/recipes.yml, checkpoints.json and the sweeps.\n"
+    return {
+        folder / "metafile.yml": head + meta,
+        folder.parent / "MODEL_ZOO.md": "\n".join([INTRODUCTION, *sections]),
+        folder.parent / "docs" / "recipes.md": recipes.page(folder.parent, known),
+    }
 
 
 def _small(weight: Tensor) -> Tensor:

@@ -41,6 +41,7 @@ from torch import nn
 from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
 from gcisg_core.integrations import reproducible
 from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - registers its reader
+from gcisg_core.integrations import schedules as _schedules  # noqa: F401 - registers them
 from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
 from gcisg_core.integrations.mmengine_nonfinite import record_steps
 from gcisg_core.lookup import unknown_name

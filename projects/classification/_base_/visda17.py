@@ -12,7 +12,9 @@ train_dataloader = dict(
         dataset=dict(
             type="VisDA17Dataset",
             root=data_root + "/train",
-            pipeline=dict(type="TrainViews", size=224, views=2, crop="random", randaugment=dict()),
+            pipeline=dict(
+                type="TrainViews", size=224, views=2, crop="center", randaugment=dict(num_ops=1, magnitude=6.0)
+            ),
         ),
     ),
 )

@@ -2,6 +2,6 @@
 
 from gcisg_analysis import mmengine_hook
 from gcisg_core.integrations import mmengine as hooks_and_samplers
-from gcisg_seg import datasets, evaluation, preprocessor, segmentors
+from gcisg_seg import datasets, evaluation, heads, preprocessor, segmentors
 
-__all__ = ["datasets", "evaluation", "hooks_and_samplers", "mmengine_hook", "preprocessor", "segmentors"]
+__all__ = ["datasets", "evaluation", "heads", "hooks_and_samplers", "mmengine_hook", "preprocessor", "segmentors"]
