@@ -35,6 +35,11 @@ class Settings:
         require(self.on_nonfinite in ("stop", "skip"), "on_nonfinite", self.on_nonfinite, "'stop' or 'skip'")
         require(self.task_view in (0, 1), "task_view", self.task_view, "0 or 1")
 
+    @property
+    def views_needed(self) -> int:
+        """How many views of an image a step needs; a method that compares views says so here."""
+        return self.task_view + 1
+
 
 def require(condition: bool, field: str, value: object, expected: str) -> None:
     """Raise a ValueError that names the field, the value and what was expected, unless the condition holds."""

@@ -54,11 +54,7 @@ val_dataloader = dict(dataset=dict(root={str(args.real)!r}, classes=classes))
 test_dataloader = val_dataloader
 model = dict(num_classes=len(classes))
 """
-    gcisg = """\
-train_dataloader = dict(dataset=dict(dataset=dict(pipeline=dict(views=2))))
-model = dict(regularizer=dict(method="gcisg"))
-"""
-    return Project(audits, ".py", baseline, gcisg)
+    return Project(audits, ".py", baseline, 'model = dict(regularizer=dict(method="gcisg"))\n')
 
 
 def read_classes(path: Path) -> tuple[list[str], list[tuple[int, int, int]] | None]:
@@ -116,10 +112,7 @@ val_dataloader = dict(dataset=dict({lines[THEIRS]}, metainfo=metainfo))
 test_dataloader = val_dataloader
 model = dict(decode_head=dict(num_classes={len(classes)}), auxiliary_head=dict(num_classes={len(classes)}))
 """
-    gcisg = """\
-model = dict(data_preprocessor=dict(views=2), regularizer=dict(method="gcisg", grid=(8, 8)))
-"""
-    return Project(audits, ".py", baseline, gcisg)
+    return Project(audits, ".py", baseline, 'model = dict(regularizer=dict(method="gcisg", grid=(8, 8)))\n')
 
 
 def detection(args: argparse.Namespace) -> Project:

@@ -9,13 +9,11 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.engine import HookBase
 
-from gcisg_core.config import parse_settings
 from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - registers its reader
 from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
 from gcisg_core.integrations.detectron2_nonfinite import framework
-from gcisg_core.lookup import choose
 from gcisg_core.nonfinite import NonFiniteError, StepRecorder
-from gcisg_core.regularizers import METHODS
+from gcisg_core.regularizers import read_method
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
@@ -58,8 +56,7 @@ def regularizer_values(cfg: CfgNode) -> dict[str, Any]:
     if values.get("stage_locations"):
         values["stage_locations"] = {int(stage): place for stage, place in values["stage_locations"].items()}
     try:
-        settings = choose(METHODS, values["method"], "method").settings_class
-        parse_settings(settings, {key: value for key, value in values.items() if key != "method"})
+        read_method(values)
     except ValueError as error:
         raise ValueError(f"REGULARIZER (keys are these names in upper case): {error}") from error
     return values

@@ -44,6 +44,7 @@ from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - 
 from gcisg_core.integrations import schedules as _schedules  # noqa: F401 - registers them
 from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
 from gcisg_core.integrations.mmengine_nonfinite import record_steps
+from gcisg_core.integrations.mmengine_views import derive_views
 from gcisg_core.lookup import unknown_name
 from gcisg_core.nonfinite import StepRecorder
 from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
@@ -253,8 +254,12 @@ RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self"
 def load_config(path: str, overrides: list[str]) -> Config:
     """Read a config and apply ``key=value`` overrides; ``custom_hooks.1.end=0.6`` is of the second of a list.
 
+    Where the config leaves ``views`` open, it becomes the number that the method needs, see
+    :func:`gcisg_core.integrations.mmengine_views.derive_views`.
+
     Raises:
         ValueError: an override has no ``=``, or one of the keys on its way is unknown; the nearest valid one is given.
+            Or the config states fewer ``views`` than the method needs.
     """
     config = Config.fromfile(path)
     for override in overrides:
@@ -275,6 +280,7 @@ def load_config(path: str, overrides: list[str]) -> Config:
         parsed = Namespace()
         DictAction(["--overrides"], "overrides")(ArgumentParser(), parsed, overrides)
         config.merge_from_dict(parsed.overrides)
+    derive_views(config)
     return config
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from gcisg_core.config import parse_settings
+from gcisg_core.config import Settings, parse_settings
 from gcisg_core.lookup import choose
 from gcisg_core.regularizers.asg import ASG
 from gcisg_core.regularizers.base import Regularizer, Terms
@@ -39,6 +39,43 @@ METHODS: dict[str, type[Regularizer]] = {
 }
 
 
+def read_method(values: Mapping[str, Any] | None = None) -> tuple[type[Regularizer], Settings]:
+    """The method named by ``values["method"]`` (``"none"`` by default), and its settings.
+
+    Args:
+        values: ``method``, ``preset`` and any fields of the method's settings.
+
+    Raises:
+        ValueError: the method or a setting is unknown, or a value is out of range.
+    """
+    given = dict(values or {})
+    method = choose(METHODS, given.pop("method", "none"), "method")
+    return method, parse_settings(method.settings_class, given)
+
+
+def settle_views(stated: int | None, values: Mapping[str, Any] | None, key: str, method_key: str) -> int:
+    """How many views of an image to draw for a method; answered from its settings, no network is built.
+
+    Args:
+        stated: What the config says; None leaves it to the method. More than the method needs is allowed.
+        values: As for :func:`read_method`.
+        key: The config key of ``stated``.
+        method_key: That of ``values["method"]``.
+
+    Raises:
+        ValueError: the config states fewer views than the method needs.
+    """
+    needed = read_method(values)[1].views_needed
+    # No view at all, where a project has such a choice, is the image itself.
+    if stated is not None and max(stated, 1) < needed:
+        name = (values or {}).get("method", "none")
+        raise ValueError(
+            f"{key} is {stated}, but the method {name!r} ({method_key}) with its settings needs {needed} views of each "
+            f"image. Leave {key} out, so that it follows the method, or set it to {needed} or more"
+        )
+    return needed if stated is None else stated
+
+
 def build_regularizer(student: nn.Module, values: Mapping[str, Any] | None = None) -> Regularizer:
     """The method named by ``values["method"]`` (``"none"`` by default) for a backbone.
 
@@ -49,9 +86,14 @@ def build_regularizer(student: nn.Module, values: Mapping[str, Any] | None = Non
     Raises:
         ValueError: the method, a setting or a stage is unknown, or a value is out of range.
     """
-    given = dict(values or {})
-    method = choose(METHODS, given.pop("method", "none"), "method")
-    return method(student, parse_settings(method.settings_class, given))
+    method, settings = read_method(values)
+    built = method(student, settings)
+    if len(built.taps) != built.views_needed:
+        raise ValueError(
+            f"{method.__name__} taps {len(built.taps)} views, but views_needed of {type(settings).__name__} is "
+            f"{built.views_needed}, and as many are drawn. Override it there"
+        )
+    return built
 
 
-__all__ = ["METHODS", "Regularizer", "Terms", "build_regularizer"]
+__all__ = ["METHODS", "Regularizer", "Terms", "build_regularizer", "read_method", "settle_views"]

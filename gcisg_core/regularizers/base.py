@@ -32,8 +32,9 @@ class Terms(NamedTuple):
 class Regularizer(nn.Module):
     """A method that regularises the training of a backbone, the student.
 
-    A subclass lists in ``taps`` the stages that it needs of each view (None: the task needs the view, the method
-    does not) and computes its terms in :meth:`forward`. Whatever must survive a kill is a buffer or a submodule.
+    A subclass says in its settings' ``views_needed`` how many views it compares, fills ``taps`` with the stages that
+    it needs of each (None: the task needs the view, the method does not) and computes its terms in :meth:`forward`.
+    Whatever must survive a kill is a buffer or a submodule.
 
     Args:
         student: The backbone inside the task model. It is referred to, not owned.
@@ -49,7 +50,7 @@ class Regularizer(nn.Module):
         # In a tuple it is no submodule: its weights are not saved twice.
         self._student = (student,)
         self.settings = settings
-        self.taps: list[StageTap | None] = [None] * (settings.task_view + 1)
+        self.taps: list[StageTap | None] = [None] * settings.views_needed
         self.register_buffer("captured", torch.tensor(False))
         # Is told each step's views, and the lists that the student's features of each will be put into.
         self.observer: Callable[[Sequence[Tensor], Sequence[Features]], None] | None = None
@@ -62,8 +63,8 @@ class Regularizer(nn.Module):
 
     @property
     def views_needed(self) -> int:
-        """How many views of an image a step needs."""
-        return len(self.taps)
+        """How many views of an image a step needs, see :attr:`gcisg_core.config.Settings.views_needed`."""
+        return self.settings.views_needed
 
     def step(
         self,
@@ -87,7 +88,7 @@ class Regularizer(nn.Module):
         if len(views) < self.views_needed:
             raise ValueError(
                 f"{type(self).__name__} needs {self.views_needed} views of each image, got {len(views)}; use the "
-                f"two-view pipeline or preprocessor of the project"
+                f"pipeline or preprocessor of the project, which draws as many as the method needs"
             )
         if not self._ready:
             self.capture_pretrained()

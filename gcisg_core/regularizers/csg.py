@@ -63,6 +63,15 @@ class CSGSettings(Settings):
         require(0 <= self.decay <= 1, "decay", self.decay, "in [0, 1]")
         require(len(self.grid) == 2 and min(self.grid) > 0, "grid", self.grid, "two numbers of at least 1")
 
+    @property
+    def weights(self) -> dict[int, float]:
+        """Stage -> weight."""
+        return per_stage("lambda_csg", self.lambda_csg, self.stages)
+
+    @property
+    def views_needed(self) -> int:
+        return 2 if self.weights else super().views_needed
+
 
 class CSG(Regularizer):
     """L_task + sum_l lambda L_NCE^(l) (Eq. 4 and 5; Eq. 6 with a grid).
@@ -83,12 +92,11 @@ class CSG(Regularizer):
     def __init__(self, student: nn.Module, settings: CSGSettings) -> None:
         super().__init__(student, settings)
         s = settings
-        self.weights = per_stage("lambda_csg", s.lambda_csg, s.stages)
+        self.weights = s.weights
         if not self.weights:
             return
         self.tap = make_tap(student, [*self.weights], s.stage_locations)
-        # None: `step` need not run the student with gradient on the other view.
-        self.taps = [None, None]
+        # None for the other view: `step` need not run the student with gradient on it.
         self.taps[s.task_view] = self.tap
         self.reference = ReferenceEncoder(student, self.tap)
         self.projectors = StageProjectors(self.tap.channels(student), s.embedding_dim)

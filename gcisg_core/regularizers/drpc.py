@@ -43,6 +43,15 @@ class DRPCSettings(Settings):
         )
         require(0 < self.smallest_crop <= 1, "smallest_crop", self.smallest_crop, "in (0, 1]")
 
+    @property
+    def across(self) -> dict[int, float]:
+        """Stage -> weight of the consistency across styles."""
+        return per_stage("lambda_across", self.lambda_across, self.stages)
+
+    @property
+    def views_needed(self) -> int:
+        return 2 if self.across else super().views_needed
+
 
 class DRPC(Regularizer):
     """L_task + sum_l lambda_across |M_k - mean_k M_k|_1 + sum_l lambda_within |M(crop) - crop of M|_1.
@@ -67,7 +76,7 @@ class DRPC(Regularizer):
     def __init__(self, student: nn.Module, settings: DRPCSettings) -> None:
         super().__init__(student, settings)
         s = settings
-        self.across = per_stage("lambda_across", s.lambda_across, s.stages)
+        self.across = s.across
         self.within = per_stage("lambda_within", s.lambda_within, s.stages)
         if self.within:
             self.crop_tap = make_tap(student, [*self.within], s.stage_locations)
@@ -75,7 +84,7 @@ class DRPC(Regularizer):
             self.taps[s.task_view] = make_tap(student, [*self.across, *self.within], s.stage_locations)
         if self.across:
             tap = make_tap(student, [*self.across], s.stage_locations)
-            self.taps = [self.taps[s.task_view], tap] if s.task_view == 0 else [tap, self.taps[s.task_view]]
+            self.taps[1 - s.task_view] = tap
 
     def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
         view = self.settings.task_view

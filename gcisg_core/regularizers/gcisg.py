@@ -95,6 +95,15 @@ class GCISGSettings(Settings):
         require(self.target_update in orders, "target_update", self.target_update, "'after_step' or 'before_step'")
         require(len(self.grid) == 2 and min(self.grid) > 0, "grid", self.grid, "two numbers of at least 1")
 
+    @property
+    def ci_weights(self) -> dict[int, float]:
+        """Stage -> weight of the causal invariance loss."""
+        return per_stage("lambda_ci", self.lambda_ci, self.stages_ci)
+
+    @property
+    def views_needed(self) -> int:
+        return 2 if self.ci_weights else super().views_needed
+
 
 class GCISG(Regularizer):
     """L_task + sum_l lambda_G L_G^(l) + sum_l lambda_CI L_CI^(l) (Eq. 10).
@@ -112,7 +121,7 @@ class GCISG(Regularizer):
         super().__init__(student, settings)
         s = settings
         self.guidance_weights = per_stage("lambda_guidance", s.lambda_guidance, s.stages_guidance)
-        self.ci_weights = per_stage("lambda_ci", s.lambda_ci, s.stages_ci)
+        self.ci_weights = s.ci_weights
         self.reference: nn.Module | None = None
         self.target: TargetEncoder | None = None
         self._moved = False  # whether the target has followed in the step at hand
@@ -123,7 +132,7 @@ class GCISG(Regularizer):
             self.reference = self._build_reference(student)
         if self.ci_weights:
             tap = make_tap(student, [*self.ci_weights], s.stage_locations)
-            self.taps = [self.taps[s.task_view], tap] if s.task_view == 0 else [tap, self.taps[s.task_view]]
+            self.taps[1 - s.task_view] = tap
             self.projectors = StageProjectors(tap.channels(student), s.embedding_dim)
             self.target = TargetEncoder(student, self.projectors, tap, s.decay)
             self.queues = nn.ModuleDict(

@@ -52,6 +52,10 @@ class ISWSettings(Settings):
             f"at least statistics_steps = {self.statistics_steps}",
         )
 
+    @property
+    def views_needed(self) -> int:
+        return 2
+
 
 class ISW(Regularizer):
     """L_task + lambda mean over stages and images of |Sigma * M|_1 / |M|_1 (Eq. 12 to 16).
@@ -80,7 +84,6 @@ class ISW(Regularizer):
     def __init__(self, student: nn.Module, settings: ISWSettings) -> None:
         super().__init__(student, settings)
         self.tap = make_tap(student, settings.stages, settings.stage_locations)
-        self.taps = [None, None]
         self.taps[settings.task_view] = self.tap
         self.register_buffer("step_number", torch.zeros((), dtype=torch.long))
         self._step: int | None = None  # the same number without a wait for the device

@@ -2,7 +2,7 @@ _base_ = ["_base_/visda17.py", "_base_/runtime.py"]
 # The paper's recipe on a smaller network, with a shorter schedule, for folders of your own with a folder a class;
 # docs/your_data.md has the lines that a config of yours adds.
 data = dict(download_hint="Give the folder that holds a folder of images a class")
-train_dataloader = dict(num_workers=4, dataset=dict(dataset=dict(**data, pipeline=dict(views=1))))
+train_dataloader = dict(num_workers=4, dataset=dict(dataset=data))
 val_dataloader = dict(num_workers=4, dataset=data)
 test_dataloader = dict(num_workers=4, dataset=data)
 train_cfg = dict(max_iters=10_000, val_interval=1_000)

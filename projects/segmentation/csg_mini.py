@@ -1,5 +1,4 @@
 _base_ = "baseline_mini.py"
 model = dict(
-    data_preprocessor=dict(views=2),
     regularizer=dict(method="csg", grid=(4, 4), lambda_csg=0.3, queue_length=1024, decay=0.99),
 )

@@ -2,7 +2,6 @@ _base_ = "baseline_mini.py"
 # RobustNet: its network, whose added normalisations and stem are whitened. The warm-up is a tenth of the run, as there.
 model = dict(
     changes=dict(ibn="isw"),
-    data_preprocessor=dict(views=2),
     regularizer=dict(
         method="isw",
         warmup_steps=50,

@@ -107,6 +107,26 @@ class TestConfig:
         assert loaded.model.regularizer == {"method": "none", "stages_ci": [3, 4], "tau": 0.1}
         assert loaded.seed == 7
 
+    def test_open_views_become_what_the_method_needs_and_too_few_are_named(self, tmp_path):
+        path = tmp_path / "config.py"
+        path.write_text(
+            "inner = dict(type='A', steps=[dict(views=None, size=3)])\n"
+            "train_dataloader = dict(dataset=dict(source=dict(pipeline=inner), views=None))\n"
+            "val_dataloader = dict(dataset=dict(views=None))\n"
+            "model = dict(data_preprocessor=dict(views=None), backbone=dict(views=None))\n"
+            "model['regularizer'] = dict(method='none')\n"
+        )
+        for method, needed in (("none", 1), ("csg", 2)):
+            loaded = load_config(str(path), [f"model.regularizer.method={method}"])
+            data = loaded.train_dataloader.dataset
+            found = data.views, data.source.pipeline.steps[0].views, loaded.model.data_preprocessor.views
+            assert found == (needed, needed, needed)
+            assert loaded.val_dataloader.dataset.views is loaded.model.backbone.views is None
+        key = "train_dataloader.dataset.source.pipeline.steps.0.views"
+        with pytest.raises(ValueError, match=f"^{key} is 1, but the method 'csg' .model.regularizer.method.* needs 2"):
+            load_config(str(path), ["model.regularizer.method=csg", f"{key}=1"])
+        assert load_config(str(path), [f"{key}=2"]).train_dataloader.dataset.source.pipeline.steps[0].views == 2
+
     def test_an_entry_of_a_list_is_named_by_its_number(self, tmp_path):
         path = tmp_path / "config.py"
         path.write_text("custom_hooks = [dict(type='A'), dict(type='B', end=0.5)]\n")

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from torch.utils.hooks import RemovableHandle
 
-from tests.segmentation.segmentors import GCISG, SEGMENTORS, batch, build, sgd
+from tests.segmentation.segmentors import GCISG, PREPROCESSOR, SEGMENTORS, batch, build, sgd
 
 LOSSES = {f"loss_{term}_stage{stage}" for term in ("ci", "guidance") for stage in (3, 4)}
 METRICS = {f"{name}_stage{stage}" for name in ("ci_match", "queue_concentration") for stage in (3, 4)}
@@ -84,6 +84,30 @@ def test_mmsegs_own_preprocessor_serves_where_one_view_is_enough():
     assert "loss_guidance_stage3" in guided.train_step(batch(), sgd(guided))
     with pytest.raises(ValueError, match="needs 2 views of each image, got 1"):
         build("pspnet", data_preprocessor=plain).train_step(batch(), sgd(guided))
+
+
+@pytest.mark.parametrize(
+    ("stated", "regularizer", "drawn"),
+    [
+        (None, GCISG, 2),
+        (None, {**GCISG, "lambda_ci": 0.0}, 1),
+        (None, None, 1),
+        (2, None, 2),
+        (0, None, 0),
+        (3, GCISG, 3),
+    ],
+)
+def test_the_preprocessor_draws_what_the_method_needs(stated, regularizer, drawn):
+    model = build("pspnet", regularizer, data_preprocessor={**PREPROCESSOR, "views": stated})
+    inputs = model.data_preprocessor(batch(), True)["inputs"]
+    assert (0 if isinstance(inputs, torch.Tensor) else len(inputs)) == drawn
+    assert "decode.loss_ce" in model.train_step(batch(), sgd(model))
+
+
+@pytest.mark.parametrize("stated", [0, 1])
+def test_a_preprocessor_that_draws_too_few_views_is_refused_when_built(stated):
+    with pytest.raises(ValueError, match=f"data_preprocessor.views is {stated}, but the method 'gcisg' .* needs 2"):
+        build("pspnet", data_preprocessor={**PREPROCESSOR, "views": stated})
 
 
 def test_evaluation_knows_no_views():

@@ -17,7 +17,8 @@ train_dataloader = dict(
             classes=classes,
             download_hint=hint,
             # Translations are CSG's 100 of 224 pixels, at this size.
-            pipeline=dict(type="TrainViews", size=size, views=2, randaugment=dict(max_translation=100 * size / 224)),
+            # views: as many as the method needs.
+            pipeline=dict(type="TrainViews", size=size, views=None, randaugment=dict(max_translation=100 * size / 224)),
         ),
     ),
 )

@@ -12,8 +12,9 @@ train_dataloader = dict(
         dataset=dict(
             type="VisDA17Dataset",
             root=data_root + "/train",
+            # views: as many as the method needs.
             pipeline=dict(
-                type="TrainViews", size=224, views=2, crop="center", randaugment=dict(num_ops=1, magnitude=6.0)
+                type="TrainViews", size=224, views=None, crop="center", randaugment=dict(num_ops=1, magnitude=6.0)
             ),
         ),
     ),

@@ -29,7 +29,8 @@ class TrainViews:
 
     Args:
         size: Edge of the crop in pixels; the shorter edge of the image is resized to it first.
-        views: How many; 2 for the causal invariance loss.
+        views: How many. None leaves it to the method: :func:`gcisg_core.integrations.mmengine.load_config`, which the
+            tools use, puts in what it needs; elsewhere two are drawn, enough for each method.
         crop: ``center`` or ``random``. No flips.
         randaugment: Arguments of :class:`gcisg_core.views.RandAugment`; N = 1, M = 6 by default.
         photometric: Arguments of :class:`gcisg_core.views.PhotometricView`, such as ``styles`` and ``pasta``, for a
@@ -44,12 +45,13 @@ class TrainViews:
     def __init__(
         self,
         size: int = 224,
-        views: int = 2,
+        views: int | None = None,
         crop: str = "random",
         randaugment: dict[str, Any] | None = None,
         photometric: dict[str, Any] | None = None,
     ) -> None:
-        self.views = views
+        require(views is None or views >= 1, "views", views, "at least 1")
+        self.views = 2 if views is None else views
         self.transform = v2.Compose([RandAugment(**(randaugment or {})), *_cut(size, crop)])
         self.photometric = None if photometric is None else PhotometricView(**photometric)
 

@@ -12,6 +12,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from gcisg_core.config import require
+from gcisg_core.regularizers import settle_views
 from gcisg_core.views import PhotometricView
 
 
@@ -23,8 +24,8 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
     is mmseg's: the value ``pad_val`` after normalisation (0, the mean colour), the same in all views.
 
     Args:
-        views: Draws an image; the segmentor gets a list of as many batches. 1 gives a baseline the same colour jitter
-            as a method's task view has; 0 leaves training as it is in mmseg.
+        views: Draws an image; the segmentor gets a list of as many batches. None: as many as its method needs, which
+            gives a baseline the same colour jitter as a method's task view has. 0 leaves training as it is in mmseg.
         photometric: Arguments of :class:`gcisg_core.views.PhotometricView`.
         plain_views: Numbers of the views that stay as the pipeline gave them, from 0; the others are drawn. CSG's code
             trains the task on the plain image and compares it to a drawn one: ``(0,)``.
@@ -39,20 +40,30 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
     def __init__(
         self,
         *,
-        views: int = 2,
+        views: int | None = None,
         photometric: Mapping[str, Any] | None = None,
         plain_views: Sequence[int] = (),
         rgb_to_bgr: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(rgb_to_bgr=rgb_to_bgr, **kwargs)
-        require(views >= 0, "views", views, "at least 0")
-        require(not (views and self.batch_augments), "batch_augments", self.batch_augments, "absent with views")
-        self.views = views
+        require(views is None or views >= 0, "views", views, "at least 0")
+        require(views == 0 or not self.batch_augments, "batch_augments", self.batch_augments, "absent with views")
+        self.views = 2 if views is None else views
+        self.stated_views = views
         require(all(view >= 0 for view in plain_views), "plain_views", plain_views, "numbers of views, from 0")
         self.plain_views = frozenset(plain_views)
         self.view = PhotometricView(**(photometric or {}))
         self.loaded_as_rgb = rgb_to_bgr
+
+    def follow(self, regularizer: Mapping[str, Any] | None) -> None:
+        """Draw as many views as a method needs, given as for :func:`gcisg_core.regularizers.build_regularizer`.
+
+        Raises:
+            ValueError: the config states fewer.
+        """
+        keys = "model.data_preprocessor.views", "model.regularizer.method"
+        self.views = settle_views(self.stated_views, regularizer, *keys)
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
         """See `SegDataPreProcessor`; in training ``inputs`` is a list of ``views`` tensors (B, 3, H, W)."""

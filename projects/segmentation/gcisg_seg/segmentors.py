@@ -12,6 +12,7 @@ from torch import Tensor
 from gcisg_core.changes import change_backbone
 from gcisg_core.padding import padding_mask
 from gcisg_core.regularizers import build_regularizer
+from gcisg_seg.preprocessor import PhotometricSegDataPreProcessor
 
 
 class SynToRealMixin:
@@ -24,6 +25,9 @@ class SynToRealMixin:
         regularizer: ``method`` and its settings, see :func:`gcisg_core.regularizers.build_regularizer`.
         changes: Changes of the backbone by name, see :func:`gcisg_core.changes.change_backbone`.
         **kwargs: The segmentor's.
+
+    Raises:
+        ValueError: the preprocessor is told to draw fewer views than the method needs.
     """
 
     def __init__(
@@ -36,6 +40,9 @@ class SynToRealMixin:
         super().__init__(*args, **kwargs)
         change_backbone(self.backbone, changes)  # type: ignore[attr-defined]
         self.regularizer = build_regularizer(self.backbone, regularizer)  # type: ignore[attr-defined]
+        preprocessor: Any = self.data_preprocessor  # type: ignore[attr-defined]
+        if isinstance(preprocessor, PhotometricSegDataPreProcessor):
+            preprocessor.follow(regularizer)
 
     def loss(self, inputs: Tensor | Sequence[Tensor], data_samples: Sequence[Any]) -> dict[str, Tensor]:
         """All losses and metrics by name; mmengine sums what is called a loss and logs the rest.
