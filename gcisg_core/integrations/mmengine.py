@@ -25,9 +25,15 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
-from mmengine.model import PretrainedInit, is_model_wrapper, update_init_info
+from mmengine.model import (
+    MMDistributedDataParallel,
+    PretrainedInit,
+    is_model_wrapper,
+    revert_sync_batchnorm,
+    update_init_info,
+)
 from mmengine.optim import OptimWrapper
-from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, OPTIM_WRAPPERS, WEIGHT_INITIALIZERS
+from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, MODEL_WRAPPERS, OPTIM_WRAPPERS, WEIGHT_INITIALIZERS
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import (
     CheckpointLoader,
@@ -234,6 +240,19 @@ class BFloat16OptimWrapper(OptimWrapper):
         return torch.autocast(device, dtype=torch.bfloat16)
 
 
+@MODEL_WRAPPERS.register_module()
+class CPUDistributedDataParallel(MMDistributedDataParallel):
+    """mmengine's wrapper without synchronised BatchNorm, which torch has on GPUs alone: each rank uses its own images.
+
+    Args:
+        module: Its SyncBatchNorm layers become BatchNorm layers, as mmengine makes them on one device.
+        **kwargs: mmengine's.
+    """
+
+    def __init__(self, module: nn.Module, **kwargs: Any) -> None:
+        super().__init__(revert_sync_batchnorm(module), **kwargs)
+
+
 # What the framework reads of a config, whether or not the file has it.
 RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
 
@@ -301,7 +320,8 @@ def build_runner(
         if not torch.cuda.is_available():  # mmengine's own set-up expects a GPU a process
             if not dist.is_initialized():
                 dist.init_process_group("gloo")
-            wrapper = {"type": "MMDistributedDataParallel", "broadcast_buffers": False}
+            config.sync_bn = None
+            wrapper = {"type": "CPUDistributedDataParallel", "broadcast_buffers": False}
             config.model_wrapper_cfg = {**wrapper, **(config.get("model_wrapper_cfg") or {}), "device_ids": None}
     if resume:
         checkpoint = latest_checkpoint(Path(config.work_dir))
