@@ -25,6 +25,7 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
+from mmengine.logging import HistoryBuffer
 from mmengine.model import (
     MMDistributedDataParallel,
     PretrainedInit,
@@ -39,10 +40,9 @@ from mmengine.runner.checkpoint import (
     CheckpointLoader,
     get_external_models,
     get_mmcls_models,
-    get_torch_safe_globals,
     get_torchvision_models,
 )
-from torch import nn
+from torch import Tensor, nn
 
 from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
 from gcisg_core.integrations import reproducible
@@ -55,7 +55,6 @@ from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
 
 # mmengine retries a checkpoint that is unsafe to read with the unsafe reader; this setting of torch forbids it.
 os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-torch.serialization.add_safe_globals(get_torch_safe_globals())
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -76,7 +75,20 @@ register_backend("local", AtomicLocalBackend, prefixes="", force=True)
 @CheckpointLoader.register_scheme(prefixes="", force=True)
 def load_from_local(filename: str, map_location: Any = None, **_: Any) -> Any:
     """mmengine's loader of files, by :func:`gcisg_core.safe_load.read_checkpoint`, so onto the CPU."""
-    return read_checkpoint(Path(filename).expanduser())
+    content = read_checkpoint(Path(filename).expanduser())
+    hub = content.get("message_hub") if isinstance(content, dict) else None
+    if isinstance(hub, dict) and isinstance(hub.get("log_scalars"), dict):
+        hub["log_scalars"] = {name: _history(value) for name, value in hub["log_scalars"].items()}
+    return content
+
+
+def _history(value: Any) -> Any:
+    """A `HistoryBuffer` from what the safe reader returns for one."""
+    held = value if isinstance(value, dict) else {}
+    log, count = held.get("_log_history"), held.get("_count_history")
+    if not isinstance(log, Tensor) or not isinstance(count, Tensor):
+        return value
+    return HistoryBuffer(log.numpy(), count.numpy(), held.get("max_length", 1000000))
 
 
 # Prefix -> the addresses by name.
