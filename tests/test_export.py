@@ -10,6 +10,7 @@ import torch
 
 from gcisg_core.problems import DataError
 from gcisg_core.release import file_hash, verify_hash
+from tests.official import save_official
 
 ROOT = Path(__file__).parents[1]
 COMPAT = ROOT / "projects/detection/gcisg_det/compat.py"
@@ -74,7 +75,7 @@ def classifier(tmp_path):
 
     config = load_config("projects/classification/gcisg_r101_visda17.py", CLASSIFICATION)
     model = disturb(MODELS.build(config.model))
-    torch.save({"state_dict": model.state_dict(), "meta": {"seed": 7}}, tmp_path / "iter_1.pth")
+    save_official({"state_dict": model.state_dict(), "meta": {"seed": 7}}, tmp_path / "iter_1.pth")
     return model, tmp_path / "iter_1.pth"
 
 
@@ -131,7 +132,7 @@ def test_mmseg_loads_a_segmentor(tmp_path):
     config = load_config(file, SEGMENTATION)
     init_default_scope("mmseg")
     model = disturb(MODELS.build(config.model))
-    torch.save({"state_dict": model.state_dict()}, tmp_path / "iter_1.pth")
+    save_official({"state_dict": model.state_dict()}, tmp_path / "iter_1.pth")
     path = export(tmp_path, file, tmp_path / "iter_1.pth", SEGMENTATION)
     code = f"""
 from mmseg.apis import inference_model, init_model

@@ -27,6 +27,7 @@ from gcisg_det.config import read_config
 from gcisg_det.release import release as release_detector
 from gcisg_seg.release import release as release_segmentor
 from tests.detection.scenes import TINY
+from tests.official import save_official
 from tests.test_export import CLASSIFICATION, SEGMENTATION, disturb
 
 ROOT = Path(__file__).parents[1]
@@ -77,7 +78,7 @@ def classifier(tmp_path):
     config = load_config(MINI, ["model.weights=None"])
     torch.manual_seed(0)
     model = disturb(MODELS.build(config.model))
-    torch.save({"state_dict": model.state_dict(), "meta": {"seed": 1}}, tmp_path / "iter_3.pth")
+    save_official({"state_dict": model.state_dict(), "meta": {"seed": 1}}, tmp_path / "iter_3.pth")
     return model, tmp_path / "iter_3.pth"
 
 

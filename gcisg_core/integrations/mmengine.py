@@ -25,18 +25,24 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
-from mmengine.model import PretrainedInit, is_model_wrapper, update_init_info
+from mmengine.logging import HistoryBuffer
+from mmengine.model import (
+    MMDistributedDataParallel,
+    PretrainedInit,
+    is_model_wrapper,
+    revert_sync_batchnorm,
+    update_init_info,
+)
 from mmengine.optim import OptimWrapper
-from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, OPTIM_WRAPPERS, WEIGHT_INITIALIZERS
+from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, MODEL_WRAPPERS, OPTIM_WRAPPERS, WEIGHT_INITIALIZERS
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import (
     CheckpointLoader,
     get_external_models,
     get_mmcls_models,
-    get_torch_safe_globals,
     get_torchvision_models,
 )
-from torch import nn
+from torch import Tensor, nn
 
 from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
 from gcisg_core.integrations import reproducible
@@ -51,7 +57,6 @@ from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
 
 # mmengine retries a checkpoint that is unsafe to read with the unsafe reader; this setting of torch forbids it.
 os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-torch.serialization.add_safe_globals(get_torch_safe_globals())
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -72,7 +77,20 @@ register_backend("local", AtomicLocalBackend, prefixes="", force=True)
 @CheckpointLoader.register_scheme(prefixes="", force=True)
 def load_from_local(filename: str, map_location: Any = None, **_: Any) -> Any:
     """mmengine's loader of files, by :func:`gcisg_core.safe_load.read_checkpoint`, so onto the CPU."""
-    return read_checkpoint(Path(filename).expanduser())
+    content = read_checkpoint(Path(filename).expanduser())
+    hub = content.get("message_hub") if isinstance(content, dict) else None
+    if isinstance(hub, dict) and isinstance(hub.get("log_scalars"), dict):
+        hub["log_scalars"] = {name: _history(value) for name, value in hub["log_scalars"].items()}
+    return content
+
+
+def _history(value: Any) -> Any:
+    """A `HistoryBuffer` from what the safe reader returns for one."""
+    held = value if isinstance(value, dict) else {}
+    log, count = held.get("_log_history"), held.get("_count_history")
+    if not isinstance(log, Tensor) or not isinstance(count, Tensor):
+        return value
+    return HistoryBuffer(log.numpy(), count.numpy(), held.get("max_length", 1000000))
 
 
 # Prefix -> the addresses by name.
@@ -247,6 +265,19 @@ class BFloat16OptimWrapper(OptimWrapper):
         return torch.autocast(device, dtype=torch.bfloat16)
 
 
+@MODEL_WRAPPERS.register_module()
+class CPUDistributedDataParallel(MMDistributedDataParallel):
+    """mmengine's wrapper without synchronised BatchNorm, which torch has on GPUs alone: each rank uses its own images.
+
+    Args:
+        module: Its SyncBatchNorm layers become BatchNorm layers, as mmengine makes them on one device.
+        **kwargs: mmengine's.
+    """
+
+    def __init__(self, module: nn.Module, **kwargs: Any) -> None:
+        super().__init__(revert_sync_batchnorm(module), **kwargs)
+
+
 # What the framework reads of a config, whether or not the file has it.
 RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
 
@@ -319,7 +350,8 @@ def build_runner(
         if not torch.cuda.is_available():  # mmengine's own set-up expects a GPU a process
             if not dist.is_initialized():
                 dist.init_process_group("gloo")
-            wrapper = {"type": "MMDistributedDataParallel", "broadcast_buffers": False}
+            config.sync_bn = None
+            wrapper = {"type": "CPUDistributedDataParallel", "broadcast_buffers": False}
             config.model_wrapper_cfg = {**wrapper, **(config.get("model_wrapper_cfg") or {}), "device_ids": None}
     if resume:
         checkpoint = latest_checkpoint(Path(config.work_dir))
