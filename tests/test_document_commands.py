@@ -20,7 +20,7 @@ import pytest
 import torch
 import torchvision
 
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.miniature.network import MiniResNet
 from tests.classification.conftest import TINY as TINY_CLASSIFICATION
 from tests.classification.conftest import write_images
 from tests.detection.scenes import TINY as TINY_DETECTION

@@ -20,7 +20,7 @@ from gcisg_core.problems import DataError
 from gcisg_core.records import load, plain, restore, save, statistics
 from gcisg_core.regularizers import build_regularizer
 from gcisg_core.replay import replay
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.miniature.network import MiniResNet
 
 PLAIN = Framework("plain", {}, random_state, set_random_state, repr, dict, lambda args, kwargs: ["a.png", "b.png"])
 
