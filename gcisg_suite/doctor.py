@@ -9,6 +9,8 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import NamedTuple
 
+from gcisg_suite.tasks import TASKS
+
 INSTALL = f"{sys.executable} -m pip install"
 
 
@@ -62,7 +64,7 @@ def torchvision_operators() -> Check:
 def detectron2() -> Check:
     mend = "make setup (package index, Python part), or Detectron2's own install guide (with a GPU)"
     with contextlib.suppress(Exception):  # Detectron2's own line will say what is wrong
-        importlib.import_module("gcisg_det")  # fills in what old versions miss
+        importlib.import_module(TASKS["detection"].package)  # fills in what old versions miss
     return package("detection", "detectron2", ("detectron2", "detectron2-cdo"), mend)
 
 

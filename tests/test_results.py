@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 from scipy import stats
 
-from gcisg_suite.report import results as results_write
+from gcisg_suite.sweep import results as results_write
 from tests.documents import ROOT
 
 CONTENT = yaml.safe_load((ROOT / "docs/results.yml").read_text(encoding="utf-8"))

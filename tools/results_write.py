@@ -4,7 +4,7 @@
 python tools/results_write.py
 """
 
-from gcisg_suite.report.results import write
+from gcisg_suite.sweep.results import write
 
 if __name__ == "__main__":
     write()

@@ -14,8 +14,9 @@ import yaml
 from tabulate import tabulate
 
 from gcisg_core.files import write_text
-from gcisg_suite.sweep.grids import read_grid
-from gcisg_suite.sweep.sweep import check_runs, draw, in_order, measures_of, read_runs, table, with_interval
+
+from .grids import read_grid
+from .sweep import check_runs, draw, in_order, measures_of, read_runs, table, with_interval
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
