@@ -106,7 +106,7 @@ def test_a_loss_is_named_with_its_stage_and_batch(tmp_path):
     run = Run(task, tmp_path)
     run.step(0)
     task.regularizer.queues["stage3"].features[0] = math.inf
-    message = r"loss_ci_stage3 is nan at iteration 1 \(batch: a.png, b.png\).*--replay .*nonfinite_iter1_rank0.pth"
+    message = r"loss_ci_stage3 is nan at iteration 1 \(batch: a.png, b.png\).*gcisg replay .*nonfinite_iter1_rank0.pth"
     with pytest.raises(NonFiniteError, match=message):
         run.step(1)
 
