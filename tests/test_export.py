@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gcisg_core.problems import DataError
-from gcisg_core.release import file_hash, verify_hash
+from gcisg_core.release import file_hash, verify_hash, write_release
 from tests.official import save_official
 
 ROOT = Path(__file__).parents[1]
@@ -192,9 +192,8 @@ result = dict(boxes=found.pred_boxes.tensor, scores=found.scores)
 
 
 @pytest.fixture
-def exporter(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    import export as tool
+def exporter():
+    from gcisg_suite import export as tool
 
     return tool
 
@@ -241,7 +240,7 @@ class TestComputation:
         load = torch.export.load
         monkeypatch.setattr(torch.export, "load", lambda file: _Doubled(load(file)))
         with pytest.raises(RuntimeError, match="differs from the original by"):
-            exporter.write_release(release, tmp_path / "release", "net", "pt2", exporter.save_program)
+            write_release(release, tmp_path / "release", "net", "pt2", exporter.save_program)
         assert not list((tmp_path / "release").iterdir())
 
     def test_a_detector_is_refused_with_the_reason(self, tmp_path, exporter):
@@ -252,7 +251,7 @@ class TestComputation:
 
 def in_process(exporter, tmp_path, config, checkpoint, overrides, kind):
     release = exporter.read(str(ROOT / config), overrides, str(checkpoint))
-    return exporter.write_release(release, tmp_path / "release", "net", kind, exporter.WRITERS[kind])
+    return write_release(release, tmp_path / "release", "net", kind, exporter.WRITERS[kind])
 
 
 class _Doubled:

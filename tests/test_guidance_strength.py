@@ -17,7 +17,7 @@ from gcisg_core.integrations.detectron2 import regularizer_values
 from gcisg_core.regularizers import build_regularizer
 from gcisg_core.regularizers.gcisg import GCISGSettings
 from gcisg_det.config import read_config
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.miniature.network import MiniResNet
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "projects").glob("*/gcisg_r*.*"))

@@ -3,7 +3,6 @@ _base_ = "baseline_r50_deeplabv3_gtav2cityscapes.py"
 # images of its statistics (6,382), in batches of 8.
 model = dict(
     changes=dict(ibn="isw"),
-    data_preprocessor=dict(views=2),
     regularizer=dict(
         method="isw",
         warmup_steps=5 * 3_120,

@@ -18,7 +18,6 @@ from tests.methods import without_config_formatting
 from .conftest import TINY
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
 
 
 @pytest.fixture(autouse=True)

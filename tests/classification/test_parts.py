@@ -15,7 +15,7 @@ from gcisg_cls.metrics import ClassAccuracy
 from gcisg_cls.views import normalize
 from gcisg_core.problems import DataError
 from gcisg_core.views import RandAugment
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.miniature.network import MiniResNet
 
 from .conftest import CLASSES
 

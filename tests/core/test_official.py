@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from gcisg_core.regularizers import build_regularizer
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.miniature.network import MiniResNet
 
 STEPS, BATCH, CLASSES = 6, 4, 5
 STAGES = ("stage3", "stage4")

@@ -11,7 +11,7 @@ from torch import nn
 from gcisg_core.losses import guidance_loss
 from gcisg_core.regularizers import METHODS, build_regularizer
 from gcisg_core.regularizers.base import PATIENCE
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.miniature.network import MiniResNet
 from tests.methods import settings_of
 
 SMALL = {"method": "gcisg", "queue_length": 40, "embedding_dim": 8}

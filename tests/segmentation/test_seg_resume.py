@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from gcisg_core.integrations import mmengine
 from gcisg_core.problems import DataError
 from gcisg_core.release import file_hash
+from gcisg_suite.cli import main
 from tests.official import as_numpy_1
 
 load_checkpoint = CheckpointLoader.load_checkpoint
@@ -69,7 +69,7 @@ def config(gtav, tmp_path, monkeypatch) -> Path:
 
 def train_here(*args: str | Path) -> None:
     """tools/train_net.py in this process, which has the frameworks loaded already."""
-    runpy.run_path(str(TRAIN_NET))["main"]([str(arg) for arg in args])
+    main(["train", *map(str, args)])
 
 
 def train_until_killed(*args: str | Path, at: int) -> int:

@@ -12,8 +12,9 @@ from PIL import Image
 
 from gcisg_cls.datasets import VISDA17_CLASSES
 from gcisg_core.integrations.mmengine import load_config
-from gcisg_miniature import scenes
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.cli import main
+from gcisg_suite.miniature import scenes
+from gcisg_suite.miniature.network import MiniResNet
 from tests.classification.conftest import CLASS_NAMES, write_images
 from tests.classification.conftest import TINY as CLASSIFICATION_MINI
 from tests.detection import scenes as boxes
@@ -125,8 +126,6 @@ def data(tmp_path_factory):
 
 def train(arguments, config, task, folder):
     """`tools/train_net.py` with the arguments, its model made small; the checkpoint that it leaves."""
-    import train_net
-
     scale = "mini" if config.endswith("_mini") else "paper"
     overrides = SHRUNK[task, scale]
     if (task, scale) == ("segmentation", "paper") and not config.startswith(("csg_r", "asg_in_csg_r")):
@@ -139,7 +138,7 @@ def train(arguments, config, task, folder):
         queue = ["REGULARIZER.QUEUE_LENGTH", "8"] if task == "detection" else ["model.regularizer.queue_length=8"]
         overrides = [*overrides, *queue]
     overrides = [*overrides, *files_of(config, task, folder)]
-    train_net.main([*arguments, "--work-dir", str(folder), "--", *overrides])
+    main(["train", *arguments, "--work-dir", str(folder), "--", *overrides])
     last = "model_final" if task == "detection" else "epoch_1" if config.startswith("cbst") else "iter_1"
     return folder / f"{last}.pth"
 
@@ -149,7 +148,6 @@ def test_the_command_of_the_row_trains(name, data, tmp_path, monkeypatch):
     task, _, config = name.partition("/")
     monkeypatch.setenv("GCISG_DATA", str(data(task)))
     monkeypatch.chdir(ROOT)
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     program, script, *arguments = shlex.split(MODELS[name]["Command"])
     assert (program, script) == ("python", "tools/train_net.py")
     assert train(arguments, config, task, tmp_path).is_file()

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,7 @@ from gcisg_core.problems import DataError
 
 ROOT = Path(__file__).parents[2]
 ZOO = ROOT / "zoo"
-sys.path.insert(0, str(ROOT / "tools"))
-import recipes  # noqa: E402
+from gcisg_suite.zoo import recipes
 
 SOURCE = re.compile(
     r"(GCISG|CSG), (\d|Table|Eq)|(GCISG|CSG|ASG|RobustNet|IBN-Net)'s code\b"

@@ -13,11 +13,11 @@ from typing import Any
 import yaml
 from detectron2.config import CfgNode, get_cfg
 
-from gcisg_analysis.selection import SelectionSettings
 from gcisg_core.config import require
 from gcisg_core.initial_weights import LEAST_MATCH
 from gcisg_core.integrations.detectron2 import add_regularizer_config, allow_overrides, regularizer_values
 from gcisg_core.problems import DataError
+from gcisg_suite.selection.settings import SelectionSettings
 
 
 def add_detection_config(cfg: CfgNode) -> None:
@@ -42,7 +42,7 @@ def add_detection_config(cfg: CfgNode) -> None:
     # A folder of style images for the views (domain randomisation), and how they are used: statistics or fourier.
     cfg.INPUT.STYLES = ""
     cfg.INPUT.STYLE_KIND = "statistics"
-    # How a checkpoint is chosen, see gcisg_analysis.selection.SelectionSettings: EVERY_CHECKPOINT, BY, SOURCE, DATA.
+    # How a checkpoint is chosen, see gcisg_suite.selection.settings: EVERY_CHECKPOINT, BY, SOURCE, DATA.
     cfg.SELECTION = CfgNode({field.name.upper(): field.default for field in fields(SelectionSettings)})
 
 
