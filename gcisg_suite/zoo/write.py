@@ -1,4 +1,4 @@
-"""Writes the model zoo's files, `zoo/metafile.yml`, `MODEL_ZOO.md` and `docs/recipes.md`, and packs checkpoints into it.
+"""Writes the model zoo's files, `zoo/metafile.yml`, `MODEL_ZOO.md` and `docs/recipes.md`, and packs checkpoints.
 
 Packing keeps the task model alone, its weights as torch's 8-bit floats (a quarter of the size; loading makes 32-bit
 ones of them), compresses the file, names it by its hash, and measures what was packed and what it was packed from.

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from gcisg_core.problems import DataError
+from gcisg_suite.zoo import recipes
 
 ROOT = Path(__file__).parents[2]
 ZOO = ROOT / "zoo"
-from gcisg_suite.zoo import recipes
 
 SOURCE = re.compile(
     r"(GCISG|CSG), (\d|Table|Eq)|(GCISG|CSG|ASG|RobustNet|IBN-Net)'s code\b"
