@@ -45,6 +45,7 @@ bench: $(READY)  ## measure the losses and a training step; tables go to benchma
 	$(PY) benchmarks/step_cost_segmentation.py
 	$(PY) benchmarks/step_cost_detection.py
 	$(PY) benchmarks/methods.py
+	$(PY) benchmarks/guidance_strength.py
 	$(PY) benchmarks/memory.py
 	$(PY) benchmarks/scaling.py
 

@@ -2,28 +2,30 @@
 
 from setuptools import setup
 
+ROOMS = ("analysis", "audit", "commands", "miniature", "report", "selection", "sweep", "zoo")
+OLD_NAMES = ("gcisg_analysis", "gcisg_audit", "gcisg_miniature")  # what they were called before the suite
 # Import package -> folder. The projects keep their package beside their configs.
 PACKAGES = {
     "gcisg_core": "gcisg_core",
     "gcisg_core.regularizers": "gcisg_core/regularizers",
     "gcisg_core.integrations": "gcisg_core/integrations",
-    "gcisg_audit": "projects/analysis/gcisg_audit",
+    "gcisg_suite": "gcisg_suite",
+    **{f"gcisg_suite.{room}": f"gcisg_suite/{room}" for room in ROOMS},
+    **{name: f"gcisg_suite/old_names/{name}" for name in OLD_NAMES},
     "gcisg_cls": "projects/classification/gcisg_cls",
     "gcisg_seg": "projects/segmentation/gcisg_seg",
     "gcisg_seg.datasets": "projects/segmentation/gcisg_seg/datasets",
     "gcisg_det": "projects/detection/gcisg_det",
     "gcisg_det.datasets": "projects/detection/gcisg_det/datasets",
-    "gcisg_miniature": "projects/miniature/gcisg_miniature",
-    "gcisg_analysis": "projects/analysis/gcisg_analysis",
-    "gcisg_tools": "tools",
-    # The configs, so that they are in the wheel; `gcisg_miniature.folders.project_folder` finds them.
+    # The configs, so that they are in the wheel; `gcisg_suite.places` finds them.
     "gcisg_configs.classification": "projects/classification",
     "gcisg_configs.segmentation": "projects/segmentation",
     "gcisg_configs.detection": "projects/detection",
     "gcisg_configs.zoo": "zoo",
 }
-COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "predict", "analyze", "select", "report",
-            "new-project", "zoo", "doctor")  # fmt: skip
+# `gcisg-train` and so on, as they were called before `gcisg train`.
+OLD_COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "predict", "analyze", "select", "report",
+                "new-project", "zoo", "doctor")  # fmt: skip
 MMENGINE = ["onedl-mmengine>=0.10.12", "onedl-mmcv>=2.3"]
 EXTRAS = {
     "segmentation": [*MMENGINE, "onedl-mmsegmentation>=1.4", "cityscapesscripts"],
@@ -47,18 +49,21 @@ setup(
     packages=list(PACKAGES),
     package_dir=PACKAGES,
     package_data={
-        **{name: ["py.typed"] for name in PACKAGES if "." not in name and name != "gcisg_tools"},
+        **{name: ["py.typed"] for name in PACKAGES if "." not in name and name not in OLD_NAMES},
         "gcisg_configs.classification": ["_base_/*.py", "sweeps/*"],
         "gcisg_configs.segmentation": ["_base_/*.py", "sweeps/*"],
         "gcisg_configs.detection": ["*.yaml", "sweeps/*"],
         "gcisg_configs.zoo": ["*"],
     },
     entry_points={
-        "console_scripts": [f"gcisg-{name} = gcisg_tools.console:{name.replace('-', '_')}" for name in COMMANDS]
+        "console_scripts": [
+            "gcisg = gcisg_suite.cli:main",
+            *(f"gcisg-{name} = gcisg_suite.cli:alias" for name in OLD_COMMANDS),
+        ]
     },
     # Classification and the miniature benchmark work with these alone.
     install_requires=["torch>=2.4", "torchvision>=0.19", *MMENGINE, "numpy", "pillow", "scipy",
                       "scikit-learn", "joblib", "matplotlib", "jinja2", "tqdm", "rich", "grad-cam", "safetensors",
-                      "tabulate", "pyyaml"],
+                      "tabulate", "pyyaml", "cyclopts>=4"],
     extras_require=EXTRAS,
 )  # fmt: skip

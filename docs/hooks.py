@@ -17,10 +17,7 @@ PAGES = {
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
     "zoo.md": "MODEL_ZOO.md",
-    **{
-        f"projects/{name}.md": f"projects/{name}/README.md"
-        for name in ("classification", "segmentation", "detection", "miniature")
-    },
+    **{f"projects/{name}.md": f"projects/{name}/README.md" for name in ("classification", "segmentation", "detection")},
 }
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
 

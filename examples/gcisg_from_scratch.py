@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from gcisg_miniature.network import MiniResNet  # torchvision's ResNet in small; any of torchvision's would do
+from gcisg_suite.miniature.network import MiniResNet  # torchvision's ResNet in small; any of torchvision's would do
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 STAGES = ("layer3", "layer4")

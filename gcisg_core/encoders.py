@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -13,6 +14,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gcisg_core.feature_tap import Features, StageTap
+
+_COUNTER = "num_batches_tracked"
+# Classes that do nothing but convolve and normalise, of torch, mmcv and Detectron2; by name, since the core imports no
+# framework. Their subclasses may do more: mmcv's ConvWS2d standardises weights, timm's BatchNormAct2d has a ReLU.
+_CONVOLUTIONS = ("Conv2d",)
+_BATCH_NORMS = ("BatchNorm2d", "SyncBatchNorm", "NaiveSyncBatchNorm", "_BatchNormXd", "FrozenBatchNorm2d")
 
 
 class Projector(nn.Sequential):
@@ -76,18 +83,36 @@ class TargetEncoder(nn.Module):
         self.average = AveragedModel(student, multi_avg_fn=get_ema_multi_avg_fn(decay))
         self.projectors = copy.deepcopy(projectors)
         self.tap = tap
+        self._compared = False
         self.requires_grad_(False)
         self.capture(student)
 
     @torch.no_grad()
     def capture(self, student: nn.Module) -> None:
-        """Take the student's weights as they are."""
-        self.average.module.load_state_dict(student.state_dict())
+        """Take the student's weights as they are.
+
+        Raises:
+            ValueError: the student is another network than at the construction.
+        """
+        copy_weights(student, self.average.module)
         # With a count of 0 the first update would copy the student instead of averaging.
         self.average.n_averaged.fill_(1)
 
     def update(self, student: nn.Module) -> None:
-        """One step of the average; to be called after each optimiser step."""
+        """One step of the average; to be called after each optimiser step.
+
+        Raises:
+            ValueError: the student has other parameters than at the construction.
+        """
+        if not self._compared:  # parameters are averaged in their order
+            mine, theirs = (dict(net.named_parameters()).keys() for net in (self.average.module, student))
+            if [*mine] != [*theirs]:
+                first = next(name for name, other in zip_longest(mine, theirs) if name != other)
+                raise ValueError(
+                    f"the parameters of {type(student).__name__} were changed after the method was built, at {first}. "
+                    f"Change the backbone before, or convert the whole model with the method in it"
+                )
+            self._compared = True
         self.average.update_parameters(student)
 
     @torch.no_grad()
@@ -102,7 +127,8 @@ class ReferenceEncoder(FrozenModule):
     """f_r: the pretrained backbone, frozen, in eval mode for ever.
 
     The BatchNorm layers of ResNets are folded into the convolutions before them: the same function, in fewer passes
-    over memory.
+    over memory. Which ones is decided here and by name, so a framework may convert the layers of the whole model
+    (to SyncBatchNorm and back, say) between the construction and :meth:`capture`.
 
     Args:
         student: The backbone, copied.
@@ -112,13 +138,18 @@ class ReferenceEncoder(FrozenModule):
     def __init__(self, student: nn.Module, tap: StageTap) -> None:
         super().__init__()
         self.tap = tap
-        self.encoder = fold_batch_norm(copy.deepcopy(student))
+        self.folded = foldable_pairs(student, tap.locations.values())
+        self.encoder = fold_batch_norm(copy.deepcopy(student), self.folded)
         self.freeze()
 
     @torch.no_grad()
     def capture(self, student: nn.Module) -> None:
-        """Take the student's weights as they are."""
-        self.encoder.load_state_dict(fold_batch_norm(copy.deepcopy(student)).state_dict())
+        """Take the student's weights as they are.
+
+        Raises:
+            ValueError: the student is another network than at the construction.
+        """
+        copy_weights(fold_batch_norm(copy.deepcopy(student), self.folded), self.encoder)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Features:
@@ -126,37 +157,79 @@ class ReferenceEncoder(FrozenModule):
         return self.tap.run(self.encoder, images)
 
 
-def fold_batch_norm(backbone: nn.Module) -> nn.Module:
-    """Fold the frozen BatchNorm layers of a ResNet into its convolutions, in place; other networks stay as they are.
+def copy_weights(source: nn.Module, goal: nn.Module) -> None:
+    """Copy parameters and buffers by name. Counters of batches may be absent: frozen BatchNorm has none.
 
-    Knows the ResNets of torchvision and MMSegmentation, in which a convolution and its normalisation are neighbours
-    (``conv1, bn1``), and those of Detectron2, in which the convolution owns it (``conv1.norm``). Layers that are no
-    plain BatchNorm (IBN, GroupNorm) are left alone.
+    Raises:
+        ValueError: the networks differ in another name.
     """
-    if not any("ResNet" in base.__name__ for base in type(backbone).__mro__):
-        return backbone
-    for module in list(backbone.modules()):
-        norm = getattr(module, "norm", None)
-        if isinstance(module, nn.Conv2d) and is_batch_norm(norm):
-            _fold(module, norm)
-            setattr(module, "norm", None)  # noqa: B010 - convolutions of torch declare no such attribute
-        previous: nn.Module | None = None
-        for name, child in list(module.named_children()):
-            if isinstance(previous, nn.Conv2d) and is_batch_norm(child):
-                _fold(previous, child)
-                setattr(module, name, nn.Identity())
-            previous = child
-    return backbone
+    result = goal.load_state_dict(source.state_dict(), strict=False)
+    names = [name for name in (*result.missing_keys, *result.unexpected_keys) if not name.endswith(_COUNTER)]
+    if names:
+        raise ValueError(
+            f"the backbone {type(source).__name__} was changed after the method was built: {', '.join(names[:3])} "
+            f"({len(names)} names differ). Change it before, or convert the whole model with the method in it"
+        )
 
 
 def is_batch_norm(module: object) -> bool:
-    """Whether it is a plain BatchNorm layer of torch or Detectron2, frozen, synchronised or not."""
-    # Detectron2's FrozenBatchNorm2d has the same four tensors and its own base class. Synchronised layers are meant
-    # too: mmengine converts a model's layers after it is built, and the reference must be the same before and after.
-    return isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm) or type(module).__name__ == "FrozenBatchNorm2d"
+    """Whether it is a plain BatchNorm layer of torch, mmengine or Detectron2, frozen, synchronised or not."""
+    return type(module).__name__ in _BATCH_NORMS
 
 
-def _fold(conv: nn.Conv2d, norm: Any) -> None:
+def foldable_pairs(backbone: nn.Module, tapped: Iterable[object] = ()) -> list[tuple[str, str]]:
+    """The convolutions of a ResNet, each with the BatchNorm layer that can be folded into it, by name.
+
+    Knows the ResNets of torchvision and MMSegmentation, in which a convolution and its normalisation are neighbours
+    (``conv1, bn1``), and those of Detectron2, in which the convolution owns it (``conv1.norm``).
+
+    Not folded are other networks, layers that are no plain BatchNorm (IBN, GroupNorm), BatchNorm without running
+    statistics, layers with hooks, and convolutions whose own output is tapped.
+
+    Args:
+        backbone: As it was built.
+        tapped: Names of the modules whose outputs are read.
+    """
+    if not any("ResNet" in base.__name__ for base in type(backbone).__mro__):
+        return []
+    pairs = []
+    for path, module in backbone.named_modules():
+        prefix = f"{path}." if path else ""
+        if _is_plain(module, _CONVOLUTIONS) and _has_statistics(getattr(module, "norm", None)):
+            pairs.append((path, f"{prefix}norm"))
+        previous, before = None, ""
+        for name, child in module.named_children():
+            if _is_plain(previous, _CONVOLUTIONS) and _has_statistics(child) and before not in tapped:
+                pairs.append((before, f"{prefix}{name}"))
+            previous, before = child, f"{prefix}{name}"
+    return pairs
+
+
+def _is_plain(module: Any, names: Sequence[str]) -> bool:
+    return type(module).__name__ in names and not (module._forward_hooks or module._forward_pre_hooks)
+
+
+def _has_statistics(module: Any) -> bool:
+    return _is_plain(module, _BATCH_NORMS) and getattr(module, "running_mean", None) is not None
+
+
+def fold_batch_norm(backbone: nn.Module, pairs: Sequence[tuple[str, str]] | None = None) -> nn.Module:
+    """Fold BatchNorm layers, in eval mode, into the convolutions before them, in place.
+
+    Args:
+        backbone: Changed.
+        pairs: Names of convolutions and their BatchNorm layers, all of :func:`foldable_pairs` by default; a pair that
+            is none any more is left alone.
+    """
+    modules = dict(backbone.named_modules())
+    for conv, norm in foldable_pairs(backbone) if pairs is None else pairs:
+        if conv in modules and getattr(modules.get(norm), "running_mean", None) is not None:
+            _fold(modules[conv], modules[norm])
+            backbone.set_submodule(norm, nn.Identity())
+    return backbone
+
+
+def _fold(conv: Any, norm: Any) -> None:
     weight, bias = fuse_conv_bn_weights(
         conv.weight,
         conv.bias,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch.autograd.function import once_differentiable
 
 from gcisg_core.lookup import choose
 from gcisg_core.pooling import POOLINGS, Pooling
+
+LOG2_E = math.log2(math.e)
 
 
 def _full_precision(*tensors: Tensor) -> list[Tensor]:
@@ -38,57 +41,59 @@ def _check_positive(**values: float) -> None:
             raise ValueError(f"{name} must be above 0, got {value}")
 
 
-class _RelationalCrossEntropy(torch.autograd.Function):
-    """Mean over rows of - sum_k p_target[k] log p[k], a chunk of rows at a time, with its gradient in ``z``.
+# Rows x keys of a tile of similarities: it stays in a CPU's cache; a GPU needs larger ones to be busy.
+TILES = {"cpu": (256, 512)}
+LARGE_TILE = (1024, 8192)
 
-    The support takes no gradient, so d loss / d z = (p - p_target) Q / tau is formed while the chunk's
-    distributions are at hand, and the (N, K) matrices never exist whole.
+
+def _attend(rows: Tensor, keys: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+    """Softmax of the rows' similarities to the keys, tile by tile: its log normaliser and the mean key under it.
+
+    With s_k = row . q_k / tau: (N,) log sum_k exp(s_k) and (N, d) sum_k softmax(s)_k q_k. As in FlashAttention, the
+    sums are kept relative to the largest s so far, so that they neither overflow nor vanish at any temperature.
     """
+    row_tile, key_tile = TILES.get(rows.device.type, LARGE_TILE)
+    log_normalisers, means = [], []
+    for block in (rows * (LOG2_E / tau)).split(row_tile):
+        largest = block.new_full((len(block), 1), -torch.inf)
+        total, weighted = torch.zeros_like(largest), torch.zeros_like(block)
+        for tile in keys.split(key_tile):
+            scores = block @ tile.T
+            new_largest = torch.maximum(largest, scores.amax(dim=1, keepdim=True))
+            shrink = (largest - new_largest).exp2_()
+            weights = scores.sub_(new_largest).exp2_()  # on a CPU, exp2 takes half of the time of exp
+            total.mul_(shrink).add_(weights.sum(dim=1, keepdim=True))
+            weighted.mul_(shrink).addmm_(weights, tile)
+            largest = new_largest
+        log_normalisers.append((largest + total.log2()).squeeze(1) / LOG2_E)
+        means.append(weighted / total)
+    return torch.cat(log_normalisers), torch.cat(means)
+
+
+class _WithGradient(torch.autograd.Function):
+    """A value whose gradient in the rows is known already: nothing of its computation is kept for the backward pass."""
 
     @staticmethod
-    def forward(
-        ctx: Any, z: Tensor, z_target: Tensor, support: Tensor, tau: float, tau_target: float, chunk_size: int
-    ) -> Tensor:
-        gradient = torch.empty_like(z)
-        loss = z.new_zeros(())
-        for z_chunk, target_chunk, gradient_chunk in zip(
-            z.split(chunk_size), z_target.split(chunk_size), gradient.split(chunk_size), strict=True
-        ):
-            p_target = torch.mm(target_chunk / tau_target, support.T)
-            torch.softmax(p_target, dim=1, out=p_target)
-            p = torch.mm(z_chunk / tau, support.T)
-            cross = torch.linalg.vecdot(p_target, p)
-            # One pass gives both p and its logarithmic normaliser: the largest p is at least 1 / K.
-            largest, index = p.max(dim=1, keepdim=True)
-            torch.softmax(p, dim=1, out=p)
-            log_normaliser = (largest - p.gather(1, index).log()).squeeze(1)
-            loss += (log_normaliser - cross).sum()
-            torch.mm(p.sub_(p_target), support, out=gradient_chunk)
-        ctx.save_for_backward(gradient.div_(tau * len(z)))
-        return loss / len(z)
+    def forward(ctx: Any, rows: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return value.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return grad_output * gradient, None, None, None, None, None
+        return grad_output * gradient, None, None
 
 
 def causal_invariance_loss(
-    z: Tensor,
-    z_target: Tensor,
-    support: Tensor,
-    tau: float = 0.12,
-    tau_target: float = 0.04,
-    chunk_size: int | None = None,
+    z: Tensor, z_target: Tensor, support: Tensor, tau: float = 0.12, tau_target: float = 0.04
 ) -> Tensor:
     """Cross-entropy between the relational distributions of target and student (Eq. 1 and 2), mean over rows.
 
     p_t(z; Q)[k] = softmax_k(z . q_k / t) and the loss of a row is - sum_k p_tau_target(z_target; Q)[k] log
-    p_tau(z; Q)[k]. Only ``z`` takes a gradient. Half precision is computed in float32, under autocast too.
-
-    Memory: for chunks of n rows at most 3 n K + 2 N d numbers at a time besides the arguments, against about
-    6 N K of the plain form. By default n = d / 2: the chunk takes one and a half times the memory of the support.
+    p_tau(z; Q)[k]. Only ``z`` takes a gradient, (p_tau - p_tau_target) Q / tau, which is formed along with the value
+    (see :func:`_attend`): nothing of N x K numbers ever exists. Half precision is computed in float32, under autocast
+    too.
 
     Args:
         z: (N, d), unit rows: the student's embeddings.
@@ -96,33 +101,38 @@ def causal_invariance_loss(
         support: (K, d), unit rows: the queue Q.
         tau: temperature of the student, above 0.
         tau_target: temperature of the target, above 0; sharper than ``tau`` in the paper.
-        chunk_size: rows whose (n, K) distributions are held at once; no influence on the value.
 
     Returns:
         A scalar.
 
     Raises:
-        ValueError: a shape does not fit, or a temperature or the chunk size is not positive.
+        ValueError: a shape does not fit, or a temperature is not positive.
 
     Source: GCISG (ECCV 2022), Eq. 1 and 2.
     """
     _check_rows(z=z, z_target=z_target, support=support)
-    if chunk_size is None:
-        chunk_size = max(1, z.shape[1] // 2)
-    _check_positive(tau=tau, tau_target=tau_target, chunk_size=chunk_size)
+    _check_positive(tau=tau, tau_target=tau_target)
     with torch.autocast(z.device.type, enabled=False):
         rows, target, keys = _full_precision(z, z_target.detach(), support.detach())
-        loss: Tensor = _RelationalCrossEntropy.apply(rows, target, keys, tau, tau_target, chunk_size)
+        with torch.no_grad():
+            log_normaliser, mean_key = _attend(rows, keys, tau)
+            _, mean_key_target = _attend(target, keys, tau_target)
+            # - sum_k p_target[k] log p[k], since the mean similarity is the similarity to the mean key.
+            value = (log_normaliser - torch.linalg.vecdot(rows, mean_key_target) / tau).mean()
+            gradient = (mean_key - mean_key_target) / (tau * len(rows))
+        loss: Tensor = _WithGradient.apply(rows, value, gradient)
         return loss
 
 
 def info_nce_loss(anchor: Tensor, positive: Tensor, negatives: Tensor, tau: float = 0.07) -> Tensor:
     """-log of exp(z . z+ / tau) against itself and the sum over the negatives of exp(z . q / tau), mean over rows.
 
+    Only ``anchor`` takes a gradient. Precision and memory are those of :func:`causal_invariance_loss`.
+
     Args:
-        anchor: (N, d), unit rows: takes the gradient.
-        positive: (N, d), unit rows; detached.
-        negatives: (K, d), unit rows: the queue; copied, so that it may change before the backward pass.
+        anchor: (N, d), unit rows.
+        positive: (N, d), unit rows.
+        negatives: (K, d), unit rows: the queue.
         tau: temperature, above 0.
 
     Returns:
@@ -136,9 +146,14 @@ def info_nce_loss(anchor: Tensor, positive: Tensor, negatives: Tensor, tau: floa
     _check_rows(anchor=anchor, positive=positive, negatives=negatives)
     _check_positive(tau=tau)
     with torch.autocast(anchor.device.type, enabled=False):
-        rows, partner, others = _full_precision(anchor, positive.detach(), negatives.detach().clone())
-        similarity = torch.cat([torch.linalg.vecdot(rows, partner).unsqueeze(1), rows @ others.T], dim=1)
-        return F.cross_entropy(similarity / tau, similarity.new_zeros(len(rows), dtype=torch.long))
+        rows, partner, keys = _full_precision(anchor, positive.detach(), negatives.detach())
+        with torch.no_grad():
+            log_negatives, mean_key = _attend(rows, keys, tau)
+            # The log odds of the negatives against the positive.
+            odds = log_negatives - torch.linalg.vecdot(rows, partner) / tau
+            gradient = odds.sigmoid().unsqueeze(1) * (mean_key - partner) / (tau * len(rows))
+        loss: Tensor = _WithGradient.apply(rows, F.softplus(odds).mean(), gradient)
+        return loss
 
 
 def guidance_loss(

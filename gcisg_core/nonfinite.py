@@ -159,7 +159,7 @@ class StepRecorder:
             file = self.folder / f"nonfinite_iter{iteration}_rank{_rank()}.pth"
             record = self._record(message, iteration, scale)
             save(record, file)
-            message += f" (batch: {', '.join(record['batch'])}). Run it again: tools/analyze.py --replay {file}"
+            message += f" (batch: {', '.join(record['batch'])}). Run it again: gcisg replay {file}"
         if stop:
             raise NonFiniteError(f"{message}. on_nonfinite 'skip' leaves out such steps instead")
         self.message = message

@@ -99,7 +99,11 @@ def channel_pool(features: Tensor, *, mask: Tensor | None = None) -> Tensor:
 
 
 def spatial_pool(features: Tensor, *, mask: Tensor | None = None) -> Tensor:
-    """Mean over the width and mean over the height, joined: (B, C, H, W) -> (B, C (H + W)). PODNet's spatial term."""
+    """Mean over the width and mean over the height, joined: (B, C, H, W) -> (B, C (H + W)). PODNet's spatial term.
+
+    PODNet sums where this takes means. On a square map the normalised vectors are the same; on another, sums would
+    give the half that adds up more positions the greater say, and means weigh both halves alike.
+    """
     values = _masked(features, mask)
     if mask is None:
         return torch.cat([values.mean(dim=3).flatten(1), values.mean(dim=2).flatten(1)], dim=1)
@@ -113,10 +117,23 @@ def no_pool(features: Tensor, *, mask: Tensor | None = None) -> Tensor:
     return _masked(features, mask).flatten(1)
 
 
+def squared(pool: Pooling) -> Pooling:
+    """The pooling of the squared features: PODNet squares before it pools, so that strong activations count more."""
+
+    def pool_squares(features: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        return pool(features.square(), mask=mask)
+
+    return pool_squares
+
+
+# PODNet's terms exist both ways. GCISG takes them over for Fig. 4 without a word of squares, and its Eq. 5 pools the
+# features themselves, so the plain names do not square.
 POOLINGS: dict[str, Pooling] = {
     "self_attention": self_attention_pool,
     "global_average": global_average_pool,
     "channel": channel_pool,
     "spatial": spatial_pool,
+    "channel_squared": squared(channel_pool),
+    "spatial_squared": squared(spatial_pool),
     "none": no_pool,
 }

@@ -1,8 +1,11 @@
 """Reads weights of any origin without running anything that a file holds.
 
-torch's own files are read with ``weights_only=True``. Plain pickles (Detectron2's and Caffe2's ``.pkl``) may hold
-arrays and plain containers; the arrays become tensors from their bytes, without numpy's constructors, which a hostile
-type description can lead to read bytes as pointers.
+torch's own files are read with ``weights_only=True``, plain pickles (Detectron2's and Caffe2's ``.pkl``) by a reader of
+the same rules. Beside tensors and plain containers they may hold what frameworks write: numpy's arrays and numbers,
+mmengine's ``HistoryBuffer`` and ``ConfigDict``, namespaces, paths. This module has a stand-in for each of them, so
+nothing that a file names is imported or called. What comes out are tensors, dictionaries, lists, texts and numbers.
+Arrays become tensors from their bytes, without numpy's constructors, which a hostile type description can lead to
+read bytes as pointers.
 """
 
 from __future__ import annotations
@@ -11,12 +14,14 @@ import _codecs
 import collections
 import pickle
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.serialization import add_safe_globals, clear_safe_globals, get_safe_globals
 
 from gcisg_core.problems import DataError
 from gcisg_core.release import verify_hash
@@ -24,6 +29,7 @@ from gcisg_core.release import verify_hash
 TORCH_STARTS = (b"PK\x03\x04", pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2))  # zip and legacy
 DTYPES = {
     "b1": torch.bool, "i1": torch.int8, "i2": torch.int16, "i4": torch.int32, "i8": torch.int64, "u1": torch.uint8,
+    "u2": torch.uint16, "u4": torch.uint32, "u8": torch.uint64,
     "f2": torch.float16, "f4": torch.float32, "f8": torch.float64,
 }  # fmt: skip
 # Where a checkpoint keeps its state dict: mmengine, Detectron2, pycls, Caffe2; the averaged copies of timm and DINO.
@@ -67,8 +73,8 @@ def read_checkpoint(file: str | Path) -> Any:
 
 def _torch_reason(message: str) -> str:
     """What torch's safe reader found, out of its long message; empty where the file is no pickle of its kind."""
-    found = re.search(r"WeightsUnpickler error:\s*(Can only build|Trying to call)[^\n]*", message)
-    return found[0].partition(":")[2].strip() if found else ""
+    found = re.search(r"WeightsUnpickler error:\s*((Can only|Trying to|an array of|codec) [^\n]*)", message)
+    return found[1] if found else ""
 
 
 def read_state_dict(file: str | Path) -> dict[str, Tensor]:
@@ -101,12 +107,26 @@ def unwrap_state_dict(content: Any, file: object) -> dict[str, Tensor]:
 
 
 def _read_torch(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with _allowing([(stand_in, f"{module}.{name}") for (module, name), stand_in in ArrayUnpickler.allowed.items()]):
+        return _plain(torch.load(path, map_location="cpu", weights_only=True), {})
+
+
+@contextmanager
+def _allowing(stand_ins: list[Any]) -> Iterator[None]:
+    """These alone: other code of the process may have allowed what is not inert, as mmengine does with `getattr`."""
+    before = get_safe_globals()
+    clear_safe_globals()
+    add_safe_globals(stand_ins)
+    try:
+        yield
+    finally:
+        clear_safe_globals()
+        add_safe_globals(before)
 
 
 def _read_pickle(path: Path) -> Any:
     with path.open("rb") as stream:
-        return _plain(ArrayUnpickler(stream, encoding="latin1").load())
+        return _plain(ArrayUnpickler(stream, encoding="latin1").load(), {})
 
 
 class _Dtype:
@@ -161,15 +181,53 @@ def _no_bytes() -> bytes:
     return b""
 
 
+class _Record:
+    """Stands for objects that are their attributes: mmengine's `HistoryBuffer`, `argparse.Namespace`."""
+
+    def __init__(self) -> None:
+        self.fields: dict[str, Any] = {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.fields = dict(state)
+
+
+def _new_dict(*_: Any) -> dict[Any, Any]:
+    """For `defaultdict`, whose first argument makes the defaults."""
+    return {}
+
+
+def _new_list(*_: Any) -> list[Any]:
+    return []
+
+
+def _text(*parts: str) -> str:
+    """For paths, which are their parts."""
+    return "/".join(map(str, parts)).replace("//", "/")
+
+
+def _nothing(*_: Any) -> None:
+    """For what has no content: the methods that a `HistoryBuffer` names by `getattr`, factories of defaults."""
+
+
 def _allowed() -> dict[tuple[str, str], Any]:
     allowed: dict[tuple[str, str], Any] = {
         ("numpy", "ndarray"): _Array,
         ("numpy", "dtype"): _Dtype,
         ("collections", "OrderedDict"): collections.OrderedDict,
+        ("collections", "defaultdict"): _new_dict,
+        ("collections", "deque"): _new_list,
+        ("argparse", "Namespace"): _Record,
+        ("mmengine.logging.history_buffer", "HistoryBuffer"): _Record,
+        ("mmengine.config.config", "ConfigDict"): dict,
+        ("mmcv.utils.config", "ConfigDict"): dict,
         ("_codecs", "encode"): _latin1_only,
-        ("__builtin__", "bytes"): _no_bytes,
-        ("builtins", "bytes"): _no_bytes,
     }
+    for builtins in ("builtins", "__builtin__"):  # of Python 3 and 2
+        allowed[builtins, "bytes"] = _no_bytes
+        for name in ("getattr", "dict", "float", "int", "list", "set", "str", "tuple"):
+            allowed[builtins, name] = _nothing
+    for name in ("Path", "PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"):
+        allowed["pathlib", name] = _text
     for package in ("numpy.core", "numpy._core"):  # before and since numpy 2
         allowed[f"{package}.multiarray", "_reconstruct"] = _Array
         allowed[f"{package}.multiarray", "scalar"] = _scalar
@@ -178,7 +236,7 @@ def _allowed() -> dict[tuple[str, str], Any]:
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Reads arrays and plain containers only; anything else that a pickle names raises `UnpicklingError`."""
+    """Reads arrays, plain containers and the few classes that it has a stand-in for, all others are an error."""
 
     allowed = _allowed()
 
@@ -189,12 +247,19 @@ class ArrayUnpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(f"GLOBAL {module}.{name}") from None
 
 
-def _plain(content: Any) -> Any:
-    """The tensors of the stand-ins, in the same containers."""
+def _plain(content: Any, done: dict[int, Any]) -> Any:
+    """The same with what the stand-ins hold in their places; `done` by identity, as a file may share and nest lists."""
     if isinstance(content, _Array):
         return content.tensor
-    if isinstance(content, dict):
-        return {_plain(key): _plain(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return type(content)(_plain(item) for item in content)
-    return content
+    if id(content) in done:
+        return done[id(content)][0]
+    result = content.fields if isinstance(content, _Record) else content
+    if isinstance(content, tuple) and type(content) is tuple:
+        result = tuple(_plain(item, done) for item in content)
+    done[id(content)] = result, content  # kept, so that no other object gets its identity
+    if isinstance(result, dict):
+        for key, value in result.items():
+            result[key] = _plain(value, done)
+    elif isinstance(result, list):
+        result[:] = [_plain(item, done) for item in result]
+    return result

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SHELLS = ("", "console", "sh", "bash", "shell")
-PROGRAMS = ("python", "make", "pip", "gcisg-")
+PROGRAMS = ("python", "make", "pip", "gcisg ")
 
 
 class Block(NamedTuple):
@@ -38,14 +38,15 @@ def commands(document: str) -> list[str]:
 
 
 def run(command: str, *more: str) -> int:
-    """Run `python FILE ...` in this process, as a program of its own; returns the exit status.
+    """Run `python FILE ...` or `gcisg ...` in this process, as a program of its own; returns the exit status.
 
     Args:
-        command: Starts with `python`.
+        command: Starts with `python` or `gcisg`.
         more: Arguments that make it small.
     """
-    python, script, *arguments = [*shlex.split(command), *more]
-    assert python == "python", command
+    words = [*shlex.split(command), *more]
+    assert words[0] in ("python", "gcisg"), command
+    script, *arguments = words[1:] if words[0] == "python" else ["gcisg_suite/__main__.py", *words[1:]]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [script, *arguments])
         patch.syspath_prepend(str((ROOT / script).parent))

@@ -20,7 +20,7 @@ import pytest
 import torch
 import torchvision
 
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.miniature.network import MiniResNet
 from tests.classification.conftest import TINY as TINY_CLASSIFICATION
 from tests.classification.conftest import write_images
 from tests.detection.scenes import TINY as TINY_DETECTION
@@ -110,6 +110,7 @@ RULES: list[tuple[str, Callable[[str], None]]] = [
     (r"(\S+=\S+ )*make (setup|demo|test|bench|docs)$", dry),
     (r"pip install ", metadata),
     (r"python tools/(doctor|report)\.py", as_written()),
+    (r"gcisg --(help|install-completion --help)$", as_written()),
     (r"python tools/audit_data\.py --dataset class-folders", as_written("--workers", "1")),
     # Minutes of training or drawing; what they do is tested in tests/classification/test_mini.py and tests/miniature.
     (r"python tools/(demo|prepare_mini)\.py", as_written("--help")),

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from gcisg_core.problems import DataError
-from gcisg_core.release import file_hash, verify_hash
+from gcisg_core.release import file_hash, verify_hash, write_release
+from tests.official import save_official
 
 ROOT = Path(__file__).parents[1]
 COMPAT = ROOT / "projects/detection/gcisg_det/compat.py"
@@ -74,7 +75,7 @@ def classifier(tmp_path):
 
     config = load_config("projects/classification/gcisg_r101_visda17.py", CLASSIFICATION)
     model = disturb(MODELS.build(config.model))
-    torch.save({"state_dict": model.state_dict(), "meta": {"seed": 7}}, tmp_path / "iter_1.pth")
+    save_official({"state_dict": model.state_dict(), "meta": {"seed": 7}}, tmp_path / "iter_1.pth")
     return model, tmp_path / "iter_1.pth"
 
 
@@ -131,7 +132,7 @@ def test_mmseg_loads_a_segmentor(tmp_path):
     config = load_config(file, SEGMENTATION)
     init_default_scope("mmseg")
     model = disturb(MODELS.build(config.model))
-    torch.save({"state_dict": model.state_dict()}, tmp_path / "iter_1.pth")
+    save_official({"state_dict": model.state_dict()}, tmp_path / "iter_1.pth")
     path = export(tmp_path, file, tmp_path / "iter_1.pth", SEGMENTATION)
     code = f"""
 from mmseg.apis import inference_model, init_model
@@ -191,9 +192,8 @@ result = dict(boxes=found.pred_boxes.tensor, scores=found.scores)
 
 
 @pytest.fixture
-def exporter(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    import export as tool
+def exporter():
+    from gcisg_suite import export as tool
 
     return tool
 
@@ -240,7 +240,7 @@ class TestComputation:
         load = torch.export.load
         monkeypatch.setattr(torch.export, "load", lambda file: _Doubled(load(file)))
         with pytest.raises(RuntimeError, match="differs from the original by"):
-            exporter.write_release(release, tmp_path / "release", "net", "pt2", exporter.save_program)
+            write_release(release, tmp_path / "release", "net", "pt2", exporter.save_program)
         assert not list((tmp_path / "release").iterdir())
 
     def test_a_detector_is_refused_with_the_reason(self, tmp_path, exporter):
@@ -251,7 +251,7 @@ class TestComputation:
 
 def in_process(exporter, tmp_path, config, checkpoint, overrides, kind):
     release = exporter.read(str(ROOT / config), overrides, str(checkpoint))
-    return exporter.write_release(release, tmp_path / "release", "net", kind, exporter.WRITERS[kind])
+    return write_release(release, tmp_path / "release", "net", kind, exporter.WRITERS[kind])
 
 
 class _Doubled:

@@ -10,8 +10,8 @@ import pytest
 
 from tests.documents import ROOT, blocks
 
-PARTS = ("gcisg_core", "projects", "tools")
-PACKAGES = [".", *(f"projects/{name}" for name in ("classification", "segmentation", "detection", "miniature"))]
+PARTS = ("gcisg_core", "gcisg_suite", "projects", "tools")
+PACKAGES = [".", *(f"projects/{name}" for name in ("classification", "segmentation", "detection"))]
 POOLING = """
 import torch
 from gcisg_core.losses import guidance_loss

@@ -10,19 +10,12 @@ from mmengine.config import Config
 from gcisg_core.config import parse_settings
 from gcisg_core.integrations import mmengine
 from gcisg_core.regularizers import METHODS
+from gcisg_suite.sweep import grids
 
 PROJECTS = Path(__file__).parents[1] / "projects"
 GRIDS = sorted(PROJECTS.glob("*/sweeps/*.yaml"))
 # Asks why something happens in the miniature, or needs what only the miniature has.
 MINIATURE_ALONE = {"ci", "references"}
-
-
-@pytest.fixture
-def grids(monkeypatch):
-    monkeypatch.syspath_prepend(str(PROJECTS.parent / "tools"))
-    import grids
-
-    return grids
 
 
 READ = cache(Config.fromfile)
@@ -43,7 +36,7 @@ def values_of(path, overrides, monkeypatch):
 
 @pytest.mark.parametrize("scale", ["mini", "paper"])
 @pytest.mark.parametrize("grid", GRIDS, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
-def test_each_variant_is_a_config_that_takes_its_overrides(grids, grid, scale, monkeypatch):
+def test_each_variant_is_a_config_that_takes_its_overrides(grid, scale, monkeypatch):
     if scale == "paper" and grid.stem in MINIATURE_ALONE:
         with pytest.raises(ValueError, match="miniature alone"):
             grids.read_grid(grid, scale)

@@ -42,21 +42,24 @@ def run(installed, *command):
 
 
 def test_every_package_and_the_type_information_are_in_it(installed):
-    code = "import gcisg_core, gcisg_cls, gcisg_seg, gcisg_miniature, gcisg_tools.console as c; print(c.__file__)"
+    code = "import gcisg_core, gcisg_cls, gcisg_seg, gcisg_suite.miniature, gcisg_suite.cli as c; print(c.__file__)"
     result = run(installed, "-c", code)
     assert result.stdout.startswith(str(installed)), result.stderr
-    assert len(list(installed.glob("gcisg_*/py.typed"))) == 7
+    assert len(list(installed.glob("gcisg_*/py.typed"))) == 5
 
 
 COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "predict", "analyze", "select", "report",
             "new-project", "zoo", "doctor")  # fmt: skip
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_commands_are_there(installed, name):
-    result = run(installed, str(installed / "bin" / f"gcisg-{name}"), "--help")
-    assert result.returncode == 0, result.stderr
-    assert "usage: " in result.stdout
+def test_the_command_and_its_earlier_names_are_there(installed):
+    listed = run(installed, str(installed / "bin" / "gcisg"), "--help")
+    assert listed.returncode == 0, listed.stderr
+    assert {*COMMANDS} <= {*listed.stdout.split()}
+    for name in COMMANDS:
+        result = run(installed, str(installed / "bin" / f"gcisg-{name}"), "--help")
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.startswith(f"Usage: gcisg {name} ")
 
 
 @pytest.mark.parametrize(

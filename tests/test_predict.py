@@ -1,7 +1,6 @@
 """Prediction with each task's models, ours and plain ones, on images, folders and videos."""
 
 import json
-import sys
 from pathlib import Path
 
 import cv2
@@ -26,7 +25,9 @@ from gcisg_core.release import write_release
 from gcisg_det.config import read_config
 from gcisg_det.release import release as release_detector
 from gcisg_seg.release import release as release_segmentor
+from gcisg_suite.cli import main
 from tests.detection.scenes import TINY
+from tests.official import save_official
 from tests.test_export import CLASSIFICATION, SEGMENTATION, disturb
 
 ROOT = Path(__file__).parents[1]
@@ -52,15 +53,12 @@ def photos(tmp_path):
 @pytest.fixture
 def predict(tmp_path, monkeypatch, capsys):
     """Runs the tool; returns the folder of results and what it said."""
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    import predict as tool
 
     def run(config, checkpoint, *arguments, code=0):
         command = ["--config", config, "--checkpoint", checkpoint, "--out", tmp_path / "out", "--device", "cpu"]
-        monkeypatch.setattr(sys, "argv", ["predict.py", *map(str, (*command, *arguments))])
         said = ""
         try:
-            tool.main()
+            main(["predict", *map(str, (*command, *arguments))])
             assert code == 0
         except SystemExit as stopped:
             said = str(stopped.code)
@@ -77,7 +75,7 @@ def classifier(tmp_path):
     config = load_config(MINI, ["model.weights=None"])
     torch.manual_seed(0)
     model = disturb(MODELS.build(config.model))
-    torch.save({"state_dict": model.state_dict(), "meta": {"seed": 1}}, tmp_path / "iter_3.pth")
+    save_official({"state_dict": model.state_dict(), "meta": {"seed": 1}}, tmp_path / "iter_3.pth")
     return model, tmp_path / "iter_3.pth"
 
 

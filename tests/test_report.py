@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gcisg_analysis.runs import read_run
+from gcisg_suite.report.runs import read_run
 from tests.conftest import chromium
 from tests.documents import run
 

@@ -4,17 +4,14 @@ import json
 import math
 import re
 import statistics
-import sys
 
 import pytest
 import yaml
 from PIL import Image
 from scipy import stats
 
+from gcisg_suite.sweep import results as results_write
 from tests.documents import ROOT
-
-sys.path.insert(0, str(ROOT / "tools"))
-import results_write
 
 CONTENT = yaml.safe_load((ROOT / "docs/results.yml").read_text(encoding="utf-8"))
 PAGE = (ROOT / "docs/results.md").read_text(encoding="utf-8")

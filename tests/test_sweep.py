@@ -1,6 +1,5 @@
 """A sweep of real processes, killed and started again; what is trained is played by a stand-in."""
 
-import importlib
 import json
 import os
 import signal
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from gcisg_suite.sweep import sweep
 
 ROOT = Path(__file__).parents[1]
 # The variant x=2 hangs at the first attempt, x=3 always fails.
@@ -113,6 +114,5 @@ def test_a_run_that_fails_is_named_and_the_others_are_kept(command, tmp_path):
 @pytest.mark.parametrize(("gpu", "start"), [(True, "spawn"), (False, "forkserver")])
 def test_runs_are_no_forks_where_there_is_a_gpu(gpu, start, monkeypatch):
     """A process that has looked for a GPU, as the frameworks do when they are loaded, hands no GPU to its forks."""
-    monkeypatch.syspath_prepend(ROOT / "tools")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    assert importlib.import_module("sweep")._context([]).get_start_method() == start
+    assert sweep._context([]).get_start_method() == start

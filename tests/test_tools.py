@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from gcisg_suite.cli import main
+from gcisg_suite.commands.sweep import parse_seeds
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -33,7 +36,8 @@ class TestDoctor:
 
     def test_names_what_is_missing_and_the_command_that_mends_it(self, tmp_path):
         (tmp_path / "mmseg.py").write_text("raise ImportError('libGL.so.1 is missing')")
-        output = run(sys.executable, "tools/doctor.py", code=1, PYTHONPATH=str(tmp_path))
+        path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+        output = run(sys.executable, "tools/doctor.py", code=1, PYTHONPATH=path)
         line = next(line for line in output.splitlines() if line.startswith("MEND"))
         assert "mmseg" in line
         assert "libGL.so.1 is missing" in line
@@ -61,9 +65,8 @@ class TestSweep:
         return path
 
     @pytest.fixture
-    def sweep(self, monkeypatch):
-        monkeypatch.syspath_prepend(str(ROOT / "tools"))
-        import sweep
+    def sweep(self):
+        from gcisg_suite.sweep import sweep
 
         return sweep
 
@@ -100,7 +103,7 @@ class TestSweep:
 
     def test_the_papers_data_have_no_dev_half(self, sweep, grid):
         with pytest.raises(SystemExit, match="only the miniature has halves"):
-            sweep.main(["--grid", str(grid), "--scale", "paper", "--half", "dev", "--dry-run"])
+            main(["sweep", "--grid", str(grid), "--scale", "paper", "--half", "dev", "--dry-run"])
 
     def test_a_misspelt_key_is_named(self, sweep, grid):
         grid.write_text("variant: {}")
@@ -111,20 +114,25 @@ class TestSweep:
             sweep.read_grid(grid)
 
     def test_missing_runs_are_printed_as_commands_and_their_results_collected(self, sweep, grid, tmp_path, capsys):
-        measures = dict.fromkeys(sweep.TASKS["classification"].measures, 50.0)
+        measures = dict.fromkeys(sweep.TASKS["classification"].metrics, 50.0)
         line = json.dumps({"variant": "A, tau 0.1", "seed": 0, "dev": measures}) + "\n"
         out = tmp_path / "grid_dev.jsonl"
         out.write_text(line)
-        sweep.main(["--grid", str(grid), "--dry-run"])
+        main(["sweep", "--grid", str(grid), "--dry-run"])
         commands = [shlex.split(command) for command in capsys.readouterr().out.splitlines()]
         assert [command[command.index("--only") + 1] for command in commands] == [
             "A, tau 0.2", "B, tau 0.1", "B, tau 0.2",
         ]  # fmt: skip
-        parsed = sweep.parse_args([*commands[0][2:]])
-        assert (parsed.seeds, parsed.only, parsed.grid) == ([0], ["A, tau 0.2"], grid)
+        assert commands[0][:2] == ["gcisg", "sweep"]
+        capsys.readouterr()
+        main([*commands[0][1:], "--dry-run"])
+        (command,) = capsys.readouterr().out.splitlines()
+        flags = ("--grid", "--only", "--seeds", "--half", "--jobs")
+        again = shlex.split(command)
+        assert [again[again.index(flag) + 1] for flag in flags] == [str(grid), "A, tau 0.2", "0", "dev", "1"]
         (tmp_path / "done").mkdir()
         (tmp_path / "done" / "grid_dev.0.jsonl").write_text(line + line.replace("0.1", "0.2") + '{"variant": "B')
-        sweep.main(["--grid", str(grid), "--collect", str(tmp_path / "done"), "--plot", str(tmp_path / "plot.png")])
+        main(["sweep", "--grid", str(grid), "--collect", str(tmp_path / "done"), "--plot", str(tmp_path / "plot.png")])
         assert [entry["variant"] for entry in sweep.read_runs(out)] == ["A, tau 0.1", "A, tau 0.2"]
         assert "| A, tau 0.2 | 1 " in " ".join(capsys.readouterr().out.split())
         assert (tmp_path / "plot.png").stat().st_size > 1000
@@ -133,7 +141,7 @@ class TestSweep:
         entry = {"variant": "A, tau 0.1", "seed": 3, "config": "a_mini", "overrides": ["x=2", "m.tau=0.1"], "dev": {}}
         (tmp_path / "grid_dev.jsonl").write_text(json.dumps(entry) + "\n")
         with pytest.raises(SystemExit, match=r"'A, tau 0.1', seed 3, was run with the overrides \['x=2'"):
-            sweep.main(["--grid", str(grid), "--dry-run"])
+            main(["sweep", "--grid", str(grid), "--dry-run"])
 
     def test_the_hash_follows_what_a_config_inherits(self, sweep, tmp_path):
         base, config = tmp_path / "base.py", tmp_path / "config.py"
@@ -170,6 +178,6 @@ class TestSweep:
         assert rows[1][-1] == f"+2.88 [{interval.low:+.2f}, {interval.high:+.2f}]"
         assert rows[0][:3] == ["none", "4", "62.00 ± 2.16"]
 
-    def test_seeds_are_a_range_with_both_ends(self, sweep):
-        assert sweep.parse_seeds("3-5") == [3, 4, 5]
-        assert sweep.parse_seeds("2") == [2]
+    def test_seeds_are_a_range_with_both_ends(self):
+        assert parse_seeds("3-5") == [3, 4, 5]
+        assert parse_seeds("2") == [2]

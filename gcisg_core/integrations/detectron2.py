@@ -127,6 +127,7 @@ class RegularizerHook(HookBase):
         """In place of the trainer's writing of metrics, which comes between backward pass and step and refuses NaN."""
         scale = self._scale()
         if self.recorder.check(self.trainer.iter, scale):
+            self._regularizer().after_backward(scale or 1.0)
             self.write_metrics(*args, **kwargs)
             return
         self._tell_skip()

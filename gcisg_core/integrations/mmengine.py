@@ -25,22 +25,29 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
-from mmengine.model import PretrainedInit, is_model_wrapper, update_init_info
+from mmengine.logging import HistoryBuffer
+from mmengine.model import (
+    MMDistributedDataParallel,
+    PretrainedInit,
+    is_model_wrapper,
+    revert_sync_batchnorm,
+    update_init_info,
+)
 from mmengine.optim import OptimWrapper
-from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, OPTIM_WRAPPERS, WEIGHT_INITIALIZERS
+from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, MODEL_WRAPPERS, OPTIM_WRAPPERS, WEIGHT_INITIALIZERS
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import (
     CheckpointLoader,
     get_external_models,
     get_mmcls_models,
-    get_torch_safe_globals,
     get_torchvision_models,
 )
-from torch import nn
+from torch import Tensor, nn
 
 from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
 from gcisg_core.integrations import reproducible
 from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - registers its reader
+from gcisg_core.integrations import schedules as _schedules  # noqa: F401 - registers them
 from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
 from gcisg_core.integrations.mmengine_nonfinite import record_steps
 from gcisg_core.integrations.mmengine_views import derive_views
@@ -50,7 +57,6 @@ from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
 
 # mmengine retries a checkpoint that is unsafe to read with the unsafe reader; this setting of torch forbids it.
 os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-torch.serialization.add_safe_globals(get_torch_safe_globals())
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -71,7 +77,20 @@ register_backend("local", AtomicLocalBackend, prefixes="", force=True)
 @CheckpointLoader.register_scheme(prefixes="", force=True)
 def load_from_local(filename: str, map_location: Any = None, **_: Any) -> Any:
     """mmengine's loader of files, by :func:`gcisg_core.safe_load.read_checkpoint`, so onto the CPU."""
-    return read_checkpoint(Path(filename).expanduser())
+    content = read_checkpoint(Path(filename).expanduser())
+    hub = content.get("message_hub") if isinstance(content, dict) else None
+    if isinstance(hub, dict) and isinstance(hub.get("log_scalars"), dict):
+        hub["log_scalars"] = {name: _history(value) for name, value in hub["log_scalars"].items()}
+    return content
+
+
+def _history(value: Any) -> Any:
+    """A `HistoryBuffer` from what the safe reader returns for one."""
+    held = value if isinstance(value, dict) else {}
+    log, count = held.get("_log_history"), held.get("_count_history")
+    if not isinstance(log, Tensor) or not isinstance(count, Tensor):
+        return value
+    return HistoryBuffer(log.numpy(), count.numpy(), held.get("max_length", 1000000))
 
 
 # Prefix -> the addresses by name.
@@ -152,21 +171,32 @@ class RegularizerHook(Hook):
     """
 
     priority = "VERY_HIGH"
-    recorder: StepRecorder | None = None
+    recorder: StepRecorder
+    stepped = False
 
     def before_train(self, runner: Runner) -> None:
         self.recorder = record_steps(runner, unwrap(runner.model))
-        # Inside the step the gradients are unscaled, clipped and the same on all ranks; mmengine clears them after it.
-        regularizer = unwrap(runner.model).regularizer
-        runner.optim_wrapper.optimizer.register_step_pre_hook(lambda *_: regularizer.before_optimizer_step())
+        self.regularizer = unwrap(runner.model).regularizer
+        # The optimiser itself is asked: under gradient accumulation not every iteration steps, and mixed precision
+        # leaves out the steps whose gradients overflowed. Inside the step the gradients are unscaled, clipped and the
+        # same on all ranks; mmengine clears them after it.
+        runner.optim_wrapper.optimizer.register_step_pre_hook(self._before_step)
+        runner.optim_wrapper.optimizer.register_step_post_hook(self._note)
+
+    def _before_step(self, *_: Any) -> None:
+        if not self.recorder.skipped:  # the optimiser steps without gradients then, and changes nothing
+            self.regularizer.before_optimizer_step()
+
+    def _note(self, *_: Any) -> None:
+        self.stepped = not self.recorder.skipped
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         reproducible.seed_everything(0, runner.seed, runner.rank, runner.iter)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        # Under gradient accumulation not every iteration steps.
-        if runner.optim_wrapper.should_update() and not (self.recorder and self.recorder.skipped):
-            unwrap(runner.model).regularizer.update_target()
+        if self.stepped:
+            self.regularizer.update_target()
+            self.stepped = False
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         if runner._resume:
@@ -233,6 +263,19 @@ class BFloat16OptimWrapper(OptimWrapper):
     def optim_context(self, model: nn.Module) -> AbstractContextManager:
         device = next(model.parameters()).device.type
         return torch.autocast(device, dtype=torch.bfloat16)
+
+
+@MODEL_WRAPPERS.register_module()
+class CPUDistributedDataParallel(MMDistributedDataParallel):
+    """mmengine's wrapper without synchronised BatchNorm, which torch has on GPUs alone: each rank uses its own images.
+
+    Args:
+        module: Its SyncBatchNorm layers become BatchNorm layers, as mmengine makes them on one device.
+        **kwargs: mmengine's.
+    """
+
+    def __init__(self, module: nn.Module, **kwargs: Any) -> None:
+        super().__init__(revert_sync_batchnorm(module), **kwargs)
 
 
 # What the framework reads of a config, whether or not the file has it.
@@ -307,7 +350,8 @@ def build_runner(
         if not torch.cuda.is_available():  # mmengine's own set-up expects a GPU a process
             if not dist.is_initialized():
                 dist.init_process_group("gloo")
-            wrapper = {"type": "MMDistributedDataParallel", "broadcast_buffers": False}
+            config.sync_bn = None
+            wrapper = {"type": "CPUDistributedDataParallel", "broadcast_buffers": False}
             config.model_wrapper_cfg = {**wrapper, **(config.get("model_wrapper_cfg") or {}), "device_ids": None}
     if resume:
         checkpoint = latest_checkpoint(Path(config.work_dir))

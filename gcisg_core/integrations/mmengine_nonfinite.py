@@ -27,6 +27,8 @@ _REGISTERED = re.compile(r"(mm\w+\.)?\w+")
 def record_steps(runner: Runner, model: nn.Module) -> StepRecorder:
     """A recorder that checks each backward pass of a run before gradients are clipped or used.
 
+    The method is told of each pass that is in order.
+
     Args:
         runner: Its optimiser wrapper's ``backward`` is extended.
         model: The runner's model, unwrapped.
@@ -38,7 +40,10 @@ def record_steps(runner: Runner, model: nn.Module) -> StepRecorder:
 
     def checked_backward(loss: Any, **kwargs: Any) -> None:
         backward(loss, **kwargs)
-        if not recorder.check(runner.iter, scaler.get_scale() if scaler is not None and scaler.is_enabled() else None):
+        scale = scaler.get_scale() if scaler is not None and scaler.is_enabled() else None
+        if recorder.check(runner.iter, scale):
+            recorder.regularizer.after_backward(scale or 1.0)
+        else:
             runner.logger.warning("Step left out: %s", recorder.message)
             runner.message_hub.update_scalar("train/skipped_steps", recorder.skips)
 

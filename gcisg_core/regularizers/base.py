@@ -130,8 +130,18 @@ class Regularizer(nn.Module):
     def _capture(self) -> None:
         """Copy whatever this method keeps of the pretrained student."""
 
+    def after_backward(self, scale: float = 1.0) -> None:
+        """Read the gradients of the loss; to be called after each backward pass, before they are clipped.
+
+        Args:
+            scale: Of a gradient scaler: the gradients are ``scale`` times those of the loss.
+        """
+
     def before_optimizer_step(self) -> None:
-        """Read the gradients that the optimiser is about to use; to be called right before each of its steps."""
+        """Read the gradients that the optimiser is about to use; to be called right before each of its steps.
+
+        A loop that clips no gradients and scales none may leave :meth:`after_backward` to it.
+        """
 
     def update_target(self) -> None:
         """Follow the student; to be called after each optimiser step."""

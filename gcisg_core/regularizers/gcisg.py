@@ -28,6 +28,10 @@ from gcisg_core.regularizers.base import Regularizer, Terms
 class GCISGSettings(Settings):
     """Settings of GCISG; the defaults are the paper's where it states them.
 
+    It states no weights. Those of the authors' code, 1 and 1, belong to other forms of the losses (``official``). The
+    defaults give Eq. 8 and Eq. 3 their strength: the gradient of the batch's norm F is B / (2 F) times that of the mean
+    square, about 10 at their B = 32 (docs/method.md), and the sum of both directions is twice their mean.
+
     Attributes:
         lambda_guidance: Weight of the guidance loss, one number or one a stage (Eq. 10); 0 turns it off.
         lambda_ci: Weight of the causal invariance loss, likewise.
@@ -41,6 +45,8 @@ class GCISGSettings(Settings):
         queue_length: K, support vectors a stage.
         embedding_dim: d, length of an embedding.
         decay: m, of the target's moving average.
+        target_update: When the target follows the student: ``after_step`` of the optimiser, or ``before_step``, towards
+            the weights that made this step's losses (the authors' code).
         grid: ph x pw cells of the dense form (Eq. 4); 1 x 1 is one embedding an image.
         in_turn: False: both directions of Eq. 3 see the same queue, and their mean counts. True: the second
             direction sees the keys of the first in the queue, and their sum counts (the authors' code).
@@ -53,12 +59,13 @@ class GCISGSettings(Settings):
             "lambda_ci": 1.0,
             "guidance_reduction": "frobenius",
             "in_turn": True,
+            "target_update": "before_step",
             "task_view": 1,
         },
     }
 
-    lambda_guidance: float | tuple[float, ...] = 1.0
-    lambda_ci: float | tuple[float, ...] = 1.0
+    lambda_guidance: float | tuple[float, ...] = 10.0
+    lambda_ci: float | tuple[float, ...] = 2.0
     stages_guidance: tuple[int, ...] = (3, 4)
     stages_ci: tuple[int, ...] = (3, 4)
     pooling: str = "self_attention"
@@ -69,6 +76,7 @@ class GCISGSettings(Settings):
     queue_length: int = 65536
     embedding_dim: int = 128
     decay: float = 0.996
+    target_update: str = "after_step"
     grid: tuple[int, ...] = (1, 1)
     in_turn: bool = False
 
@@ -83,6 +91,8 @@ class GCISGSettings(Settings):
         require(self.queue_length > 0, "queue_length", self.queue_length, "at least 1")
         require(self.embedding_dim > 0, "embedding_dim", self.embedding_dim, "at least 1")
         require(0 <= self.decay <= 1, "decay", self.decay, "in [0, 1]")
+        orders = ("after_step", "before_step")
+        require(self.target_update in orders, "target_update", self.target_update, "'after_step' or 'before_step'")
         require(len(self.grid) == 2 and min(self.grid) > 0, "grid", self.grid, "two numbers of at least 1")
 
     @property
@@ -114,6 +124,7 @@ class GCISG(Regularizer):
         self.ci_weights = s.ci_weights
         self.reference: nn.Module | None = None
         self.target: TargetEncoder | None = None
+        self._moved = False  # whether the target has followed in the step at hand
         stages = [*self.guidance_weights, *self.ci_weights]
         if stages:
             self.taps[s.task_view] = make_tap(student, stages, s.stage_locations)
@@ -194,10 +205,25 @@ class GCISG(Regularizer):
         if self.target is not None:
             self.target.capture(self.student)
 
+    def before_optimizer_step(self) -> None:
+        super().before_optimizer_step()
+        # An optimiser that clips gradients calls this twice a step.
+        if self.target is not None and self.settings.target_update == "before_step" and not self._moved:
+            self.target.update(self.student)
+            self._moved = True
+
     def update_target(self) -> None:
         super().update_target()
-        if self.target is not None:
+        if self.target is None:
+            return
+        if self.settings.target_update == "after_step":
             self.target.update(self.student)
+        elif not self._moved:
+            raise ValueError(
+                "target_update 'before_step' needs before_optimizer_step() right before each step of the optimiser; "
+                "add the project's RegularizerHook to the config"
+            )
+        self._moved = False
 
 
 def pair_match(z: Tensor, z_target: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ class GuidedSettings(GCISGSettings):
         guide_size: Edge that the views are resized to for the guide; 0 leaves them as they are.
         view_mean, view_std: Normalisation of the views, for RGB in [0, 1]; ImageNet's in this suite's configs. The
             views must be RGB, so in detection use torchvision's weights and not MSRA's.
+        lambda_guidance: GCISG's default is for features that start as the guide's; an adapter starts far from them.
         stages_guidance: Each is compared to the guide's last feature map.
     """
 
@@ -37,6 +38,7 @@ class GuidedSettings(GCISGSettings):
     guide_size: int = 0
     view_mean: tuple[float, ...] = IMAGENET_MEAN
     view_std: tuple[float, ...] = IMAGENET_STD
+    lambda_guidance: float | tuple[float, ...] = 1.0
     stages_guidance: tuple[int, ...] = (4,)
 
     def __post_init__(self) -> None:

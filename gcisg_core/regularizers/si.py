@@ -41,10 +41,11 @@ class SynapticIntelligence(Regularizer):
 
     In the paper Omega is the path integral of earlier tasks. Here there is one earlier task, the pretraining, and
     its path is not in the weights file. The training at hand is therefore cut into intervals that play the tasks: in
-    each, omega_k sums -g_k dtheta_k over the optimiser's steps (Eq. 3), g being the gradient that the optimiser uses;
-    at its end Omega_k grows by max(omega_k, 0) / (D_k^2 + xi), D_k being the interval's change of theta_k (Eq. 5).
-    The anchor stays theta*, so what matters is how much a weight has done for the synthetic task, not for the
-    pretraining, and the first interval is not regularised. In this the method departs from its source.
+    each, omega_k sums -g_k dtheta_k over the optimiser's steps (Eq. 3), g being the gradient of the task alone, without
+    the penalty's and before clipping; at its end Omega_k becomes max(Omega_k + omega_k / (D_k^2 + xi), 0), D_k being
+    the interval's change of theta_k (Eq. 5; the clamp is the authors' code). The anchor stays theta*, so what matters
+    is how much a weight has done for the synthetic task, not for the pretraining, and the first interval is not
+    regularised. In this the method departs from its source.
 
     The gradients are those after averaging over the ranks, so that all ranks have the same Omega.
     No forward passes beside the task's. Memory: four times the weights (a fifth and sixth during a step).
@@ -88,10 +89,17 @@ class SynapticIntelligence(Regularizer):
         self.start.copy_(self.anchor)
 
     @torch.no_grad()
+    def after_backward(self, scale: float = 1.0) -> None:
+        super().after_backward(scale)
+        weights = self._weights()
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.student.parameters()]
+        penalty = 2 * self.settings.lambda_si * self.importance * (weights - self.anchor)
+        self._before = weights, parameters_to_vector(gradients) / scale - penalty
+
     def before_optimizer_step(self) -> None:
         super().before_optimizer_step()
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.student.parameters()]
-        self._before = self._weights(), parameters_to_vector(gradients)
+        if self._before is None:
+            self.after_backward()
 
     @torch.no_grad()
     def update_target(self) -> None:
@@ -104,10 +112,13 @@ class SynapticIntelligence(Regularizer):
         weights, gradients = self._before
         self._before = None
         now = self._weights()
-        self.path -= gradients * (now - weights)
+        change = now - weights
+        # A scaler leaves out a step whose gradients overflowed: nothing moves, and infinity times 0 must not count.
+        self.path -= torch.where(change == 0, 0, gradients * change)
         self.steps += 1
         if self.steps == self.settings.interval:
-            self.importance += self.path.clamp(min=0) / ((now - self.start).square() + self.settings.damping)
+            moved = (now - self.start).square()
+            self.importance.add_(self.path / (moved + self.settings.damping)).clamp_(min=0)
             self.path.zero_()
             self.start.copy_(now)
             self.steps.zero_()

@@ -1,5 +1,5 @@
 _base_ = "baseline_r101_visda17.py"
-# Self-training on VisDA's validation images without their labels (the paper's Table 8; the portions are its defaults).
+# Self-training on VisDA's validation images without their labels (the paper's Table 8).
 # First the model that it starts from, with frozen normalisation (4.5), in one of three methods:
 #   python tools/train_net.py --config projects/classification/gcisg_r101_visda17.py model.norm_eval=True \
 #       --work-dir work_dirs/gcisg_r101_visda17_frozen_norm
@@ -24,6 +24,6 @@ train_dataloader = dict(
 # The paper states neither the rate nor the number of epochs; the rate is the source model's.
 train_cfg = dict(_delete_=True, type="EpochBasedTrainLoop", max_epochs=20, val_interval=1)
 model = dict(norm_eval=True)
-custom_hooks = [dict(type="RegularizerHook"), dict(type="SelfTrainingHook")]
+custom_hooks = [dict(type="RegularizerHook"), dict(type="SelfTrainingHook", start=0.2, step=0.05, end=0.5)]
 default_hooks = dict(checkpoint=dict(by_epoch=True, interval=1))
 log_processor = dict(by_epoch=True)

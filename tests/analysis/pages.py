@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gcisg_suite.cli import main
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -43,12 +45,9 @@ class Page(HTMLParser):
             self.titles.append(data.strip())
 
 
-def analyze(monkeypatch, *arguments) -> None:
-    """`tools/analyze.py` with these arguments, in this process."""
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    import analyze as tool
-
-    tool.main([str(argument) for argument in arguments])
+def analyze(*arguments) -> None:
+    """`gcisg analyze` with these arguments, in this process."""
+    main(["analyze", *map(str, arguments)])
 
 
 def read(out: Path) -> tuple[dict, Page]:

@@ -43,7 +43,7 @@ def arguments(files, out, *more):
 def test_a_plain_resnet_and_ours_side_by_side(files, tmp_path, monkeypatch):
     given = ["--checkpoint", f"plain={files / 'plain.pth'}", files / "ours.pth", "--imagenet", files / "imagenet"]
     given += ["--energy", "textbook"]
-    analyze(monkeypatch, *arguments(files, tmp_path / "page", *given))
+    analyze(*arguments(files, tmp_path / "page", *given))
     content, page = read(tmp_path / "page")
     plain, ours = content["checkpoints"]
     assert [plain["name"], ours["name"]] == ["plain", f"{files.name}/ours"]
@@ -105,7 +105,7 @@ def images_of(folder):
 def test_what_cannot_be_used_is_named(files, tmp_path, monkeypatch, given, message):
     monkeypatch.chdir(files)
     with pytest.raises(SystemExit, match=f"(?s)error: .*{message}"):
-        analyze(monkeypatch, *arguments(files, tmp_path / "page", *given))
+        analyze(*arguments(files, tmp_path / "page", *given))
     assert not (files / "ran").exists()
 
 

@@ -82,7 +82,7 @@ def arguments(files, *more):
 
 
 def test_a_plain_detector_and_ours_side_by_side(files, monkeypatch):
-    analyze(monkeypatch, *arguments(files, "--reference", files / "plain.pth", "--checkpoint",
+    analyze(*arguments(files, "--reference", files / "plain.pth", "--checkpoint",
                                     f"plain={files / 'plain.pth'}", f"ours={files / 'ours.pth'}"))  # fmt: skip
     content, page = read(files / "page")
     plain, ours = content["checkpoints"]
@@ -98,5 +98,5 @@ def test_a_plain_detector_and_ours_side_by_side(files, monkeypatch):
 
 def test_a_detector_of_other_classes_is_refused(files, monkeypatch):
     with pytest.raises(SystemExit, match=r"NUM_CLASSES is 4, but analysis has 1: box\. Give data"):
-        analyze(monkeypatch, *arguments(files, "--checkpoint", files / "plain.pth", "--",
+        analyze(*arguments(files, "--checkpoint", files / "plain.pth", "--",
                                         "MODEL.ROI_HEADS.NUM_CLASSES", "4"))  # fmt: skip

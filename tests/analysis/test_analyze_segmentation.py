@@ -69,7 +69,7 @@ def files(tmp_path):
 
 
 def test_a_plain_segmentor_and_ours_side_by_side(files, monkeypatch):
-    analyze(monkeypatch, "--config", files / "plain.py", "--data", files / "data", "--out", files / "page",
+    analyze("--config", files / "plain.py", "--data", files / "data", "--out", files / "page",
             "--device", "cpu", "--reference", files / "pretrained.pth",
             "--checkpoint", f"plain={files / 'plain.pth'}", f"ours={files / 'ours.pth'}")  # fmt: skip
     content, page = read(files / "page")
@@ -86,7 +86,7 @@ def test_a_plain_segmentor_and_ours_side_by_side(files, monkeypatch):
 
 
 def test_without_its_pretrained_weights_the_page_says_so(files, monkeypatch):
-    analyze(monkeypatch, "--config", files / "plain.py", "--data", files / "data", "--out", files / "page",
+    analyze("--config", files / "plain.py", "--data", files / "data", "--out", files / "page",
             "--device", "cpu", "--checkpoint", files / "plain.pth")  # fmt: skip
     content, page = read(files / "page")
     assert "give its weights as --reference" in content["reference"]["measures"]["reference"]

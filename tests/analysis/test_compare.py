@@ -3,9 +3,9 @@ import math
 import pytest
 from scipy import stats
 
-from gcisg_analysis.analyze import Checkpoint, labels_of
-from gcisg_analysis.compare import difference, over_images, over_seeds, paired
 from gcisg_core.measures import Measured
+from gcisg_suite.analysis.analyze import Checkpoint, labels_of
+from gcisg_suite.analysis.compare import difference, over_images, over_seeds, paired
 
 FIRST, LATER = [60.0, 62.0, 61.0, 65.0], [63.0, 64.5, 63.0, 69.0]
 

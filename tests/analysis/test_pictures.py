@@ -3,10 +3,10 @@ import pytest
 import torch
 from torch import nn
 
-from gcisg_analysis.pictures import cam_layer, chosen, confusion_figure, density_figure, on_circle
 from gcisg_core.measures import Measured
 from gcisg_core.metrics import FeatureSample
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.analysis.pictures import cam_layer, chosen, confusion_figure, density_figure, on_circle
+from gcisg_suite.miniature.network import MiniResNet
 
 
 def sample_of(features):

@@ -1,16 +1,16 @@
 """How a checkpoint is chosen: ranks, ties, costs, and that target labels are used only where they are asked for."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from gcisg_analysis.run_checkpoints import checkpoints_of, config_of, measure_run
-from gcisg_analysis.selection import SelectionSettings, ranks, read_lines, report, select
 from gcisg_core.measures import Measured
 from gcisg_core.problems import DataError
+from gcisg_suite.selection.criteria import ranks, read_lines, report, select
+from gcisg_suite.selection.run_checkpoints import checkpoints_of, config_of, measure_run
+from gcisg_suite.selection.settings import SelectionSettings
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -171,9 +171,6 @@ def test_checkpoints_of_both_frameworks_are_found_in_order(tmp_path):
         config_of(tmp_path)
 
 
-def test_the_command_does_not_hide_pythons_own_select():
-    """A script of the folder finds `tools/select.py` first; `subprocess` and `asyncio` need Python's module."""
-    code = (
-        f"import sys; sys.path.insert(0, {str(TOOLS)!r}); import select; select.select([], [], [], 0); import asyncio"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_no_script_hides_a_module_of_python():
+    """The folder of a script that runs comes first among the places where modules are looked for."""
+    assert not {path.stem for path in TOOLS.glob("*.py")} & {*sys.stdlib_module_names}

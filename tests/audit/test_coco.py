@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gcisg_audit.coco import audit_coco
+from gcisg_suite.audit.coco import audit_coco
 
 TOOL = Path(__file__).parents[2] / "tools" / "audit_data.py"
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gcisg_audit.images import compare, flat_problem, look, repeated_names
-from gcisg_audit.parallel import check_all
 from gcisg_core.problems import DataError
+from gcisg_suite.audit.images import compare, flat_problem, look, repeated_names
+from gcisg_suite.audit.parallel import check_all
 
 
 def save(path, seed=0, low=60, high=120):

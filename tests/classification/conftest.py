@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.miniature.network import MiniResNet
 
 CLASSES = ("bird", "boat", "bus")
 

@@ -18,7 +18,6 @@ from tests.methods import without_config_formatting
 from .conftest import TINY
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +70,8 @@ def test_a_run_that_diverges_stops_and_its_step_runs_again(mini):
     assert "features, view 1, stage 3" in done.stdout
 
 
-def test_skip_goes_on_without_the_step(mini, capfd):
+@pytest.mark.parametrize("order", ["before_step", "after_step"])
+def test_skip_goes_on_without_the_step(mini, capfd, order):
     states = []
 
     class Keep(Poison):
@@ -80,7 +80,12 @@ def test_skip_goes_on_without_the_step(mini, capfd):
             if module.training:
                 states.append({name: value.clone() for name, value in self.model.state_dict().items()})
 
-    runner = train(mini / "skip", "model.regularizer.on_nonfinite=skip", plant=Keep)
+    runner = train(
+        mini / "skip",
+        "model.regularizer.on_nonfinite=skip",
+        f"model.regularizer.target_update={order}",
+        plant=Keep,
+    )
     assert runner.iter == 6
     unchanged = [all(torch.equal(a[name], b[name]) for name in a) for a, b in pairwise(states)]
     assert unchanged == [False, False, True, False, False]  # between the starts of steps 2 and 3
@@ -90,3 +95,26 @@ def test_skip_goes_on_without_the_step(mini, capfd):
     log = "".join(capfd.readouterr())
     assert "Step left out: loss_ci_stage3 is nan; loss_ci_stage4 is nan at iteration 2" in log
     assert "skipped_steps: 1" in log
+
+
+def test_the_method_reads_the_gradients_before_they_are_clipped(mini):
+    """Synaptic Intelligence sums the gradients of the loss, whatever the optimiser makes of them."""
+    norms = {"after_backward": [], "before_optimizer_step": []}
+
+    def watch(runner):
+        method = runner.model.regularizer
+        for name, seen in norms.items():
+            told = getattr(method, name)
+
+            def note(*args, told=told, seen=seen):
+                seen.append(
+                    torch.nn.utils.get_total_norm([p.grad for p in runner.model.parameters() if p.grad is not None])
+                )
+                told(*args)
+
+            setattr(method, name, note)
+
+    train(mini / "run", "optim_wrapper.clip_grad.max_norm=0.01", plant=watch)
+    assert len(norms["after_backward"]) == len(norms["before_optimizer_step"]) > 1
+    assert min(norms["after_backward"]) > 0.1
+    assert max(norms["before_optimizer_step"]) < 0.0101

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from gcisg_analysis.run_checkpoints import make_tasks, measure_run
-from gcisg_analysis.task import Options
 from gcisg_core.integrations.mmengine import build_runner
+from gcisg_suite.analysis.task import Options
+from gcisg_suite.selection.run_checkpoints import make_tasks, measure_run
 from tests.methods import without_config_formatting
 
 from .conftest import TINY, write_images
@@ -40,7 +40,7 @@ def test_every_checkpoint_was_ranked_and_labels_are_asked_for(run, mini):
     (log,) = run.glob("*/*.log")
     assert "Chosen by mean_rank, without target labels: iter_" in log.read_text()
 
-    command = [sys.executable, str(ROOT / "tools/select.py"), str(run), "--config", str(run / "config.json")]
+    command = [sys.executable, str(ROOT / "tools/select_checkpoint.py"), str(run), "--config", str(run / "config.json")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([*command, "--by", "target"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

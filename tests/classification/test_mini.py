@@ -6,11 +6,11 @@ import json
 import pytest
 import torch
 
-from gcisg_analysis.report import write_report
 from gcisg_cls import demo
 from gcisg_cls.backbones import build_resnet, load_pretrained
 from gcisg_cls.measures import train_and_test
 from gcisg_cls.mini import PROJECT, pretrain, train_and_measure
+from gcisg_suite.report.page import write_report
 
 from .conftest import CLASSES, TINY
 

@@ -15,7 +15,7 @@ from gcisg_cls.metrics import ClassAccuracy
 from gcisg_cls.views import normalize
 from gcisg_core.problems import DataError
 from gcisg_core.views import RandAugment
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.miniature.network import MiniResNet
 
 from .conftest import CLASSES
 
@@ -102,6 +102,23 @@ class TestClassifier:
         predictions = model(views[0], label, mode="predict")
         assert [int(p["label"]) for p in predictions] == label.tolist()
         assert [int(p["prediction"]) for p in predictions] == model(views[0]).argmax(1).tolist()
+
+    def test_flip_averaged_predictions_are_of_the_mean_over_image_and_mirror_image(self):
+        plain, model = make_classifier().eval(), make_classifier(flip_average=True).eval()
+        images = torch.randn(64, 3, 32, 32)
+        with torch.no_grad():
+            for network in (plain, model):
+                network.head[2].weight.mul_(30)  # so that some predictions change
+            first, mirrored = model(images), model(torch.flip(images, dims=(3,)))
+            mean = (1 / (1 + torch.exp(-first)) + 1 / (1 + torch.exp(-mirrored))) / 2
+            torch.testing.assert_close(model.averaged_scores(images), mean)
+            averaged, single = (
+                torch.stack([sample["prediction"] for sample in network(images, mode="predict")])
+                for network in (model, plain)
+            )
+        assert torch.equal(averaged, mean.argmax(dim=1))
+        assert torch.equal(single, first.argmax(dim=1))
+        assert not torch.equal(averaged, single)
 
     def test_the_task_loss_needs_labels(self):
         with pytest.raises(ValueError, match="label must be given"):

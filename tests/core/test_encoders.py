@@ -122,7 +122,7 @@ class TestFolding:
         assert isinstance(fold_batch_norm(resnet).bn1, nn.GroupNorm)
 
     def test_folds_a_norm_inside_its_convolution_as_in_detectron2(self):
-        class Conv(nn.Conv2d):
+        class Conv2d(nn.Conv2d):
             def __init__(self):
                 super().__init__(3, 4, 3)
                 self.norm = nn.BatchNorm2d(4)
@@ -134,9 +134,41 @@ class TestFolding:
         class TinyResNet(nn.Sequential):
             pass
 
-        network = TinyResNet(Conv()).eval()
+        network = TinyResNet(Conv2d()).eval()
         network[0].norm.running_mean.normal_()
         images = torch.rand(1, 3, 8, 8)
         expected = network(images)
         torch.testing.assert_close(fold_batch_norm(network)(images), expected)
-        assert network[0].norm is None
+        assert isinstance(network[0].norm, nn.Identity)
+
+    def test_leaves_layers_that_do_more_than_their_name_says(self, resnet):
+        class StandardisedConv2d(nn.Conv2d):
+            """As mmcv's ConvWS2d."""
+
+            def forward(self, x):
+                w = self.weight
+                return self._conv_forward(x, (w - w.mean()) / w.std(), self.bias)
+
+        class BatchNormAct2d(nn.BatchNorm2d):
+            """As timm's."""
+
+            def forward(self, x):
+                return super().forward(x).relu()
+
+        resnet.conv1 = StandardisedConv2d(3, 64, 7, 2, 3, bias=False)
+        resnet.layer1[0].bn2 = BatchNormAct2d(64)
+        resnet.layer2[0].bn1 = nn.BatchNorm2d(128, track_running_stats=False)
+        resnet.layer3[0].conv1.register_forward_hook(lambda module, inputs, output: output * 2)
+        resnet.layer4[0].conv1 = nn.utils.parametrizations.weight_norm(resnet.layer4[0].conv1)
+        resnet.eval()
+        folded = fold_batch_norm(copy.deepcopy(resnet))
+        images = torch.rand(2, 3, 64, 64)
+        torch.testing.assert_close(folded(images), resnet(images), rtol=1e-4, atol=1e-4)
+        kept = {name for name, module in folded.named_modules() if isinstance(module, nn.BatchNorm2d)}
+        assert kept == {"bn1", "layer1.0.bn2", "layer2.0.bn1", "layer3.0.bn1", "layer4.0.bn1"}
+
+    def test_leaves_a_convolution_whose_output_is_tapped(self, resnet):
+        tap = make_tap(resnet, [0, 1], {0: "conv1", 1: "layer1.0.bn1"})
+        features = ReferenceEncoder(resnet, tap)(images := torch.rand(1, 3, 64, 64))
+        for stage, expected in tap.run(resnet.eval(), images).items():
+            torch.testing.assert_close(features[stage], expected, rtol=1e-4, atol=1e-4)

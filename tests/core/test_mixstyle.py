@@ -6,7 +6,7 @@ import torch
 from gcisg_core.changes import change_backbone
 from gcisg_core.mixstyle import mix
 from gcisg_core.regularizers import build_regularizer
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.miniature.network import MiniResNet
 
 
 def student(**values):

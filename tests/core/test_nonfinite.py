@@ -20,7 +20,7 @@ from gcisg_core.problems import DataError
 from gcisg_core.records import load, plain, restore, save, statistics
 from gcisg_core.regularizers import build_regularizer
 from gcisg_core.replay import replay
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.miniature.network import MiniResNet
 
 PLAIN = Framework("plain", {}, random_state, set_random_state, repr, dict, lambda args, kwargs: ["a.png", "b.png"])
 
@@ -106,7 +106,7 @@ def test_a_loss_is_named_with_its_stage_and_batch(tmp_path):
     run = Run(task, tmp_path)
     run.step(0)
     task.regularizer.queues["stage3"].features[0] = math.inf
-    message = r"loss_ci_stage3 is nan at iteration 1 \(batch: a.png, b.png\).*--replay .*nonfinite_iter1_rank0.pth"
+    message = r"loss_ci_stage3 is nan at iteration 1 \(batch: a.png, b.png\).*gcisg replay .*nonfinite_iter1_rank0.pth"
     with pytest.raises(NonFiniteError, match=message):
         run.step(1)
 

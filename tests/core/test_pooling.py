@@ -23,9 +23,44 @@ def test_shapes(features):
         "global_average": (2, 3),
         "channel": (2, 20),
         "spatial": (2, 27),
+        "channel_squared": (2, 20),
+        "spatial_squared": (2, 27),
         "none": (2, 60),
     }
     assert {name: tuple(pool(features).shape) for name, pool in POOLINGS.items()} == expected
+
+
+def podnet(name, features):
+    """PODNet's terms written out, image by image: squares, sums, then unit length."""
+    rows = []
+    for image in features.square():
+        channels, height, width = image.shape
+        over_width = [sum(image[c, h, w] for w in range(width)) for c in range(channels) for h in range(height)]
+        over_height = [sum(image[c, h, w] for h in range(height)) for c in range(channels) for w in range(width)]
+        over_channels = [sum(image[c, h, w] for c in range(channels)) for h in range(height) for w in range(width)]
+        vector = torch.stack(over_channels if name == "channel" else over_width + over_height)
+        rows.append(vector / vector.norm())
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("name", ["channel", "spatial"])
+def test_squared_poolings_are_podnets_on_square_maps(features, name):
+    square = features[..., :4]
+    unit = torch.nn.functional.normalize(POOLINGS[f"{name}_squared"](square))
+    torch.testing.assert_close(unit, podnet(name, square))
+    torch.testing.assert_close(POOLINGS[name](square.square()), POOLINGS[f"{name}_squared"](square))
+    assert not torch.allclose(torch.nn.functional.normalize(POOLINGS[name](square)), unit)
+
+
+@pytest.mark.parametrize("name", ["spatial", "spatial_squared"])
+def test_both_halves_of_the_spatial_pooling_weigh_alike_on_maps_that_are_not_square(features, name):
+    """A constant map has the same value in both halves, and a transposed map has its halves exchanged."""
+    pool = POOLINGS[name]
+    torch.testing.assert_close(
+        pool(torch.full((1, 3, 2, 8), 2.0)).unique(), pool(torch.full((1, 3, 4, 4), 2.0)).unique()
+    )
+    pooled, turned = pool(features), pool(features.mT)
+    torch.testing.assert_close(torch.cat([pooled[:, 12:], pooled[:, :12]], dim=1), turned)
 
 
 def test_self_attention_weighs_positions_by_their_likeness_to_the_mean():
@@ -86,7 +121,7 @@ def test_padding_does_not_enter(features, pool):
     torch.testing.assert_close(pool(features, mask=mask)[1], pool(features[1:, :, :2, :4])[0])
 
 
-@pytest.mark.parametrize("pool", [channel_pool, spatial_pool, no_pool])
+@pytest.mark.parametrize("pool", [channel_pool, spatial_pool, no_pool, POOLINGS["spatial_squared"]])
 def test_what_the_padding_holds_does_not_matter(features, pool):
     mask = torch.zeros(2, 4, 5, dtype=torch.bool)
     mask[:, :3, :2] = True

@@ -11,7 +11,7 @@ from torch import nn
 from gcisg_core.losses import guidance_loss
 from gcisg_core.regularizers import METHODS, build_regularizer
 from gcisg_core.regularizers.base import PATIENCE
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.miniature.network import MiniResNet
 from tests.methods import settings_of
 
 SMALL = {"method": "gcisg", "queue_length": 40, "embedding_dim": 8}
@@ -114,7 +114,8 @@ class TestGCISG:
     def test_info_nce_takes_the_other_views_target_as_positive_and_the_queue_as_negatives(self):
         student = make_student().double().eval()
         gcisg = build_regularizer(
-            student, {**SMALL, "lambda_guidance": 0.0, "ci_loss": "info_nce", "tau": 0.07, "stages_ci": [4]}
+            student,
+            {**SMALL, "lambda_guidance": 0.0, "lambda_ci": 1.0, "ci_loss": "info_nce", "tau": 0.07, "stages_ci": [4]},
         ).double()
         views = [view.double() for view in make_views()]
         negatives = gcisg.queues["stage4"].features.clone()

@@ -4,15 +4,19 @@ import io
 import os
 import pickle
 import zipfile
-from collections import OrderedDict
+from argparse import Namespace
+from collections import OrderedDict, deque
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import HistoryBuffer
 
 from gcisg_core.problems import DataError
 from gcisg_core.release import file_hash, verify_hash
 from gcisg_core.safe_load import read_checkpoint, read_state_dict
+from tests.official import save_official
 
 
 class Payload:
@@ -124,6 +128,72 @@ def test_a_type_that_lies_about_its_bytes_is_refused(folder):
     (folder / "bad.pkl").write_bytes(b"cnumpy\ndtype\n(S'f8'\nI0\nI1\ntR" + state + b".")
     with pytest.raises(DataError, match="bad.pkl: .*(O8|fields)"):
         read_checkpoint("bad.pkl")
+
+
+class TestWhatFrameworksWrite:
+    @pytest.fixture(params=["net.pth", "net.pkl"])
+    def content(self, request, folder):
+        """A checkpoint with mmengine's buffers under the names of numpy 1, read."""
+        weights = OrderedDict(w=torch.ones(2))
+        weights._metadata = {"": {"version": 2}}
+        meta = {"args": Namespace(lr=0.1, root=Path("data/x"))}
+        content = {"state_dict": weights, "meta": meta, "seen": deque([1, 2])}
+        if request.param == "net.pkl":
+            del content["state_dict"]
+            (folder / "net.pkl").write_bytes(pickle.dumps({**content, "h": HistoryBuffer([0.1], [1])}, 2))
+        else:
+            save_official({**content, "h": HistoryBuffer([0.1], [1])}, folder / "net.pth")
+        return read_checkpoint(request.param)
+
+    def test_is_read_as_plain_values(self, content):
+        assert content["meta"]["args"] == {"lr": 0.1, "root": "data/x"}
+        assert content["seen"] == [1, 2]
+        assert content["h"]["_log_history"].tolist() == [0.1]
+        if "state_dict" in content:
+            hub = content["message_hub"]
+            assert hub["log_scalars"]["train/loss"]["_log_history"].tolist() == [2.0, 0.1 + 0.2]
+            assert hub["runtime_info"] == {"iter": 2, "best": 0.5, "seen": {"a": 1}}
+            assert content["meta"]["root"] == "/data/x"
+            assert content["meta"]["cfg"] == {"a": {"b": 1}}
+            assert content["state_dict"]._metadata == {"": {"version": 2}}
+        kinds = {type(value) for value in leaves(content)}
+        assert kinds <= {dict, OrderedDict, list, str, int, float, bool, type(None), torch.Tensor}
+
+    def test_methods_named_in_a_file_are_not_fetched(self, folder):
+        """mmengine's own list allows `getattr`, by which a file reaches the globals of any function."""
+        torch.save({"w": torch.ones(1), "method": Reaching()}, "net.pth")
+        allowed = [getattr, HistoryBuffer]
+        with torch.serialization.safe_globals(allowed):
+            assert read_checkpoint("net.pth")["method"] is None
+            assert set(torch.serialization.get_safe_globals()) >= set(allowed)  # as it was
+
+    @pytest.mark.parametrize(
+        ("array", "reason"),
+        [(np.array([{}, None], object), "'O8'"), (np.array(["text"]), "'U4'"), (np.zeros(2, ">f4"), "byte order '>'")],
+    )
+    def test_arrays_of_anything_but_numbers_are_refused(self, folder, array, reason):
+        torch.save({"w": array}, "net.pth")
+        with pytest.raises(DataError, match=f"net.pth: is refused: .*{reason}"):
+            read_checkpoint("net.pth")
+
+    def test_shared_and_nested_lists_are_read_once(self, folder):
+        nested = [0]
+        for _ in range(40):
+            nested = [nested, nested]
+        (folder / "net.pkl").write_bytes(pickle.dumps({"w": np.ones(1), "nested": nested}))
+        assert read_state_dict("net.pkl").keys() == {"w"}
+
+
+class Reaching:
+    def __reduce__(self):
+        return getattr, (HistoryBuffer, "update")
+
+
+def leaves(value):
+    yield value
+    if isinstance(value, dict | list | tuple):
+        for item in [*value.values()] if isinstance(value, dict) else value:
+            yield from leaves(item)
 
 
 class TestNamesWithAHash:

@@ -7,7 +7,7 @@ import torch
 
 from gcisg_core.config import Settings
 from gcisg_core.regularizers import METHODS, Regularizer, build_regularizer, read_method, settle_views
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.miniature.network import MiniResNet
 from tests.methods import settings_of
 
 COMPARING = {"csg", "gcisg", "guided", "isw", "drpc"}

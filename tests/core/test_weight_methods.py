@@ -36,7 +36,7 @@ def images(step, count=4):
     return torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(step)).double()
 
 
-def train(model, steps, data=images):
+def train(model, steps, data=images, clip=None):
     task = getattr(model, "module", model)
     optimizer = torch.optim.SGD(task.parameters(), lr=0.3, momentum=0.9)
     optimizer.register_step_pre_hook(lambda *_: task.regularizer.before_optimizer_step())
@@ -45,7 +45,10 @@ def train(model, steps, data=images):
         losses = model(data(step))
         optimizer.zero_grad()
         sum(losses.values()).backward()
+        task.regularizer.after_backward()
         gradients = {name: p.grad.clone() for name, p in task.backbone.named_parameters()}
+        if clip:
+            nn.utils.clip_grad_norm_(task.parameters(), clip)
         before = copy.deepcopy(dict(task.backbone.named_parameters()))
         optimizer.step()
         optimizer.zero_grad()  # as mmengine does, before anything is told of the step
@@ -69,26 +72,59 @@ def test_weight_l2_is_half_the_squared_distance():
         torch.testing.assert_close(parameter.grad, 0.6 * (parameter - pretrained[name]).detach())
 
 
-def test_si_is_the_path_integral_written_out():
-    """Two whole intervals of three steps and a part of the next."""
-    settings = {"method": "si", "lambda_si": 0.5, "damping": 0.01, "interval": 3}
-    task = Task(settings)
-    history = train(task, 7)
+@pytest.mark.parametrize(("strength", "clip"), [(0.2, None), (20.0, 0.05)])
+def test_si_is_the_path_integral_of_the_tasks_loss_written_out(strength, clip):
+    """Three whole intervals of three steps and a part of the next; the task's gradient is taken from a copy."""
+    task = Task({"method": "si", "lambda_si": strength, "damping": 0.001, "interval": 3})
+    history = train(task, 10, clip=clip)
     final = dict(task.backbone.named_parameters())
-    expected = 0.0
+    copied = copy.deepcopy(task.backbone)
+    gradients = []
+    for step, (before, _, _) in enumerate(history):
+        copied.load_state_dict(before)
+        copied.zero_grad()
+        copied(images(step)).square().mean().backward()
+        gradients.append({name: p.grad.clone() for name, p in copied.named_parameters()})
+    expected, clamped, lost = 0.0, 0, 0
     for name in final:
         positions = [before[name] for before, _, _ in history] + [final[name]]
         importance = torch.zeros_like(final[name])
-        for start in (0, 3):
+        for start in (0, 3, 6):
             path = torch.zeros_like(final[name])
             for step in range(start, start + 3):
-                path -= history[step][1][name] * (positions[step + 1] - positions[step])
-            importance += path.clamp(min=0) / ((positions[start + 3] - positions[start]) ** 2 + 0.01)
-        assert importance.max() > 0
-        expected += 0.5 * (importance * (final[name] - positions[0]) ** 2).sum().item()
+                path -= gradients[step][name] * (positions[step + 1] - positions[step])
+            earned = path / ((positions[start + 3] - positions[start]) ** 2 + 0.001)
+            clamped += int((importance + earned < 0).sum())
+            lost += int(((earned < 0) & (importance > 0)).sum())
+            importance = (importance + earned).clamp(min=0)
+        expected += strength * (importance * (final[name] - positions[0]) ** 2).sum().item()
+    assert lost > 0  # the sum is clamped, and not each interval
+    if strength == 20.0:
+        assert clamped > 0
+        assert any((gradients[-1][name] - history[-1][1][name]).norm() > 1e-3 for name in final)  # the penalty pulls
     assert task(images(9))["loss_si"].item() == pytest.approx(expected, rel=1e-10)
     assert history[2][2]["loss_si"] == 0  # nothing before the first interval ends
     assert history[3][2]["loss_si"] > 0
+
+
+def test_si_reads_scaled_gradients_and_a_step_left_out_for_overflow_adds_nothing():
+    task, scaled = Task(SI), Task(SI)
+    for model, scale in ((task, 1.0), (scaled, 1024.0)):
+        for step in range(3):
+            (scale * sum(model(images(step)).values())).backward()
+            model.regularizer.after_backward(scale)
+            with torch.no_grad():
+                for parameter in model.backbone.parameters():
+                    parameter -= 0.1 * parameter.grad / scale
+            model.zero_grad()
+            model.regularizer.update_target()
+    assert task.regularizer.path.abs().max() > 0
+    torch.testing.assert_close(scaled.regularizer.path, task.regularizer.path)
+    before = task.regularizer.path.clone()
+    (torch.inf * task(images(3))["loss_task"]).backward()
+    task.regularizer.after_backward()
+    task.regularizer.update_target()
+    assert torch.equal(task.regularizer.importance.isfinite(), torch.ones_like(before, dtype=torch.bool))
 
 
 def test_si_without_its_hook_says_so():

@@ -1,7 +1,6 @@
 """A detection run that overflows: our recorder comes before the framework's check, and the step runs again."""
 
 import math
-import sys
 from itertools import pairwise
 
 import pytest
@@ -15,8 +14,8 @@ from detectron2.engine import HookBase
 
 from gcisg_core.nonfinite import VERSION, NonFiniteError
 from gcisg_core.records import load
+from gcisg_suite.replay import report
 from tests.detection.scenes import (
-    PROJECT,
     RETINA,
     SCENES,
     framework_log,
@@ -25,9 +24,6 @@ from tests.detection.scenes import (
     tiny_config,
     train,
 )
-
-sys.path.insert(0, str(PROJECT.parents[1] / "tools"))
-from replay import report
 
 AMP = ["SOLVER.AMP.ENABLED", True]
 CLIP = ["SOLVER.CLIP_GRADIENTS.ENABLED", True]
@@ -92,3 +88,26 @@ def test_skip_goes_on_without_the_step(root, caplog):
     assert unchanged == [False, False, True, False, False]
     assert "Step left out: the gradient of backbone.bottom_up.res4.0.conv1.weight is not finite" in caplog.text
     assert '"skipped_steps": 1' in (root / "run/metrics.json").read_text()
+
+
+class Watch(HookBase):
+    """The largest gradient that the method is told of after each backward pass."""
+
+    def before_train(self):
+        method = self.trainer.model.regularizer
+        told, self.largest = method.after_backward, []
+
+        def note(scale):
+            gradients = [p.grad.abs().max() / scale for p in self.trainer.model.parameters() if p.grad is not None]
+            self.largest.append(max(gradients).item())
+            told(scale)
+
+        method.after_backward = note
+
+
+def test_the_method_reads_the_gradients_before_they_are_clipped(root):
+    watch = Watch()
+    clip = [*CLIP, "SOLVER.CLIP_GRADIENTS.CLIP_VALUE", 1e-4]
+    train(tiny_config(root, root / "run", *clip, config="gcisg_r50_fpn"), hooks=[watch])
+    assert len(watch.largest) > 1
+    assert min(watch.largest) > 1e-3

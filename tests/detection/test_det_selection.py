@@ -8,10 +8,10 @@ pytest.importorskip("detectron2")
 import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 
 # isort: split
-from gcisg_analysis.frameworks import read_config
-from gcisg_analysis.run_checkpoints import checkpoints_of, make_tasks, measure_run
-from gcisg_analysis.selection import read_lines
-from gcisg_analysis.task import Options
+from gcisg_suite.analysis.task import Options
+from gcisg_suite.selection.criteria import read_lines
+from gcisg_suite.selection.run_checkpoints import checkpoints_of, make_tasks, measure_run
+from gcisg_suite.tasks import read_config
 from tests.detection.scenes import SCENES, framework_log, make_cityscapes, make_sim10k, tiny_config, train
 
 

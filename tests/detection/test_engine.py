@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from gcisg_det.engine import CarEvaluator, Trainer, end_earlier_logs
 from gcisg_det.loader import build_train_loader, seeded
 from gcisg_det.mapper import build_mapper
 from gcisg_det.weights import STATISTICS, check_pixel_statistics, torchvision_to_detectron2
+from gcisg_suite.tasks import read_config as read_any_config
 from tests.detection.scenes import (
     PROJECT,
     RETINA,
@@ -343,3 +345,21 @@ def test_second_run_of_a_process_logs_each_line_once(tmp_path, capsys):
     end_earlier_logs()
     assert capsys.readouterr().out.count("a line of the second run") == 1
     assert "second" not in (tmp_path / "first/log.txt").read_text()
+
+
+@pytest.mark.parametrize("reader", [read_config, partial(read_any_config, overrides=[])])  # of analyze and select
+def test_a_config_runs_no_code(tmp_path, reader):
+    tag = f"!!python/object/apply:os.system ['touch {tmp_path / 'ran'}']"
+    (tmp_path / "evil.yaml").write_text(f"SEED: 1\nMODEL:\n  WEIGHTS: {tag}\n")
+    (tmp_path / "child.yaml").write_text("_BASE_: evil.yaml\nSEED: 2\n")
+    for name in ("evil.yaml", "child.yaml"):
+        message = r"evil.yaml, line 3: is refused: the tag !!python/object/apply:os.system makes an object of Python"
+        with pytest.raises(DataError, match=message):
+            reader(tmp_path / name)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_config_that_does_not_parse_is_named_with_its_line(tmp_path):
+    (tmp_path / "broken.yaml").write_text("SEED: 1\nMODEL:\n\tWEIGHTS: x\n")
+    with pytest.raises(DataError, match=r"broken.yaml, line 3: is no YAML \(found character"):
+        read_config(tmp_path / "broken.yaml")

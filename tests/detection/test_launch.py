@@ -1,8 +1,8 @@
 """`tools/train_net.py` with a Detectron2 config: train, resume, evaluate, several processes, and weights that match."""
 
-import importlib.util
 import json
 import pickle
+from argparse import Namespace
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ from gcisg_core.problems import DataError
 from gcisg_det import engine
 from gcisg_det.checkpoint import SafeCheckpointer
 from gcisg_det.config import read_config
+from gcisg_suite.cli import main
 from tests.detection import train_once
 from tests.detection.scenes import (
     PROJECT,
@@ -29,9 +30,6 @@ from tests.detection.scenes import (
     tiny_config,
 )
 
-SPEC = importlib.util.spec_from_file_location("train_net", PROJECT.parents[1] / "tools/train_net.py")
-train_net = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(train_net)
 QUEUE = ["REGULARIZER.QUEUE_LENGTH", 32]
 METRIC = "cityscapes_val_car_coco/bbox/AP50"
 
@@ -47,7 +45,7 @@ def command(root, *arguments, config="gcisg_r50_fpn", overrides=()):
     queue = QUEUE if config.startswith("gcisg") else []
     settings = map(str, [*TINY, *queue, "DATASETS.ROOT", root, *overrides])
     config = str(PROJECT / f"{config}.yaml")
-    train_net.main(["--config", config, "--work-dir", str(root / "run"), *arguments, "--", *settings])
+    main(["train", "--config", config, "--work-dir", str(root / "run"), *arguments, "--", *settings])
 
 
 def metrics(root):
@@ -105,10 +103,11 @@ def test_bfloat16_on_cpu_by_the_command(root, monkeypatch):
 
 
 def test_output_goes_to_a_folder_of_the_configs_name():
-    arguments = ["--config", str(PROJECT / "gcisg_r101_fpn.yaml")]
-    assert engine.configure(train_net.parse_args(arguments)).OUTPUT_DIR == "work_dirs/gcisg_r101_fpn"
-    named = engine.configure(train_net.parse_args([*arguments, "OUTPUT_DIR", "elsewhere"]))
-    assert named.OUTPUT_DIR == "elsewhere"
+    config = str(PROJECT / "gcisg_r101_fpn.yaml")
+    arguments = Namespace(config=config, overrides=[], seed=None, amp=False, work_dir=None)
+    assert engine.configure(arguments).OUTPUT_DIR == "work_dirs/gcisg_r101_fpn"
+    arguments.overrides = ["OUTPUT_DIR", "elsewhere"]
+    assert engine.configure(arguments).OUTPUT_DIR == "elsewhere"
     assert get_cfg().OUTPUT_DIR != "elsewhere"
 
 

@@ -178,9 +178,11 @@ def test_padding_mask_has_the_true_sizes():
     assert padding_mask(torch.zeros(1, 3, 8, 12), [(8, 12)]) is None
 
 
+@pytest.mark.parametrize("order", ["before_step", "after_step"])
 @pytest.mark.parametrize("clip", [False, True])
-def test_target_moves_once_after_each_step_of_the_optimiser(clip):
-    model, cfg = build("REGULARIZER.DECAY", 0.9, "SOLVER.CLIP_GRADIENTS.ENABLED", clip, "SOLVER.BASE_LR", 1e-6)
+def test_target_moves_once_a_step_of_the_optimiser(clip, order):
+    method = ["REGULARIZER.DECAY", 0.9, "REGULARIZER.TARGET_UPDATE", order]
+    model, cfg = build(*method, "SOLVER.CLIP_GRADIENTS.ENABLED", clip, "SOLVER.BASE_LR", 1e-6)
     trainer = SimpleTrainer(model, [batch()] * 3, build_optimizer(cfg, model))
     trainer.register_hooks([RegularizerHook(cfg)])
     name, weights = "res4.0.conv1.weight", []
@@ -192,10 +194,13 @@ def test_target_moves_once_after_each_step_of_the_optimiser(clip):
             if i == 2:  # as a gradient scaler does after an overflow
                 trainer.optimizer.step = lambda: None
             trainer.before_step()
+            before = model.regularizer.student.get_parameter(name).detach().clone()
             trainer.run_step()
             trainer.after_step()
-            student = model.regularizer.student.get_parameter(name).detach()
-            expected = expected if i == 2 else 0.9 * expected + 0.1 * student
+            after = model.regularizer.student.get_parameter(name).detach()
+            assert torch.equal(before, after) == (i == 2)
+            followed = before if order == "before_step" else after
+            expected = expected if i == 2 else 0.9 * expected + 0.1 * followed
             weights.append(model.regularizer.target.average.module.get_parameter(name).clone())
             assert torch.allclose(weights[-1], expected, atol=1e-7)
     assert not torch.equal(weights[0], weights[1])

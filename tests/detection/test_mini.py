@@ -16,7 +16,7 @@ from gcisg_det.config import read_config
 from gcisg_det.demo import detection_section
 from gcisg_det.engine import train_and_test
 from gcisg_det.mini import HALVES, pretrain
-from gcisg_miniature import scenes
+from gcisg_suite.miniature import scenes
 from tests.detection.scenes import PROJECT
 from tests.detection.test_meta_arch import batch, step
 

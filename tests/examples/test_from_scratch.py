@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from gcisg_core import losses
 from gcisg_core.pooling import self_attention_pool
 from gcisg_core.regularizers import build_regularizer
-from gcisg_miniature import classification
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.miniature import classification
+from gcisg_suite.miniature.network import MiniResNet
 
 FILE = Path(__file__).parents[2] / "examples" / "gcisg_from_scratch.py"
 SPEC = importlib.util.spec_from_file_location("gcisg_from_scratch", FILE)

@@ -11,7 +11,7 @@ import gcisg_core.integrations.timm  # noqa: F401  registers its guides
 from gcisg_core.guides import GuideEncoder
 from gcisg_core.losses import guidance_loss
 from gcisg_core.regularizers import build_regularizer
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.miniature.network import MiniResNet
 
 timm = pytest.importorskip("timm")
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from gcisg_miniature import classification, ingredients
-from gcisg_miniature.folders import RECIPE_FILE, write_class_folders, write_once
-from gcisg_miniature.glyphs import GLYPH_NAMES, GLYPHS, block_counts, fit
-from gcisg_miniature.network import MiniResNet
-from gcisg_miniature.strokes import catmull_rom, draw_digit
-from gcisg_miniature.templates import TEMPLATES
+from gcisg_suite.miniature import classification, ingredients
+from gcisg_suite.miniature.folders import RECIPE_FILE, write_class_folders, write_once
+from gcisg_suite.miniature.glyphs import GLYPH_NAMES, GLYPHS, block_counts, fit
+from gcisg_suite.miniature.network import MiniResNet
+from gcisg_suite.miniature.strokes import catmull_rom, draw_digit
+from gcisg_suite.miniature.templates import TEMPLATES
 
 
 def digest(folder: Path) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gcisg_miniature import scene_formats, scenes
-from gcisg_miniature.scene_formats import LABELS
+from gcisg_suite.miniature import scene_formats, scenes
+from gcisg_suite.miniature.scene_formats import LABELS
 
 TRAIN_IDS_OF = {7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33}  # the 19 evaluated Cityscapes label IDs
 

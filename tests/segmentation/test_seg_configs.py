@@ -36,8 +36,7 @@ def shrink(config: Config, work_dir: Path) -> Config:
     config.merge_from_dict(
         {
             "model.backbone": {"depth": 18, "stem_channels": 8, "base_channels": 8, "init_cfg": None},
-            "model.decode_head": {"in_channels": 64, "channels": 8},
-            "model.auxiliary_head": {"in_channels": 32, "channels": 8},
+            "model.decode_head": {"in_channels": 64},
             "model.data_preprocessor.size": crop,
             "train_dataloader": {"batch_size": 2, "num_workers": 0, "persistent_workers": False},
             "val_dataloader": {"num_workers": 0, "persistent_workers": False},
@@ -47,6 +46,10 @@ def shrink(config: Config, work_dir: Path) -> Config:
             "work_dir": str(work_dir),
         }
     )
+    if config.model.decode_head.type == "ASPPHead":  # the width of torchvision's is fixed
+        config.merge_from_dict({"model.decode_head.channels": 8})
+    if config.model.auxiliary_head:
+        config.merge_from_dict({"model.auxiliary_head": {"in_channels": 32, "channels": 8}})
     pipeline = config.train_dataloader.dataset.dataset.pipeline
     pipeline[2].scale, pipeline[3].crop_size = (96, 64), crop
     drop(config, "test_dataloader", "test_cfg", "test_evaluator")
@@ -72,7 +75,7 @@ def test_recipe_of_the_paper():
 
 @pytest.mark.parametrize(
     ("method", "settings"),
-    [("gcisg", {"lambda_guidance": 1.0, "lambda_ci": 1.0}), ("csg", {"lambda_csg": 75.0})],
+    [("gcisg", {"preset": "official"})],
 )
 def test_a_method_differs_from_the_baseline_in_regularizer_and_derived_views_only(method, settings):
     baseline, config = load_config(str(R50), []), load_config(str(R50).replace("baseline", method), [])
@@ -80,6 +83,47 @@ def test_a_method_differs_from_the_baseline_in_regularizer_and_derived_views_onl
     assert config.model.regularizer == {"method": method, "grid": (8, 8), **settings}
     config.model.data_preprocessor.views, config.model.regularizer = 1, baseline.model.regularizer
     assert config.to_dict() == baseline.to_dict()
+
+
+def test_csg_and_asg_have_the_values_of_their_authors_code():
+    csg = Config.fromfile(str(R50).replace("baseline", "csg"))
+    asg = Config.fromfile(str(R50).replace("baseline", "asg_in_csg"))
+    schedule = {"type": "WarmupPolyLR", "end": 100_000, "warmup": 100, "power": 0.9}
+    assert (csg.param_scheduler, asg.param_scheduler) == ([schedule], [{**schedule, "hold_after": 0.8}])
+    for config in (csg, asg):
+        assert config.train_cfg.max_iters == 100_000
+        assert config.train_dataloader.batch_size == 6
+        assert config.optim_wrapper.optimizer == {"type": "SGD", "lr": 1e-3, "momentum": 0.9, "weight_decay": 5e-4}
+        assert config.model.backbone.norm_cfg == {"type": "BN", "requires_grad": False}
+        assert config.model.auxiliary_head is None
+        _, _, scale, crop, flip, _ = config.train_dataloader.dataset.dataset.pipeline
+        assert (scale.ratio_range, crop.crop_size, flip.prob) == ((0.75, 1.25), (512, 512), 0.5)
+        assert "cat_max_ratio" not in crop
+    assert csg.model.regularizer == {"method": "csg", "grid": (8, 8), "lambda_csg": 75.0}
+    assert asg.model.regularizer.lambda_asg == 75.0
+    assert csg.model.data_preprocessor.photometric == {"hue": 0.4}  # beside our .4 of the other three
+    assert csg.model.data_preprocessor.plain_views == (0,)
+    assert asg.model.data_preprocessor.views == 0
+
+
+def test_csg_trains_what_its_code_trains(gtav, cityscapes, tmp_path):
+    config = shrink(Config.fromfile(str(R50).replace("baseline", "csg")), tmp_path / "run")
+    config.merge_from_dict({"model.regularizer": {"queue_length": 300, "grid": (2, 2)}})
+    runner = Runner.from_cfg(config)
+    runner.model.init_weights()
+    before = {name: value.detach().clone() for name, value in runner.model.state_dict().items()}
+    runner.train()
+    changed = {name for name, value in runner.model.state_dict().items() if not torch.equal(before[name], value)}
+    modules = dict(runner.model.named_modules())
+    norms = {name for name, module in modules.items() if isinstance(module, torch.nn.BatchNorm2d)}
+    assert {name.partition(".")[0] for name in changed} == {"backbone", "decode_head", "regularizer"}
+    assert not {name for name in changed if name.rpartition(".")[0] in norms and name.startswith("backbone")}
+    assert any(name.endswith("running_mean") for name in changed)
+    assert not {name for name in changed if name.startswith(("regularizer.projectors", "regularizer.average.module"))}
+    trained = [group for group in runner.optim_wrapper.param_groups if group["lr"]]
+    assert len({round(group["lr"] / group["initial_lr"], 9) for group in trained}) == 1  # one schedule for all groups
+    groups = {round(group["initial_lr"], 9) for group in runner.optim_wrapper.param_groups}
+    assert groups == {0.0, 1e-4, 1e-3}
 
 
 def test_backbone_takes_torchvisions_weights_and_has_stride_8():

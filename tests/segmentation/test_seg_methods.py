@@ -12,8 +12,8 @@ from mmengine.runner import Runner
 from gcisg_core.integrations.mmengine import build_runner, load_config
 from gcisg_core.mixstyle import MixStyle
 from gcisg_core.regularizers import METHODS
-from gcisg_miniature import scenes
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.miniature import scenes
+from gcisg_suite.miniature.network import MiniResNet
 from tests.methods import SMALL, settings_of, without_config_formatting, write_styles
 
 PROJECT = Path(__file__).parents[2] / "projects" / "segmentation"

@@ -11,11 +11,11 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from gcisg_miniature import scenes
-from gcisg_miniature.network import MiniResNet
 from gcisg_seg.demo import segmentation_section
 from gcisg_seg.evaluation import train_and_test
 from gcisg_seg.panels import COLOURS
+from gcisg_suite.miniature import scenes
+from gcisg_suite.miniature.network import MiniResNet
 
 PROJECT = Path(__file__).parents[2] / "projects" / "segmentation"
 SHORT = {"train_cfg.max_iters": 2, "train_cfg.val_interval": 2, "default_hooks.checkpoint.interval": 2}

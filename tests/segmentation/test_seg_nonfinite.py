@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,9 @@ import torch
 
 from gcisg_core.nonfinite import VERSION, NonFiniteError
 from gcisg_core.records import load
+from gcisg_suite.replay import report
 
 from .test_seg_methods import PROJECT, STEPS, data, train  # noqa: F401 - a fixture
-
-sys.path.insert(0, str(PROJECT.parents[1] / "tools"))
-from replay import report
 
 GCISG = {"method": "gcisg", "grid": (2, 2), "queue_length": 40, "embedding_dim": 8}
 

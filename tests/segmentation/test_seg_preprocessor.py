@@ -61,6 +61,20 @@ def test_views_and_images_are_drawn_independently():
     assert not torch.allclose(first[0], first[1])
 
 
+def test_a_plain_view_is_mmsegs_and_the_other_is_drawn():
+    data = batch(SMALL)
+    expected = SegDataPreProcessor(**MMSEG)(data, training=True)["inputs"]
+    torch.manual_seed(1)
+    plain, drawn = make(plain_views=(0,))(data, training=True)["inputs"]
+    assert torch.equal(plain, expected)
+    torch.manual_seed(1)
+    (alone,) = make(views=1)(data, training=True)["inputs"]
+    assert torch.equal(drawn, alone)
+    assert not torch.allclose(drawn, plain)
+    with pytest.raises(ValueError, match="plain_views"):
+        make(plain_views=(-1,))
+
+
 def test_padding_is_the_mean_colour_in_each_view():
     for view in make()(batch(SMALL), training=True)["inputs"]:
         assert view[1, :, 40:].abs().max() == 0

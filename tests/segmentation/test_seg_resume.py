@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from gcisg_core.integrations import mmengine
 from gcisg_core.problems import DataError
 from gcisg_core.release import file_hash
+from gcisg_suite.cli import main
+from tests.official import as_numpy_1
 
 load_checkpoint = CheckpointLoader.load_checkpoint
 ROOT = Path(__file__).parents[2]
@@ -68,7 +69,7 @@ def config(gtav, tmp_path, monkeypatch) -> Path:
 
 def train_here(*args: str | Path) -> None:
     """tools/train_net.py in this process, which has the frameworks loaded already."""
-    runpy.run_path(str(TRAIN_NET))["main"]([str(arg) for arg in args])
+    main(["train", *map(str, args)])
 
 
 def train_until_killed(*args: str | Path, at: int) -> int:
@@ -89,16 +90,20 @@ def differences(ours, theirs, path: str = "") -> list[str]:
 
 
 def test_killed_and_resumed_equals_uninterrupted(config, tmp_path):
-    """With a bad sample skipped on the way, and another number of data-loading workers after it."""
+    """With a bad sample skipped on the way, another number of data-loading workers after it, and another numpy."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert train_until_killed("--config", config, "--work-dir", killed, at=4) == -signal.SIGKILL
     assert not (killed / "iter_6.pth").exists()
+    as_numpy_1(killed / "iter_4.pth")
     train_here("--config", config, "--work-dir", killed, "--resume", "train_dataloader.num_workers=1")
     train_here("--config", config, "--work-dir", whole)
     assert any("Skipped: " in log.read_text() for log in whole.rglob("*.log"))
     ours, theirs = (load_checkpoint(str(folder / "iter_6.pth")) for folder in (killed, whole))
     for part in ("state_dict", "optimizer", "param_schedulers"):
         assert differences(ours[part], theirs[part]) == []
+    losses = [state["message_hub"]["log_scalars"]["train/loss"].data[0].tolist() for state in (ours, theirs)]
+    assert len(losses[0]) == 6
+    assert losses[0] == losses[1]
     state = ours["state_dict"]
     assert state["regularizer.captured"]
     assert state["regularizer.queues.stage4.pointer"] == 6 * 2 * 2 * 4 % 100

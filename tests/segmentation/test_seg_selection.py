@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gcisg_analysis.run_checkpoints import make_tasks, measure_run
-from gcisg_analysis.selection import read_lines, report
-from gcisg_analysis.task import Options
-from gcisg_miniature import scenes
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.analysis.task import Options
+from gcisg_suite.miniature import scenes
+from gcisg_suite.miniature.network import MiniResNet
+from gcisg_suite.selection.criteria import read_lines, report
+from gcisg_suite.selection.run_checkpoints import make_tasks, measure_run
 
 from .test_seg_methods import train
 

@@ -1,4 +1,4 @@
-# The miniature benchmark: digits drawn with strokes -> photographed handwriting (see projects/miniature).
+# The miniature benchmark: digits drawn with strokes -> photographed handwriting (see docs/miniature.md).
 data_root = "{{$GCISG_DATA:data}}/mini/classification"
 hint = "Make the miniature's data and reference network: python tools/prepare_mini.py"
 size = 32

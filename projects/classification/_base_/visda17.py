@@ -13,7 +13,9 @@ train_dataloader = dict(
             type="VisDA17Dataset",
             root=data_root + "/train",
             # views: as many as the method needs.
-            pipeline=dict(type="TrainViews", size=224, views=None, crop="random", randaugment=dict()),
+            pipeline=dict(
+                type="TrainViews", size=224, views=None, crop="center", randaugment=dict(num_ops=1, magnitude=6.0)
+            ),
         ),
     ),
 )

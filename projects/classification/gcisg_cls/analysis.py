@@ -11,19 +11,20 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from gcisg_analysis.load import load_backbone, load_model, read_state
-from gcisg_analysis.task import RIGHT, WRONG, Options, Task
 from gcisg_cls.backbones import build_resnet, read_weights
 from gcisg_cls.classifier import SynToRealClassifier
-from gcisg_cls.measures import build_dataset, observe, original_accuracy, original_classifier, stand_in
+from gcisg_cls.measures import build_dataset, observe
 from gcisg_cls.views import normalize
 from gcisg_core.config import require
 from gcisg_core.measures import Measured, Value
 from gcisg_core.problems import DataError
+from gcisg_suite.analysis.load import load_backbone, load_model, read_state
+from gcisg_suite.analysis.pretraining import original_accuracy, original_classifier, stand_in
+from gcisg_suite.analysis.task import RIGHT, WRONG, Options, Task
 
 
 class ClassificationTask(Task):
-    """See :class:`gcisg_analysis.task.Task`.
+    """See :class:`gcisg_suite.analysis.task.Task`.
 
     Args:
         config: A config of this project; its test images are used, or those of a class folder ``data``.

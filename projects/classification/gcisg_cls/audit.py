@@ -8,10 +8,10 @@ from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from gcisg_audit.images import Look, compare, flat_problem, look
-from gcisg_audit.parallel import check_all
 from gcisg_cls.datasets import IMAGE_LIST, VISDA17_CLASSES, VisDA17Dataset
 from gcisg_core.problems import AuditResult, DataError, Problem
+from gcisg_suite.audit.images import Look, compare, flat_problem, look
+from gcisg_suite.audit.parallel import check_all
 
 PARTS = ("train", "validation", "test")  # of VisDA-17
 

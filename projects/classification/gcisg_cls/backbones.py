@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
 from gcisg_core.lookup import unknown_name
 from gcisg_core.safe_load import read_state_dict
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.miniature.network import MiniResNet
 
 _OWN: dict[str, Callable[[], nn.Module]] = {"mini_resnet": lambda: MiniResNet(num_classes=1)}
 

@@ -28,6 +28,8 @@ class SynToRealClassifier(BaseModel):
         hidden: Width of the head's hidden layer (2048-512-12 in the paper); 0 for a linear head.
         weights: Pretrained weights, see :func:`gcisg_cls.backbones.load_pretrained`; None for random ones.
         norm_eval: BatchNorm of the backbone keeps its running statistics (GCISG, Section 4.5).
+        flip_average: Predict from the image and its mirror image together, see :meth:`averaged_scores`. Off by
+            default; the authors' code of ASG and CSG evaluates like this.
         regularizer: ``method`` and its settings, see :func:`gcisg_core.regularizers.build_regularizer`.
         changes: Changes of the backbone by name, see :func:`gcisg_core.changes.change_backbone`.
         least_match: Of the weights, see :func:`gcisg_core.initial_weights.load_initial_weights`.
@@ -40,12 +42,14 @@ class SynToRealClassifier(BaseModel):
         hidden: int = 512,
         weights: str | None = None,
         norm_eval: bool = False,
+        flip_average: bool = False,
         regularizer: dict[str, Any] | None = None,
         changes: dict[str, Any] | None = None,
         least_match: float = LEAST_MATCH,
     ) -> None:
         super().__init__(data_preprocessor=Normalizer())
         self.name, self.weights, self.norm_eval, self.least_match = backbone, weights, norm_eval, least_match
+        self.flip_average = flip_average
         self.backbone, channels = build_resnet(backbone)
         change_backbone(self.backbone, changes)
         self.head: nn.Module = (
@@ -89,9 +93,9 @@ class SynToRealClassifier(BaseModel):
             )
             # mmengine sums what is called a loss and logs the rest.
             return losses | metrics
-        scores = self.scores(inputs)
         if mode == "tensor":
-            return scores
+            return self.scores(inputs)
+        scores = self.averaged_scores(inputs) if self.flip_average else self.scores(inputs)
         predictions = [{"prediction": prediction} for prediction in scores.argmax(dim=1)]
         if label is not None:
             for prediction, truth in zip(predictions, label, strict=True):
@@ -101,4 +105,9 @@ class SynToRealClassifier(BaseModel):
     def scores(self, images: Any) -> Tensor:
         """Class scores (B, classes) of normalised images (B, 3, H, W)."""
         result: Tensor = self.head(self.backbone(images))
+        return result
+
+    def averaged_scores(self, images: Any) -> Tensor:
+        """Mean over the images (B, 3, H, W) and their mirror images of the sigmoid of the scores: (B, classes)."""
+        result: Tensor = (self.scores(images).sigmoid() + self.scores(images.flip(-1)).sigmoid()) / 2
         return result

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,9 @@ from gcisg_core.feature_tap import make_tap
 from gcisg_core.integrations.mmengine import build_runner, latest_checkpoint, load_config, unwrap
 from gcisg_core.measures import STAGES, FeatureMeasures, Measured, Value
 from gcisg_core.metrics import match_rate
-from gcisg_core.problems import DataError
 from gcisg_core.views import restyle
-
-STAND_IN_SIZE = 32  # edge of the miniature's reference images
+from gcisg_suite.analysis.pretraining import original_accuracy, original_classifier
+from gcisg_suite.places import data_root
 
 
 class _Pairs(Dataset):
@@ -145,83 +143,11 @@ def load_reference(model: SynToRealClassifier, weights: str) -> nn.Module:
     return reference.eval().to(next(model.parameters()).device)
 
 
-# Names of an ImageNet classifier: torchvision's, Detectron2's, and those of Caffe2's weights.
-CLASSIFIERS = (("fc.weight", "fc.bias"), ("linear.weight", "linear.bias"), ("fc1000_w", "fc1000_b"))
-
-
-def original_classifier(state: Mapping[str, Any]) -> nn.Linear | None:
-    """The classifier in pretrained weights, where they have one."""
-    for weight, bias in CLASSIFIERS:
-        if weight in state and bias in state:
-            values = {"weight": torch.as_tensor(state[weight]), "bias": torch.as_tensor(state[bias])}
-            classes, channels = values["weight"].shape
-            classifier = nn.Linear(channels, classes)
-            classifier.load_state_dict(values)
-            return classifier
-    return None
-
-
-@torch.no_grad()
-def original_accuracy(
-    features: Callable[[Tensor], Tensor],
-    classifier: nn.Linear | None,
-    images: VisDA17Dataset | None,
-    batch_size: int = 256,
-) -> Value:
-    """Acc_IN in per cent, or why there is none.
-
-    Args:
-        features: From images (B, 3, H, W), RGB, uint8, to the backbone's pooled features (B, C).
-        classifier: The pretrained network's own, see :func:`original_classifier`.
-        images: Of the pretraining's task, in the order of its classes, if there are any.
-        batch_size: Images at once.
-
-    Raises:
-        DataError: the images are of another number of classes.
-    """
-    if images is None:
-        return "needs validation images of the pretraining's task: --imagenet"
-    if classifier is None:
-        return "the reference's weights hold no classifier (fc.weight)"
-    if len(images.classes) != classifier.out_features:
-        what = f"{len(images.classes)} classes, but the reference's classifier has {classifier.out_features}"
-        raise DataError(images.root, what, "Give the images that the reference was trained for, a folder a class")
-    hits = []
-    for batch in DataLoader(images, batch_size):
-        pooled = features(batch["inputs"])
-        if pooled.shape[1] != classifier.in_features:
-            return f"the backbone ends in {pooled.shape[1]} channels, the classifier takes {classifier.in_features}"
-        hits.append(classifier.to(pooled.device)(pooled).argmax(dim=1).cpu() == batch["label"])
-    return 100 * torch.cat(hits).double().mean().item()
-
-
 def build_dataset(config: Any, **changes: Any) -> VisDA17Dataset:
     """A data set of a config, without the wrapper that training puts around it."""
     own = config["dataset"] if config["type"] == "SeededDataset" else config
     dataset: VisDA17Dataset = DATASETS.build({**own, **changes})
     return dataset
-
-
-def stand_in(weights: str) -> str | None:
-    """Where the miniature keeps its stand-in for ImageNet's validation images, if these are its weights."""
-    folder = Path(weights).parent / "classification" / "reference" / "val"
-    return str(folder) if folder.is_dir() else None
-
-
-def pretraining_images(folder: str | None, size: int, weights: str) -> VisDA17Dataset | None:
-    """Images for :func:`original_accuracy`, resized and cut to ``size``; without a folder those of the miniature.
-
-    Args:
-        folder: With a folder a class.
-        size: Edge in pixels.
-        weights: File of the pretrained network.
-
-    Returns:
-        None where the weights are not the miniature's either.
-    """
-    edge = size if folder else STAND_IN_SIZE
-    found = folder or stand_in(weights)
-    return VisDA17Dataset(found, {"type": "EvalView", "size": edge}, classes=None) if found else None
 
 
 def train_config(
@@ -261,7 +187,7 @@ def train_and_test(file: Path, work_dir: Path, overrides: Sequence[str], seed: i
     runner = train_config(file, work_dir, overrides, seed)
     seconds = time.perf_counter() - start
     target = runner.cfg.test_dataloader.dataset
-    imagenet = Path(os.environ.get("GCISG_DATA", "data")) / "imagenet" / "val"
+    imagenet = data_root() / "imagenet" / "val"
     pretraining = build_dataset(target, root=str(imagenet), classes=None) if imagenet.is_dir() else None
     measured = measure(unwrap(runner.model), build_dataset(target), runner.cfg.model.weights, pretraining)
     return {"seconds": seconds, "test": measured}

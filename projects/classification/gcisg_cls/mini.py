@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,17 +15,12 @@ from gcisg_cls.datasets import VisDA17Dataset
 from gcisg_cls.measures import build_dataset, measure, train_config
 from gcisg_core.files import write_text
 from gcisg_core.integrations.mmengine import build_runner, unwrap
-from gcisg_miniature import classification
-from gcisg_miniature.folders import project_folder
-from gcisg_miniature.network import one_thread
+from gcisg_suite.miniature import classification
+from gcisg_suite.miniature.network import one_thread
+from gcisg_suite.places import mini_root, project_folder
 
 PROJECT = project_folder(__file__, "classification")
 RESULT = "measures.json"
-
-
-def mini_root() -> Path:
-    """``$GCISG_DATA/mini``, by default ``data/mini``."""
-    return Path(os.environ.get("GCISG_DATA", "data")) / "mini"
 
 
 def prepare_mini() -> Path:

@@ -13,12 +13,12 @@ from mmengine.registry import MODELS
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.image import show_cam_on_image
 
-from gcisg_analysis.report import Picture
-from gcisg_analysis.runs import Run
 from gcisg_cls.datasets import VisDA17Dataset
 from gcisg_cls.measures import build_dataset
 from gcisg_cls.views import normalize
 from gcisg_core.integrations.mmengine import load_for_evaluation
+from gcisg_suite.report.page import Picture
+from gcisg_suite.report.runs import Run
 
 CAPTION = (
     "Real images, evenly spaced through all: truth, each model's prediction, and where it looks (Grad-CAM of its "

@@ -25,7 +25,7 @@ SHOWN = 5  # best classes in the records
 
 
 class Predictor:
-    """See `tools/predict.py`, which uses it.
+    """See `gcisg predict`, which uses it.
 
     Args:
         network: Images (B, 3, H, W) as `transform` makes them -> scores (B, classes).
@@ -69,8 +69,16 @@ class Predictor:
         return np.asarray(canvas)
 
 
-def from_config(config: Config, checkpoint: str, device: str) -> Predictor:
-    """A classifier of this suite; its checkpoint, or an export of it.
+def from_name(config: str, checkpoint: str, device: str) -> Predictor | None:
+    """A plain ResNet of torchvision, by its name or by the `.py` of its export; None for any other config."""
+    if config in torchvision.models.list_models(include="res*"):
+        return from_torchvision(config, checkpoint, device)
+    known = known_export(config)
+    return from_torchvision(known["arch"], checkpoint, device, known) if known else None
+
+
+def from_config(config: Config, checkpoint: str, device: str, score: float = 0.0) -> Predictor:
+    """A classifier of this suite; its checkpoint, or an export of it. It has no use for ``score``.
 
     Raises:
         ValueError: the checkpoint is one of another model, or cannot be read.
@@ -121,7 +129,7 @@ def from_torchvision(arch: str, checkpoint: str, device: str, known: dict[str, A
 
 
 def known_export(config: str) -> dict[str, Any] | None:
-    """What is known of an exported classifier, by the `.py` that `tools/export.py` wrote; None for other files."""
+    """What is known of an exported classifier, by the `.py` that `gcisg export` wrote; None for other files."""
     beside = Path(config).with_suffix(".json")
     known = json.loads(beside.read_text()) if beside.is_file() else {}
     return known if "arch" in known else None

@@ -15,10 +15,10 @@ from detectron2.utils.file_io import PathManager
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
-from gcisg_analysis.task import Options, Task
-from gcisg_cls.measures import original_accuracy, original_classifier, pretraining_images
 from gcisg_core.feature_tap import make_tap
 from gcisg_core.measures import Measured, Value
+from gcisg_suite.analysis.pretraining import original_accuracy, original_classifier, pretraining_images
+from gcisg_suite.analysis.task import Options, Task
 
 from .checkpoint import SafeCheckpointer
 from .config import head_key
@@ -31,7 +31,7 @@ TRUTH, FOUND = "#f0e442", "#56b4e9"  # Okabe and Ito's yellow and sky blue
 
 
 class DetectionTask(Task):
-    """See :class:`gcisg_analysis.task.Task`.
+    """See :class:`gcisg_suite.analysis.task.Task`.
 
     Args:
         cfg: A config of Detectron2, plain or of this project. The first of `DATASETS.TEST` is used, or what ``data``

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from gcisg_audit.images import Look, compare, flat_problem, look, repeated_names
-from gcisg_audit.parallel import check_all
 from gcisg_core.problems import AuditResult, DataError, Problem
+from gcisg_suite.audit.images import Look, compare, flat_problem, look, repeated_names
+from gcisg_suite.audit.parallel import check_all
 
 from .datasets import cityscapes, sim10k
 

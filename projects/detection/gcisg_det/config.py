@@ -10,12 +10,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import yaml
 from detectron2.config import CfgNode, get_cfg
 
-from gcisg_analysis.selection import SelectionSettings
 from gcisg_core.config import require
 from gcisg_core.initial_weights import LEAST_MATCH
 from gcisg_core.integrations.detectron2 import add_regularizer_config, allow_overrides, regularizer_values
+from gcisg_core.problems import DataError
+from gcisg_suite.selection.settings import SelectionSettings
 
 
 def add_detection_config(cfg: CfgNode) -> None:
@@ -40,7 +42,7 @@ def add_detection_config(cfg: CfgNode) -> None:
     # A folder of style images for the views (domain randomisation), and how they are used: statistics or fourier.
     cfg.INPUT.STYLES = ""
     cfg.INPUT.STYLE_KIND = "statistics"
-    # How a checkpoint is chosen, see gcisg_analysis.selection.SelectionSettings: EVERY_CHECKPOINT, BY, SOURCE, DATA.
+    # How a checkpoint is chosen, see gcisg_suite.selection.settings: EVERY_CHECKPOINT, BY, SOURCE, DATA.
     cfg.SELECTION = CfgNode({field.name.upper(): field.default for field in fields(SelectionSettings)})
 
 
@@ -61,6 +63,8 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
 
     Raises:
         FileNotFoundError: The file does not exist.
+        DataError: The file, or one that it names as `_BASE_`, is no plain YAML: it does not parse, or a tag asks for an
+            object of Python. Nothing of it is run.
         ValueError: A key does not exist; the message names the nearest that does. Or a value is impossible.
     """
     if cfg is None:
@@ -69,9 +73,11 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
     if not Path(file).is_file():
         raise FileNotFoundError(f"config file {file} does not exist")
     try:
-        cfg.merge_from_file(str(file))
+        cfg.merge_from_file(str(file), allow_unsafe=False)
         allow_overrides(cfg, overrides)
         cfg.merge_from_list(list(overrides))
+    except yaml.MarkedYAMLError as error:
+        raise _not_plain(error, file) from error
     except (KeyError, AssertionError) as error:
         unknown = re.search(r"Non-existent (?:config )?key: ([\w.]+)", str(error))
         if unknown is None:
@@ -94,6 +100,17 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
     require(len(cfg.INPUT.COLOR_JITTER) == 4, "INPUT.COLOR_JITTER", cfg.INPUT.COLOR_JITTER, "4 numbers")
     require(len(cfg.INPUT.PASTA) in (0, 3), "INPUT.PASTA", cfg.INPUT.PASTA, "3 numbers: alpha, k, beta; or none")
     return cfg
+
+
+def _not_plain(error: yaml.MarkedYAMLError, file: object) -> DataError:
+    """What is wrong with a YAML file, with its line; the mark knows which of several files it is."""
+    mark = error.problem_mark or error.context_mark
+    place = f"{mark.name}, line {mark.line + 1}" if mark and mark.name.endswith((".yaml", ".yml")) else str(file)
+    tag = re.search(r"tag '(?:tag:yaml.org,2002:)?([^']+)'", error.problem or "")
+    if tag:
+        what = f"is refused: the tag !!{tag[1]} makes an object of Python"
+        return DataError(place, what, "Write plain values: numbers, texts, lists; (1, 2) is a tuple as it is")
+    return DataError(place, f"is no YAML ({error.problem})", "Mend the line; indent with spaces")
 
 
 def view_values(cfg: CfgNode) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gcisg_analysis.report import Picture, Section, compare
-from gcisg_analysis.runs import curves, details, read_run
+from gcisg_suite.report.page import Picture, Section, compare
+from gcisg_suite.report.runs import curves, details, read_run
 
 from .mini import HALVES, train_and_measure
 from .panels import draw

@@ -19,12 +19,11 @@ from torchvision.datasets import ImageFolder
 from tqdm import tqdm
 
 from gcisg_core.files import replacing, write_text
-from gcisg_miniature import classification, scenes
-from gcisg_miniature.folders import project_folder
-from gcisg_miniature.network import one_thread
+from gcisg_suite.miniature import classification, scenes
+from gcisg_suite.miniature.network import one_thread
+from gcisg_suite.places import mini_root, project_folder
 
 from .config import read_config
-from .datasets import data_root
 from .engine import run
 from .mini_backbone import build_mini_resnet
 
@@ -39,7 +38,7 @@ def prepare_mini() -> Path:
 
     Everything goes to `$GCISG_DATA/mini` (`data/mini` by default); about 2 minutes from nothing on one thread.
     """
-    root = data_root() / "mini"
+    root = mini_root()
     scenes.prepare(root / "scenes")
     weights = root / "reference_detectron2.pth"
     if not weights.is_file():
@@ -124,8 +123,8 @@ def train_and_measure(
         finished: dict[str, Any] = json.loads(done.read_text())
         return finished
     if seed:
-        scenes.prepare(data_root() / "mini" / f"scenes_{seed}", seed)
-        overrides = [*overrides, "DATASETS.ROOT", str(data_root() / "mini" / f"scenes_{seed}")]
+        scenes.prepare(mini_root() / f"scenes_{seed}", seed)
+        overrides = [*overrides, "DATASETS.ROOT", str(mini_root() / f"scenes_{seed}")]
     sets = "(" + "".join(f"'{HALVES[half]}'," for half in halves) + ")"
     alone = {"num_gpus": 1, "num_machines": 1, "machine_rank": 0, "dist_url": "auto", "amp": False, "eval_only": False}
     start = time.perf_counter()

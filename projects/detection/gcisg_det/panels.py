@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from gcisg_analysis.report import Picture
-from gcisg_analysis.runs import Run
+from gcisg_suite.report.page import Picture
+from gcisg_suite.report.runs import Run
 
 SHOWN = 0.5  # lowest score of a box in the pictures
 

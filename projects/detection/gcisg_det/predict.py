@@ -18,11 +18,17 @@ from detectron2.utils.visualizer import Visualizer
 
 from .checkpoint import SafeCheckpointer
 from .config import head_key
-from .datasets import class_ids
+from .datasets import class_ids, setup_datasets
+
+
+def predictor(cfg: CfgNode, checkpoint: str, device: str, score: float) -> Predictor:
+    """The :class:`Predictor` of a config as it was read."""
+    setup_datasets(cfg)
+    return Predictor(cfg, checkpoint, device, score)
 
 
 class Predictor:
-    """See `tools/predict.py`, which uses it. Images are prepared as by the framework's `DefaultPredictor`.
+    """See `gcisg predict`, which uses it. Images are prepared as by the framework's `DefaultPredictor`.
 
     Args:
         cfg: Of this suite or of plain Detectron2; changed.

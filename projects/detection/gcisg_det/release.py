@@ -13,7 +13,14 @@ from gcisg_core.config import require
 from gcisg_core.release import Release, without_method
 
 from .checkpoint import SafeCheckpointer
-from .datasets import class_ids
+from .datasets import class_ids, setup_datasets
+
+
+def export(cfg: CfgNode, checkpoint: str) -> Release:
+    """:func:`release` of a config as it was read; the model is built on the CPU."""
+    cfg.MODEL.DEVICE = "cpu"
+    setup_datasets(cfg)
+    return release(cfg, checkpoint)
 
 
 def release(cfg: CfgNode, checkpoint: str) -> Release:

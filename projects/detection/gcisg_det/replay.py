@@ -8,10 +8,20 @@ import torch
 import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model as build_detector
+from detectron2.utils.events import EventStorage
 from torch import nn
+
+from gcisg_core.integrations.detectron2_nonfinite import framework
 
 from .config import add_detection_config
 from .engine import train_in_bfloat16
+
+__all__ = ["build_model", "context", "framework"]
+
+
+def context(record: dict[str, Any]) -> EventStorage:
+    """In which a step of the framework runs."""
+    return EventStorage(record["iteration"])
 
 
 def build_model(record: dict[str, Any]) -> nn.Module:

@@ -9,7 +9,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 
-from gcisg_analysis.during_training import Selector
+from gcisg_suite.selection.during_training import Selector
 
 from .datasets import setup_datasets
 

@@ -1,5 +1,5 @@
 # The miniature benchmark: synthetic glyph scenes in GTAV's folders -> photographed handwriting in Cityscapes' (see
-# projects/miniature). Digits play eight classes of Cityscapes, the background is road.
+# docs/miniature.md). Digits play eight classes of Cityscapes, the background is road.
 root = "{{$GCISG_DATA:data}}/mini/scenes"
 classes = ("road", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
 crop_size = (96, 96)

@@ -16,16 +16,16 @@ from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 from torch import Tensor, nn
 
-from gcisg_analysis.load import load_backbone, load_model, read_state
-from gcisg_analysis.task import OKABE_ITO, Options, Task
-from gcisg_cls.measures import original_accuracy, original_classifier, pretraining_images
 from gcisg_core.config import require
 from gcisg_core.measures import Measured, Value
 from gcisg_seg.measures import observe, predict
+from gcisg_suite.analysis.load import load_backbone, load_model, read_state
+from gcisg_suite.analysis.pretraining import original_accuracy, original_classifier, pretraining_images
+from gcisg_suite.analysis.task import OKABE_ITO, Options, Task
 
 
 class SegmentationTask(Task):
-    """See :class:`gcisg_analysis.task.Task`.
+    """See :class:`gcisg_suite.analysis.task.Task`.
 
     Args:
         config: A config of mmseg, plain or of this project; its test images are used, or those under ``data``, a

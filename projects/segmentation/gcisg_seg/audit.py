@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from cityscapesscripts.helpers.labels import trainId2label
 
-from gcisg_audit.images import Look, compare, describe, repeated_names
-from gcisg_audit.parallel import check_all
 from gcisg_core.problems import AuditResult, DataError, Problem
 from gcisg_seg.checks import OFFICIAL, Colour, LabelReader, inspect_pair, own_reader
 from gcisg_seg.layouts import IGNORED, LAYOUTS, Pair, find_pairs, own_layout
 from gcisg_seg.splits import gtav_split
+from gcisg_suite.audit.images import Look, compare, describe, repeated_names
+from gcisg_suite.audit.parallel import check_all
 
 CLASSES = [trainId2label[number].name for number in range(19)]
 

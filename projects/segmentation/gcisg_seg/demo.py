@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gcisg_analysis.report import Picture, Section, compare
-from gcisg_analysis.runs import curves, details, read_run
 from gcisg_seg.mini import train_and_measure
 from gcisg_seg.panels import COLOURS, panel
+from gcisg_suite.report.page import Picture, Section, compare
+from gcisg_suite.report.runs import curves, details, read_run
 
 CONFIGS = {"baseline": "baseline_mini", "GCISG": "gcisg_mini"}
 MEASURES = {"mIoU": "mIoU %", "aAcc": "pixel accuracy %"}

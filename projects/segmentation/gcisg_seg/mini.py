@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +16,9 @@ from gcisg_core.files import write_text
 from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
 from gcisg_core.integrations.mmengine import build_runner
 from gcisg_core.safe_load import read_state_dict
-from gcisg_miniature import scenes
-from gcisg_miniature.folders import project_folder
-from gcisg_miniature.network import MiniResNet
+from gcisg_suite.miniature import scenes
+from gcisg_suite.miniature.network import MiniResNet
+from gcisg_suite.places import mini_root, project_folder
 
 PROJECT = project_folder(__file__, "segmentation")
 RESULT = "measures.json"
@@ -80,7 +79,7 @@ def train(config: str, work_dir: Path, overrides: Sequence[str] = (), seed: int 
     Each seed has synthetic scenes of its own.
     """
     if seed:
-        root = Path(os.environ.get("GCISG_DATA", "data")) / "mini" / f"scenes_{seed}"
+        root = mini_root() / f"scenes_{seed}"
         scenes.prepare(root, seed)
         overrides = [*overrides, f"train_dataloader.dataset.dataset.data_root={root / 'gtav'}"]
     runner = build_runner(PROJECT / f"{config}.py", overrides, work_dir, seed, resume=True)

@@ -15,9 +15,9 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from torch import nn
 
-from gcisg_analysis.report import Picture
-from gcisg_analysis.runs import Run
 from gcisg_core.integrations.mmengine import load_for_evaluation
+from gcisg_suite.report.page import Picture
+from gcisg_suite.report.runs import Run
 
 # Grey for the ground, the colours of Okabe and Ito, and black: told apart by colour-blind people.
 COLOURS = np.array([

@@ -19,18 +19,19 @@ from gcisg_seg.release import class_meta
 
 
 class Predictor:
-    """See `tools/predict.py`, which uses it.
+    """See `gcisg predict`, which uses it.
 
     Args:
         config: Of this suite or of plain mmseg.
         checkpoint: Of training, with or without the method, or of plain mmseg.
         device: Where the network runs.
+        score: Of boxes; not used.
 
     Raises:
         ValueError: the checkpoint is one of another model, or cannot be read.
     """
 
-    def __init__(self, config: Config, checkpoint: str, device: str) -> None:
+    def __init__(self, config: Config, checkpoint: str, device: str, score: float = 0.0) -> None:
         if "regularizer" in config.model:
             config.model.regularizer = {"method": "none"}
         # Its own steps but for those that read labels; the images come decoded.

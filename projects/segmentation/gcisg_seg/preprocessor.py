@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,12 +27,14 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
         views: Draws an image; the segmentor gets a list of as many batches. None: as many as its method needs, which
             gives a baseline the same colour jitter as a method's task view has. 0 leaves training as it is in mmseg.
         photometric: Arguments of :class:`gcisg_core.views.PhotometricView`.
+        plain_views: Numbers of the views that stay as the pipeline gave them, from 0; the others are drawn. CSG's code
+            trains the task on the plain image and compares it to a drawn one: ``(0,)``.
         rgb_to_bgr: As in mmseg. Where it is not set, images are taken to be BGR, as mmcv's loaders give them.
         **kwargs: mmseg's.
 
     Raises:
-        ValueError: ``views`` is negative, or it is given together with ``batch_augments``, which would mix the images
-            of each view differently.
+        ValueError: ``views`` or one of ``plain_views`` is negative, or ``views`` is given together with
+            ``batch_augments``, which would mix the images of each view differently.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
         *,
         views: int | None = None,
         photometric: Mapping[str, Any] | None = None,
+        plain_views: Sequence[int] = (),
         rgb_to_bgr: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -48,6 +51,8 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
         require(views == 0 or not self.batch_augments, "batch_augments", self.batch_augments, "absent with views")
         self.views = 2 if views is None else views
         self.stated_views = views
+        require(all(view >= 0 for view in plain_views), "plain_views", plain_views, "numbers of views, from 0")
+        self.plain_views = frozenset(plain_views)
         self.view = PhotometricView(**(photometric or {}))
         self.loaded_as_rgb = rgb_to_bgr
 
@@ -67,7 +72,10 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
         data = self.cast_data(data)
         # mmengine calls this inside autocast, in which the draws would lose precision.
         with torch.autocast(self.device.type, enabled=False):
-            first, *others = ([self.draw(image) for image in data["inputs"]] for _ in range(self.views))
+            first, *others = (
+                [image if view in self.plain_views else self.draw(image) for image in data["inputs"]]
+                for view in range(self.views)
+            )
         batch: dict[str, Any] = super().forward({**data, "inputs": first}, training)
         # The labels are padded with the first view; the others get empty samples.
         batch["inputs"] = [

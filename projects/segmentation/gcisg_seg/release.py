@@ -17,7 +17,8 @@ from gcisg_core.release import Release, without_method
 def release(config: Config, checkpoint: str) -> Release:
     """The segmentor without the method, and a config that needs mmseg alone.
 
-    It was tried: the plain segmentor was built and took the tensors strictly.
+    It was tried: the plain segmentor was built and took the tensors strictly. mmseg has no head of
+    :mod:`gcisg_seg.heads`; the config then imports that module.
 
     Raises:
         ValueError: the backbone is this suite's own or was changed (IBN-Net, MixStyle), so mmseg has no such network.
@@ -36,7 +37,7 @@ def release(config: Config, checkpoint: str) -> Release:
     model.backbone.init_cfg = None
     preprocessor = model.data_preprocessor
     preprocessor.type = "SegDataPreProcessor"
-    for key in ("views", "photometric"):
+    for key in ("views", "photometric", "plain_views"):
         preprocessor.pop(key, None)
     plain = Config(
         {
@@ -46,6 +47,9 @@ def release(config: Config, checkpoint: str) -> Release:
             "load_from": "{checkpoint}",
         }
     )
+    module = MODELS.get(model.decode_head.type).__module__
+    if module.startswith("gcisg"):
+        plain.custom_imports = {"imports": [module], "allow_failed_imports": False}
     loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
     state = without_method(loaded.get("state_dict", loaded))
     network = MODELS.build(plain.model.copy())

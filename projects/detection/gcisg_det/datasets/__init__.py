@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -21,6 +20,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.coco import load_coco_json
 
 from gcisg_core.problems import DataError
+from gcisg_suite import places
 
 from . import cityscapes, sim10k
 
@@ -30,7 +30,7 @@ SPLITS = ("train", "val", "test")  # Cityscapes keeps the labels of its test ima
 
 def data_root(root: str = "") -> Path:
     """The folder of all data sets: `root`, else `$GCISG_DATA`, else `data`."""
-    return Path(root or os.environ.get("GCISG_DATA") or "data")
+    return Path(root) if root else places.data_root()
 
 
 def _load_sim10k(root: str) -> list[dict]:

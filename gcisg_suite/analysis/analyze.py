@@ -1,0 +1,191 @@
+"""From checkpoints to `analysis.json` and `analysis.html`; `docs/analysis.md` explains both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from gcisg_core.files import write_text
+from gcisg_core.measures import Measured, Value, energies
+from gcisg_suite.report.page import Picture, Section, write_report
+
+from .compare import difference, over_images, over_seeds
+from .page import measure_rows, page_sections
+from .pictures import (
+    REFERENCE,
+    attention_figure,
+    chosen,
+    confusion_figure,
+    density_figure,
+    failures_figure,
+    grad_cam_figure,
+)
+from .task import Task
+
+SCHEMA = 1
+
+
+class Checkpoint(NamedTuple):
+    """A file and what it is called on the page; several of one name are seeds of one method."""
+
+    name: str
+    path: str
+
+
+def labels_of(checkpoints: Sequence[Checkpoint]) -> list[str]:
+    """A name for each checkpoint that no other has: seeds of one method are numbered from 0."""
+    names = [checkpoint.name for checkpoint in checkpoints]
+    return [
+        f"{name} #{names[:position].count(name)}" if names.count(name) > 1 else name
+        for position, name in enumerate(names)
+    ]
+
+
+def analyze(task: Task, config: str, checkpoints: Sequence[Checkpoint], out: Path) -> Path:
+    """Measure the checkpoints, compare them with the first, and write `analysis.json` and `analysis.html`.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: a checkpoint cannot be used.
+    """
+    names = labels_of(checkpoints)
+    models = {name: task.load(checkpoint.path) for name, checkpoint in zip(names, checkpoints, strict=True)}
+    measured: dict[str, Measured] = {}
+    for name, model in models.items():
+        measured[name] = task.observe(model)
+        measured[name].values["acc_in"] = task.acc_in(task.backbone(model))
+    first, *others = names
+    content: dict[str, Any] = {
+        "schema": SCHEMA,
+        "task": task.title,
+        "config": config,
+        "data": {"name": task.data, "images": len(task)},
+        "energy_form": task.options.form,
+        "score": task.score,
+        "reference": {"weights": task.weights, "measures": _of_reference(task, measured[first])},
+        "checkpoints": [
+            {"name": name, "file": checkpoint.path, **_as_json(measured[name])}
+            for name, checkpoint in zip(names, checkpoints, strict=True)
+        ],
+        "differences": [
+            {
+                "name": name,
+                "to": first,
+                "measures": difference(measured[name].values, measured[first].values),
+                "paired_over_images": over_images(measured[name], measured[first]),
+            }
+            for name in others
+        ],
+        "paired_over_seeds": over_seeds(
+            [checkpoint.name for checkpoint in checkpoints], [measured[name].values for name in names]
+        ),
+    }
+    write_text(out / "analysis.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+    # In the pictures one seed stands for its method.
+    shown = {
+        name: models[name]
+        for position, name in enumerate(names)
+        if checkpoints[position].name not in [earlier.name for earlier in checkpoints[:position]]
+    }
+    sections = [*page_sections(content, task.heads), *_pictures(task, shown, measured, content)]
+    return write_report(out / "analysis.html", f"Analysis: {task.title}", sections)
+
+
+def _of_reference(task: Task, measured: Measured) -> dict[str, Value]:
+    if task.reference is None:
+        return {"reference": task.no_reference}
+    headless = "the pretrained network has no head for this task"
+    values: dict[str, Value] = dict.fromkeys([*task.heads, "match_rate"], headless)
+    alignments = {name: 1.0 for name in measured.values if name.startswith("cka")}
+    return {
+        **values,
+        **alignments,
+        **energies(measured.reference, task.options.form),
+        "acc_in": task.acc_in(task.reference),
+    }
+
+
+def _as_json(measured: Measured) -> dict[str, Any]:
+    counts = measured.confusion
+    return {
+        "measures": measured.values,
+        "per_class": measured.per_class,
+        "confusion": {"axes": list(measured.axes), "counts": counts.tolist()} if isinstance(counts, Tensor) else counts,
+    }
+
+
+def _pictures(
+    task: Task, models: Mapping[str, Any], measured: Mapping[str, Measured], content: Mapping[str, Any]
+) -> list[Section]:
+    indices = chosen(len(task))
+    backbones = {name: task.backbone(model) for name, model in models.items()}
+    samples = {name: measured[name].sample for name in models}
+    results = {name: measured[name].values for name in models}
+    reason = "" if task.reference is not None else f" The reference is not shown: {task.no_reference}."
+    if task.reference is not None:
+        backbones[REFERENCE] = task.reference
+        samples[REFERENCE] = next(iter(measured.values())).reference
+        results[REFERENCE] = content["reference"]["measures"]
+        if task.classifier is None:
+            reason = " The reference is not shown: its weights hold no classifier whose prediction could be explained."
+    images = f"{len(indices)} images, evenly spaced through the data"
+    energy = {name: _energy_text(values) for name, values in results.items()}
+    sections = [
+        _section(
+            "Where the models look",
+            lambda: grad_cam_figure(task, models, indices),
+            f"Grad-CAM, as HiResCAM, at stage {task.explained_stage(next(iter(backbones.values())))} over the "
+            f"image in grey, yellow where it counts most: of {task.cam}; of the reference: of its own classifier's "
+            f"prediction. {images}."
+            f"{reason}",
+        ),
+        _section(
+            "What self-attention pooling weighs",
+            lambda: attention_figure(task, backbones, indices),
+            f"The attention of GCISG's Eq. 6, by which stage 3 and 4 are pooled for the guidance, of every network, "
+            f"whether it was trained with it or not; yellow is each map's largest weight. {images}.",
+        ),
+        _section(
+            "How diverse the features are",
+            lambda: density_figure(samples, energy),
+            "Penultimate features, l2-normalised, projected on their two principal components (each network's own), "
+            "and l2-normalised again: a circle. Brighter is denser (Gaussian kernel density, Scott's rule). The "
+            "energies are of the features themselves, not of the projection: lower is more diverse.",
+        ),
+        _section(
+            "What is taken for what",
+            lambda: confusion_figure({name: measured[name] for name in models}),
+            "Confusion matrices: of each row's truth, the share in per cent that the model calls by the column.",
+        ),
+    ]
+    for name, model in models.items():
+        failure = measured[name].failure
+        sections.append(
+            _section(
+                f"The worst failures of {name}",
+                lambda model=model, failure=failure: failures_figure(task, model, failure),  # type: ignore[misc]
+                "Above the truth, below the prediction; the worst image comes first. An image is judged by "
+                f"{task.score}" + (" and by how sure the model is." if task.title == "classification" else "."),
+            )
+        )
+    return sections
+
+
+def _energy_text(values: Mapping[str, Value]) -> str:
+    rows = measure_rows({"": values}, {f"energy_{power}": f"power {power}" for power in (0, 1, 2)})
+    return "\n".join(f"{head}: {value}" for head, value in rows)
+
+
+def _section(title: str, draw: Callable[[], Figure], caption: str) -> Section:
+    """A picture, or the sentence that says why there is none."""
+    try:
+        return Section(title, [], pictures=[Picture(draw(), caption)])
+    except ValueError as error:
+        return Section(title, [f"No picture: {error}."])

@@ -1,0 +1,129 @@
+"""The tables of the analysis, from what `analysis.json` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gcisg_core.measures import Value
+from gcisg_suite.report.page import Section
+
+# Measure -> what the page calls it; the task's own stand before them.
+HEADS = {
+    "match_rate": "match rate %",
+    "acc_in": "Acc_IN %",
+    "cka": "CKA, penultimate",
+    **{f"cka_stage{stage}": f"CKA, stage {stage}" for stage in (1, 2, 3, 4)},
+    **{f"energy_{power}": f"energy, power {power}" for power in (0, 1, 2)},
+}
+INTERVAL = "95 % interval by Student's t"
+
+
+def text(values: Mapping[str, Value], name: str, signed: bool = False) -> str:
+    """A measure as a cell: per cent with two digits, others with four, with its standard error if it has one."""
+    value = values.get(name, "not measured")
+    if isinstance(value, str):
+        return value
+    digits = 4 if name.startswith(("cka", "energy")) else 2
+    error = values.get(f"{name}_error", 0.0)
+    shown = f"{value:{'+' if signed else ''}.{digits}f}"
+    return f"{shown} ± {error:.{digits}f}" if isinstance(error, float) and error else shown
+
+
+def measure_rows(
+    columns: Mapping[str, Mapping[str, Value]],
+    heads: Mapping[str, str],
+    differences: Mapping[str, Mapping[str, Value]] | None = None,
+) -> list[list[str]]:
+    """A row a measure that one of the columns has; differences stand behind them, with their sign."""
+    return [
+        [
+            head,
+            *(text(values, name) for values in columns.values()),
+            *(text(values, name, signed=True) for values in (differences or {}).values()),
+        ]
+        for name, head in heads.items()
+        if any(name in values for values in columns.values())
+    ]
+
+
+def page_sections(content: Mapping[str, Any], task_heads: Mapping[str, str]) -> list[Section]:
+    """The tables: all measures, paired differences, classes."""
+    heads = {**task_heads, **HEADS}
+    columns = {entry["name"]: entry["measures"] for entry in content["checkpoints"]}
+    later = {f"{entry['name']} - {entry['to']}": entry["measures"] for entry in content["differences"]}
+    rows = measure_rows({"reference": content["reference"]["measures"], **columns}, heads, later)
+    sections = [
+        Section(
+            "Measures",
+            [
+                f"{content['data']['images']} images of {content['data']['name']}. Reference: "
+                f"{content['reference']['weights'] or 'none'}.",
+                "Match rate: how much of the predictions a change of colour and sharpness leaves. CKA: how alike the "
+                "features still are to the pretrained network's (1: up to rotation and scale). Acc_IN: how well the "
+                "pretrained network's own classifier still works on them. Energy "
+                f"({content['energy_form']} form): the lower, the more diverse the features. docs/analysis.md has the "
+                "definitions.",
+            ],
+            ["measure", "reference", *columns, *later],
+            rows,
+        )
+    ]
+    if content["differences"]:
+        sections.append(_over_images(content))
+    if content["paired_over_seeds"]:
+        sections.append(_over_seeds(content, heads))
+    classes = _classes(content)
+    return [*sections, classes] if classes else sections
+
+
+def _paired_text(entry: Any, digits: int = 2) -> list[str]:
+    if isinstance(entry, str):
+        return [entry, ""]
+    low, high = entry["low"], entry["high"]
+    return [f"{entry['difference']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]", f"{entry['pairs']}"]
+
+
+def _over_images(content: Mapping[str, Any]) -> Section:
+    names = {"match_rate": "match rate", "score": "score"}
+    rows = [
+        [f"{entry['name']} - {entry['to']}", names[name], *_paired_text(paired)]
+        for entry in content["differences"]
+        for name, paired in entry["paired_over_images"].items()
+    ]
+    note = (
+        "Both models saw the same images: differences in points of per cent, image by image, and the "
+        f"{INTERVAL} of their mean. It says how far these images decide, not what another training run would give. "
+        f"An image's score is {content['score']}."
+    )
+    return Section("Differences on the same images", [note], ["models", "measure", "difference", "images"], rows)
+
+
+def _over_seeds(content: Mapping[str, Any], heads: Mapping[str, str]) -> Section:
+    rows = [
+        [name, heads.get(measure, measure), *_paired_text(paired, 4 if measure.startswith(("cka", "energy")) else 2)]
+        for name, measures in content["paired_over_seeds"].items()
+        for measure, paired in measures.items()
+    ]
+    note = f"The k-th checkpoint of one name with the k-th of the first name; {INTERVAL}."
+    return Section("Differences over seeds", [note], ["method", "measure", "difference", "seeds"], rows)
+
+
+def _classes(content: Mapping[str, Any]) -> Section | None:
+    entries: Sequence[Any] = [entry for entry in content["checkpoints"] if entry["per_class"]]
+    if not entries:
+        return None
+    names = entries[0]["per_class"]
+    measures = list(next(iter(names.values())))
+    shared = [name for name in measures if name in ("images", "pixels")]
+    own = [name for name in measures if name not in shared]
+    rows = [
+        [
+            label,
+            *(f"{names[label][name]:.0f}" for name in shared),
+            *(text(entry["per_class"][label], name) for entry in entries for name in own),
+        ]
+        for label in names
+    ]
+    columns = ["class", *shared, *(f"{entry['name']}, {name}" for entry in entries for name in own)]
+    return Section("Classes", [], columns, rows)

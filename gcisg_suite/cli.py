@@ -1,0 +1,95 @@
+"""The command `gcisg`: every subcommand is imported when it is called, and what is heavy only after its arguments
+were checked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import NoReturn
+
+from cyclopts import App, CycloptsError, Parameter
+
+from gcisg_suite.commands.arguments import UsageError
+
+# Each is the function of that name in the module of that name in `gcisg_suite.commands`, but for FUNCTIONS.
+COMMANDS = ("train", "eval", "predict", "export", "analyze", "replay", "select", "report", "audit", "new-project",
+            "sweep", "zoo", "prepare", "demo", "doctor")  # fmt: skip
+FUNCTIONS = {"eval": "evaluate", "zoo": "app"}
+# Flags of earlier versions; they are not listed. An empty one is left out: what follows it is positional now.
+OLD_FLAGS = {"--out": "--output", "--work-dir": "--output", "--overrides": ""}
+
+
+def version() -> str:
+    """Of the installed package."""
+    try:
+        return metadata.version("gcisg")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+app = App(
+    name="gcisg",
+    help="Guided causal-invariant learning on synthetic images, for Detectron2 and MMSegmentation.",
+    version=version,
+    default_parameter=Parameter(negative=()),
+    help_format="plaintext",
+)
+for _name in COMMANDS:
+    _module = _name.replace("-", "_")
+    app.command(f"gcisg_suite.commands.{_module}:{FUNCTIONS.get(_name, _module)}", name=_name)
+app.register_install_completion_command()
+
+
+def current(tokens: Sequence[str]) -> list[str]:
+    """A command line with the flags of earlier versions replaced by those of today."""
+    given = list(tokens)
+    result: list[str] = []
+    for number, token in enumerate(given):
+        if token == "--":
+            return [*result, *given[number:]]
+        flag, equals, value = token.partition("=")
+        if flag == "--replay" and given[0] == "analyze":
+            return ["replay", *([value] if equals else given[number + 1 : number + 2])]
+        if flag in OLD_FLAGS:
+            result += [OLD_FLAGS[flag] + equals + value] if OLD_FLAGS[flag] else []
+        else:
+            result.append(token)
+    return result
+
+
+def main(tokens: Sequence[str] | None = None) -> None:
+    """Run a command line, by default the program's own.
+
+    Raises:
+        SystemExit: with 2 for a wrong command line, with one line for what else the user can mend, or with the
+            command's own status where that is not 0. Everything else keeps its traceback.
+    """
+    given = current(sys.argv[1:] if tokens is None else tokens)
+    if not given or given[0] in ("--help", "-h"):
+        for name in COMMANDS:
+            app[name]  # the list shows what each one does only where it is loaded
+    try:
+        status = app(
+            given,
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+    except (CycloptsError, UsageError) as error:
+        _refuse(str(error))
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        sys.exit(f"error: {error}")
+    if status:
+        sys.exit(status)
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def alias() -> None:
+    """The commands of earlier versions: `gcisg-train` is `gcisg train`."""
+    main([Path(sys.argv[0]).stem.removeprefix("gcisg-"), *sys.argv[1:]])

@@ -1,0 +1,78 @@
+"""`gcisg analyze`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from gcisg_suite.commands.arguments import (
+    Config,
+    Device,
+    Overrides,
+    Several,
+    UsageError,
+    check_exists,
+    chosen_device,
+    config_file,
+)
+
+
+def analyze(
+    *overrides: Overrides,
+    config: Config,
+    checkpoint: Annotated[list[str], Several],
+    output: Path,
+    reference: str | None = None,
+    data: str | None = None,
+    imagenet: str | None = None,
+    imagenet_size: int = 224,
+    energy: Literal["published", "textbook"] = "published",
+    device: Device = None,
+) -> None:
+    """Analyse trained models: what style does to them, what they kept of the pretrained network, where they look.
+
+    For example:
+
+        gcisg analyze --config projects/classification/gcisg_mini.py --output runs/analysis
+            --checkpoint baseline=runs/baseline/iter_300.pth gcisg=runs/gcisg/iter_300.pth
+
+    Writes analysis.html, which needs nothing else to be read, and analysis.json (docs/analysis.md). The checkpoints
+    may be this suite's or a plain framework's: a torchvision ResNet's state dict with its own `fc` under a
+    classification config, one of MMSegmentation or Detectron2 under its own plain config.
+
+    Args:
+        checkpoint: The models, [NAME=]FILE each; the others are compared with the first. Several files of one name
+            are seeds of one method.
+        output: Where the page goes.
+        reference: The pretrained network's weights (the config's own).
+        data: What to evaluate on in place of the config's test data. Classification: a folder with a folder a class,
+            as VisDA-17's parts. Segmentation: the data set's root, in the layout of the config's data set. Detection:
+            the folder that holds cityscapes/, or a COCO .json file that lies above its images.
+        imagenet: Folder a class of the pretraining's validation images.
+        imagenet_size: Edge of those images in the dense tasks.
+        energy: Form of the energy.
+    """
+    file = config_file(config)
+    named = [name_and_file(given) for given in checkpoint]
+    check_exists("--data", data)
+    check_exists("--imagenet", imagenet)
+
+    from gcisg_suite.analysis.analyze import Checkpoint
+    from gcisg_suite.analysis.analyze import analyze as analyze_all
+    from gcisg_suite.analysis.task import Options
+    from gcisg_suite.tasks import read_config, task_of
+
+    options = Options(reference, data, imagenet, imagenet_size, energy, chosen_device(device))
+    loaded = read_config(file, overrides)
+    task = task_of(loaded).door("analysis")(loaded, options)
+    print(analyze_all(task, file, [Checkpoint(*pair) for pair in named], output))
+
+
+def name_and_file(given: str) -> tuple[str, str]:
+    """`NAME=FILE` or `FILE`, which is then called by its folder and its own name."""
+    name, equals, path = given.partition("=")
+    if not equals or Path(given).exists():
+        name, path = "/".join(Path(given).with_suffix("").parts[-2:]), given
+    if not Path(path).is_file():
+        raise UsageError(f"--checkpoint {path}: no such file")
+    return name, path

@@ -1,0 +1,37 @@
+"""`gcisg demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from gcisg_suite.commands.arguments import Several, UsageError
+from gcisg_suite.tasks import TASKS, task_named
+
+
+def demo(*, output: Path = Path("runs/demo"), tasks: Annotated[list[str] | None, Several] = None) -> None:
+    """Train baseline and GCISG on the miniature benchmark, print a table and write runs/demo/report.html.
+
+    Finished runs are kept: delete runs/demo to train again.
+
+    Args:
+        output: Where runs and report go.
+        tasks: What to train (all whose framework is installed).
+    """
+    chosen = chosen_tasks(tasks)
+
+    from gcisg_suite.demo import demonstrate
+
+    demonstrate(output, chosen)
+
+
+def chosen_tasks(given: list[str] | None) -> list[str]:
+    """The tasks that were asked for, or those that can be run here."""
+    try:
+        asked = [task_named(name) for name in given or ()]
+    except ValueError as error:
+        raise UsageError(f"--tasks: {error}") from error
+    for task in asked:
+        if not task.is_installed:
+            raise UsageError(f"--tasks {task.name}: {task.needs} is not installed; `gcisg doctor` says how to get it")
+    return [task.name for task in asked or TASKS.values() if task.is_installed]

@@ -1,0 +1,52 @@
+"""`gcisg export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from gcisg_suite.commands.arguments import Config, Overrides, Several, check_file, config_file
+
+
+def export(
+    *overrides: Overrides,
+    config: Config,
+    checkpoint: str,
+    output: Path,
+    format: Literal["pth", "safetensors", "pt2", "onnx"] = "pth",
+    metrics: Annotated[list[str] | None, Several] = None,
+) -> None:
+    """Export a trained model to the plain framework: without the method, named by its hash, with a config beside it.
+
+    For example:
+
+        gcisg export --config projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py
+            --checkpoint work_dirs/gcisg_r50_deeplabv3_gtav2cityscapes/iter_124800.pth --output release
+
+    The result is loaded by mmseg's `init_model`, Detectron2's `DefaultPredictor` or torchvision, which need nothing of
+    this suite: release/<config>-<hash>.pth, its config (.py, or .yaml for Detectron2) and what is known of it (.json).
+    Before it is written, the plain model is built and has to take the tensors strictly.
+
+    --format pt2 (torch.export, no further package) and --format onnx (pip install 'gcisg[export]') hold the
+    computation itself, from normalised images (B, 3, H, W) of any B to scores. The file is run and compared with the
+    model before it gets its name. Detectron2's models are no such functions, so for them this is refused.
+
+    Args:
+        checkpoint: What training wrote.
+        output: Where the files go.
+        format: Of the checkpoint.
+        metrics: NAME=VALUE each, to keep with it.
+    """
+    file = config_file(config)
+    check_file("--checkpoint", checkpoint)
+
+    from gcisg_core.release import write_release
+    from gcisg_suite.export import WRITERS, provenance, read
+
+    try:
+        about = provenance(config, metrics or [])
+        release = read(file, list(overrides), checkpoint)
+        release.meta.update(about)
+        print(write_release(release, output, Path(file).stem, format, WRITERS[format]))
+    except RuntimeError as error:  # the plain model does not take the tensors, or the graph computes something else
+        raise ValueError(str(error)) from error

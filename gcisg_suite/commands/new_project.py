@@ -1,0 +1,66 @@
+"""`gcisg new-project`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gcisg_suite.commands.arguments import Flag, UsageError, check_at_least
+from gcisg_suite.new_project import Answers, ask, write_project
+from gcisg_suite.tasks import TASKS, task_named
+
+
+def new_project(
+    *,
+    task: str | None = None,
+    synthetic: Path | None = None,
+    real: Path | None = None,
+    output: Path | None = None,
+    classes: Path | None = None,
+    images: str = "images",
+    labels: str | None = None,
+    workers: int = os.cpu_count() or 1,
+    force: Flag = False,
+) -> int:
+    """Write two configs, a baseline and GCISG, that train on synthetic images of yours and are measured on real ones.
+
+    For example:
+
+        gcisg new-project --task classification --synthetic my/synthetic --real my/real --output my/project
+
+    What is not given is asked for. The folders are audited first: each fault is a line with its file and what to do,
+    and nothing is written while there is one, unless --force is given. docs/your_data.md describes the folders.
+
+    Args:
+        task: classification, segmentation or detection.
+        synthetic: Images with labels, to train on.
+        real: Real images with labels, to measure on.
+        output: Where the two configs go.
+        classes: Segmentation: a file with a line a class, `name` or `name R G B`.
+        images: The images' folder in both folders.
+        labels: The labels' folder (default: labels), or the COCO JSON (annotations.json).
+        workers: Processes (by default one a core).
+        force: Write the configs whatever the audit finds.
+    """
+    check_at_least("--workers", workers)
+    task = task or ask("task", f"Task ({', '.join(TASKS)})")
+    try:
+        task_named(task)
+    except ValueError as error:
+        raise UsageError(f"--task: {error}") from error
+    answers = Answers(
+        synthetic or Path(ask("synthetic", "Folder of the synthetic images, with labels")),
+        real or Path(ask("real", "Folder of the real images, with labels")),
+        classes,
+        images,
+        labels,
+        workers,
+    )
+    goal = output or Path(ask("output", "Folder for the configs"))
+    for name, folder in answers.folders.items():
+        if not folder.is_dir():
+            raise UsageError(f"--{name} {folder}: no such folder")
+    try:
+        return write_project(task, answers, goal, force)
+    except OSError as error:
+        raise ValueError(str(error)) from error

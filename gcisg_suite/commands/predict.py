@@ -1,0 +1,89 @@
+"""`gcisg predict`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from gcisg_suite.commands.arguments import (
+    Config,
+    Device,
+    UsageError,
+    check_at_least,
+    check_exists,
+    check_file,
+    chosen_device,
+)
+from gcisg_suite.places import find_config
+from gcisg_suite.tasks import FRAMEWORKS
+
+
+def predict(
+    *inputs: Annotated[str, Parameter(name="INPUT")],
+    config: Config,
+    checkpoint: str,
+    output: Path,
+    batch_size: int = 1,
+    score: float = 0.5,
+    device: Device = None,
+) -> None:
+    """Predict on images, folders and videos with a trained model of any task.
+
+    For example:
+
+        gcisg predict --config projects/classification/gcisg_r101_visda17.py
+            --checkpoint work_dirs/gcisg_r101_visda17/iter_71430.pth photos/ --output predictions
+        gcisg predict --config projects/detection/gcisg_r101_fpn.yaml --checkpoint model_final.pth drive.mp4
+            --output predictions --batch-size 4
+        gcisg predict --config resnet50 --checkpoint resnet50-11ad3fa6.pth cat.jpg --output predictions
+
+    Config and checkpoint are of this suite, or plain ones: of mmseg, of Detectron2, or the name of a ResNet of
+    torchvision and a state dict with `fc`. Of images come overlays (overlays/<name>.png), for segmentation also label
+    maps (labels/<name>.png, the values are the labels), predictions.json with an entry a box (COCO's results) or an
+    image, and images.json with their ids, names, sizes and the categories (COCO's form). Of a video <name> come an
+    overlaid <name>.mp4 and <name>.jsonl, a line a frame. What cannot be read is named, and the exit code is then 1.
+
+    Args:
+        inputs: Images, folders of them, videos; and config overrides, key=value (mmengine) or KEY VALUE (Detectron2).
+        checkpoint: What training or `gcisg export` wrote.
+        output: Where the results go.
+        batch_size: Images or frames a forward pass.
+        score: Lowest score of a box in the overlays.
+    """
+    file = find_config(config)
+    check_at_least("--batch-size", batch_size)
+    if not Path(file).is_file() and not re.fullmatch(r"res\w+", file):
+        raise UsageError(f"--config {file}: no such file, nor a ResNet of torchvision")
+    check_file("--checkpoint", checkpoint)
+    paths, overrides = split(inputs, file)
+    if not paths:
+        raise UsageError("INPUT: name at least one image, folder or video")
+    for path in paths:
+        check_exists("INPUT", path)
+
+    from gcisg_suite.predict import Inputs, build_predictor
+    from gcisg_suite.predict import predict as predict_all
+
+    found = Inputs(paths, output)
+    predictor = build_predictor(file, overrides, checkpoint, chosen_device(device), score)
+    problems = predict_all(found, predictor, output, batch_size)
+    if problems:
+        sys.exit("\n".join(f"error: {problem}" for problem in problems))
+
+
+def split(words: Sequence[str], config: str) -> tuple[list[str], list[str]]:
+    """Paths, and overrides in the form of the config's framework; what is there is a path."""
+    framework = next((f for f in FRAMEWORKS.values() if Path(config).suffix in f.suffixes), None)
+    paths, overrides = [], []
+    rest = iter(words)
+    for word in rest:
+        if framework and not Path(word).exists() and re.fullmatch(framework.key, word):
+            overrides += [word, *([next(rest, "")] if framework.pairs else [])]
+        else:
+            paths.append(word)
+    return paths, overrides

@@ -1,0 +1,27 @@
+"""`gcisg prepare`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from gcisg_suite.commands.arguments import Several, check_at_least
+from gcisg_suite.commands.demo import chosen_tasks
+
+
+def prepare(*, tasks: Annotated[list[str] | None, Several] = None, references: int = 0) -> None:
+    """Make the miniature benchmark: images, scenes, and the reference network that plays the role of ImageNet's.
+
+    What is there already is kept. Results go to $GCISG_DATA/mini (data/mini by default).
+
+    Args:
+        tasks: What to prepare (all whose framework is installed).
+        references: Classification: further reference networks, so many.
+    """
+    chosen = chosen_tasks(tasks)
+    check_at_least("--references", references, 0)
+
+    from gcisg_suite.prepare import prepare as prepare_all
+    from gcisg_suite.prepare import references as prepare_references
+
+    prepare_all(chosen)
+    prepare_references(references)

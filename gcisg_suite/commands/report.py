@@ -1,0 +1,50 @@
+"""`gcisg report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from gcisg_suite.commands.arguments import Several, UsageError, check_exists
+
+
+def report(
+    run: Path,
+    /,
+    *runs: Path,
+    names: Annotated[list[str] | None, Several] = None,
+    output: Path = Path("report.html"),
+    title: str = "From synthetic to real images",
+) -> None:
+    """Write one HTML page about runs of `gcisg train`, which needs nothing else to be read.
+
+    For example:
+
+        gcisg report work_dirs/baseline_mini work_dirs/gcisg_mini --output runs/report.html
+
+    The first run of a task is what the others are compared with. Pictures are drawn where a run's checkpoint and data
+    are there, so call it from the folder from which the runs were trained.
+
+    Args:
+        run: The folder of a run.
+        runs: Those of others.
+        names: What to call the runs (default: their folders' names).
+        output: The page.
+        title: The page's title.
+    """
+    folders = [run, *runs]
+    called = names or [folder.name for folder in folders]
+    if len(called) != len(folders) or len(set(called)) < len(called):
+        raise UsageError(f"--names: expected {len(folders)} different names, one for each run, got {' '.join(called)}")
+
+    for folder in folders:
+        check_exists("RUN", folder)
+
+    from gcisg_suite.report.page import write_report
+    from gcisg_suite.report.runs import read_run
+    from gcisg_suite.report.sections import section
+
+    read = [read_run(folder, name) for folder, name in zip(folders, called, strict=True)]
+    tasks = dict.fromkeys(found.task for found in read)
+    sections = [section(task, {found.name: found for found in read if found.task == task}) for task in tasks]
+    print(write_report(output, title, sections))

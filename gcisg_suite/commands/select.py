@@ -1,0 +1,61 @@
+"""`gcisg select`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gcisg_suite.commands.arguments import Device, Flag, Overrides, UsageError, check_exists, check_file, chosen_device
+from gcisg_suite.selection.settings import CHOICES, TARGET
+
+
+def select(
+    run: Path,
+    /,
+    *overrides: Overrides,
+    by: str | None = None,
+    source: str | None = None,
+    data: str | None = None,
+    target_labels: Flag = False,
+    reference: str | None = None,
+    config: Path | None = None,
+    device: Device = None,
+) -> None:
+    """Rank the checkpoints of a run without target labels.
+
+    For example:
+
+        gcisg select runs/gcisg_mini --source data/mini/classification/source_1
+        gcisg select runs/gcisg_mini --target-labels
+
+    Criteria (docs/selection.md): the task's measure on source validation images, match rate, CKA to the pretrained
+    network and energy on target images, and the mean of these ranks, which chooses by default. Target labels are not
+    used, unless --target-labels asks what the choices cost, or --by target for a comparison with published numbers.
+    What was measured is kept in the run's selection.jsonl.
+
+    Args:
+        run: The folder of a run, with its checkpoints.
+        by: What chooses: source, match_rate, cka, energy, mean_rank or target (the config's selection.by: mean_rank).
+        source: Source images that were not trained on, in the source's layout.
+        data: Target images, labelled or not (the config's validation images).
+        target_labels: Also say what the choices cost on the target.
+        reference: The pretrained network's weights (the config's own).
+        config: The run's config (the one in its folder).
+    """
+    if by not in (None, *CHOICES):
+        raise UsageError(f"--by {by}: expected one of {', '.join(CHOICES)}")
+    check_exists("RUN", run)
+    check_file("--config", config)
+    check_exists("--source", source)
+    check_exists("--data", data)
+
+    from gcisg_suite.analysis.task import Options
+    from gcisg_suite.selection.criteria import report
+    from gcisg_suite.selection.run_checkpoints import config_of, make_tasks, measure_run, settings_of
+    from gcisg_suite.tasks import read_config
+
+    loaded = read_config(config or config_of(run), overrides)
+    settings = settings_of(loaded)
+    chooses = by or settings.by
+    options = Options(reference=reference, data=data or settings.data or None, device=chosen_device(device))
+    target, source_task = make_tasks(loaded, options, source or settings.source or None)
+    print(report(measure_run(run, target, source_task, target_labels or chooses == TARGET), chooses))

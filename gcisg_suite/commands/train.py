@@ -1,0 +1,86 @@
+"""`gcisg train`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from gcisg_suite.commands.arguments import Config, Flag, Overrides, UsageError, check_at_least, check_file, config_file
+from gcisg_suite.tasks import framework_of, load
+
+
+def train(
+    *overrides: Overrides,
+    config: Config,
+    resume: Flag = False,
+    eval_only: Flag = False,
+    checkpoint: str | None = None,
+    seed: int | None = None,
+    output: Annotated[str | None, Parameter(name=["--output", "--work-dir"])] = None,
+    amp: Flag = False,
+    num_gpus: int = 1,
+    num_machines: int = 1,
+    machine_rank: int = 0,
+    dist_url: str = "auto",
+) -> None:
+    """Train or evaluate any config of the projects, or of your own.
+
+    A .py config runs on mmengine (classification, segmentation), a .yaml config on Detectron2 (detection).
+
+        gcisg train --config projects/classification/gcisg_mini.py
+        gcisg train --config projects/classification/gcisg_mini.py train_cfg.max_iters=100
+        gcisg train --config projects/detection/gcisg_mini.yaml SOLVER.MAX_ITER 100
+
+    Args:
+        resume: Go on from the newest checkpoint of the output folder.
+        eval_only: Evaluate --checkpoint and stop, as `gcisg eval` does.
+        checkpoint: The checkpoint for --eval-only.
+        seed: The run's random seed (the config's by default).
+        output: Where results go (work_dirs/<config> by default).
+        amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
+        num_gpus: Processes on this machine.
+        num_machines: Machines (Detectron2; mmengine: use torchrun).
+        machine_rank: This machine's number, from 0 (Detectron2).
+        dist_url: Where the machines meet (Detectron2).
+    """
+    run(
+        Namespace(
+            config=config_file(config),
+            resume=resume,
+            eval_only=eval_only,
+            checkpoint=checkpoint,
+            seed=seed,
+            work_dir=output,
+            amp=amp,
+            num_gpus=num_gpus,
+            num_machines=num_machines,
+            machine_rank=machine_rank,
+            dist_url=dist_url,
+            overrides=list(overrides),
+        )
+    )
+
+
+def run(args: Namespace) -> None:
+    """Check the arguments and hand them to the config's framework, in several processes if it starts none itself."""
+    if args.eval_only and not args.checkpoint:
+        raise UsageError("--eval-only needs --checkpoint FILE")
+    check_file("--checkpoint", args.checkpoint)
+    check_at_least("--num-gpus", args.num_gpus)
+    framework = framework_of(args.config)
+    if not framework.launches and args.num_gpus > 1 and "LOCAL_RANK" not in os.environ:
+        launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={args.num_gpus}", "--standalone"]
+        os.execv(sys.executable, [sys.executable, *launcher, "-m", "gcisg_suite", "train", *_words(args)])
+    load(framework.train)(args)
+
+
+def _words(args: Namespace) -> list[str]:
+    """The command line of these arguments."""
+    flags = {name.replace("_", "-"): value for name, value in vars(args).items() if name != "overrides"}
+    flags["output"] = flags.pop("work-dir")
+    given = {name: value for name, value in flags.items() if value not in (None, False)}
+    return [f"--{name}" if value is True else f"--{name}={value}" for name, value in given.items()] + [*args.overrides]

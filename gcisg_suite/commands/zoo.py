@@ -1,0 +1,105 @@
+"""`gcisg zoo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cyclopts import App
+
+from gcisg_suite.commands.arguments import UsageError, check_file
+
+app = App(
+    name="zoo",
+    help="""The model zoo: what there is, whether its files are whole and as good as stated, and how to get them.
+
+For example:
+
+    gcisg zoo list
+    gcisg zoo show classification/gcisg_mini
+    gcisg zoo verify                                  # hashes, strict loads, and the metrics where data are
+    gcisg zoo download classification/gcisg_mini --output weights
+
+MODEL_ZOO.md shows the same; `gcisg zoo write` makes it from zoo/rows.yml.""",
+)
+
+
+@app.command(name="list")
+def list_() -> None:
+    """List every model, its metrics and its file."""
+    from tabulate import tabulate
+
+    from gcisg_suite.zoo.zoo import read_models, rows, zoo_folder
+
+    print(tabulate(rows(read_models(zoo_folder())), headers=("model", "measured", "checkpoint"), disable_numparse=True))
+
+
+@app.command
+def show(name: str, /) -> None:
+    """Show all that is known of a model, the command that trains it included.
+
+    Args:
+        name: <task>/<config>.
+    """
+    import yaml
+
+    from gcisg_suite.zoo.zoo import choose_model
+
+    print(yaml.safe_dump(choose_model(name), sort_keys=False, allow_unicode=True, width=120), end="")
+
+
+@app.command
+def verify(*names: str) -> int:
+    """Verify hash, strict load and, where the data are, metrics of the files.
+
+    Args:
+        names: These alone (all that have a file).
+    """
+    from gcisg_suite.zoo.zoo import verify_all
+
+    return verify_all(names)
+
+
+@app.command
+def download(name: str, /, *, output: Path = Path("weights"), base_url: str | None = None) -> None:
+    """Fetch a checkpoint and compare its hash.
+
+    Args:
+        name: <task>/<config>.
+        output: Where it goes.
+        base_url: Where the files are (as the metafile says).
+    """
+    from gcisg_suite.zoo.zoo import choose_model
+    from gcisg_suite.zoo.zoo import download as fetch
+
+    print(fetch(choose_model(name), base_url, output))
+
+
+@app.command
+def write(*, pack: str | None = None, checkpoint: Path | None = None, log: Path | None = None, seed: int = 0) -> None:
+    """Write the zoo's files, zoo/metafile.yml and MODEL_ZOO.md, or pack a trained checkpoint into it.
+
+    For example:
+
+        gcisg zoo write
+        gcisg zoo write --pack classification/gcisg_mini --checkpoint iter_300.pth --log scalars.json
+
+    Args:
+        pack: <task>/<config> of the row that the checkpoint belongs to.
+        checkpoint: What training wrote.
+        log: scalars.json or metrics.json of the run.
+        seed: Of the run.
+    """
+    if pack and not (checkpoint and log):
+        raise UsageError("--pack needs the files --checkpoint and --log")
+    check_file("--checkpoint", checkpoint)
+    check_file("--log", log)
+
+    from gcisg_core.files import write_text
+    from gcisg_suite.places import zoo_folder
+    from gcisg_suite.zoo.write import add, contents
+
+    if pack and checkpoint and log:
+        add(zoo_folder(), pack, checkpoint, log, seed)
+    for path, text in contents(zoo_folder()).items():
+        write_text(path, text)
+        print(path)

@@ -1,0 +1,49 @@
+"""Where things lie: configs and zoo, in a checkout or in what the installed package brought along, and the data."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+
+def project_folder(module: str, task: str) -> Path:
+    """The folder of a task's configs: above its package in a checkout, in `gcisg_configs` where a wheel is installed.
+
+    Args:
+        module: `__file__` of a module of the task's package.
+        task: Its name, which is that of the folder.
+    """
+    above = Path(module).resolve().parent.parent
+    return above if above.name == task else above / "gcisg_configs" / task
+
+
+def _installed(*parts: str) -> Path | None:
+    """Where the installed package has `gcisg_configs/...`, if it does."""
+    spec = importlib.util.find_spec("gcisg_configs")
+    places = (Path(folder, *parts) for folder in (spec.submodule_search_locations or () if spec else ()))
+    return next((place for place in places if place.exists()), None)
+
+
+def find_config(name: str) -> str:
+    """A config file; where there is no checkout, `projects/...` is what the installed package brought along."""
+    parts = Path(name).parts
+    if not Path(name).exists() and parts[:1] == ("projects",):
+        return str(_installed(*parts[1:]) or name)
+    return name
+
+
+def zoo_folder() -> Path:
+    """The folder of the metafile and the checkpoints."""
+    folder = Path(__file__).resolve().parents[1] / "zoo"
+    return folder if folder.is_dir() else _installed("zoo") or folder
+
+
+def data_root() -> Path:
+    """The folder of all data sets: ``$GCISG_DATA``, by default ``data``."""
+    return Path(os.environ.get("GCISG_DATA") or "data")
+
+
+def mini_root() -> Path:
+    """The folder of the miniature benchmark."""
+    return data_root() / "mini"

@@ -1,0 +1,28 @@
+"""Make the miniature benchmark: images, scenes, and the reference networks that play the role of ImageNet's."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from gcisg_suite.places import mini_root
+from gcisg_suite.tasks import TASKS, load
+
+
+def prepare(tasks: Collection[str]) -> None:
+    """Make what these tasks need and what is missing, in `$GCISG_DATA/mini`."""
+    steps = {what: door for name in tasks for what, door in TASKS[name].prepares.items()}
+    for what, door in steps.items():
+        print(f"{what}: {load(door)()}")
+
+
+def scenes() -> object:
+    """The scenes of segmentation and detection."""
+    from gcisg_suite.miniature.scenes import prepare as prepare_scenes
+
+    return prepare_scenes(mini_root() / "scenes")
+
+
+def references(count: int) -> None:
+    """Make further reference networks of classification, for experiments about them."""
+    for seed in range(1, count + 1):
+        print(f"Another reference network: {TASKS['classification'].door('reference')(seed)}")

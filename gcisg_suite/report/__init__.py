@@ -1,0 +1,1 @@
+"""Reports: run folders read back, and one self-contained HTML page."""

@@ -1,0 +1,222 @@
+"""Reads what a training of mmengine or Detectron2 left in its folder: scalars, measures, settings, checkpoint."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from matplotlib.figure import Figure
+
+from gcisg_suite.tasks import find_task, framework_of, task_of
+
+# Row of the settings' table -> where it is in a config of each framework.
+FRAMEWORKS = ("mmengine", "detectron2")
+SETTINGS = {
+    "iterations": ("train_cfg.max_iters", "SOLVER.MAX_ITER"),
+    "batch (mmengine: of one process)": ("train_dataloader.batch_size", "SOLVER.IMS_PER_BATCH"),
+    "learning rate": ("optim_wrapper.optimizer.lr", "SOLVER.BASE_LR"),
+    "seed": ("randomness.seed", "SEED"),
+    "backbone": ("model.backbone", "MODEL.BACKBONE.NAME"),
+    "weights at the start": ("model.weights", "MODEL.WEIGHTS"),
+    "method": ("model.regularizer", "REGULARIZER"),
+    "changes of the backbone": ("model.changes", "MODEL.CHANGES"),
+}
+MEASURE = re.compile(r"(^|/)(AP|AP50|AP75)$")  # of those that Detectron2 logs
+
+
+@dataclass
+class Run:
+    """A run.
+
+    Attributes:
+        name: How it is called in a report.
+        folder: Where it was found.
+        task: "classification", "segmentation" or "detection"; "" for a model of another kind.
+        config_file: What the framework saved of the config, all in one file.
+        config: The same as plain values.
+        training: Entries in the order of their ``step``, each with the scalars that were logged.
+        measures: The same for evaluations; those of ``--eval-only`` have no step.
+        measured_by: The data loader of a mmengine config whose data the last of them used.
+        checkpoint: The last one; None where there is none.
+    """
+
+    name: str
+    folder: Path
+    task: str
+    config_file: Path
+    config: Mapping[str, Any]
+    training: list[dict[str, Any]]
+    measures: list[dict[str, Any]]
+    checkpoint: Path | None
+    measured_by: str = "val_dataloader"
+
+    @property
+    def steps(self) -> int:
+        return self.training[-1]["step"] if self.training else 0
+
+    @property
+    def seconds(self) -> float:
+        """Of training: the logged time of a step times the steps."""
+        steps = [0, *(entry["step"] for entry in self.training)]
+        return sum(
+            entry.get("time", 0.0) * (entry["step"] - before)
+            for before, entry in zip(steps, self.training, strict=False)
+        )
+
+    @property
+    def result(self) -> dict[str, float]:
+        """Measure -> number, of the last evaluation."""
+        last = self.measures[-1] if self.measures else {}
+        return {key: value for key, value in last.items() if key not in ("step", "time", "data_time")}
+
+    def setting(self, row: str) -> str:
+        path = SETTINGS[row][FRAMEWORKS.index(framework_of(self.config_file).name)]
+        found: Any = self.config
+        for part in path.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        if isinstance(found, Mapping):
+            return ", ".join(f"{key} {value}" for key, value in found.items() if not isinstance(value, Mapping))
+        return "" if found is None else str(found)
+
+    @property
+    def data(self) -> tuple[str, str]:
+        """What was trained on and what was measured on."""
+        if framework_of(self.config_file).name == "detectron2":
+            own = {entry[0]: entry[1] for entry in self.config["DATASETS"].get("COCO", [])}
+            sets = (self.config["DATASETS"][part] for part in ("TRAIN", "TEST"))
+            train, test = (", ".join(f"{n} ({own[n]})" if n in own else n for n in names) for names in sets)
+            return train, test
+        train, test = (_dataset(self.config.get(part) or {}) for part in ("train_dataloader", self.measured_by))
+        return train, test
+
+
+def _dataset(loader: Mapping[str, Any]) -> str:
+    found: Any = loader
+    while isinstance(found.get("dataset"), Mapping):
+        found = found["dataset"]
+    parts = found.get("datasets") or [found]
+    return ", ".join(f"{part.get('type')} in {part.get('root') or part.get('data_root')}" for part in parts)
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """JSON lines; one that a kill cut short counts as not there."""
+    for line in path.read_text().splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
+
+
+def _in_order(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was trained again after a resume, or from the start, replaces what was logged before."""
+    kept: list[dict[str, Any]] = []
+    for entry in entries:
+        while kept and kept[-1]["step"] >= entry["step"]:
+            kept.pop()
+        kept.append(entry)
+    return kept
+
+
+def _read_mmengine(folder: Path, name: str, config_file: Path) -> Run:
+    from mmengine.config import Config
+
+    config = Config.fromfile(config_file, import_custom_modules=False).to_dict()
+    entries = [entry for path in sorted(folder.glob("*/vis_data/scalars.json")) for entry in _lines(path)]
+    tested = [entry for path in sorted(folder.glob("*/[0-9]*.json")) for entry in _lines(path)]
+    checkpoints = [path for pattern in ("iter_*.pth", "epoch_*.pth") for path in folder.glob(pattern)]
+    task = find_task(config)
+    return Run(
+        name,
+        folder,
+        task.name if task else "",
+        config_file,
+        config,
+        _in_order(entry for entry in entries if "loss" in entry),
+        _in_order(entry for entry in entries if "loss" not in entry) + tested,
+        max(checkpoints, key=lambda path: int(path.stem.rpartition("_")[2]), default=None),
+        "test_dataloader" if tested else "val_dataloader",
+    )
+
+
+def _read_detectron2(folder: Path, name: str, config_file: Path) -> Run:
+    logged = [{**entry, "step": entry["iteration"] + 1} for entry in _lines(folder / "metrics.json")]
+    checkpoints = sorted(folder.glob("model_*.pth"))  # model_final.pth is behind the numbers
+    config = yaml.safe_load(config_file.read_text())
+    return Run(
+        name,
+        folder,
+        task_of(config).name,
+        config_file,
+        config,
+        _in_order(entry for entry in logged if "total_loss" in entry),
+        _in_order(
+            {"step": entry["step"], **{key: entry[key] for key in entry if MEASURE.search(key)}}
+            for entry in logged
+            if any(MEASURE.search(key) for key in entry)
+        ),
+        checkpoints[-1] if checkpoints else None,
+    )
+
+
+def read_run(folder: Path, name: str = "") -> Run:
+    """Read a run's folder, the `--work-dir` of `tools/train_net.py`.
+
+    Raises:
+        FileNotFoundError: it holds no run.
+    """
+    name = name or folder.name
+    if (folder / "metrics.json").is_file() and (folder / "config.yaml").is_file():
+        return _read_detectron2(folder, name, folder / "config.yaml")
+    configs = sorted(folder.glob("*.py"), key=lambda path: path.stat().st_mtime)
+    if configs and any(folder.glob("*/vis_data/scalars.json")):
+        return _read_mmengine(folder, name, configs[-1])
+    raise FileNotFoundError(
+        f"{folder}: no run. Expected a work directory of tools/train_net.py, with <time>/vis_data/scalars.json and a "
+        f"config (mmengine), or metrics.json and config.yaml (Detectron2)"
+    )
+
+
+def curves(runs: Mapping[str, Run]) -> Figure:
+    """The task's losses of all runs, the methods' own terms, and the measures where there were several evaluations."""
+    losses = {
+        name: {key for entry in run.training for key in entry if "loss" in key and key not in ("loss", "total_loss")}
+        for name, run in runs.items()
+    }
+    shared = set.intersection(*losses.values())
+    evaluated = any(len(run.measures) > 1 for run in runs.values())
+    figure = Figure(figsize=(10 if evaluated else 7.5, 3))
+    axes: Any = figure.subplots(1, 3 if evaluated else 2)
+    for name, run in runs.items():
+        steps = [entry["step"] for entry in run.training]
+        axes[0].plot(steps, [sum(entry.get(key, 0) for key in shared) for entry in run.training], ".-", label=name)
+        for key in sorted(losses[name] - shared):
+            points = [(entry["step"], entry[key]) for entry in run.training if key in entry]
+            axes[1].plot(*zip(*points, strict=True), ".-", label=f"{name}: {key.removeprefix('loss_')}")
+        points = [(e["step"], value) for e in run.measures if "step" in e for value in [*run_values(e)][:1]]
+        if evaluated and points:
+            axes[2].plot(*zip(*points, strict=True), "o-", label=f"{name}: {next(iter(run.result), '')}")
+    for axis, title in zip(axes, ("losses of the task", "weighted terms of the method", "measured"), strict=False):
+        axis.set(title=title, xlabel="iteration")
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=7)
+    figure.tight_layout()
+    return figure
+
+
+def run_values(entry: Mapping[str, Any]) -> Iterator[float]:
+    """The measures of one evaluation."""
+    return (value for key, value in entry.items() if key not in ("step", "time", "data_time"))
+
+
+def details(runs: Mapping[str, Run]) -> dict[str, Any]:
+    """The settings and configs of a :class:`gcisg_suite.report.page.Section`."""
+    rows = [[row, *(run.setting(row) for run in runs.values())] for row in SETTINGS]
+    return {
+        "settings": [row for row in rows if any(row[1:])],
+        "configs": {name: run.config_file.read_text() for name, run in runs.items()},
+    }

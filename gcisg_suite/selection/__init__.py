@@ -1,0 +1,1 @@
+"""Choosing a checkpoint of a run without target labels."""

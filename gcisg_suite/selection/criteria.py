@@ -1,0 +1,146 @@
+"""Choosing a checkpoint of a run without target labels; `docs/selection.md` explains it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import rankdata
+from tabulate import tabulate
+
+from gcisg_core.files import write_text
+from gcisg_core.lookup import choose
+from gcisg_core.measures import Value
+from gcisg_core.release import file_hash
+from gcisg_suite.analysis.task import Task
+
+from .settings import CHOICES, COMBINED, CRITERIA, TARGET
+
+FILE = "selection.jsonl"
+SCHEMA = 1  # of its lines
+
+
+def measure_checkpoint(
+    path: Path, iteration: int, target: Task, source: Task | None = None, labels: bool = False
+) -> dict[str, Any]:
+    """A line of `selection.jsonl`.
+
+    Args:
+        path: The checkpoint.
+        iteration: After which it was written.
+        target: Its images are used, and its labels only with ``labels``.
+        source: Labelled images of the source that were not trained on.
+        labels: Also measure the task on the target, for the cost of a choice made without.
+    """
+    head = next(iter(target.heads))
+    values = target.observe(target.load(str(path))).values
+    line: dict[str, Any] = {
+        "schema": SCHEMA,
+        "checkpoint": path.name,
+        "hash": file_hash(path),
+        "iteration": iteration,
+        "head": head,
+        "images": target.data,
+        "source_images": source.data if source else None,
+        "source": source.observe(source.load(str(path))).values[head] if source else "no source validation images",
+    }
+    line |= {name: values[criterion.measure] for name, criterion in CRITERIA.items() if criterion.measure}
+    return line | ({TARGET: values[head]} if labels else {})
+
+
+def read_lines(run: Path) -> list[dict[str, Any]]:
+    """The measured checkpoints of a run."""
+    file = run / FILE
+    lines = map(json.loads, file.read_text().splitlines() if file.is_file() else [])
+    return [line for line in lines if line.get("schema") == SCHEMA]
+
+
+def append_line(run: Path, line: Mapping[str, Any]) -> None:
+    """Add a measured checkpoint to the run's file, which is replaced as a whole."""
+    write_text(run / FILE, "".join(json.dumps(each) + "\n" for each in [*read_lines(run), line]))
+
+
+def covers(line: Mapping[str, Any], path: Path, target: Task, source: Task | None, labels: bool) -> bool:
+    """Whether a line says all that :func:`measure_checkpoint` would."""
+    same = line["images"] == target.data and line["source_images"] == (source.data if source else None)
+    return same and (TARGET in line or not labels) and line["hash"] == file_hash(path)
+
+
+def ranks(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Criterion -> the rank of each checkpoint, 1 being the best; ties share the mean of their ranks.
+
+    A checkpoint without a number is last. Criteria that no checkpoint has a number for are left out; ``mean_rank`` is
+    the mean of those that are there.
+    """
+    result = {
+        name: _ranked([line[name] for line in lines], criterion.more)
+        for name, criterion in CRITERIA.items()
+        if any(not isinstance(line[name], str) for line in lines)
+    }
+    if result:
+        result[COMBINED] = [sum(column) / len(column) for column in zip(*result.values(), strict=True)]
+    if lines and all(TARGET in line for line in lines):
+        result[TARGET] = _ranked([line[TARGET] for line in lines], more=True)
+    return result
+
+
+def _ranked(values: Sequence[Value], more: bool) -> list[float]:
+    worst = float("inf")
+    costs = [worst if isinstance(value, str) else -value if more else value for value in values]
+    ranked: list[float] = rankdata(costs, method="average").tolist()
+    return ranked
+
+
+def select(lines: Sequence[Mapping[str, Any]], by: str = COMBINED) -> Mapping[str, Any]:
+    """The best checkpoint by a criterion, the later one of equals.
+
+    Raises:
+        ValueError: there is none, or the criterion is unknown or has no number.
+    """
+    choose(dict.fromkeys(CHOICES, True), by, "criterion")
+    found = ranks(lines)
+    if by not in found:
+        reason = lines[0].get(by, "it needs the target's labels") if lines else "no checkpoint was measured"
+        raise ValueError(f"cannot choose by {by!r}: {reason}. There is: {', '.join(found) or 'nothing'}")
+    best = min(range(len(lines)), key=lambda index: (found[by][index], -lines[index]["iteration"]))
+    return lines[best]
+
+
+def report(lines: Sequence[Mapping[str, Any]], by: str = COMBINED) -> str:
+    """The ranking, the choice, and with target labels what each choice costs against the best one.
+
+    Raises:
+        ValueError: see :func:`select`.
+    """
+    chosen, found = select(lines, by), ranks(lines)
+    columns = [name for name in (*CRITERIA, TARGET) if name in found]
+    order = sorted(range(len(lines)), key=lambda index: (found[by][index], -lines[index]["iteration"]))
+    means = found.get(COMBINED, [""] * len(lines))
+    rows = [[lines[i]["checkpoint"], *(lines[i][name] for name in columns), means[i]] for i in order]
+    head = lines[0]["head"]
+    titles = [f"{name} {head}" if name in ("source", TARGET) else name for name in columns]
+    parts = [tabulate(rows, ["checkpoint", *titles, COMBINED], floatfmt=".4g")]
+    missing = [f"Left out: {name} ({lines[0][name]})." for name in CRITERIA if name not in found]
+    if TARGET in found:
+        heads = ("chosen by", "checkpoint", f"target {head}", "cost")
+        parts.append(tabulate(_costs(lines, found), heads, floatfmt=".4g"))
+    how = (
+        f"with target labels ({head}), as the authors' code does; not to be compared with choices made without them"
+        if by == TARGET
+        else f"by {by}, without target labels"
+    )
+    return "\n\n".join([*parts, *missing, f"Chosen {how}: {chosen['checkpoint']}"])
+
+
+def _costs(lines: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> list[list[Any]]:
+    """Each criterion's choice and the last checkpoint, and how far they are below the best on the target."""
+    chosen = {name: select(lines, name) for name in found}
+    chosen["the last one"] = max(lines, key=lambda line: line["iteration"])
+    best = chosen[TARGET][TARGET]
+    return [
+        [name if name != TARGET else "target (the oracle)", line["checkpoint"], line[TARGET], best - line[TARGET]]
+        for name, line in chosen.items()
+        if not isinstance(line[TARGET], str)
+    ]

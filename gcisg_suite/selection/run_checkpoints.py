@@ -1,0 +1,102 @@
+"""A run's folder: its config, its checkpoints, and the images that they are chosen on."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gcisg_core.problems import DataError
+from gcisg_suite.analysis.task import Options, Task
+from gcisg_suite.tasks import task_of
+
+from .criteria import append_line, covers, measure_checkpoint, read_lines
+from .settings import SelectionSettings
+
+
+def config_of(run: Path) -> Path:
+    """The config that training wrote into the run's folder.
+
+    Raises:
+        DataError: there is none, or more than one.
+    """
+    if (run / "config.yaml").is_file():
+        return run / "config.yaml"
+    found = sorted(run.glob("*.py"))
+    if len(found) != 1:
+        raise DataError(run, f"{len(found)} configs (config.yaml or *.py), expected one", "Name it with --config")
+    return found[0]
+
+
+def checkpoints_of(run: Path) -> dict[int, Path]:
+    """Iteration -> the checkpoint that was written after it, the earliest first.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = {}
+    for pattern in ("epoch_*.pth", "iter_*.pth", "model_[0-9]*.pth"):
+        for path in run.glob(pattern):
+            number = path.stem.rpartition("_")[2]
+            if number.isdigit():
+                # Detectron2 counts iterations from 0.
+                found[int(number) + pattern.startswith("model")] = path
+    final = run / "model_final.pth"
+    if final.is_file():
+        found.setdefault(int(torch.load(final, weights_only=True, mmap=True)["iteration"]) + 1, final)
+    if not found:
+        raise DataError(run, "no checkpoint (iter_*.pth, epoch_*.pth, model_*.pth)", "Name the folder of a run")
+    return dict(sorted(found.items()))
+
+
+def settings_of(config: Any) -> SelectionSettings:
+    """What a config says of the selection.
+
+    Raises:
+        ValueError: a setting is unknown.
+    """
+    values = config.get("SELECTION") or config.get("selection") or {}
+    return SelectionSettings.read({name.lower(): value for name, value in values.items()})
+
+
+def make_tasks(config: Any, options: Options, source: str | None = None) -> tuple[Task, Task | None]:
+    """What checkpoints are chosen on: target images, and source validation images if there are some.
+
+    Args:
+        config: As training had it; it stays as it is.
+        options: Of the target: ``data`` in place of the config's validation images.
+        source: Images in the layout of the training data that were not trained on.
+    """
+    source_options = Options(device=options.device)
+    row = task_of(config)
+    make, target_config, source_config = (row.door(name) for name in ("analysis", "target_config", "source_config"))
+    target = make(target_config(copy.deepcopy(config), options.data), options)
+    return target, make(source_config(copy.deepcopy(config), source), source_options) if source else None
+
+
+def measure_run(
+    run: Path, target: Task, source: Task | None = None, labels: bool = False, only: int | None = None
+) -> list[dict[str, Any]]:
+    """Measure the checkpoints of a run that `selection.jsonl` lacks, and add them to it.
+
+    Args:
+        run: The folder.
+        target, source, labels: See :func:`gcisg_suite.selection.criteria.measure_checkpoint`.
+        only: The iteration of the one checkpoint that is wanted.
+
+    Returns:
+        The lines of the checkpoints that are there, the earliest first.
+    """
+    result = []
+    known = read_lines(run)
+    for iteration, path in checkpoints_of(run).items():
+        if only not in (None, iteration):
+            continue
+        line = next((line for line in reversed(known) if covers(line, path, target, source, labels)), None)
+        if line is None:
+            line = measure_checkpoint(path, iteration, target, source, labels)
+            append_line(run, line)
+        result.append(line)
+    return result

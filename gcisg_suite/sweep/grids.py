@@ -1,0 +1,82 @@
+"""Grids of experiments: the configs and overrides that `gcisg sweep` runs, in miniature and on the papers' data."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from gcisg_core.lookup import choose, unknown_name
+from gcisg_suite.tasks import TASKS
+
+KEYS = ("task", "variants", "grid", "paper")
+
+
+class Variant(NamedTuple):
+    """A config, by its name in the task's project or its path without suffix, and overrides in the framework's form."""
+
+    config: str
+    overrides: list[str]
+
+    @property
+    def is_mini(self) -> bool:
+        return self.config.endswith("_mini")
+
+
+def read_grid(path: Path, scale: str = "mini", config: Path | None = None) -> tuple[str, dict[str, Variant]]:
+    """The task, and name -> variant with the product of the grid included.
+
+    Args:
+        path: The grid's file.
+        scale: ``mini``, or ``paper``: each config's counterpart for the papers' data, with what the file's ``paper``
+            replaces.
+        config: Takes the place of the grid's one config.
+
+    Raises:
+        ValueError: a key or the task is unknown, the grid does not exist at this scale, or names several configs
+            where ``config`` is given.
+    """
+    content = yaml.safe_load(path.read_text())
+    for key in content:
+        if key not in KEYS:
+            raise unknown_name(key, KEYS, f"key in {path}")
+    task = content.get("task", "classification")
+    recipe = choose(TASKS, task, f"task in {path}").recipe
+    paper = content.get("paper", {})
+    if scale == "paper":
+        if paper is False:
+            raise ValueError(f"{path} asks about the miniature alone (paper: false)")
+        content |= paper
+    variants = content.get("variants") or ({config.stem: {"config": ""}} if config else {})
+    if config and len({variant["config"] for variant in variants.values()}) > 1:
+        raise ValueError(f"{path} compares several configs: --config {config} cannot take the place of them all")
+    grid = content.get("grid") or {}
+    result = {}
+    for name, variant in variants.items():
+        chosen_config = _name(task, config) if config else variant["config"]
+        settings = variant.get("overrides", {})
+        if scale == "paper":  # of the config, and of the one that self-training starts from
+            chosen_config = _counterpart(chosen_config, recipe)
+            settings = {key: _counterpart(value, recipe) for key, value in settings.items()}
+        for values in itertools.product(*grid.values()):
+            chosen = dict(zip(grid, values, strict=True))
+            label = ", ".join([name, *(f"{key.rpartition('.')[2]} {value}" for key, value in chosen.items())])
+            overrides = _overrides(task, {**settings, **chosen})
+            result[label] = Variant(chosen_config, overrides)
+    return task, result
+
+
+def _counterpart(value: Any, recipe: str) -> Any:
+    """The papers' config for one of the miniature; anything else as it is."""
+    return value.removesuffix("mini") + recipe if isinstance(value, str) and value.endswith("_mini") else value
+
+
+def _name(task: str, config: Path) -> str:
+    """The name of a config of the task's project; of any other file, the path without suffix."""
+    return config.stem if config.resolve().parent.name == task else str(config.resolve().with_suffix(""))
+
+
+def _overrides(task: str, settings: dict[str, Any]) -> list[str]:
+    return TASKS[task].framework.overrides(settings)

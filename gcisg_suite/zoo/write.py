@@ -1,0 +1,207 @@
+"""Writes the model zoo's files, `zoo/metafile.yml`, `MODEL_ZOO.md` and `docs/recipes.md`, and packs checkpoints.
+
+Packing keeps the task model alone, its weights as torch's 8-bit floats (a quarter of the size; loading makes 32-bit
+ones of them), compresses the file, names it by its hash, and measures what was packed and what it was packed from.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from mmengine.runner import CheckpointLoader
+from tabulate import tabulate
+from torch import Tensor
+
+import gcisg_core.integrations.mmengine  # noqa: F401 - checkpoints are read without running code
+from gcisg_core.files import write_text
+from gcisg_core.release import file_hash, without_method
+from gcisg_suite.sweep.sweep import read_runs
+
+from . import recipes
+from .zoo import Model, load_and_measure, sha256
+
+PACKED = torch.float8_e4m3fn
+LARGE = 200_000  # values of a weight, above which two of its three mantissa bits are kept: the zoo is small
+INTRODUCTION = """\
+# Model zoo
+
+Written by `python tools/zoo_write.py` from `zoo/rows.yml`, `docs/recipes.yml`, the sweeps and `zoo/checkpoints.json`;
+`zoo/metafile.yml` says the same to programs (OpenMMLab's model index).
+
+- **Nothing is published at an address yet.** What is shipped lies in `zoo/`: miniature models of 0.3 to
+  1.3 MB. `python tools/zoo.py verify` compares hashes, loads each file strictly and, where the miniature's data are
+  (`python tools/prepare_mini.py`), measures it again; `show` and `download` take the names `<task>/<config>`.
+- **The papers' settings were not trained by us.** Their rows hold the command and, where the recipe is that paper's,
+  its figure, which is not ours. The last column says whose recipe it is; [docs/recipes.md](docs/recipes.md) has the
+  origin of each setting.
+- Miniature: mean ± standard deviation over seeds of data, order and heads, on the test half; a run takes the stated
+  time and memory (peak of the process) on one CPU core. To evaluate a file of the zoo:
+  `python tools/train_net.py --config ... --eval-only --checkpoint zoo/...`
+- A checkpoint holds one seed's task model, its weights as 8-bit floats; its own figures stand beside the link, and in
+  brackets those of the model before it was packed.
+"""
+NONE = "-"
+
+
+def runs_of(config: str, sweep: Path) -> list[dict[str, Any]]:
+    """The finished runs of a config as it is, without overrides."""
+    name = Path(config).stem
+    return [run for run in read_runs(sweep) if run["config"] == name and not run["overrides"] and "test" in run]
+
+
+def models(content: dict[str, Any], checkpoints: dict[str, Any], whose: dict[str, str], root: Path) -> Iterator[Model]:
+    """The metafile's entries, in the order of the rows; `whose` recipe each full-size one is."""
+    for name, task in content["tasks"].items():
+        for row in task["rows"]:
+            model_name = f"{name}/{Path(row['config']).stem}"
+            data = row.get("data") or task["data"]["mini" if model_name.endswith("_mini") else "paper"]
+            metadata = {"Architecture": row["backbone"], "Schedule": row["schedule"], "Data": data}
+            model: Model = {
+                "Name": model_name,
+                "In Collection": row["collection"],
+                "Config": row["config"],
+                "Command": f"python tools/train_net.py --config {row['config']}",
+                "Metadata": metadata,
+            }
+            if model_name in whose:
+                metadata["Recipe"] = whose[model_name]
+            if runs := runs_of(row["config"], root / row.get("sweep", task["sweep"])):
+                metadata["Training Memory (GB)"] = round(max(run["peak_mb"] for run in runs) / 1024, 2)
+                metadata["Training Time (s)"] = round(statistics.mean(run["seconds"] for run in runs))
+                metadata["Seeds"] = len(runs)
+                values = {metric["head"]: [run["test"][key] for run in runs] for key, metric in task["metrics"].items()}
+                means = {head: round(statistics.mean(numbers), 2) for head, numbers in values.items()}
+                spreads = {head: round(statistics.stdev(numbers), 2) for head, numbers in values.items()}
+                result = {"Task": task["task"], "Dataset": data, "Metrics": means, "Standard Deviations": spreads}
+                model["Results"] = [result]
+            if "paper" in row:
+                heads = [metric["head"] for metric in task["metrics"].values()]
+                model["Paper's Figures"] = {**dict(zip(heads, row["paper"], strict=True)), "Source": row["source"]}
+            if model_name in checkpoints:
+                packed = checkpoints[model_name]
+                model["Weights"] = f"{content['base_url'] or 'zoo'}/{packed['File']}"
+                model["Checkpoint"] = {**packed, "Data": task["needs"], "Published At": content["base_url"]}
+            yield model
+
+
+def table(name: str, content: dict[str, Any], entries: list[Model]) -> str:
+    """A task's section of MODEL_ZOO.md."""
+    task = content["tasks"][name]
+    metrics = [metric["head"] for metric in task["metrics"].values()]
+    lines = []
+    for model in entries:
+        data = model["Metadata"]
+        reached = measured(model)
+        paper = model.get("Paper's Figures")
+        lines.append([
+            f"[{Path(model['Config']).stem}]({model['Config']})",
+            data["Architecture"],
+            data["Schedule"],
+            f"{data['Training Memory (GB)']} GB" if reached else NONE,
+            f"{data['Training Time (s)']} s" if reached else NONE,
+            reached or ("not measured" if model["Name"].endswith("_mini") else "not trained by us"),
+            f"{' / '.join(str(paper[m]) for m in metrics)} ({paper['Source']})" if paper else NONE,
+            _file_cell(model),
+            f"[log](zoo/{model['Checkpoint']['Log']})" if "Checkpoint" in model else NONE,
+            f"[{data['Recipe']}](docs/recipes.md#{Path(model['Config']).stem})" if "Recipe" in data else NONE,
+        ])  # fmt: skip
+    heads = ["config", "backbone", "schedule", "memory", "time", " / ".join(metrics), "paper's", "checkpoint", "log"]
+    heads.append("recipe")
+    text = f"## {task['title']}\n\nMiniature: {task['data']['mini']}. Paper: {task['data']['paper']}.\n\n"
+    return text + tabulate(lines, headers=heads, tablefmt="github", disable_numparse=True) + "\n"
+
+
+def measured(model: Model) -> str:
+    """`mean ± standard deviation` of each metric, and the number of seeds; empty where there are no runs."""
+    if "Results" not in model:
+        return ""
+    (result,) = model["Results"]
+    values = [f"{mean:.1f} ± {result['Standard Deviations'][head]:.1f}" for head, mean in result["Metrics"].items()]
+    return f"{' / '.join(values)} ({model['Metadata']['Seeds']} seeds)"
+
+
+def _file_cell(model: Model) -> str:
+    if "Checkpoint" not in model:
+        return f"train it: `{model['Command']}`"
+    packed = model["Checkpoint"]
+    own, before = (
+        " / ".join(f"{value:.1f}" for value in packed[key].values()) for key in ("Metrics", "Metrics Before Packing")
+    )
+    published = "" if packed["Published At"] else ", no address yet"
+    return f"[{packed['Bytes'] / 1e6:.2f} MB]({model['Weights']}), seed {packed['Seed']}: {own} ({before}){published}"
+
+
+def contents(folder: Path) -> dict[Path, str]:
+    """File -> text of everything that is generated; reads only."""
+    content = yaml.safe_load((folder / "rows.yml").read_text(encoding="utf-8"))
+    checkpoints = json.loads((folder / "checkpoints.json").read_text(encoding="utf-8"))
+    known = recipes.read(folder.parent)
+    whose = {name: f"{recipe.follows}'s" if recipe.follows else "ours" for name, recipe in known.items()}
+    found = list(models(content, checkpoints, whose, folder.parent))
+    collections = [{"Name": name, **values} for name, values in content["collections"].items()]
+    meta = yaml.safe_dump({"Collections": collections, "Models": found}, sort_keys=False, allow_unicode=True, width=120)
+    sections = [
+        table(name, content, [model for model in found if model["Name"].startswith(f"{name}/")])
+        for name in content["tasks"]
+    ]
+    head = "# Written by tools/zoo_write.py from rows.yml, docs/recipes.yml, checkpoints.json and the sweeps.\n"
+    return {
+        folder / "metafile.yml": head + meta,
+        folder.parent / "MODEL_ZOO.md": "\n".join([INTRODUCTION, *sections]),
+        folder.parent / "docs" / "recipes.md": recipes.page(folder.parent, known),
+    }
+
+
+def _small(weight: Tensor) -> Tensor:
+    coarse = weight.to(torch.float8_e5m2).float() if weight.numel() > LARGE else weight
+    return coarse.to(PACKED)
+
+
+def pack(source: Path, goal: Path, meta: dict[str, Any]) -> Path:
+    """Write the task model of a training's checkpoint in little space; returns `<goal>-<hash>.pth`."""
+    loaded = CheckpointLoader.load_checkpoint(str(source), map_location="cpu")
+    key = "state_dict" if "state_dict" in loaded else "model"
+    small = {
+        name: _small(value) if name.endswith(".weight") and value.ndim > 1 else value
+        for name, value in without_method(loaded[key]).items()
+    }
+    partial = goal.with_name(f".{goal.name}.partial")
+    with tempfile.TemporaryDirectory() as work:
+        torch.save({key: small, "meta": meta}, Path(work) / goal.name)
+        with zipfile.ZipFile(Path(work) / goal.name) as plain, zipfile.ZipFile(partial, "w") as packed:
+            for name in plain.namelist():
+                packed.writestr(zipfile.ZipInfo(name), plain.read(name), zipfile.ZIP_DEFLATED, 9)
+    return partial.rename(goal.with_name(f"{goal.name}-{file_hash(partial)}.pth"))
+
+
+def add(folder: Path, name: str, checkpoint: Path, log: Path, seed: int) -> None:
+    """Pack a checkpoint and its log into the zoo, measure it, and remember it in `checkpoints.json`."""
+    content = yaml.safe_load((folder / "rows.yml").read_text(encoding="utf-8"))
+    task = content["tasks"][name.partition("/")[0]]
+    config = next(row["config"] for row in task["rows"] if Path(row["config"]).stem == name.partition("/")[2])
+    keys = [metric["key"] for metric in task["metrics"].values()]
+    for old in folder.glob(f"{name.replace('/', '_')}-*"):
+        old.unlink()
+    path = pack(checkpoint, folder / name.replace("/", "_"), {"config": config, "seed": seed})
+    write_text(path.with_suffix(".log.jsonl"), log.read_text())
+    own, before = (load_and_measure(config, str(file)) for file in (path, checkpoint))
+    known = folder / "checkpoints.json"
+    entries = json.loads(known.read_text()) if known.is_file() else {}
+    entries[name] = {
+        "File": path.name,
+        "SHA-256": sha256(path),
+        "Bytes": path.stat().st_size,
+        "Log": path.with_suffix(".log.jsonl").name,
+        "Seed": seed,
+        "Metrics": {key: round(float(own[key]), 2) for key in keys},
+        "Metrics Before Packing": {key: round(float(before[key]), 2) for key in keys},
+    }
+    write_text(known, json.dumps(dict(sorted(entries.items())), indent=1) + "\n")

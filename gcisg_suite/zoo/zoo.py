@@ -1,0 +1,147 @@
+"""The model zoo: what there is, whether its files are whole and as good as stated, and how to get them; `gcisg zoo`."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import yaml
+
+from gcisg_core.lookup import choose
+from gcisg_core.problems import DataError
+from gcisg_suite.places import data_root, find_config, zoo_folder
+from gcisg_suite.tasks import framework_of, load
+
+Model = dict[str, Any]
+TOLERANCE = 0.5  # points: other versions of torch sum in another order
+
+
+def read_models(folder: Path) -> dict[str, Model]:
+    """The models of `metafile.yml` by name."""
+    content = yaml.safe_load((folder / "metafile.yml").read_text(encoding="utf-8"))
+    return {model["Name"]: model for model in content["Models"]}
+
+
+def choose_model(name: str) -> Model:
+    """The model of a name.
+
+    Raises:
+        ValueError: there is none; the nearest name is given.
+    """
+    return choose(read_models(zoo_folder()), name, "model of the zoo")
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@functools.cache
+def _work_folder() -> tempfile.TemporaryDirectory:
+    """One for the process: mmengine writes on in the folder of a run that began in the same second."""
+    return tempfile.TemporaryDirectory()
+
+
+def load_and_measure(config: str, checkpoint: str, measure: bool = True) -> dict[str, float]:
+    """Load a checkpoint strictly and, if asked, evaluate it on the test data of its config.
+
+    Raises:
+        DataError, ValueError: The file is damaged or not of this config's model, or the data cannot be used.
+    """
+    evaluate = load(framework_of(config).evaluate)
+    metrics: dict[str, float] = evaluate(config, checkpoint, measure, _work_folder().name)
+    return metrics
+
+
+def verify(folder: Path, model: Model) -> str:
+    """Check one model's file; returns what was found in order.
+
+    Raises:
+        DataError: The file is absent, altered, or does not reach its metrics.
+    """
+    stated = model["Checkpoint"]
+    path = folder / stated["File"]
+    remedy = "Restore it from the repository, or fetch it: gcisg zoo download"
+    if not path.is_file():
+        raise DataError(path, "no such file", remedy)
+    if sha256(path) != stated["SHA-256"]:
+        raise DataError(path, f"its SHA-256 is {sha256(path)}, expected {stated['SHA-256']}", remedy)
+    needed = data_root() / stated["Data"]
+    measured = load_and_measure(find_config(model["Config"]), str(path), needed.is_dir())
+    if not measured:
+        return f"hash and strict load in order; not measured: {needed} is not there (gcisg prepare)"
+    for key, value in stated["Metrics"].items():
+        if abs(measured[key] - value) > TOLERANCE:
+            what = f"{key} is {measured[key]:.2f}, stated are {value:.2f} ± {TOLERANCE}"
+            raise DataError(path, what, "Were the data made by this version? gcisg prepare")
+    found = ", ".join(f"{key} {measured[key]:.2f}" for key in stated["Metrics"])
+    return f"hash, strict load and metrics in order: {found}"
+
+
+def download(model: Model, base_url: str | None, out: Path) -> Path:
+    """Fetch a checkpoint under a temporary name, compare its SHA-256, then give it its name.
+
+    Args:
+        model: An entry of the metafile.
+        base_url: The folder of the files, a URL or a local path; by default where they are published.
+        out: The folder that it goes to.
+
+    Raises:
+        DataError: There is none, it cannot be fetched, or it is not the file that the metafile means.
+    """
+    stated = model.get("Checkpoint")
+    if not stated:
+        raise DataError(model["Name"], "has no checkpoint", f"Train it: {model['Command']}")
+    base = base_url or stated["Published At"]
+    if not base:
+        what = "is not published at any address yet"
+        remedy = f"It is in the repository, zoo/{stated['File']}; or give --base-url, or train it: {model['Command']}"
+        raise DataError(model["Name"], what, remedy)
+    url = f"{base.rstrip('/')}/{stated['File']}" if "://" in base else (Path(base).resolve() / stated["File"]).as_uri()
+    import torch  # the rest needs none
+
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        # Writes under a temporary name, compares, renames.
+        torch.hub.download_url_to_file(url, str(out / stated["File"]), stated["SHA-256"], sys.stderr.isatty())
+    except (OSError, URLError) as error:
+        raise DataError(url, f"cannot be fetched ({error})", "Check the address, or give another --base-url") from error
+    except RuntimeError as error:
+        raise DataError(url, f"is not the file of the metafile ({error})", "Fetch it from elsewhere") from error
+    return out / stated["File"]
+
+
+def rows(models: dict[str, Model]) -> list[list[str]]:
+    """The lines of `list`: name, what it reached here, and its file."""
+    found = []
+    for name, model in models.items():
+        results = ", ".join(
+            f"{metric} {value}" for item in model.get("Results", []) for metric, value in item["Metrics"].items()
+        )
+        file = model["Checkpoint"]["File"] if "Checkpoint" in model else "no checkpoint: train it, see `show`"
+        found.append([name, results or ("not measured" if name.endswith("_mini") else "not trained by us"), file])
+    return found
+
+
+def verify_all(names: Sequence[str]) -> int:
+    """Verify these models, by default all that have a file, a line each; returns 1 where one is wrong."""
+    folder = zoo_folder()
+    models = read_models(folder)
+    chosen = {name: choose(models, name, "model of the zoo") for name in names or models}
+    failed = 0
+    for name, model in chosen.items():
+        if "Checkpoint" not in model:
+            if names:
+                print(f"{name}: has no checkpoint; train it: {model['Command']}")
+            continue
+        try:
+            print(f"{name}: {verify(folder, model)}", flush=True)
+        except ValueError as error:
+            failed += 1
+            print(f"{name}: WRONG: {error}", flush=True)
+    return 1 if failed else 0
