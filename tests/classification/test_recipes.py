@@ -35,6 +35,7 @@ def test_the_values_are_those_of_the_authors_code(method, views, crop, augmentat
     assert config.optim_wrapper.optimizer == {"type": "SGD", "lr": 1e-4, "momentum": 0.9, "weight_decay": 5e-4}
     assert (config.model.norm_eval, config.model.flip_average) == (True, True)
     assert config.model.regularizer.method == method
+    assert (config.model.backbone, config.model.hidden, config.model.num_classes) == ("resnet101", 512, 12)
 
 
 def test_csg_trains_the_backbone_at_a_tenth_and_keeps_its_statistics(mini):

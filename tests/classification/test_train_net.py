@@ -150,7 +150,13 @@ def test_help_names_every_option():
     )
 
 
-@pytest.mark.parametrize("config", sorted(path.name for path in CONFIGS.glob("*_visda17.py")))
+# Those after CSG and ASG: test_recipes.py.
+GCISGS = sorted(
+    path.name for path in CONFIGS.glob("*_visda17.py") if not path.name.startswith(("csg", "asg", "oracle"))
+)
+
+
+@pytest.mark.parametrize("config", GCISGS)
 def test_the_papers_settings_are_in_its_configs(config, monkeypatch):
     monkeypatch.setenv("GCISG_DATA", "somewhere")
     settings = Config.fromfile(CONFIGS / config)

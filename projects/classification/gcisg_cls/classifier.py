@@ -28,8 +28,8 @@ class SynToRealClassifier(BaseModel):
         hidden: Width of the head's hidden layer (2048-512-12 in the paper); 0 for a linear head.
         weights: Pretrained weights, see :func:`gcisg_cls.backbones.load_pretrained`; None for random ones.
         norm_eval: BatchNorm of the backbone keeps its running statistics (GCISG, Section 4.5).
-        flip_average: Predict from the image and its mirror image together, see :meth:`averaged_scores`. Off by
-            default; the authors' code of ASG and CSG evaluates like this.
+        flip_average: Predict from the image and its mirror image together, see :meth:`averaged_scores`, as the authors'
+            code of ASG and CSG evaluates. For ``mode="predict"`` alone: analyses look at the image as it is.
         regularizer: ``method`` and its settings, see :func:`gcisg_core.regularizers.build_regularizer`.
         changes: Changes of the backbone by name, see :func:`gcisg_core.changes.change_backbone`.
         least_match: Of the weights, see :func:`gcisg_core.initial_weights.load_initial_weights`.
