@@ -2,22 +2,31 @@
 
 Stages are numbered as in the papers: 0 is the stem (convolution, normalisation, ReLU; before max-pooling) and
 1 to 4 are the residual stages.
+
+A stage's values are those that its submodule returned, also where a later operation overwrites them (a ReLU in place
+behind a BatchNorm). Such places alone are copied; a tap's first pass finds them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Where a stage's output is: the dotted path of a submodule, or the key or position in the backbone's own output.
+# Where a stage's output is: the dotted path of a submodule, "relu(path)" for a ReLU behind it that is no submodule, or
+# the key or position in the backbone's own output.
 StageLocation: TypeAlias = "str | int"
 Features: TypeAlias = dict[int, Tensor]
+
+_RELU = re.compile(r"relu\((.+)\)")
 
 
 class _DeepestStageReachedError(Exception):
@@ -38,29 +47,75 @@ class StageTap:
         if not locations:
             raise ValueError("locations must name at least one stage")
         self.locations = dict(locations)
+        # Network -> (its mode, where the pass ends) -> stage -> whether it is overwritten after it was read.
+        self._overwritten: WeakKeyDictionary[nn.Module, dict[tuple[bool, int | None], dict[int, bool]]]
+        self._overwritten = WeakKeyDictionary()
+
+    def __getstate__(self) -> dict[int, StageLocation]:
+        return self.locations  # weak references cannot be pickled, and a copy reads other networks
+
+    def __setstate__(self, locations: dict[int, StageLocation]) -> None:
+        self.locations, self._overwritten = locations, WeakKeyDictionary()
 
     @contextmanager
     def collect(self, backbone: nn.Module, stop_after: int | None = None) -> Iterator[Features]:
         """Fill the yielded dictionary, stage -> (B, C, H, W), whenever ``backbone`` runs inside the block.
+
+        A network's first pass in training and its first in evaluation copy every stage; at the end of the block, the
+        stages that nothing overwrote are the tensors themselves. Later passes copy the others alone. A copy is part of
+        the graph.
 
         Args:
             backbone: Holds the submodules that were named.
             stop_after: A stage after which the forward pass ends by an exception (see :meth:`run`).
 
         Raises:
-            ValueError: a location is not in this backbone.
+            ValueError: a location is not in this backbone, or in a part of it that runs without gradients.
+            RuntimeError: a stage was overwritten that never was before.
         """
         features: Features = {}
+        read: dict[int, tuple[Tensor, int]] = {}  # stage -> the tensor itself, and its version when it was read
+        overwritten = self._overwritten.setdefault(backbone, {}).setdefault((backbone.training, stop_after), {})
+        gradients = torch.is_grad_enabled()
+
+        def keep(stage: int, find: Callable[..., Tensor], module: nn.Module, inputs: Any, output: Any) -> None:
+            maps = find(module, output)
+            if gradients and not torch.is_grad_enabled():
+                raise ValueError(
+                    f"stage {stage} of {type(backbone).__name__}: {self.locations[stage]!r} runs without gradients, as "
+                    f"parts under activation checkpointing do (with_cp). Turn that off, or name a whole stage"
+                )
+            features[stage] = maps
+            if stage == stop_after:  # nothing comes later
+                raise _DeepestStageReachedError
+            copy = True if maps.is_inference() else overwritten.get(stage)  # tensors of that mode have no version
+            if copy is not False:
+                features[stage] = maps.clone()
+            if not copy:
+                read[stage] = maps, maps._version
+
         modules = dict(backbone.named_modules())
         handles = []
         for stage, place in self.locations.items():
-            keep = partial(_keep, features, stage, place, place in modules, stage == stop_after)
-            handles.append(modules.get(str(place), backbone).register_forward_hook(keep))
+            relu = _RELU.fullmatch(str(place))
+            module = modules.get(relu[1] if relu else place) if isinstance(place, str) else None
+            find = partial(_find, stage, place, module is not None, relu is not None)
+            handles.append((module or backbone).register_forward_hook(partial(keep, stage, find)))
         try:
             yield features
         finally:
             for handle in handles:
                 handle.remove()
+        for stage, (maps, version) in read.items():
+            first, overwritten[stage] = stage not in overwritten, maps._version != version
+            if not overwritten[stage]:
+                features[stage] = maps  # in the first pass too, whose copy is dropped
+            elif not first:
+                raise RuntimeError(
+                    f"stage {stage} of {type(backbone).__name__}: an operation in place overwrote what "
+                    f"{self.locations[stage]!r} returned, as in no pass before; its values are lost. Name another "
+                    f"submodule in stage_locations, or make that operation not in place"
+                )
 
     def run(self, backbone: nn.Module, images: Tensor) -> Features:
         """The stage outputs for ``images``; nothing is computed beyond the deepest stage.
@@ -86,17 +141,10 @@ class StageTap:
         return {stage: features[stage].shape[1] for stage in self.locations}
 
 
-def _keep(
-    features: Features,
-    stage: int,
-    place: StageLocation,
-    is_submodule: bool,
-    stop: bool,
-    module: nn.Module,
-    inputs: Any,
-    output: Any,
-) -> None:
-    """The forward hook of one stage."""
+def _find(
+    stage: int, place: StageLocation, is_submodule: bool, rectified: bool, module: nn.Module, output: Any
+) -> Tensor:
+    """A stage's maps (B, C, H, W) in what a submodule or the backbone returned."""
     if not is_submodule:
         try:
             output = output[place] if not isinstance(output, Tensor) else None
@@ -108,9 +156,7 @@ def _keep(
             f"stage {stage} of {type(module).__name__}: {place!r} gives {found}, expected features of the shape "
             f"(B, C, H, W). Name another submodule, or a key or position of the backbone's output, in stage_locations"
         )
-    features[stage] = output
-    if stop:
-        raise _DeepestStageReachedError
+    return F.relu(output) if rectified else output
 
 
 def find_stages(backbone: nn.Module) -> dict[int, StageLocation]:
@@ -123,8 +169,10 @@ def find_stages(backbone: nn.Module) -> dict[int, StageLocation]:
     if "layer1" in children:  # ResNets of torchvision and MMSegmentation
         stem = "stem" if "stem" in children else "relu"
         return {0: stem, **{stage: f"layer{stage}" for stage in range(1, 5) if f"layer{stage}" in children}}
-    if "res2" in children:  # ResNets of Detectron2, whose stem applies its ReLU in place
-        return {0: "stem.conv1", **{stage: f"res{stage + 1}" for stage in range(1, 5) if f"res{stage + 1}" in children}}
+    if "res2" in children:  # ResNets of Detectron2, whose stems have one or three convolutions and no ReLU module
+        last = [name for name, _ in children["stem"].named_children() if name.startswith("conv")][-1]
+        stages = {stage: f"res{stage + 1}" for stage in range(1, 5) if f"res{stage + 1}" in children}
+        return {0: f"relu(stem.{last})", **stages}
     indices = getattr(backbone, "out_indices", None)
     if isinstance(indices, Sequence):  # other backbones of MMSegmentation return a tuple
         return {index + 1: position for position, index in enumerate(indices)}

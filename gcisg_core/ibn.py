@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gcisg_core.encoders import is_batch_norm
-from gcisg_core.feature_tap import find_stages
+from gcisg_core.feature_tap import StageLocation, find_stages
 from gcisg_core.lookup import choose
 
 logger = logging.getLogger(__name__)
@@ -129,6 +129,30 @@ def convert_to_ibn(backbone: nn.Module, kind: str) -> None:
         for stage in (1, 2):
             _end_in_instance_norm(blocks[stage][-1], affine)
     backbone._register_load_state_dict_pre_hook(_report_and_fill, with_module=True)
+
+
+def normalised_stages(backbone: nn.Module) -> dict[int, StageLocation]:
+    """The stages of a backbone; a ResNet's where RobustNet whitens them, behind a normalisation and before the ReLU.
+
+    Stage 0 is the last normalisation of the stem; 1 and 2 are the ones that ``b`` and ``isw`` add, where there are any.
+
+    Raises:
+        ValueError: as for :func:`gcisg_core.feature_tap.find_stages`.
+    """
+    places = find_stages(backbone)
+    stem: Any = getattr(backbone, "stem", backbone)
+    if isinstance(stem, nn.Sequential):  # of ResNetV1c
+        places[0] = f"stem.{len(stem) - 2}"
+    elif places.get(0) == "relu":
+        places[0] = getattr(backbone, "norm1_name", "bn1")
+    elif str(places.get(0)).startswith("relu("):
+        places[0] = str(places[0])[len("relu(") : -1]
+    modules = dict(backbone.named_modules())
+    for stage, place in places.items():
+        last = [*modules[str(place)].named_children()][-1:] if place in modules else []
+        if last and hasattr(last[0][1], "IN"):
+            places[stage] = f"{place}.{last[0][0]}.IN"
+    return places
 
 
 def added_names(backbone: nn.Module) -> tuple[str, ...]:

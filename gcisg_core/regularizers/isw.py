@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gcisg_core.config import Settings, require, require_stages
 from gcisg_core.feature_tap import Features, make_tap
+from gcisg_core.ibn import normalised_stages
 from gcisg_core.padding import mask_at
 from gcisg_core.queue import gather_rows
 from gcisg_core.regularizers.base import Regularizer, Terms
@@ -83,7 +84,7 @@ class ISW(Regularizer):
 
     def __init__(self, student: nn.Module, settings: ISWSettings) -> None:
         super().__init__(student, settings)
-        self.tap = make_tap(student, settings.stages, settings.stage_locations)
+        self.tap = make_tap(student, settings.stages, settings.stage_locations or normalised_stages(student))
         self.taps[settings.task_view] = self.tap
         self.register_buffer("step_number", torch.zeros((), dtype=torch.long))
         self._step: int | None = None  # the same number without a wait for the device

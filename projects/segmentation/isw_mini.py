@@ -6,6 +6,5 @@ model = dict(
         method="isw",
         warmup_steps=50,
         statistics_steps=25,
-        stage_locations={0: "bn1", 1: "layer1.0.IN", 2: "layer2.0.IN"},
     ),
 )

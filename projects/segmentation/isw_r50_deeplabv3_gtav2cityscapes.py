@@ -7,6 +7,5 @@ model = dict(
         method="isw",
         warmup_steps=5 * 3_120,
         statistics_steps=800,
-        stage_locations={0: "bn1", 1: "layer1.2.IN", 2: "layer2.3.IN"},
     ),
 )
