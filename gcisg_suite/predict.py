@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -127,28 +127,35 @@ class Run:
         capture = cv2.VideoCapture(str(file))
         rate, expected = capture.get(cv2.CAP_PROP_FPS) or 25.0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         goal = self.out / f"{name}.mp4"
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        partial = goal.with_suffix(".partial.mp4")
-        writer, lines = None, []
-        for number, image, result in self.predictions(_frames(capture, expected)):
+        frames = self.predictions(_frames(capture, expected))
+        first = next(frames, None)
+        if first is None:
+            self.problems.append(f"{file}: no frame can be read; OpenCV does not know it as a video")
+            return
+        with replacing(goal) as partial:
+            lines = list(self._film(chain([first], frames), file, partial, rate))
+        capture.release()
+        write_text(goal.with_suffix(".jsonl"), "".join(lines))
+        if len(lines) < expected:
+            self.problems.append(f"{file}: only {len(lines)} of {expected} frames can be read; it is incomplete")
+
+    def _film(
+        self, frames: Iterable[tuple[int, np.ndarray, Any]], file: Path, goal: Path, rate: float
+    ) -> Iterator[str]:
+        """Draws every frame into a new video; the lines of the frames' records."""
+        writer = None
+        for number, image, result in frames:
             drawn = self.predictor.draw(image, result)
             if writer is None:
                 size = (drawn.shape[1], drawn.shape[0])
-                writer = cv2.VideoWriter(str(partial), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+                writer = cv2.VideoWriter(str(goal), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
                 if not writer.isOpened():
                     raise ValueError(f"{goal}: OpenCV cannot write this video ({size[0]} x {size[1]} pixels, mp4v)")
             writer.write(np.ascontiguousarray(drawn[..., ::-1]))
             found = self.predictor.record(result, {"image_id": number, "file_name": str(file)})
-            lines.append(json.dumps({"frame": number, "seconds": number / rate, "predictions": found}) + "\n")
-        capture.release()
-        if writer is None:
-            self.problems.append(f"{file}: no frame can be read; OpenCV does not know it as a video")
-            return
-        writer.release()
-        partial.replace(goal)
-        write_text(goal.with_suffix(".jsonl"), "".join(lines))
-        if len(lines) < expected:
-            self.problems.append(f"{file}: only {len(lines)} of {expected} frames can be read; it is incomplete")
+            yield json.dumps({"frame": number, "seconds": number / rate, "predictions": found}) + "\n"
+        if writer is not None:
+            writer.release()
 
 
 def _frames(capture: Any, expected: int) -> Iterator[tuple[int, np.ndarray]]:

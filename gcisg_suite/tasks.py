@@ -14,7 +14,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from gcisg_core.lookup import choose
 from gcisg_suite.places import project_folder
 
 
@@ -133,7 +132,7 @@ FURTHER_DOORS = {
 
 MMENGINE = Framework(
     name="mmengine",
-    suffixes=(".py",),
+    suffixes=(".py", ".json"),
     read_config="gcisg_core.integrations.mmengine:load_config",
     train="gcisg_core.integrations.mmengine:run",
     launches=False,
@@ -197,10 +196,7 @@ _ROWS = (
             "source_config": "gcisg_cls.selection:source_config",
             "target_config": "gcisg_cls.selection:target_config",
         },
-        audits={
-            "visda17": "gcisg_cls.audit:audit_visda17",
-            "class-folders": "gcisg_cls.audit:audit_folders",
-        },
+        audits={"visda17": "gcisg_cls.audit:audit_visda17", "class-folders": "gcisg_cls.audit:audit_folders"},
         prepares=REFERENCE,
     ),
     Task(
@@ -302,12 +298,3 @@ def task_of(config: Any) -> Task:
         scope = config.get("default_scope")
         raise ValueError(f"default_scope {scope!r}: a config of none of the tasks {', '.join(TASKS)}")
     return task
-
-
-def task_named(name: str) -> Task:
-    """The row of a task.
-
-    Raises:
-        ValueError: there is none; the nearest name is given.
-    """
-    return choose(TASKS, name, "task")

@@ -59,7 +59,7 @@ def test_the_command_and_its_earlier_names_are_there(installed):
     for name in COMMANDS:
         result = run(installed, str(installed / "bin" / f"gcisg-{name}"), "--help")
         assert result.returncode == 0, result.stderr
-        assert result.stdout.startswith(f"Usage: gcisg {name} ")
+        assert result.stdout.split()[:3] == ["Usage:", "gcisg", name]
 
 
 @pytest.mark.parametrize(

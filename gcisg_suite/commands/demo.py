@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+from gcisg_core.lookup import choose
 from gcisg_suite.commands.arguments import Several, UsageError
-from gcisg_suite.tasks import TASKS, task_named
+from gcisg_suite.tasks import TASKS
 
 
 def demo(*, output: Path = Path("runs/demo"), tasks: Annotated[list[str] | None, Several] = None) -> None:
@@ -28,7 +29,7 @@ def demo(*, output: Path = Path("runs/demo"), tasks: Annotated[list[str] | None,
 def chosen_tasks(given: list[str] | None) -> list[str]:
     """The tasks that were asked for, or those that can be run here."""
     try:
-        asked = [task_named(name) for name in given or ()]
+        asked = [choose(TASKS, name, "task") for name in given or ()]
     except ValueError as error:
         raise UsageError(f"--tasks: {error}") from error
     for task in asked:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from gcisg_core.lookup import choose
 from gcisg_suite.commands.arguments import Flag, UsageError, check_at_least
 from gcisg_suite.new_project import Answers, ask, write_project
-from gcisg_suite.tasks import TASKS, task_named
+from gcisg_suite.tasks import TASKS
 
 
 def new_project(
@@ -45,7 +46,7 @@ def new_project(
     check_at_least("--workers", workers)
     task = task or ask("task", f"Task ({', '.join(TASKS)})")
     try:
-        task_named(task)
+        choose(TASKS, task, "task")
     except ValueError as error:
         raise UsageError(f"--task: {error}") from error
     answers = Answers(

@@ -24,11 +24,12 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 from tqdm import trange
 
+from gcisg_core.guides import IMAGENET_MEAN, IMAGENET_STD
+
 from .classification import COMPOSITES, prepare, restyled_source_pictures, source_pictures, target_pictures
 from .network import MiniResNet, one_thread
 
-MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+MEAN, STD = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 CRITERIA = (  # name of the value, bound, "at least" or "at most"
     ("probe", 92.0, "at least"),
     ("probe - vanilla", 12.0, "at least"),

@@ -125,10 +125,11 @@ def _in_order(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def _read_mmengine(folder: Path, name: str, config_file: Path) -> Run:
     from mmengine.config import Config
 
+    from gcisg_core.integrations.mmengine import latest_checkpoint
+
     config = Config.fromfile(config_file, import_custom_modules=False).to_dict()
     entries = [entry for path in sorted(folder.glob("*/vis_data/scalars.json")) for entry in _lines(path)]
     tested = [entry for path in sorted(folder.glob("*/[0-9]*.json")) for entry in _lines(path)]
-    checkpoints = [path for pattern in ("iter_*.pth", "epoch_*.pth") for path in folder.glob(pattern)]
     task = find_task(config)
     return Run(
         name,
@@ -138,7 +139,7 @@ def _read_mmengine(folder: Path, name: str, config_file: Path) -> Run:
         config,
         _in_order(entry for entry in entries if "loss" in entry),
         _in_order(entry for entry in entries if "loss" not in entry) + tested,
-        max(checkpoints, key=lambda path: int(path.stem.rpartition("_")[2]), default=None),
+        latest_checkpoint(folder),
         "test_dataloader" if tested else "val_dataloader",
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +11,13 @@ from mmengine.runner import Runner, save_checkpoint
 from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.datasets import VisDA17Dataset
 from gcisg_cls.measures import build_dataset, measure, train_config
-from gcisg_core.files import write_text
 from gcisg_core.integrations.mmengine import build_runner, unwrap
 from gcisg_suite.miniature import classification
+from gcisg_suite.miniature.measured import measured_once
 from gcisg_suite.miniature.network import one_thread
 from gcisg_suite.places import mini_root, project_folder
 
 PROJECT = project_folder(__file__, "classification")
-RESULT = "measures.json"
 
 
 def prepare_mini() -> Path:
@@ -86,16 +83,11 @@ def train_and_measure(
     Returns:
         What :func:`gcisg_cls.measures.measure` returns, for each half, and ``seconds`` of training.
     """
-    done = work_dir / RESULT
-    if done.is_file():
-        finished: dict[str, Any] = json.loads(done.read_text())
-        return finished
-    start = time.perf_counter()
-    runner, model = train(config, work_dir, overrides, seed)
-    result: dict[str, Any] = {"seconds": time.perf_counter() - start}
     reference = mini_root() / "classification" / "reference" / "val"
-    pretraining = build_dataset(runner.cfg.val_dataloader.dataset, root=str(reference), classes=None)
-    for name in halves:
-        result[name] = measure(model, half(runner, name), runner.cfg.model.weights, pretraining)
-    write_text(done, json.dumps(result))
-    return result
+
+    def measure_half(trained: tuple[Runner, SynToRealClassifier], name: str) -> dict[str, Any]:
+        runner, model = trained
+        pretraining = build_dataset(runner.cfg.val_dataloader.dataset, root=str(reference), classes=None)
+        return measure(model, half(runner, name), runner.cfg.model.weights, pretraining)
+
+    return measured_once(work_dir, halves, lambda: train(config, work_dir, overrides, seed), measure_half)

@@ -12,10 +12,10 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
 from gcisg_core.config import require
+from gcisg_core.guides import IMAGENET_MEAN, IMAGENET_STD
 from gcisg_core.views import PhotometricView, RandAugment
 
-# ImageNet's statistics, RGB in [0, 1], which every pretrained network of torchvision expects.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN, STD = IMAGENET_MEAN, IMAGENET_STD  # which every pretrained network of torchvision expects
 
 
 def _cut(size: int, crop: str) -> list[Any]:

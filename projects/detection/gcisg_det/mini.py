@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +17,9 @@ from torch import Tensor, nn
 from torchvision.datasets import ImageFolder
 from tqdm import tqdm
 
-from gcisg_core.files import replacing, write_text
+from gcisg_core.files import replacing
 from gcisg_suite.miniature import classification, scenes
+from gcisg_suite.miniature.measured import measured_once
 from gcisg_suite.miniature.network import one_thread
 from gcisg_suite.places import mini_root, project_folder
 
@@ -30,7 +30,6 @@ from .mini_backbone import build_mini_resnet
 PROJECT = project_folder(__file__, "detection")
 CONFIG = PROJECT / "Base-mini.yaml"
 HALVES = {"dev": "cityscapes_val_car_coco", "test": "cityscapes_test_car_coco"}
-RESULT = "measures.json"
 
 
 def prepare_mini() -> Path:
@@ -118,16 +117,24 @@ def train_and_measure(
     Returns:
         AP, AP50 and AP75 for each half, and ``seconds`` of training and evaluation.
     """
-    done = work_dir / RESULT
-    if done.is_file():
-        finished: dict[str, Any] = json.loads(done.read_text())
-        return finished
+
+    def measure(_: None, half: str) -> dict[str, Any]:
+        box = json.loads((work_dir / "inference" / HALVES[half] / "results.json").read_text())["results"]["bbox"]
+        return {key: box[key] for key in ("AP", "AP50", "AP75")}
+
+    return measured_once(work_dir, halves, lambda: train(config, halves, work_dir, overrides, seed), measure)
+
+
+def train(config: str, halves: Sequence[str], work_dir: Path, overrides: Sequence[str], seed: int) -> None:
+    """Train one of the project's configs and evaluate it on these halves, or go on with a run that was stopped.
+
+    Each seed has synthetic scenes of its own.
+    """
     if seed:
         scenes.prepare(mini_root() / f"scenes_{seed}", seed)
         overrides = [*overrides, "DATASETS.ROOT", str(mini_root() / f"scenes_{seed}")]
     sets = "(" + "".join(f"'{HALVES[half]}'," for half in halves) + ")"
     alone = {"num_gpus": 1, "num_machines": 1, "machine_rank": 0, "dist_url": "auto", "amp": False, "eval_only": False}
-    start = time.perf_counter()
     run(
         Namespace(
             config=str(PROJECT / f"{config}.yaml"),
@@ -138,9 +145,3 @@ def train_and_measure(
             **alone,
         )
     )
-    result: dict[str, Any] = {"seconds": time.perf_counter() - start}
-    for half in halves:
-        box = json.loads((work_dir / "inference" / HALVES[half] / "results.json").read_text())["results"]["bbox"]
-        result[half] = {key: box[key] for key in ("AP", "AP50", "AP75")}
-    write_text(done, json.dumps(result))
-    return result

@@ -15,7 +15,9 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 
-MEAN_RGB, STD_RGB = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+from gcisg_core.guides import IMAGENET_MEAN, IMAGENET_STD
+
+MEAN_RGB, STD_RGB = ([round(255 * value, 3) for value in values] for values in (IMAGENET_MEAN, IMAGENET_STD))
 STATISTICS: dict[str, dict[str, Any]] = {
     "MSRA": {"INPUT.FORMAT": "BGR", "MODEL.PIXEL_MEAN": MEAN_RGB[::-1], "MODEL.PIXEL_STD": [1.0, 1.0, 1.0],
              "MODEL.RESNETS.STRIDE_IN_1X1": True},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,16 +10,15 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from gcisg_core.files import write_text
 from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
 from gcisg_core.integrations.mmengine import build_runner
 from gcisg_core.safe_load import read_state_dict
 from gcisg_suite.miniature import scenes
+from gcisg_suite.miniature.measured import measured_once
 from gcisg_suite.miniature.network import MiniResNet
 from gcisg_suite.places import mini_root, project_folder
 
 PROJECT = project_folder(__file__, "segmentation")
-RESULT = "measures.json"
 
 
 @MODELS.register_module()
@@ -102,15 +99,9 @@ def train_and_measure(
     Returns:
         mIoU, aAcc and mAcc in per cent for each half, and ``seconds`` of training.
     """
-    done = work_dir / RESULT
-    if done.is_file():
-        finished: dict[str, Any] = json.loads(done.read_text())
-        return finished
-    start = time.perf_counter()
-    runner = train(config, work_dir, overrides, seed)
-    result: dict[str, Any] = {"seconds": time.perf_counter() - start}
-    for half in halves:
+
+    def measure(runner: Runner, half: str) -> dict[str, Any]:
         measured = runner.val() if half == "dev" else runner.test()
-        result[half] = {key: measured[f"cityscapes/{key}"] for key in ("mIoU", "aAcc", "mAcc")}
-    write_text(done, json.dumps(result))
-    return result
+        return {key: measured[f"cityscapes/{key}"] for key in ("mIoU", "aAcc", "mAcc")}
+
+    return measured_once(work_dir, halves, lambda: train(config, work_dir, overrides, seed), measure)
