@@ -38,6 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, metavar="FILE", help="a .py (mmengine) or .yaml (Detectron2) config")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of the work directory")
+    parser.add_argument("--fresh", action="store_true", help="move an earlier run in the work directory aside")
     parser.add_argument("--eval-only", action="store_true", help="evaluate --checkpoint and stop")
     parser.add_argument("--checkpoint", metavar="FILE", help="the checkpoint for --eval-only")
     parser.add_argument("--seed", type=int, help="the run's random seed (the config's by default)")
@@ -56,6 +57,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--config {args.config}: expected one of the suffixes {', '.join(ENGINES)}")
     if not Path(args.config).is_file():
         parser.error(f"--config {args.config}: no such file")
+    if args.fresh and args.resume:
+        parser.error("--fresh and --resume exclude each other")
     if args.eval_only and not args.checkpoint:
         parser.error("--eval-only needs --checkpoint FILE")
     if args.checkpoint and not Path(args.checkpoint).is_file():

@@ -136,6 +136,7 @@ def train_and_measure(
             seed=seed,
             work_dir=str(work_dir),
             resume=True,
+            fresh=False,
             **alone,
         )
     )
