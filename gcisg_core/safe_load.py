@@ -14,6 +14,7 @@ import _codecs
 import collections
 import pickle
 import re
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,24 @@ def read_checkpoint(file: str | Path) -> Any:
             raise DataError(file, what, CONVERT) from error
         line = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise DataError(file, f"cannot be read as weights, it is damaged or something else ({line})", AGAIN) from error
+
+
+def find_damage(file: str | Path) -> str:
+    """What is wrong with a file of `torch.save`, by the check sums of its members; empty where nothing is.
+
+    The older form and other files have none; of these only an empty one is found.
+    """
+    path = Path(file)
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    try:
+        if start == b"PK\x03\x04":
+            with zipfile.ZipFile(path) as archive:
+                bad = archive.testzip()
+            return f"is damaged: the check sum of {bad} is wrong" if bad else ""
+    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        return f"is damaged: {error}"
+    return "" if start else "is empty"
 
 
 def _torch_reason(message: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 import uuid
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,7 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config, DictAction
 from mmengine.dataset import InfiniteSampler
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import barrier, get_world_size, init_dist, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
@@ -53,6 +52,7 @@ from gcisg_core.integrations.mmengine_nonfinite import record_steps
 from gcisg_core.integrations.mmengine_views import derive_views
 from gcisg_core.lookup import unknown_name
 from gcisg_core.nonfinite import StepRecorder
+from gcisg_core.run_folder import check_run, on_first_rank, open_run, release_all, run_name
 from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
 
 # mmengine retries a checkpoint that is unsafe to read with the unsafe reader; this setting of torch forbids it.
@@ -166,8 +166,8 @@ class InitialWeights(PretrainedInit):
 class RegularizerHook(Hook):
     """Tells the method of each optimiser step, and makes each step's randomness depend on seed and step only.
 
-    Also refuses to resume from a checkpoint of another model, which mmengine would load in part, and records the step
-    in which a loss or gradient is not finite (:mod:`gcisg_core.nonfinite`).
+    Also refuses to resume from a checkpoint of another model, which mmengine would load in part, or of another run in
+    the same folder, and records the step in which a loss or gradient is not finite (:mod:`gcisg_core.nonfinite`).
     """
 
     priority = "VERY_HIGH"
@@ -198,8 +198,13 @@ class RegularizerHook(Hook):
             self.regularizer.update_target()
             self.stepped = False
 
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        checkpoint["meta"]["run"] = run_name(Path(runner.work_dir))
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         if runner._resume:
+            folder, file = Path(runner.work_dir), Path(str(runner._load_from))
+            check_run(folder, file, checkpoint.get("meta", {}).get("run"))
             check_state(unwrap(runner.model), checkpoint["state_dict"], "the checkpoint to resume from")
 
 
@@ -278,6 +283,8 @@ class CPUDistributedDataParallel(MMDistributedDataParallel):
         super().__init__(revert_sync_batchnorm(module), **kwargs)
 
 
+# Where a run lies and how it was started, not its settings.
+NOT_OF_A_RUN = {"work_dir", "load_from", "resume", "launcher", "model_wrapper_cfg", "randomness"}
 # What the framework reads of a config, whether or not the file has it.
 RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
 
@@ -315,12 +322,6 @@ def load_config(path: str, overrides: list[str]) -> Config:
     return config
 
 
-def latest_checkpoint(work_dir: Path) -> Path | None:
-    """The newest ``iter_*.pth`` or ``epoch_*.pth`` of a run; found by name, as each is written at once."""
-    found = [path for pattern in ("iter_*.pth", "epoch_*.pth") for path in work_dir.glob(pattern)]
-    return max(found, key=lambda path: int(path.stem.rpartition("_")[2]), default=None)
-
-
 def build_runner(
     config_file: str | Path,
     overrides: Sequence[str] = (),
@@ -328,6 +329,8 @@ def build_runner(
     seed: int | None = None,
     amp: bool = False,
     resume: bool = False,
+    fresh: bool = False,
+    training: bool = True,
 ) -> Runner:
     """The runner of a config.
 
@@ -338,6 +341,11 @@ def build_runner(
         seed: The config's by default.
         amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
         resume: Go on from the newest checkpoint of the work directory, if there is one.
+        fresh: Move an earlier run in the work directory aside.
+        training: Take the work directory for a run, see :func:`gcisg_core.run_folder.open_run`.
+
+    Raises:
+        ValueError: the config or an override is wrong, or the work directory holds another run or is in use.
     """
     config = load_config(str(config_file), list(overrides))
     config.work_dir = str(work_dir or config.get("work_dir") or f"work_dirs/{Path(config_file).stem}")
@@ -345,6 +353,7 @@ def build_runner(
         config.randomness = {**config.get("randomness", {}), "seed": seed}
     if amp:
         config.optim_wrapper.type = "AmpOptimWrapper" if torch.cuda.is_available() else "BFloat16OptimWrapper"
+    settings = {key: value for key, value in config.to_dict().items() if key not in NOT_OF_A_RUN}
     if "LOCAL_RANK" in os.environ:
         config.launcher = "pytorch"
         if not torch.cuda.is_available():  # mmengine's own set-up expects a GPU a process
@@ -353,12 +362,14 @@ def build_runner(
             config.sync_bn = None
             wrapper = {"type": "CPUDistributedDataParallel", "broadcast_buffers": False}
             config.model_wrapper_cfg = {**wrapper, **(config.get("model_wrapper_cfg") or {}), "device_ids": None}
-    if resume:
-        checkpoint = latest_checkpoint(Path(config.work_dir))
-        if checkpoint is None:
-            print(f"Nothing to resume in {config.work_dir}: training starts from the beginning.", file=sys.stderr)
-        else:
-            config.load_from, config.resume = str(checkpoint), True
+        elif not dist.is_initialized():
+            init_dist("pytorch", **(config.get("env_cfg") or {}).get("dist_cfg", {}))
+    if training:
+        folder, used = Path(config.work_dir), (config.get("randomness") or {}).get("seed")
+        how = (used, seed is not None, get_world_size(), resume, fresh)
+        found = on_first_rank(lambda: open_run(folder, settings, *how))
+        if found is not None:
+            config.load_from, config.resume = str(found), True
     return Runner.from_cfg(config)
 
 
@@ -377,9 +388,14 @@ def load_for_evaluation(model: nn.Module, path: str) -> None:
 
 def run(args: Namespace) -> None:
     """Train, or evaluate with ``--eval-only``; see ``tools/train_net.py --help`` for the arguments."""
-    runner = build_runner(args.config, args.overrides, args.work_dir, args.seed, args.amp, args.resume)
+    start = (args.config, args.overrides, args.work_dir, args.seed, args.amp)
     if args.eval_only:
+        runner = build_runner(*start, training=False)
         load_for_evaluation(unwrap(runner.model), args.checkpoint)
         runner.test()
-    else:
+        return
+    try:
+        runner = build_runner(*start, args.resume, args.fresh)
         runner.train()
+    finally:
+        release_all()

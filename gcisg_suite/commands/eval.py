@@ -32,6 +32,7 @@ def evaluate(
         Namespace(
             config=config_file(config),
             resume=False,
+            fresh=False,
             eval_only=True,
             checkpoint=checkpoint,
             seed=None,

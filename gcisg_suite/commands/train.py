@@ -17,6 +17,7 @@ def train(
     *overrides: Overrides,
     config: Config,
     resume: Flag = False,
+    fresh: Flag = False,
     eval_only: Flag = False,
     checkpoint: str | None = None,
     seed: int | None = None,
@@ -37,6 +38,7 @@ def train(
 
     Args:
         resume: Go on from the newest checkpoint of the output folder.
+        fresh: Move an earlier run in the output folder aside.
         eval_only: Evaluate --checkpoint and stop, as `gcisg eval` does.
         checkpoint: The checkpoint for --eval-only.
         seed: The run's random seed (the config's by default).
@@ -51,6 +53,7 @@ def train(
         Namespace(
             config=config_file(config),
             resume=resume,
+            fresh=fresh,
             eval_only=eval_only,
             checkpoint=checkpoint,
             seed=seed,
@@ -67,6 +70,8 @@ def train(
 
 def run(args: Namespace) -> None:
     """Check the arguments and hand them to the config's framework, in several processes if it starts none itself."""
+    if args.fresh and args.resume:
+        raise UsageError("--fresh and --resume exclude each other")
     if args.eval_only and not args.checkpoint:
         raise UsageError("--eval-only needs --checkpoint FILE")
     check_file("--checkpoint", args.checkpoint)

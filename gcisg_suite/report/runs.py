@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from matplotlib.figure import Figure
 
+from gcisg_core.run_folder import newest_checkpoint
 from gcisg_suite.tasks import find_task, framework_of, task_of
 
 # Row of the settings' table -> where it is in a config of each framework.
@@ -125,8 +126,6 @@ def _in_order(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def _read_mmengine(folder: Path, name: str, config_file: Path) -> Run:
     from mmengine.config import Config
 
-    from gcisg_core.integrations.mmengine import latest_checkpoint
-
     config = Config.fromfile(config_file, import_custom_modules=False).to_dict()
     entries = [entry for path in sorted(folder.glob("*/vis_data/scalars.json")) for entry in _lines(path)]
     tested = [entry for path in sorted(folder.glob("*/[0-9]*.json")) for entry in _lines(path)]
@@ -139,7 +138,7 @@ def _read_mmengine(folder: Path, name: str, config_file: Path) -> Run:
         config,
         _in_order(entry for entry in entries if "loss" in entry),
         _in_order(entry for entry in entries if "loss" not in entry) + tested,
-        latest_checkpoint(folder),
+        newest_checkpoint(folder),
         "test_dataloader" if tested else "val_dataloader",
     )
 

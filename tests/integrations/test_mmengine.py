@@ -13,7 +13,6 @@ from gcisg_core.integrations.mmengine import (
     RegularizerHook,
     SeededSampler,
     check_state,
-    latest_checkpoint,
     load_config,
     load_for_evaluation,
 )
@@ -86,13 +85,6 @@ def test_evaluation_ignores_what_the_method_kept(tmp_path):
     assert torch.equal(model[0].weight, torch.ones(2, 3))
     with pytest.raises(ValueError, match="is not one of this config's model"):
         load_for_evaluation(nn.Linear(3, 2), str(tmp_path / "run.pth"))
-
-
-def test_the_newest_checkpoint_is_found_by_its_number(tmp_path):
-    assert latest_checkpoint(tmp_path) is None
-    for name in ("iter_900.pth", "iter_1000.pth", "iter_2000.pth.abc.tmp", "last_checkpoint"):
-        (tmp_path / name).touch()
-    assert latest_checkpoint(tmp_path) == tmp_path / "iter_1000.pth"
 
 
 class TestConfig:

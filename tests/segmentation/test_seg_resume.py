@@ -16,6 +16,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from gcisg_core.integrations import mmengine
 from gcisg_core.problems import DataError
 from gcisg_core.release import file_hash
+from gcisg_core.run_folder import run_name
 from gcisg_suite.cli import main
 from tests.official import as_numpy_1
 
@@ -97,8 +98,11 @@ def test_killed_and_resumed_equals_uninterrupted(config, tmp_path):
     as_numpy_1(killed / "iter_4.pth")
     train_here("--config", config, "--work-dir", killed, "--resume", "train_dataloader.num_workers=1")
     train_here("--config", config, "--work-dir", whole)
+    with pytest.raises(SystemExit, match=r"whole holds a run \(seed 0.*iter_6.pth. --resume goes on with it"):
+        train_here("--config", config, "--work-dir", whole, "--seed", "1")
     assert any("Skipped: " in log.read_text() for log in whole.rglob("*.log"))
     ours, theirs = (load_checkpoint(str(folder / "iter_6.pth")) for folder in (killed, whole))
+    assert [run["meta"]["run"] for run in (ours, theirs)] == [run_name(folder) for folder in (killed, whole)]
     for part in ("state_dict", "optimizer", "param_schedulers"):
         assert differences(ours[part], theirs[part]) == []
     losses = [state["message_hub"]["log_scalars"]["train/loss"].data[0].tolist() for state in (ours, theirs)]

@@ -19,9 +19,10 @@ from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.datasets import VisDA17Dataset
 from gcisg_cls.views import normalize
 from gcisg_core.feature_tap import make_tap
-from gcisg_core.integrations.mmengine import build_runner, latest_checkpoint, load_config, unwrap
+from gcisg_core.integrations.mmengine import build_runner, load_config, unwrap
 from gcisg_core.measures import STAGES, FeatureMeasures, Measured, Value
 from gcisg_core.metrics import match_rate
+from gcisg_core.run_folder import newest_checkpoint
 from gcisg_core.views import restyle
 from gcisg_suite.analysis.pretraining import original_accuracy, original_classifier
 from gcisg_suite.places import data_root
@@ -167,7 +168,7 @@ def train_config(
     start = load_config(str(file), given).get("start")
     if start:
         train_config(file.with_name(f"{start.config}.py"), work_dir / "start", start.overrides, seed, source)
-        given.append(f"load_from={latest_checkpoint(work_dir / 'start')}")
+        given.append(f"load_from={newest_checkpoint(work_dir / 'start')}")
         data += ".source"
     if source:
         given.append(f"{data}.root={source}")

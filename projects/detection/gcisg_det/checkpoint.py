@@ -12,6 +12,7 @@ from detectron2.config import CfgNode
 from gcisg_core.files import write_text
 from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
 from gcisg_core.problems import DataError
+from gcisg_core.run_folder import check_run, run_name
 from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
 
 from .weights import check_pixel_statistics
@@ -48,8 +49,8 @@ class SafeCheckpointer(DetectionCheckpointer):
         self.resuming, self.file = False, ""
 
     def save(self, name: str, **kwargs: Any) -> None:
-        """Writes under a temporary name; :meth:`tag_last_checkpoint`, which the framework calls next, renames."""
-        super().save(name + PARTIAL, **kwargs)
+        """Writes, with the run's name, under a temporary name; :meth:`tag_last_checkpoint`, called next, renames."""
+        super().save(name + PARTIAL, **{"run": run_name(Path(self.save_dir)), **kwargs})
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Gives a complete checkpoint its name, then lets `last_checkpoint` point to it, each in one step."""
@@ -81,6 +82,8 @@ class SafeCheckpointer(DetectionCheckpointer):
         self.file = filename
         content = read_checkpoint(filename)
         held = content if isinstance(content, dict) else {}
+        if self.resuming:
+            check_run(Path(self.save_dir), Path(filename), held.get("run"))
         if isinstance(held.get("model"), dict):
             loaded = held
         else:

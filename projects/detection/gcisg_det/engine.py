@@ -18,6 +18,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog, build_detection_test_loader
 from detectron2.data.datasets.coco import convert_to_coco_json
@@ -29,6 +30,7 @@ from detectron2.utils.logger import setup_logger
 from gcisg_core.files import write_text
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.reproducible import seed_everything
+from gcisg_core.run_folder import open_run, release_all
 
 from .checkpoint import SafeCheckpointer
 from .compat import repair_launch
@@ -229,11 +231,20 @@ def run(args: Namespace) -> None:
     Raises:
         ValueError: An argument, the config, the data or the checkpoint cannot be used; the message says why.
     """
-    configure(args)  # what is wrong with the command line is said before processes start
+    cfg = configure(args)  # what is wrong with the command line is said before processes start
     if args.num_machines > 1 and args.dist_url == "auto":
         raise ValueError("--dist-url auto works on one machine; give tcp://<address of machine 0>:<free port>")
+    folder = Path(cfg.OUTPUT_DIR)
+    if not args.eval_only and args.machine_rank == 0:  # others meet this one before they look at the folder
+        settings = {k: value for k, value in yaml.safe_load(cfg.dump()).items() if k not in ("OUTPUT_DIR", "SEED")}
+        seed, ranks = cfg.SEED if cfg.SEED >= 0 else None, args.num_gpus * args.num_machines
+        checkpoint = open_run(folder, settings, seed, args.seed is not None, ranks, args.resume, args.fresh)
+        args = Namespace(**{**vars(args), "resume": checkpoint is not None})
     repair_launch()
-    launch(_run_rank, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+    try:
+        launch(_run_rank, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+    finally:
+        release_all()
 
 
 def end_earlier_logs() -> None:
@@ -257,8 +268,6 @@ def _run_rank(args: Namespace) -> None:
         results: dict[str, Any] = Trainer.test(cfg, model)
     else:
         trainer = Trainer(cfg)
-        if args.resume and not trainer.checkpointer.has_checkpoint():
-            logger.warning("Nothing to resume in %s: training starts from the beginning.", cfg.OUTPUT_DIR)
         trainer.resume_or_load(resume=args.resume)
         trainer.train()
         results = getattr(trainer, "_last_eval_results", OrderedDict())
@@ -276,7 +285,8 @@ def train_and_test(file: Path, work_dir: Path, overrides: Sequence[str], seed: i
     """
     alone = {"num_gpus": 1, "num_machines": 1, "machine_rank": 0, "dist_url": "auto", "amp": False, "eval_only": False}
     start = time.perf_counter()
-    run(Namespace(config=str(file), overrides=[*overrides], seed=seed, work_dir=str(work_dir), resume=True, **alone))
+    given = {"config": str(file), "overrides": [*overrides], "seed": seed, "work_dir": str(work_dir)}
+    run(Namespace(**given, **alone, resume=True, fresh=False))
     results = work_dir / "inference" / read_config(file, overrides).DATASETS.TEST[0] / "results.json"
     box = json.loads(results.read_text())["results"]["bbox"]
     return {"seconds": time.perf_counter() - start, "test": {key: box[key] for key in ("AP", "AP50", "AP75")}}

@@ -142,6 +142,7 @@ def train(config: str, halves: Sequence[str], work_dir: Path, overrides: Sequenc
             seed=seed,
             work_dir=str(work_dir),
             resume=True,
+            fresh=False,
             **alone,
         )
     )

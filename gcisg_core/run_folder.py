@@ -1,0 +1,257 @@
+"""The folder of a run: which run it holds, which process uses it, and the checkpoint that the run goes on from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch.distributed as dist
+
+from gcisg_core.files import write_text
+from gcisg_core.problems import DataError
+from gcisg_core.safe_load import find_damage
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+IDENTITY = "identity.json"
+LOCK = ".lock"
+POINTER = "last_checkpoint"  # mmengine and Detectron2 write into it which checkpoint is the newest
+MOST_DIFFERENCES = 20
+
+T = TypeVar("T")
+_held: dict[Path, int] = {}  # folder -> descriptor of the lock that this process holds
+
+
+def open_run(
+    folder: Path,
+    settings: Mapping[str, Any],
+    seed: int | None,
+    asked: bool = True,
+    ranks: int = 1,
+    resume: bool = False,
+    fresh: bool = False,
+) -> Path | None:
+    """Take a folder for a run: for this process alone, and for one run alone. What is decided is printed.
+
+    The run's identity (a random name, the hash of its settings, seed, start) is kept in the folder; its checkpoints
+    carry the name.
+
+    Args:
+        folder: Made if it is missing, and locked until :func:`release_all` or the end of the process.
+        settings: The config as plain values; what differs from the last start is printed when a run goes on.
+        seed: None where the run draws it.
+        asked: The seed was asked for, so a run of another seed is another run. Else a run goes on with its own.
+        ranks: How many processes train.
+        resume: Go on from the run's newest checkpoint, if there is one.
+        fresh: Move an earlier run aside.
+
+    Returns:
+        The checkpoint to go on from; None for a run from the beginning.
+
+    Raises:
+        ValueError: the folder holds another run, or another process uses it.
+        DataError: all checkpoints are damaged.
+    """
+    lock(folder)
+    if fresh:
+        _move_aside(folder)
+    known, checkpoint = read_identity(folder), newest_checkpoint(folder)
+    whose = f"{folder} holds a run{_about(known)} with the checkpoint {checkpoint.name if checkpoint else ''}"
+    if checkpoint and not resume:
+        raise ValueError(f"{whose}. --resume goes on with it, --fresh moves it aside; or choose another --work-dir")
+    plain = json.loads(json.dumps({"ranks": ranks, **settings}, default=str, skipkeys=True, sort_keys=True))
+    if checkpoint is None:
+        if resume:
+            _say(f"Nothing to resume in {folder}: training starts from the beginning.")
+        known = {}
+    elif not known:
+        _say(f"{whose}, from before runs had an identity. It goes on from there.")
+    else:
+        own = known.get("seed")
+        if asked and None not in (seed, own) and seed != own:
+            raise ValueError(f"{whose}; the seed {seed} is another run. Choose another --work-dir, or --fresh")
+        if seed != own:
+            _say(f"The run goes on with its own seed, {own}, not with {seed}.")
+        _tell_differences(known.get("settings", {}), plain)
+    text = json.dumps({key: value for key, value in plain.items() if key != "ranks"})
+    new = {
+        "run": uuid.uuid4().hex[:12],
+        "seed": seed,
+        "config_hash": hashlib.sha256(text.encode()).hexdigest()[:8],
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+    write_text(folder / IDENTITY, json.dumps({**new, **known, "settings": plain}, indent=1))
+    return checkpoint
+
+
+def on_first_rank(call: Callable[[], T]) -> T:
+    """The result of a call that the first rank alone makes; without process group, of a plain call.
+
+    Raises:
+        ValueError: what the call raised, on the first rank; the others end without a word.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return call()
+    found: list[Any] = [None, None]
+    if dist.get_rank() == 0:
+        try:
+            found[0] = call()
+        except ValueError as error:
+            found[1] = error
+    dist.broadcast_object_list(found)
+    if found[1] is not None:
+        raise found[1] if dist.get_rank() == 0 else SystemExit(1)
+    result: T = found[0]
+    return result
+
+
+def read_identity(folder: Path) -> dict[str, Any]:
+    """What :func:`open_run` wrote; empty where it did not."""
+    path = folder / IDENTITY
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        remedy = "Remove it, and the run counts as one from before runs had an identity"
+        raise DataError(path, f"cannot be read ({error})", remedy) from error
+    return content if isinstance(content, dict) else {}
+
+
+def run_name(folder: Path) -> str | None:
+    """The name of the folder's run, which its checkpoints carry."""
+    return read_identity(folder).get("run")
+
+
+def check_run(folder: Path, checkpoint: Path, name: str | None) -> None:
+    """Refuse to go on from another run's checkpoint in this folder; one without a name is of an old version.
+
+    Raises:
+        DataError: it is of another run.
+    """
+    own = run_name(folder)
+    if own and name and own != name and checkpoint.resolve().parent == folder.resolve():
+        what = f"is of the run {name}, but {folder / IDENTITY} is of the run {own}"
+        raise DataError(checkpoint, what, "Give the run that it is of its own folder, or move it away")
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint that the folder's pointer names, or the one with the greatest number where it names none.
+
+    A damaged one is left, with a word, for the one before it.
+
+    Raises:
+        DataError: all are damaged.
+    """
+    found = sorted(_checkpoints(folder), key=_number)
+    pointer = folder / POINTER
+    named = Path(pointer.read_text().strip()).name if pointer.is_file() else ""
+    names = [path.name for path in found]
+    if named in names:  # what has a greater number was written by another run
+        found = found[: names.index(named) + 1]
+    for path in reversed(found):
+        damage = find_damage(path)
+        if not damage:
+            if path.name != named:
+                write_text(pointer, path.name if path.name.startswith("model") else str(path))
+            return path
+        _say(f"{path} {damage}; the checkpoint before it is taken.")
+    if found:
+        raise DataError(folder, "all of its checkpoints are damaged", "--fresh moves them aside")
+    return None
+
+
+def _checkpoints(folder: Path) -> Iterator[Path]:
+    for pattern in ("iter_*.pth", "epoch_*.pth", "model_*.pth"):
+        for path in folder.glob(pattern):
+            if path.stem == "model_final" or path.stem.rpartition("_")[2].isdigit():
+                yield path
+
+
+def _number(path: Path) -> float:
+    return float("inf") if path.stem == "model_final" else int(path.stem.rpartition("_")[2])
+
+
+def _move_aside(folder: Path) -> None:
+    if [*_checkpoints(folder)] or (folder / IDENTITY).is_file():
+        goal = next(p for n in count(1) if not (p := folder.with_name(f"{folder.name}.old{n}")).exists())
+        folder.rename(goal)
+        os.close(_held.pop(folder.resolve()))
+        _say(f"The earlier run in {folder} is now in {goal}.")
+        lock(folder)
+
+
+def _about(known: Mapping[str, Any]) -> str:
+    return f" (seed {known.get('seed')}, started {known.get('started')})" if known else ""
+
+
+def _tell_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    old, new = dict(_leaves(before)), dict(_leaves(now))
+    missing = "not there"
+    lines = [
+        f"  {key}: {old.get(key, missing)} -> {new.get(key, missing)}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key, missing) != new.get(key, missing)
+    ]
+    if lines:
+        more = [f"  and {len(lines) - MOST_DIFFERENCES} more"] if len(lines) > MOST_DIFFERENCES else []
+        _say("\n".join(["The run goes on with other settings:", *lines[:MOST_DIFFERENCES], *more]))
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping | list) and value:
+        for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def lock(folder: Path) -> None:
+    """Keep other processes out of a folder until :func:`release_all` or the end of this one, however it ends.
+
+    Raises:
+        ValueError: another process holds it; says which, on which machine.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None or folder.resolve() in _held:
+        return
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.read(descriptor, 1000).decode(errors="replace") or "another process"
+        os.close(descriptor)
+        raise ValueError(
+            f"{folder} is in use by {owner}. Wait for it or end it; or choose another --work-dir"
+        ) from error
+    except OSError as error:  # a file system without locks
+        _say(f"{folder} cannot be locked ({error}): start no second run there.")
+    os.truncate(descriptor, 0)
+    os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+    _held[folder.resolve()] = descriptor
+
+
+def release_all() -> None:
+    """Let other processes use the folders that this one has locked."""
+    for descriptor in _held.values():
+        os.close(descriptor)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    # In a fork, such as a worker that loads data and may outlive a killed run: the lock is its parent's alone.
+    os.register_at_fork(after_in_child=release_all)
