@@ -49,7 +49,8 @@ class GCISGSettings(Settings):
             the weights that made this step's losses (the authors' code).
         grid: ph x pw cells of the dense form (Eq. 4); 1 x 1 is one embedding an image.
         in_turn: False: both directions of Eq. 3 see the same queue, and their mean counts. True: the second
-            direction sees the keys of the first in the queue, and their sum counts (the authors' code, at a weight of 1).
+            direction sees the keys of the first in the queue, and their sum counts (the authors' code, with a weight
+            of 1).
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
