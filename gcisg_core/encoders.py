@@ -54,7 +54,7 @@ class FrozenModule(nn.Module):
 class TargetEncoder(nn.Module):
     """f̄_s and h_i: an exponential moving average of the student's backbone, and the projectors as they were at first.
 
-    With each optimiser step, parameters become ``decay * target + (1 - decay) * student``. Only parameters are
+    After each optimiser step, parameters become ``decay * target + (1 - decay) * student``. Only parameters are
     averaged: BatchNorm buffers follow the student's, and in the forward pass each layer is in the student's mode.
 
     Args:
@@ -87,7 +87,7 @@ class TargetEncoder(nn.Module):
         self.average.n_averaged.fill_(1)
 
     def update(self, student: nn.Module) -> None:
-        """One step of the average; to be called once for each step of the optimiser."""
+        """One step of the average; to be called after each optimiser step."""
         self.average.update_parameters(student)
 
     @torch.no_grad()
