@@ -46,7 +46,7 @@ def test_nothing_is_fetched_from_elsewhere(site):
 
 def test_formulas_and_docstrings_are_in_the_pages(site):
     method = (site / "method.html").read_text()
-    assert method.count('display="block"') == 5
+    assert method.count('display="block"') == 6
     assert "```" not in method
     losses = (site / "api/losses.html").read_text()
     assert "causal_invariance_loss" in losses

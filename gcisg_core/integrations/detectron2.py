@@ -63,7 +63,7 @@ def regularizer_values(cfg: CfgNode) -> dict[str, Any]:
 
 
 class RegularizerHook(HookBase):
-    """Tells the method of each step of the optimiser, and moves its target after it.
+    """Tells the method before and after each step of the optimiser, at one of which its target moves.
 
     It also records the step in which a loss or gradient is not finite (:mod:`gcisg_core.nonfinite`), before the
     framework sees it.

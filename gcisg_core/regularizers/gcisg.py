@@ -38,7 +38,7 @@ class GCISGSettings(Settings):
         stages_guidance: S_G, stages 0 to 4 (Table 3).
         stages_ci: S_CI, stages 0 to 4 (Table 3).
         pooling: Pooling of the guidance, a name of :data:`gcisg_core.pooling.POOLINGS` (Fig. 4).
-        guidance_reduction: ``batch_mean`` (Eq. 8) or ``frobenius`` (the authors' code).
+        guidance_reduction: ``batch_mean`` (Eq. 8) or ``frobenius`` (the authors' code, at a weight of 1).
         ci_loss: ``causal_invariance`` (Eq. 2) or ``info_nce`` (Table 5).
         tau: Temperature of the student, or of InfoNCE (0.07 there in CSG).
         tau_target: Temperature of the target; not used by InfoNCE.
@@ -49,7 +49,8 @@ class GCISGSettings(Settings):
             the weights that made this step's losses (the authors' code).
         grid: ph x pw cells of the dense form (Eq. 4); 1 x 1 is one embedding an image.
         in_turn: False: both directions of Eq. 3 see the same queue, and their mean counts. True: the second
-            direction sees the keys of the first in the queue, and their sum counts (the authors' code).
+            direction sees the keys of the first in the queue, and their sum counts (the authors' code, with a weight
+            of 1).
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

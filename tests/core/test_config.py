@@ -25,6 +25,8 @@ def test_a_preset_changes_defaults_and_given_values_win():
     assert official.guidance_reduction == "frobenius"
     assert official.in_turn
     assert official.task_view == 1
+    assert official.target_update == "before_step"
+    assert (official.lambda_guidance, official.lambda_ci) == (1, 1)
     assert parse_settings(GCISGSettings, {"preset": "official", "task_view": 0}).task_view == 0
 
 
@@ -48,6 +50,7 @@ def test_presets_name_only_real_fields():
         ({"grid": [8]}, "grid must be two numbers"),
         ({"pooling": "sap"}, "unknown pooling 'sap'"),
         ({"task_view": 2}, "task_view must be 0 or 1, got 2"),
+        ({"target_update": "before"}, "target_update must be 'after_step' or 'before_step', got 'before'"),
     ],
 )
 def test_what_is_wrong_is_named(values, message):

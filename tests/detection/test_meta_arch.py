@@ -124,7 +124,7 @@ def test_baseline_draws_the_view_that_the_methods_task_sees():
     """The same random state gives both the same jitter, once."""
     seen = {}
     for method in ("none", "gcisg"):
-        model, _ = build(method=method)
+        model, _ = build(*([] if method == "none" else ["REGULARIZER.TASK_VIEW", 0]), method=method)
         draws = count_calls(model.view)
         views = []
         model.backbone.register_forward_hook(lambda module, inputs, output, views=views: views.append(inputs[0]))
