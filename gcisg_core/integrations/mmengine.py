@@ -165,13 +165,18 @@ class RegularizerHook(Hook):
     """Tells the method of each optimiser step, and makes each step's randomness depend on seed and step only.
 
     Also refuses to resume from a checkpoint of another model, which mmengine would load in part, or of another run in
-    the same folder, and records the step in which a loss or gradient is not finite (:mod:`gcisg_core.nonfinite`).
+    the same folder; evaluates a resumed run that was stopped before its last evaluation; and records the step in which
+    a loss or gradient is not finite (:mod:`gcisg_core.nonfinite`).
     """
 
     priority = "VERY_HIGH"
     recorder: StepRecorder | None = None
+    at_end = False
 
     def before_train(self, runner: Runner) -> None:
+        loop = runner.train_loop
+        # The framework evaluates within a step or an epoch; a run whose last checkpoint is of the end has none left.
+        self.at_end = loop.iter >= loop.max_iters or loop.epoch >= loop.max_epochs
         self.recorder = record_steps(runner, unwrap(runner.model))
         # Inside the step the gradients are unscaled, clipped and the same on all ranks; mmengine clears them after it.
         regularizer = unwrap(runner.model).regularizer
@@ -184,6 +189,10 @@ class RegularizerHook(Hook):
         # Under gradient accumulation not every iteration steps.
         if runner.optim_wrapper.should_update() and not (self.recorder and self.recorder.skipped):
             unwrap(runner.model).regularizer.update_target()
+
+    def after_train(self, runner: Runner) -> None:
+        if self.at_end and runner.val_loop is not None:
+            runner.val_loop.run()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         checkpoint["meta"]["run"] = run_name(Path(runner.work_dir))
