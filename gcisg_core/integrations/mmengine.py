@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import uuid
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -43,6 +42,7 @@ from mmengine.runner.checkpoint import (
 )
 from torch import Tensor, nn
 
+from gcisg_core.files import replacing
 from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
 from gcisg_core.integrations import reproducible
 from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - registers its reader
@@ -61,9 +61,8 @@ class AtomicLocalBackend(LocalBackend):
     """Writes under a temporary name and renames, so that a killed run leaves no half a file."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        temporary = f"{filepath}.{uuid.uuid4().hex}.tmp"
-        super().put(obj, temporary)
-        Path(temporary).replace(filepath)
+        with replacing(Path(filepath)) as partial:
+            super().put(obj, partial)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = "utf-8") -> None:
         self.put(obj.encode(encoding), filepath)
