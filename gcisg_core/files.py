@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+EARLIER = f"*.{'[0-9a-f]' * 32}.tmp"  # what earlier versions wrote
 
 
 @contextmanager
@@ -17,6 +20,8 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         yield partial
+        with partial.open("rb") as stream:  # a name must not be on the disk before its content
+            os.fsync(stream.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -27,3 +32,11 @@ def write_text(path: Path, text: str) -> Path:
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
     return path
+
+
+def remove_partial(folder: Path) -> list[Path]:
+    """Remove what killed writers left in a folder and below, those of earlier versions too; returns what was there."""
+    found = [path for pattern in ("*.partial.*", EARLIER) for path in folder.rglob(pattern) if path.is_file()]
+    for path in found:
+        path.unlink()
+    return found

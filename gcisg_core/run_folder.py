@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import torch.distributed as dist
 
-from gcisg_core.files import write_text
+from gcisg_core.files import remove_partial, write_text
 from gcisg_core.problems import DataError
 from gcisg_core.safe_load import find_damage
 
@@ -67,6 +67,8 @@ def open_run(
     lock(folder)
     if fresh:
         _move_aside(folder)
+    for path in remove_partial(folder):
+        _say(f"{path}: removed, a killed process left it half written.")
     known, checkpoint = read_identity(folder), newest_checkpoint(folder)
     whose = f"{folder} holds a run{_about(known)} with the checkpoint {checkpoint.name if checkpoint else ''}"
     if checkpoint and not resume:

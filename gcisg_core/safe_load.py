@@ -58,6 +58,9 @@ def read_checkpoint(file: str | Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{file}: no such file")
     verify_hash(path)
+    damage = find_damage(path)  # torch does not look at the check sums: a flipped bit would be another weight
+    if damage:
+        raise DataError(file, f"cannot be read as weights, it {damage}", AGAIN)
     try:
         with path.open("rb") as stream:
             is_torch = stream.read(max(map(len, TORCH_STARTS))).startswith(TORCH_STARTS)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import uuid
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -43,6 +42,7 @@ from mmengine.runner.checkpoint import (
 )
 from torch import Tensor, nn
 
+from gcisg_core.files import replacing
 from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
 from gcisg_core.integrations import reproducible
 from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - registers its reader
@@ -63,9 +63,8 @@ class AtomicLocalBackend(LocalBackend):
     """Writes under a temporary name and renames, so that a killed run leaves no half a file."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        temporary = f"{filepath}.{uuid.uuid4().hex}.tmp"
-        super().put(obj, temporary)
-        Path(temporary).replace(filepath)
+        with replacing(Path(filepath)) as partial:
+            super().put(obj, partial)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = "utf-8") -> None:
         self.put(obj.encode(encoding), filepath)
@@ -167,14 +166,19 @@ class RegularizerHook(Hook):
     """Tells the method of each optimiser step, and makes each step's randomness depend on seed and step only.
 
     Also refuses to resume from a checkpoint of another model, which mmengine would load in part, or of another run in
-    the same folder, and records the step in which a loss or gradient is not finite (:mod:`gcisg_core.nonfinite`).
+    the same folder; evaluates a resumed run that was stopped before its last evaluation; and records the step in which
+    a loss or gradient is not finite (:mod:`gcisg_core.nonfinite`).
     """
 
     priority = "VERY_HIGH"
     recorder: StepRecorder
     stepped = False
+    at_end = False
 
     def before_train(self, runner: Runner) -> None:
+        loop = runner.train_loop
+        # The framework evaluates within a step or an epoch; a run whose last checkpoint is of the end has none left.
+        self.at_end = loop.iter >= loop.max_iters or loop.epoch >= loop.max_epochs
         self.recorder = record_steps(runner, unwrap(runner.model))
         self.regularizer = unwrap(runner.model).regularizer
         # The optimiser itself is asked: under gradient accumulation not every iteration steps, and mixed precision
@@ -197,6 +201,10 @@ class RegularizerHook(Hook):
         if self.stepped:
             self.regularizer.update_target()
             self.stepped = False
+
+    def after_train(self, runner: Runner) -> None:
+        if self.at_end and runner.val_loop is not None:
+            runner.val_loop.run()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         checkpoint["meta"]["run"] = run_name(Path(runner.work_dir))

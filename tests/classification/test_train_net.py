@@ -1,5 +1,6 @@
 """The one command, as a user types it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner.checkpoint import CheckpointLoader
+
+from gcisg_core.integrations.mmengine import build_runner
 
 from .conftest import TINY
 
@@ -81,6 +84,26 @@ def test_a_killed_run_resumes_bit_for_bit(mini):
     output = run("gcisg_mini.py", "--work-dir", mini / "killed", "--resume", queue, "train_dataloader.num_workers=2")
     assert "resumed epoch: 0, iter:" in output
     assert_equal_states(mini / "whole/iter_6.pth", mini / "killed/iter_6.pth")
+
+
+def stop():
+    raise KeyboardInterrupt
+
+
+def test_a_run_stopped_before_its_last_evaluation_ends_complete(mini, monkeypatch):
+    """Between the last checkpoint and the evaluation of the same step, which also keeps the best checkpoint."""
+    best = "default_hooks.checkpoint.save_best=accuracy/mean_class"
+    start = (CONFIGS / "baseline_mini.py", [*TINY, best], mini / "run")
+    runner = build_runner(*start)
+    monkeypatch.setattr(runner.val_loop, "run", stop)
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    assert (mini / "run/iter_6.pth").is_file()
+    assert not [*(mini / "run").glob("best_*.pth")]
+    build_runner(*start, resume=True).train()
+    assert (mini / "run/best_accuracy_mean_class_iter_6.pth").is_file()
+    lines = [json.loads(line) for path in (mini / "run").glob("*/vis_data/scalars.json") for line in path.open()]
+    assert [line["step"] for line in lines if "accuracy/mean_class" in line] == [6]
 
 
 def test_evaluates_a_checkpoint_and_refuses_another_models(mini):

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 
 import pytest
 import torch
@@ -84,6 +85,15 @@ class TestRuns:
         assert open_run(tmp_path, SETTINGS, 4, resume=True) is None
         assert "Nothing to resume" in capsys.readouterr().err
         assert run_name(tmp_path) != name
+
+    def test_what_killed_writers_left_is_removed(self, tmp_path, capsys):
+        (tmp_path / "vis").mkdir()
+        left = [f"iter_3.pth.{uuid.uuid4().hex}.tmp", ".iter_3.partial.pth", "model_0000001.partial.pth", "vis/.x.partial.json"]
+        for name in [*left, "iter_2.pth.tmp.txt"]:
+            (tmp_path / name).touch()
+        open_run(tmp_path, SETTINGS, 3)
+        assert all(name in capsys.readouterr().err or not (tmp_path / name).exists() for name in left)
+        assert {path.name for path in tmp_path.iterdir()} == {"vis", "iter_2.pth.tmp.txt", "identity.json", ".lock"}
 
     def test_fresh_moves_the_old_run_aside(self, tmp_path, capsys):
         for number in (1, 2):

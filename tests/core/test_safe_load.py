@@ -238,6 +238,16 @@ def _damaged():
     }  # fmt: skip
 
 
+def test_a_flipped_bit_is_found_without_a_hash(folder):
+    torch.save({"w": torch.arange(1000.0)}, "net.pth")
+    content = bytearray((folder / "net.pth").read_bytes())
+    content[2000] ^= 1
+    (folder / "net.pth").write_bytes(content)
+    assert not torch.equal(torch.load("net.pth", weights_only=True)["w"], torch.arange(1000.0))  # torch takes it
+    with pytest.raises(DataError, match="net.pth: cannot be read as weights, it is damaged: the check sum of net/data"):
+        read_checkpoint("net.pth")
+
+
 @pytest.mark.parametrize("content", _damaged().values(), ids=_damaged())
 def test_a_damaged_file_without_a_hash_is_named(folder, content):
     (folder / "net.pth").write_bytes(content)

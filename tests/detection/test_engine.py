@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -95,6 +96,21 @@ def test_resume_keeps_loss_normalizer_and_drawn_seed(root):
     state = whole["trainer"]["hooks"]["ExactResume"]
     assert state["seed"] >= 0
     assert state["loss_normalizer"] != 100
+
+
+def test_run_stopped_before_its_final_checkpoint_ends_complete(root):
+    """Between the last periodic checkpoint and the final one, both of the last step."""
+    cfg = tiny_config(root, root / "run", "SOLVER.MAX_ITER", 2, "SOLVER.STEPS", (1,), "SOLVER.CHECKPOINT_PERIOD", 2)
+    train(cfg)
+    whole, files = final(root / "run"), {path.relative_to(root) for path in (root / "run").rglob("*")}
+    (root / "run/model_final.pth").unlink()
+    shutil.rmtree(root / "run/inference")
+    (root / "run/last_checkpoint").write_text("model_0000001.pth")
+    train(cfg, resume=True)
+    assert_equal_checkpoints(whole, final(root / "run"))
+    assert final(root / "run")["iteration"] == whole["iteration"] == 1
+    assert (root / "run/last_checkpoint").read_text() == "model_final.pth"
+    assert {path.relative_to(root) for path in (root / "run").rglob("*")} >= {f for f in files if "event" not in f.name}
 
 
 def signature(batches, count):

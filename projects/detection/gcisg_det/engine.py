@@ -147,6 +147,13 @@ class Trainer(DefaultTrainer):
             hooks.append(SelectionHook())
         return [RegularizerHook(), *hooks] if self.cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector" else hooks
 
+    def train(self) -> Any:
+        """Trains; a run that was stopped between its last step and the final checkpoint first gets that."""
+        saved = Path(self.checkpointer.get_checkpoint_file()).name if self.checkpointer.has_checkpoint() else ""
+        if self.start_iter >= self.max_iter and saved != "model_final.pth" and comm.is_main_process():
+            self.checkpointer.save("model_final", iteration=self.iter)
+        return super().train()
+
     def state_dict(self) -> dict[str, Any]:
         """Adds optimizer and gradient scaler, which Detectron2 0.5 leaves out of the checkpoint."""
         return {**super().state_dict(), "_trainer": self._trainer.state_dict()}
