@@ -7,7 +7,7 @@ tensors of the BatchNorm layers that they replace, so each framework loads plain
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 # Kind -> whether the instance normalisations of `b` have weights; `a` has none of them.
 KINDS: dict[str, bool] = {"a": True, "b": True, "isw": False}
+SHARE = "instance_share"  # the mark of an IBN-Net's layer in a state dict
 
 
 class InstanceBatchNorm(nn.Module):
@@ -52,7 +53,7 @@ class InstanceBatchNorm(nn.Module):
         for name, buffer in norm.named_buffers(recurse=False):
             self.register_buffer(name, buffer)
         # Part of the state dict: weights trained with it must not be taken for those of a plain network.
-        self.register_buffer("instance_share", torch.tensor(share))
+        self.register_buffer(SHARE, torch.tensor(share))
         self.channels = int(share * len(self.running_mean))
         self.affine = affine
         self.eps: float = getattr(norm, "eps")  # noqa: B009 - Detectron2's layer is no BatchNorm of torch
@@ -112,7 +113,8 @@ def convert_to_ibn(backbone: nn.Module, kind: str) -> None:
             and after the addition in the last block of stages 1 and 2. ``isw``: as ``b`` without weights, the network
             of RobustNet (Choi et al., CVPR 2021), for the method of that name.
 
-    Loading weights into it reports what they lack, which stays as it was made.
+    It loads plain weights (what they lack is reported and stays as it was made), its own, and the state dicts that
+    IBN-Net's authors publish, whose ``a`` keeps both halves of a layer apart (``bn1.IN``, ``bn1.BN``).
 
     Raises:
         ValueError: the kind is unknown, or the network is none of these.
@@ -128,7 +130,7 @@ def convert_to_ibn(backbone: nn.Module, kind: str) -> None:
         _replace_norm(getattr(backbone, "stem", backbone), 1, 1.0, affine)
         for stage in (1, 2):
             _end_in_instance_norm(blocks[stage][-1], affine)
-    backbone._register_load_state_dict_pre_hook(_report_and_fill, with_module=True)
+    backbone._register_load_state_dict_pre_hook(_read, with_module=True)
 
 
 def normalised_stages(backbone: nn.Module) -> dict[int, StageLocation]:
@@ -156,37 +158,80 @@ def normalised_stages(backbone: nn.Module) -> dict[int, StageLocation]:
 
 
 def added_names(backbone: nn.Module) -> tuple[str, ...]:
-    """The names in the state dict of a converted backbone that plain weights do not have."""
+    """The names in the state dict of a converted backbone that weights of other origin may lack."""
     return tuple(_added_names(backbone))
 
 
 def _added_names(backbone: nn.Module) -> Iterator[str]:
     for path, module in backbone.named_modules():
         if isinstance(module, InstanceBatchNorm):
-            yield f"{path}.instance_share"
+            yield f"{path}.{SHARE}"
+            if module.channels == len(module.running_mean):  # statistics that nothing uses
+                yield from (f"{path}.{name}" for name, _ in module.named_buffers() if name != SHARE)
         elif isinstance(module, _AddedInstanceNorm):
             yield from (f"{path}.{name}" for name in module.state_dict())
 
 
-def _report_and_fill(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Before loading: what the weights lack stays as it is, and is named."""
+def join_halves(state: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
+    """A state dict with the layers of IBN-Net's ``a`` as :class:`InstanceBatchNorm` has them.
+
+    ``X.IN.weight`` (h), ``X.BN.weight`` (C - h) and their like become ``X.weight`` (C), for names under ``prefix``;
+    other tensors stay as they are. The statistics of the first h channels, which nothing uses, are 0 and 1.
+    """
+    ends = ("IN.weight", "IN.bias", *(f"BN.{name}" for name in ("weight", "bias", "running_mean", "running_var")))
+    joined = dict(state)
+    for layer in [name.removesuffix(ends[0]) for name in state if name.startswith(prefix) and name.endswith(ends[0])]:
+        if not all(layer + end in state for end in ends):
+            continue  # a layer of `b`, which has no second half
+        first, first_bias, weight, bias, mean, variance = (torch.as_tensor(joined.pop(layer + end)) for end in ends)
+        joined[f"{layer}weight"] = torch.cat([first, weight])
+        joined[f"{layer}bias"] = torch.cat([first_bias, bias])
+        joined[f"{layer}running_mean"] = torch.cat([torch.zeros_like(first), mean])
+        joined[f"{layer}running_var"] = torch.cat([torch.ones_like(first), variance])
+        joined[f"{layer}{SHARE}"] = torch.tensor(len(first) / (len(first) + len(weight)))
+        if f"{layer}BN.num_batches_tracked" in joined:
+            joined[f"{layer}num_batches_tracked"] = joined.pop(f"{layer}BN.num_batches_tracked")
+    return joined
+
+
+def ibn_layers(state: Mapping[str, Tensor]) -> dict[str, float]:
+    """Path -> share of its channels, of the layers in a joined state dict that make it an IBN-Net's.
+
+    The stem of the authors' ``b`` has no mark; the normalisations that ``b`` adds have none either, and a share of 1.
+    """
+    shares = {name.removesuffix(f".{SHARE}"): float(value) for name, value in state.items() if name.endswith(SHARE)}
+    return shares | {name.removesuffix(".weight"): 1.0 for name in state if name.endswith(".IN.weight")}
+
+
+def _read(module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+    """Before loading: both of IBN-Net's forms are read; what other weights lack stays as it is, and is named."""
+    joined = join_halves(state, prefix)
+    for name in state.keys() - joined.keys():
+        del state[name]
+    state.update(joined)
     own = module.state_dict()
+    theirs = ibn_layers({name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)})
+    shares = ibn_layers(own)
+    errors: list[str] = rest[-1]
+    for path, share in theirs.items():
+        if share != shares.get(path, share):
+            errors.append(f"{prefix}{path}: {share} of the channels are instance normalised, expected {shares[path]}")
     lacking = [name for name in added_names(module) if prefix + name not in state]
-    if not lacking:
-        return
     state.update({prefix + name: own[name] for name in lacking})
-    fresh = [name for name in lacking if not name.endswith("instance_share")]
-    loaded = sum(prefix + name in state for name in own) - len(lacking)
-    unused = [path for path, part in module.named_modules() if isinstance(part, InstanceBatchNorm)]
-    logger.warning(
-        "plain weights for an IBN-Net: %d of its %d tensors loaded; not used are the running statistics of the "
-        "instance normalised channels of %d layers (%s, ...); not in the weights and as initialised: %s",
-        loaded,
-        len(own) - len(lacking) + len(fresh),
-        len(unused),
-        unused[0],
-        ", ".join(fresh) or "nothing",
-    )
+    fresh = [name for name in lacking if name.endswith((".weight", ".bias"))]
+    if not theirs and lacking:
+        unused = [path for path, part in module.named_modules() if isinstance(part, InstanceBatchNorm)]
+        logger.warning(
+            "plain weights for an IBN-Net: %d of its %d tensors loaded; not used are the running statistics of the "
+            "instance normalised channels of %d layers (%s, ...); not in the weights and as initialised: %s",
+            sum(prefix + name in state for name in own) - len(lacking),
+            len(own) - len(lacking) + len(fresh),
+            len(unused),
+            unused[0],
+            ", ".join(fresh) or "nothing",
+        )
+    elif fresh:
+        logger.warning("not in the weights of an IBN-Net and as initialised: %s", ", ".join(fresh))
 
 
 def _blocks(backbone: nn.Module, stage: int) -> list[nn.Module]:

@@ -3,7 +3,8 @@
 Both sides' names are brought to one form, that of torchvision (with ``stem.0`` to ``stem.7`` for the three convolutions
 of a deep stem, as MMSegmentation has them). Read are the names of torchvision, timm, MMSegmentation and MMPretrain,
 Detectron2 and Caffe2 (MSRA), under any prefix (``backbone.``, ``module.encoder_q.``, ``backbone.bottom_up.``).
-Backbones that are no ResNets take weights under their own names.
+Backbones that are no ResNets take weights under their own names. IBN-Nets take plain weights, those of their authors
+(``bn1.IN``, ``bn1.BN``) and their own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from gcisg_core.config import require
-from gcisg_core.ibn import added_names
+from gcisg_core.ibn import SHARE, added_names, ibn_layers, join_halves
 from gcisg_core.problems import DataError
 
 LEAST_MATCH = 0.9
@@ -31,6 +32,7 @@ _CAFFE2_TENSORS = {
     "riv": "running_var", "running_mean": "running_mean", "running_var": "running_var",
 }  # fmt: skip
 _STATISTICS = ("running_mean", "running_var")
+_NO_WEIGHTS = ("num_batches_tracked", SHARE)
 
 
 def load_initial_weights(
@@ -48,20 +50,23 @@ def load_initial_weights(
     Where the file has no running statistics at all, they are absorbed in weight and bias (MSRA): 0 and 1 are loaded.
 
     Raises:
-        DataError: too little matches, or one stem is deep and the other plain.
+        DataError: too little matches, or the file is of another kind of network: deep and plain stems, an IBN-Net's
+            weights for a backbone that is none.
         ValueError: `least_match` is not in [0, 1].
     """
     require(0 <= least_match <= 1, "least_match", least_match, "in [0, 1]")
     match = match_names(backbone, state)
     report = f"initial weights {file} for {type(backbone).__name__}: {match}"
-    if match.share < least_match or (match.stems and least_match > 0):
-        why = f"{match.stems}; " if match.stems else ""
+    if match.share < least_match or (match.difference and least_match > 0):
+        why = f"{match.difference}; " if match.difference else ""
         remedy = (
             f"Give weights of this network. To take what fits, set least_match to {match.share:.2f} or less "
-            f"(0 with another stem); it is {least_match}"
+            f"(0 for another kind of network); it is {least_match}"
         )
         raise DataError(file, f"is of another network than {type(backbone).__name__}: {why}{match}", remedy)
-    backbone.load_state_dict(match.state, strict=False)
+    own = backbone.state_dict()
+    kept = {name: own[name] for name in added_names(backbone)}  # as it is where the file lacks it, which is reported
+    backbone.load_state_dict(kept | match.state, strict=False)
     if not (dist.is_available() and dist.is_initialized() and dist.get_rank()):
         print(report)
 
@@ -76,7 +81,7 @@ class Match:
         prefix: Of the names in the file.
         wrong: The backbone's names that the file lacks or has in another shape, with the reason.
         unused: Names of the file that were not used.
-        stems: How the stems differ; empty if they do not.
+        difference: Why the file is of another kind of network (stem, IBN-Net); empty if it is not.
         notes: What else is to be known.
     """
 
@@ -85,7 +90,7 @@ class Match:
     prefix: str
     wrong: list[str]
     unused: list[str]
-    stems: str
+    difference: str
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -107,15 +112,18 @@ class Match:
 
 def match_names(backbone: nn.Module, state: Mapping[str, Tensor]) -> Match:
     """Find the backbone's tensors in a state dict; nothing is loaded."""
-    own = backbone.state_dict()
-    skipped = added_names(backbone)
-    names = {
-        new: name
-        for name, new in canonical_names(own).items()
-        if name not in skipped and not name.endswith("num_batches_tracked")
-    }
+    own, state = backbone.state_dict(), join_halves(state)
+    names = {new: name for name, new in canonical_names(own).items() if not name.endswith(_NO_WEIGHTS)}
     prefix, theirs = _best_prefix(names, state)
+    added = added_names(backbone)
+    # Statistics that an IBN-Net does not use need not be in the file.
+    unused_here = {name for name in added if name.endswith(_STATISTICS)}
+    names = {new: name for new, name in names.items() if new in theirs or name not in unused_here}
     notes = []
+    if any(name in added and new not in theirs for new, name in names.items()):
+        notes.append("the normalisations that IBN-Net adds start as the identity")
+    if added and not ibn_layers(state):
+        notes.append("the running statistics of instance normalised channels are not used")
     absorbed = _absorbed(backbone, names, theirs)
     if absorbed:
         notes.append("without running statistics, so 0 and 1 are taken")
@@ -132,11 +140,12 @@ def match_names(backbone: nn.Module, state: Mapping[str, Tensor]) -> Match:
     tops = {name.partition(".")[0] for name in names} | {"stem", "conv1", "bn1"}
     of_backbone = [name for name in theirs if name.partition(".")[0] in tops]
     used = {theirs[new] for new, name in names.items() if name in found and new in theirs}
-    unused = [name for name in state if name not in used and not name.endswith("num_batches_tracked")]
+    unused = [name for name in state if name not in used and not name.endswith(_NO_WEIGHTS)]
     if any("res2_0_" in name for name in theirs.values()) and not _stride_in_1x1(backbone):
         notes.append("note: Caffe2's (MSRA's) ResNets take BGR and stride in the 1 x 1 convolution, this one does not")
     total = max(len(names), len(of_backbone) + len(absorbed))
-    return Match(found, total, prefix, wrong, unused, _stems(names, own, theirs, state), notes)
+    difference = _stems(names, own, theirs, state) or _ibn_difference(own, prefix, state)
+    return Match(found, total, prefix, wrong, unused, difference, notes)
 
 
 def canonical_names(names: Iterable[str]) -> dict[str, str]:
@@ -180,11 +189,7 @@ def _best_prefix(names: Mapping[str, str], state: Mapping[str, Tensor]) -> tuple
     best, score = ("", dict[str, str]()), (False, -1)
     for prefix in prefixes:
         inside = {name[len(prefix) :]: name for name in state if name.startswith(prefix)}
-        theirs = {
-            new: inside[name]
-            for name, new in canonical_names(inside).items()
-            if not name.endswith("num_batches_tracked")
-        }
+        theirs = {new: inside[name] for name, new in canonical_names(inside).items() if not name.endswith(_NO_WEIGHTS)}
         # The trained network before an averaged copy of it, then the first of those that fit best.
         this = (not _AVERAGED.search(prefix), sum(name in names for name in theirs))
         if this > score:
@@ -214,6 +219,22 @@ def _stems(
     here = _stem({new: own[name] for new, name in names.items()})
     there = _stem({new: state[name] for new, name in theirs.items()})
     return f"the file has {there}, the backbone {here}" if here and there and here[:6] != there[:6] else ""
+
+
+def _ibn_difference(own: Mapping[str, Tensor], prefix: str, state: Mapping[str, Tensor]) -> str:
+    """Where the file has an IBN-Net's layer and the backbone another one; empty where it has none of those."""
+    inside = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+    here, there = (
+        ibn_layers({new: tensors[name] for name, new in canonical_names(tensors).items()}) for tensors in (own, inside)
+    )
+    tops = {name.partition(".")[0] for name in canonical_names(own).values()}
+    other = [path for path, share in there.items() if path.partition(".")[0] in tops and here.get(path) != share]
+    return (
+        f"the file is of an IBN-Net with an instance normalisation in {other[0]} (changes: ibn), the backbone has "
+        f"{'another share of channels' if other[0] in here else 'none'} there"
+        if other
+        else ""
+    )
 
 
 def _stem(tensors: Mapping[str, Tensor]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from gcisg_core.ibn import added_names
+from gcisg_core.ibn import added_names, join_halves
 from gcisg_core.integrations.mmengine import check_state  # the import lets mmengine read weights alone
 from gcisg_core.problems import DataError
 from gcisg_core.release import BESIDE, without_method
@@ -53,6 +53,6 @@ def load_backbone(backbone: nn.Module, state: dict[str, Tensor], path: str) -> N
     """
     if any(name.startswith("backbone.") for name in state):
         state = {name[len("backbone.") :]: value for name, value in state.items() if name.startswith("backbone.")}
-    own = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    own = join_halves({name: value for name, value in state.items() if not name.startswith("fc.")})
     check_state(backbone, own, path, ignore=added_names(backbone))
     backbone.load_state_dict(own, strict=False)
