@@ -15,11 +15,11 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 # isort: split
 from detectron2.modeling.backbone import resnet as detectron2
 
-from gcisg_analysis.load import load_backbone
 from gcisg_core.changes import change_backbone
 from gcisg_core.feature_tap import make_tap
 from gcisg_core.initial_weights import load_initial_weights, match_names
 from gcisg_core.problems import DataError
+from gcisg_suite.analysis.load import load_backbone
 
 
 class Halves(nn.Module):
