@@ -172,7 +172,7 @@ def _pictures(
                 f"The worst failures of {name}",
                 lambda model=model, failure=failure: failures_figure(task, model, failure),  # type: ignore[misc]
                 "Above the truth, below the prediction; the worst image comes first. An image is judged by "
-                f"{task.score}" + (" and by how sure the model is." if task.title == "classification" else "."),
+                f"{task.score}{task.failure}.",
             )
         )
     return sections

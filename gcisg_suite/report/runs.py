@@ -37,7 +37,7 @@ class Run:
     Attributes:
         name: How it is called in a report.
         folder: Where it was found.
-        task: "classification", "segmentation" or "detection"; "" for a model of another kind.
+        task: Its name in the table of tasks; "" for a model of another kind.
         config_file: What the framework saved of the config, all in one file.
         config: The same as plain values.
         training: Entries in the order of their ``step``, each with the scalars that were logged.
