@@ -131,14 +131,22 @@ class StageTap:
 
     def channels(self, backbone: nn.Module, size: int = 64) -> dict[int, int]:
         """Stage -> channels C, seen in one pass of a black ``size`` x ``size`` image."""
-        modes = [(module, module.training) for module in backbone.modules()]
         image = next(backbone.parameters()).new_zeros(1, 3, size, size)
-        backbone.eval()
-        with torch.no_grad():
+        with in_eval_mode(backbone), torch.no_grad():
             features = self.run(backbone, image)
-        for module, training in modes:
-            module.training = training
         return {stage: features[stage].shape[1] for stage in self.locations}
+
+
+@contextmanager
+def in_eval_mode(module: nn.Module) -> Iterator[None]:
+    """Inside the block the module is in eval mode; then each part of it is in its own again."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 def _find(

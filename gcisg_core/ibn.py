@@ -157,6 +157,13 @@ def normalised_stages(backbone: nn.Module) -> dict[int, StageLocation]:
     return places
 
 
+def is_standardised(module: nn.Module | None) -> bool:
+    """Whether a layer's outputs have mean 0 and variance 1 in every channel of an image: those of the kind ``isw``."""
+    if isinstance(module, InstanceBatchNorm):
+        return not module.affine and module.channels == len(module.running_mean)
+    return isinstance(module, nn.InstanceNorm2d) and not module.affine
+
+
 def added_names(backbone: nn.Module) -> tuple[str, ...]:
     """The names in the state dict of a converted backbone that weights of other origin may lack."""
     return tuple(_added_names(backbone))
