@@ -26,7 +26,7 @@ from torch import Tensor, nn
 StageLocation: TypeAlias = "str | int"
 Features: TypeAlias = dict[int, Tensor]
 
-_RELU = re.compile(r"relu\((.+)\)")
+RELU = re.compile(r"relu\((.+)\)")
 
 
 class _DeepestStageReachedError(Exception):
@@ -97,7 +97,7 @@ class StageTap:
         modules = dict(backbone.named_modules())
         handles = []
         for stage, place in self.locations.items():
-            relu = _RELU.fullmatch(str(place))
+            relu = RELU.fullmatch(str(place))
             module = modules.get(relu[1] if relu else place) if isinstance(place, str) else None
             find = partial(_find, stage, place, module is not None, relu is not None)
             handles.append((module or backbone).register_forward_hook(partial(keep, stage, find)))
@@ -127,6 +127,11 @@ class StageTap:
         deepest = max(self.locations)
         with self.collect(backbone, stop_after=deepest) as features, suppress(_DeepestStageReachedError):
             backbone(images)
+        for stage in self.locations.keys() - features.keys():
+            raise ValueError(
+                f"stage {stage} of {type(backbone).__name__}: {self.locations[stage]!r} was not reached before stage "
+                f"{deepest}, or is no submodule. Name another one in stage_locations"
+            )
         return features
 
     def channels(self, backbone: nn.Module, size: int = 64) -> dict[int, int]:
