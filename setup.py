@@ -64,6 +64,6 @@ setup(
     # Classification and the miniature benchmark work with these alone.
     install_requires=["torch>=2.4", "torchvision>=0.19", *MMENGINE, "numpy", "pillow", "scipy",
                       "scikit-learn", "joblib", "matplotlib", "jinja2", "tqdm", "rich", "grad-cam", "safetensors",
-                      "tabulate", "pyyaml", "cyclopts>=5.5"],
+                      "tabulate", "pyyaml", "cyclopts>=4.25"],
     extras_require=EXTRAS,
 )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ class Task:
     recipe: str
     doors: Mapping[str, str]
     audits: Mapping[str, str]
-    prepares: Mapping[str, str] = field(default_factory=dict)
+    prepares: Mapping[str, str]
 
     def door(self, name: str) -> Any:
         """The function of this task that :data:`DOORS` describes."""
@@ -107,8 +107,7 @@ class Task:
         """The folder of its configs; nothing is imported."""
         spec = importlib.util.find_spec(self.package)
         assert spec is not None
-        assert spec.origin is not None
-        return project_folder(spec.origin, self.name)
+        return project_folder(str(spec.origin), self.name)
 
 
 # What a task offers -> what its function takes and gives.
