@@ -171,7 +171,6 @@ def test_every_earlier_name_leads_somewhere():
     import gcisg_analysis  # noqa: F401
     import gcisg_audit  # noqa: F401
     import gcisg_miniature  # noqa: F401
-
     from gcisg_suite.aliases import _Renamed
 
     for finder in sys.meta_path:
