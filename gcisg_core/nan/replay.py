@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gcisg_core.nonfinite import Framework, StepRecorder, named_losses, nonfinite_gradients
-from gcisg_core.records import restore
+from gcisg_core.nan.record import restore
+from gcisg_core.nan.recorder import Framework, StepRecorder, named_losses, nonfinite_gradients
 
 
 class Replay(NamedTuple):
@@ -23,7 +23,7 @@ class Replay(NamedTuple):
         error: The error's text.
         gradients: Parameters whose gradients are not finite.
         origin: The first module whose output is not finite, by its name in the model; empty: none before the losses.
-        statistics: As in the record, see :meth:`gcisg_core.nonfinite.StepRecorder.statistics`.
+        statistics: As in the record, see :meth:`gcisg_core.nan.recorder.StepRecorder.statistics`.
     """
 
     losses: dict[str, float]
@@ -46,7 +46,7 @@ def replay(
     """Run the step of a record again, forward and backward; the weights stay as they are.
 
     Args:
-        record: From :func:`gcisg_core.records.load`.
+        record: From :func:`gcisg_core.nan.record.load`.
         model: Of the record's config.
         framework: That of the record.
         context: Entered around the forward pass.

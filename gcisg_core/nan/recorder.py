@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from gcisg_core.encoders import FrozenModule
 from gcisg_core.feature_tap import Features
+from gcisg_core.nan.record import plain, save, statistics
 from gcisg_core.queue import SupportQueue
-from gcisg_core.records import plain, save, statistics
 
 VERSION = 1  # of the file's form, see docs/nan_recorder.md
 
@@ -34,7 +34,7 @@ class Framework(NamedTuple):
         name: ``mmengine`` or ``detectron2``: who can build the model again.
         config: The run's config as plain values or text.
         random_state: Returns the state of all random generators; ``set_random_state`` goes back to it.
-        pack: Turns an object of the framework into plain values (:func:`gcisg_core.records.plain`); ``unpack`` back.
+        pack: Turns an object of the framework into plain values (:func:`gcisg_core.nan.record.plain`); ``unpack`` back.
         batch_names: The image files of the model's arguments and keyword arguments.
         is_loss: Whether a value that the model returned under this name is summed.
         attributes: Of the model, numbers outside its state dict that a forward pass changes.

@@ -11,8 +11,8 @@ from detectron2.engine import HookBase
 
 from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - registers its reader
 from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
-from gcisg_core.integrations.detectron2_nonfinite import framework
-from gcisg_core.nonfinite import NonFiniteError, StepRecorder
+from gcisg_core.integrations.detectron2.nan import framework
+from gcisg_core.nan.recorder import NonFiniteError, StepRecorder
 from gcisg_core.regularizers import read_method
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
@@ -65,7 +65,7 @@ def regularizer_values(cfg: CfgNode) -> dict[str, Any]:
 class RegularizerHook(HookBase):
     """Tells the method before and after each step of the optimiser, at one of which its target moves.
 
-    It also records the step in which a loss or gradient is not finite (:mod:`gcisg_core.nonfinite`), before the
+    It also records the step in which a loss or gradient is not finite (:mod:`gcisg_core.nan.recorder`), before the
     framework sees it.
 
     Mixed precision leaves out the steps whose gradients overflowed, so the optimiser itself is asked. It must stand

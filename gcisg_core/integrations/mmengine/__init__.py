@@ -48,10 +48,10 @@ from gcisg_core.integrations import reproducible
 from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - registers its reader
 from gcisg_core.integrations import schedules as _schedules  # noqa: F401 - registers them
 from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
-from gcisg_core.integrations.mmengine_nonfinite import record_steps
-from gcisg_core.integrations.mmengine_views import derive_views
+from gcisg_core.integrations.mmengine.nan import record_steps
+from gcisg_core.integrations.mmengine.views import derive_views
 from gcisg_core.lookup import unknown_name
-from gcisg_core.nonfinite import StepRecorder
+from gcisg_core.nan.recorder import StepRecorder
 from gcisg_core.run_folder import check_run, on_first_rank, open_run, release_all, run_name
 from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
 
@@ -167,7 +167,7 @@ class RegularizerHook(Hook):
 
     Also refuses to resume from a checkpoint of another model, which mmengine would load in part, or of another run in
     the same folder; evaluates a resumed run that was stopped before its last evaluation; and records the step in which
-    a loss or gradient is not finite (:mod:`gcisg_core.nonfinite`).
+    a loss or gradient is not finite (:mod:`gcisg_core.nan.recorder`).
     """
 
     priority = "VERY_HIGH"
@@ -301,7 +301,7 @@ def load_config(path: str, overrides: list[str]) -> Config:
     """Read a config and apply ``key=value`` overrides; ``custom_hooks.1.end=0.6`` is of the second of a list.
 
     Where the config leaves ``views`` open, it becomes the number that the method needs, see
-    :func:`gcisg_core.integrations.mmengine_views.derive_views`.
+    :func:`gcisg_core.integrations.mmengine.views.derive_views`.
 
     Raises:
         ValueError: an override has no ``=``, or one of the keys on its way is unknown; the nearest valid one is given.
