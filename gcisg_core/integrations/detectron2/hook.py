@@ -1,0 +1,100 @@
+"""Detectron2: the hook that moves the target, and records the step that is not finite."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.engine import HookBase
+
+from gcisg_core.integrations.detectron2.nan import framework
+from gcisg_core.nan.recorder import NonFiniteError, StepRecorder
+
+logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
+
+
+class RegularizerHook(HookBase):
+    """Tells the method before and after each step of the optimiser, at one of which its target moves.
+
+    It also records the step in which a loss or gradient is not finite (:mod:`gcisg_core.nan.recorder`), before the
+    framework sees it.
+
+    Mixed precision leaves out the steps whose gradients overflowed, so the optimiser itself is asked. It must stand
+    before the hook that saves checkpoints.
+
+    Args:
+        cfg: The run's, which the record needs; ``None`` takes that of a ``DefaultTrainer``, other trainers have none.
+    """
+
+    stepped = False
+
+    def __init__(self, cfg: CfgNode | None = None) -> None:
+        self.cfg = cfg
+
+    @property
+    def _inner(self) -> Any:
+        """The trainer that runs the steps: a ``DefaultTrainer`` hands them to another."""
+        return getattr(self.trainer, "_trainer", self.trainer)
+
+    def before_train(self) -> None:
+        """Asks the optimiser to tell when it steps, and puts the recorder before the framework's own check.
+
+        Raises:
+            ValueError: There is no config.
+        """
+        cfg = self.cfg if self.cfg is not None else getattr(self.trainer, "cfg", None)
+        if cfg is None:
+            raise ValueError(f"{type(self.trainer).__name__} has no cfg, which the hook needs: RegularizerHook(cfg)")
+        trainer = self._inner
+        model = getattr(trainer.model, "module", trainer.model)
+        self.recorder = StepRecorder(model, cfg.OUTPUT_DIR, framework(cfg.dump()))
+        self.write_metrics, trainer._write_metrics = trainer._write_metrics, self._check
+        self.run_step, trainer.run_step = trainer.run_step, self._run_step
+        # An optimiser with gradient clipping calls these twice a step, the second time with the clipped gradients.
+        trainer.optimizer.register_step_pre_hook(lambda *_: self._regularizer().before_optimizer_step())
+        trainer.optimizer.register_step_post_hook(self._note)
+
+    def _regularizer(self) -> Any:
+        return getattr(self.trainer.model, "module", self.trainer.model).regularizer
+
+    def _note(self, *_: Any) -> None:
+        self.stepped = True
+
+    def _scale(self) -> float | None:
+        scaler = getattr(self._inner, "grad_scaler", None)
+        return scaler.get_scale() if scaler is not None and scaler.is_enabled() else None
+
+    def _run_step(self) -> None:
+        """The trainer's step. The framework's proposal generator raises an error itself."""
+        try:
+            self.run_step()
+        except NonFiniteError:
+            raise
+        except FloatingPointError as error:
+            self.recorder.interrupt(self.trainer.iter, error, self._scale())
+            self._tell_skip()
+
+    def _check(self, *args: Any, **kwargs: Any) -> None:
+        """In place of the trainer's writing of metrics, which comes between backward pass and step and refuses NaN."""
+        scale = self._scale()
+        if self.recorder.check(self.trainer.iter, scale):
+            self._regularizer().after_backward(scale or 1.0)
+            self.write_metrics(*args, **kwargs)
+            return
+        self._tell_skip()
+        if scale is None:
+            # The framework's clipping fails where there are no gradients.
+            optimizer = self._inner.optimizer
+            step = optimizer.step
+            optimizer.step = lambda *_, **__: setattr(optimizer, "step", step)
+
+    def _tell_skip(self) -> None:
+        logger.warning("Step left out: %s", self.recorder.message)
+        self.trainer.storage.put_scalar("skipped_steps", self.recorder.skips, smoothing_hint=False)
+
+    def after_step(self) -> None:
+        """Moves the target."""
+        if self.stepped:
+            self._regularizer().update_target()
+            self.stepped = False
