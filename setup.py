@@ -11,7 +11,10 @@ PROJECTS = sorted(path for path in Path("projects").iterdir() if path.is_dir())
 PACKAGES = {
     "gcisg_core": "gcisg_core",
     "gcisg_core.regularizers": "gcisg_core/regularizers",
+    "gcisg_core.nan": "gcisg_core/nan",
     "gcisg_core.integrations": "gcisg_core/integrations",
+    "gcisg_core.integrations.mmengine": "gcisg_core/integrations/mmengine",
+    "gcisg_core.integrations.detectron2": "gcisg_core/integrations/detectron2",
     "gcisg_suite": "gcisg_suite",
     **{f"gcisg_suite.{room}": f"gcisg_suite/{room}" for room in ROOMS},
     **{name: f"gcisg_suite/old_names/{name}" for name in OLD_NAMES},
@@ -60,6 +63,6 @@ setup(
     # Classification and the miniature benchmark work with these alone.
     install_requires=["torch>=2.4", "torchvision>=0.19", *MMENGINE, "numpy", "pillow", "scipy",
                       "scikit-learn", "joblib", "matplotlib", "jinja2", "tqdm", "rich", "grad-cam", "safetensors",
-                      "tabulate", "pyyaml", "cyclopts>=4"],
+                      "tabulate", "pyyaml", "cyclopts>=4.25"],
     extras_require=EXTRAS,
 )  # fmt: skip

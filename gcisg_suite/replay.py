@@ -9,9 +9,9 @@ from pathlib import Path
 from tabulate import tabulate
 
 from gcisg_core.lookup import choose
-from gcisg_core.nonfinite import VERSION
-from gcisg_core.records import load
-from gcisg_core.replay import replay, table
+from gcisg_core.nan.record import load
+from gcisg_core.nan.recorder import VERSION
+from gcisg_core.nan.replay import replay, table
 from gcisg_suite.tasks import FRAMEWORKS
 
 

@@ -20,7 +20,7 @@ MMENGINE = Framework(
     train="gcisg_core.integrations.mmengine:run",
     launches=False,
     evaluate="gcisg_suite.zoo.evaluate:evaluate",
-    replay="gcisg_core.integrations.mmengine_nonfinite",
+    replay="gcisg_core.integrations.mmengine.nan",
     base='_base_ = "{}"',
     as_text=lambda config: json.dumps(config.to_dict(), sort_keys=True, default=str),
     key=r"[\w.]+=.*",

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from gcisg_core.integrations.mmengine import build_runner
-from gcisg_core.nonfinite import VERSION, NonFiniteError
-from gcisg_core.records import load
+from gcisg_core.nan.record import load
+from gcisg_core.nan.recorder import VERSION, NonFiniteError
 from tests.methods import without_config_formatting
 
 from .conftest import TINY

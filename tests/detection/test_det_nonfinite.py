@@ -12,8 +12,8 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 # isort: split
 from detectron2.engine import HookBase
 
-from gcisg_core.nonfinite import VERSION, NonFiniteError
-from gcisg_core.records import load
+from gcisg_core.nan.record import load
+from gcisg_core.nan.recorder import VERSION, NonFiniteError
 from gcisg_suite.replay import report
 from tests.detection.scenes import (
     RETINA,

@@ -26,14 +26,14 @@ from detectron2.utils.logger import setup_logger
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
+from gcisg_core.integrations.detectron2.resume import build_train_loader, seeded
+from gcisg_core.integrations.detectron2.weights import STATISTICS, check_pixel_statistics, torchvision_to_detectron2
 from gcisg_core.problems import DataError
 from gcisg_core.safe_load import read_checkpoint
-from gcisg_det.checkpoint import SafeCheckpointer
 from gcisg_det.config import read_config
 from gcisg_det.engine import CarEvaluator, Trainer, end_earlier_logs
-from gcisg_det.loader import build_train_loader, seeded
 from gcisg_det.mapper import build_mapper
-from gcisg_det.weights import STATISTICS, check_pixel_statistics, torchvision_to_detectron2
 from gcisg_suite.tasks import read_config as read_any_config
 from tests.detection.scenes import (
     PROJECT,

@@ -14,9 +14,9 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 
+from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 from gcisg_core.problems import DataError
 from gcisg_det import engine
-from gcisg_det.checkpoint import SafeCheckpointer
 from gcisg_det.config import read_config
 from gcisg_suite.cli import main
 from tests.detection import train_once

@@ -11,7 +11,7 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 # isort: split
 from detectron2.modeling import build_model
 
-from gcisg_det.checkpoint import SafeCheckpointer
+from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 from gcisg_det.config import read_config
 from gcisg_det.demo import detection_section
 from gcisg_det.engine import train_and_test

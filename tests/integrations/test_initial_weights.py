@@ -24,10 +24,10 @@ from gcisg_cls.backbones import build_resnet, load_pretrained
 from gcisg_core.changes import change_backbone
 from gcisg_core.initial_weights import canonical_names, load_initial_weights, match_names
 from gcisg_core.integrations import mmengine  # noqa: F401 - registers `Pretrained`
+from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
+from gcisg_core.integrations.detectron2.weights import torchvision_to_detectron2
 from gcisg_core.problems import DataError
 from gcisg_core.safe_load import read_state_dict, unwrap_state_dict
-from gcisg_det.checkpoint import SafeCheckpointer
-from gcisg_det.weights import torchvision_to_detectron2
 from tests.detection.scenes import tiny_config
 
 

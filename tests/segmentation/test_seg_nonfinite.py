@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gcisg_core.nonfinite import VERSION, NonFiniteError
-from gcisg_core.records import load
+from gcisg_core.nan.record import load
+from gcisg_core.nan.recorder import VERSION, NonFiniteError
 from gcisg_suite.replay import report
 
 from .test_seg_methods import PROJECT, STEPS, data, train  # noqa: F401 - a fixture

@@ -13,7 +13,7 @@ import pytest
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from gcisg_core.integrations import mmengine
+from gcisg_core.integrations.mmengine import checkpoints
 from gcisg_core.problems import DataError
 from gcisg_core.release import file_hash
 from gcisg_core.run_folder import run_name
@@ -138,7 +138,7 @@ def test_a_cached_file_is_used_without_the_net_if_it_is_whole(monkeypatch, tmp_p
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     torch.save({"weight": torch.ones(2)}, folder / "new.pth")
     file = (folder / "new.pth").rename(folder / f"resnet50-{file_hash(folder / 'new.pth')}.pth")
-    monkeypatch.setitem(mmengine.SOURCES, "torchvision://", lambda: {"resnet50": f"https://models/{file.name}"})
+    monkeypatch.setitem(checkpoints.SOURCES, "torchvision://", lambda: {"resnet50": f"https://models/{file.name}"})
     assert torch.equal(load_checkpoint("torchvision://resnet50")["weight"], torch.ones(2))
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(DataError, match="altered or incomplete"):

@@ -16,11 +16,11 @@ from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from gcisg_core.feature_tap import make_tap
+from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 from gcisg_core.measures import Measured, Value
 from gcisg_suite.analysis.pretraining import original_accuracy, original_classifier, pretraining_images
 from gcisg_suite.analysis.task import Options, Task
 
-from .checkpoint import SafeCheckpointer
 from .config import head_key
 from .datasets import setup_datasets
 from .mapper import build_mapper

@@ -29,54 +29,16 @@ from detectron2.utils.logger import setup_logger
 
 from gcisg_core.files import write_text
 from gcisg_core.integrations.detectron2 import RegularizerHook
-from gcisg_core.integrations.reproducible import seed_everything
+from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
+from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, build_train_loader
 from gcisg_core.run_folder import open_run, release_all
 
-from .checkpoint import SafeCheckpointer
 from .compat import repair_launch
 from .config import head_key, read_config
 from .datasets import dataset_classes, setup_datasets
-from .loader import ResumableLoader, build_train_loader
 from .mapper import build_mapper
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
-
-
-class ExactResume(HookBase):
-    """Makes the random numbers of a step a function of (seed, iteration, rank), and the data follow the iteration.
-
-    Its state in the checkpoint: the seed, and the running loss normalizer that the framework's dense detectors keep
-    in a plain attribute and so lose on resume (that of rank 0 serves all ranks).
-
-    Args:
-        seed: The config's `SEED`; negative draws one, which a resumed run then takes from the checkpoint.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed if seed >= 0 else comm.shared_random_seed()
-
-    def before_train(self) -> None:
-        """Sets the loader to the iteration at which the run begins."""
-        self.trainer.data_loader.seed = self.seed
-        self.trainer.data_loader.start = self.trainer.start_iter
-
-    def before_step(self) -> None:
-        """Seeds the step."""
-        seed_everything(0, self.seed, self.trainer.iter, comm.get_rank())
-
-    def _model(self) -> Any:
-        return getattr(self.trainer.model, "module", self.trainer.model)
-
-    def state_dict(self) -> dict[str, float]:
-        """The seed and, where the model has one, the normalizer."""
-        normalizer = getattr(self._model(), "loss_normalizer", None)
-        return {"seed": self.seed} if normalizer is None else {"seed": self.seed, "loss_normalizer": normalizer}
-
-    def load_state_dict(self, state: dict[str, float]) -> None:
-        """Takes over the state of the run that is continued."""
-        self.seed = int(state["seed"])
-        if "loss_normalizer" in state:
-            self._model().loss_normalizer = state["loss_normalizer"]
 
 
 class CarEvaluator(COCOEvaluator):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .checkpoint import SafeCheckpointer
+from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
+
 from .config import read_config
 from .datasets import setup_datasets
 from .engine import Trainer

@@ -16,7 +16,8 @@ from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.modeling import build_model
 from detectron2.utils.visualizer import Visualizer
 
-from .checkpoint import SafeCheckpointer
+from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
+
 from .config import head_key
 from .datasets import class_ids, setup_datasets
 

@@ -10,9 +10,9 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import BACKBONE_REGISTRY, build_model
 
 from gcisg_core.config import require
+from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 from gcisg_core.release import Release, without_method
 
-from .checkpoint import SafeCheckpointer
 from .datasets import class_ids, setup_datasets
 
 

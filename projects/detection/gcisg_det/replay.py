@@ -11,7 +11,7 @@ from detectron2.modeling import build_model as build_detector
 from detectron2.utils.events import EventStorage
 from torch import nn
 
-from gcisg_core.integrations.detectron2_nonfinite import framework
+from gcisg_core.integrations.detectron2.nan import framework
 
 from .config import add_detection_config
 from .engine import train_in_bfloat16

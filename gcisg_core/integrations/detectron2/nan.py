@@ -7,8 +7,8 @@ from typing import Any
 from detectron2.structures import Boxes, Instances
 
 from gcisg_core.integrations.reproducible import random_state, set_random_state
-from gcisg_core.nonfinite import Framework
-from gcisg_core.records import KIND
+from gcisg_core.nan.record import KIND
+from gcisg_core.nan.recorder import Framework
 
 
 def framework(config: str = "") -> Framework:
@@ -32,7 +32,7 @@ def batch_names(args: Any, kwargs: Any) -> list[str]:
 
 
 def pack(value: Any) -> Any:
-    """Boxes and instances as dictionaries, other objects as text; see :func:`gcisg_core.records.plain`."""
+    """Boxes and instances as dictionaries, other objects as text; see :func:`gcisg_core.nan.record.plain`."""
     if isinstance(value, Boxes):
         return {KIND: "Boxes", "tensor": value.tensor}
     if isinstance(value, Instances):

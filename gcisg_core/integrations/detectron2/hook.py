@@ -1,71 +1,23 @@
-"""Detectron2: the method's settings in a config, and the hook that moves the target."""
+"""Detectron2: the hook that moves the target, and records the step that is not finite."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.engine import HookBase
 
-from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - registers its reader
-from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
-from gcisg_core.integrations.detectron2_nonfinite import framework
-from gcisg_core.nonfinite import NonFiniteError, StepRecorder
-from gcisg_core.regularizers import read_method
+from gcisg_core.integrations.detectron2.nan import framework
+from gcisg_core.nan.recorder import NonFiniteError, StepRecorder
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
-
-
-def add_regularizer_config(cfg: CfgNode) -> None:
-    """Adds the node `REGULARIZER`: `METHOD`, and by their upper-case names the fields of the method's settings.
-
-    The fields and their defaults stay in the dataclasses of :mod:`gcisg_core.regularizers`.
-    """
-    cfg.REGULARIZER = CfgNode(new_allowed=True)
-    # What is added to the task: none, gcisg, csg, ...
-    cfg.REGULARIZER.METHOD = "none"
-
-
-def allow_overrides(cfg: CfgNode, overrides: Sequence[Any]) -> None:
-    """Lets `KEY VALUE` overrides set fields that no file has set, or set in another type; later checks see them."""
-    for key in overrides[::2]:
-        node, _, field = str(key).partition(".")
-        if node == "REGULARIZER" and field:
-            cfg.REGULARIZER[field] = CfgNode() if field == "STAGE_LOCATIONS" else None
-        elif str(key).startswith("MODEL.CHANGES."):
-            change, _, argument = str(key).removeprefix("MODEL.CHANGES.").partition(".")
-            cfg.MODEL.CHANGES.setdefault(change, CfgNode(new_allowed=True) if argument else None)
-            if argument:
-                cfg.MODEL.CHANGES[change][argument] = None
-
-
-def lower_keys(node: CfgNode) -> dict[str, Any]:
-    """A node as plain dictionaries, by lower-case names."""
-    return {key.lower(): lower_keys(value) if isinstance(value, CfgNode) else value for key, value in node.items()}
-
-
-def regularizer_values(cfg: CfgNode) -> dict[str, Any]:
-    """`cfg.REGULARIZER` as :func:`gcisg_core.regularizers.build_regularizer` takes it.
-
-    Raises:
-        ValueError: The method or a field is unknown (the nearest valid name is given), or a value is out of range.
-    """
-    values = {key.lower(): value for key, value in cfg.REGULARIZER.items()}
-    if values.get("stage_locations"):
-        values["stage_locations"] = {int(stage): place for stage, place in values["stage_locations"].items()}
-    try:
-        read_method(values)
-    except ValueError as error:
-        raise ValueError(f"REGULARIZER (keys are these names in upper case): {error}") from error
-    return values
 
 
 class RegularizerHook(HookBase):
     """Tells the method before and after each step of the optimiser, at one of which its target moves.
 
-    It also records the step in which a loss or gradient is not finite (:mod:`gcisg_core.nonfinite`), before the
+    It also records the step in which a loss or gradient is not finite (:mod:`gcisg_core.nan.recorder`), before the
     framework sees it.
 
     Mixed precision leaves out the steps whose gradients overflowed, so the optimiser itself is asked. It must stand

@@ -17,8 +17,8 @@ from torch import nn
 from gcisg_core.config import require
 from gcisg_core.integrations.reproducible import random_state, set_random_state
 from gcisg_core.lookup import choose
-from gcisg_core.nonfinite import Framework, StepRecorder
-from gcisg_core.records import KIND
+from gcisg_core.nan.record import KIND
+from gcisg_core.nan.recorder import Framework, StepRecorder
 
 # Registered names, `mmseg.` and the like before them or not. mmengine would import any other path.
 _REGISTERED = re.compile(r"(mm\w+\.)?\w+")
@@ -66,7 +66,7 @@ def batch_names(dataset: Any, args: Any, inputs: dict[str, Any]) -> list[str]:
 
 
 def pack(value: Any) -> Any:
-    """mmengine's data elements as dictionaries, other objects as text; see :func:`gcisg_core.records.plain`."""
+    """mmengine's data elements as dictionaries, other objects as text; see :func:`gcisg_core.nan.record.plain`."""
     if isinstance(value, BaseDataElement):
         return {KIND: type(value).__name__, "metainfo": dict(value.metainfo_items()), "data": dict(value.items())}
     return repr(value)

@@ -11,11 +11,10 @@ from detectron2.config import CfgNode
 
 from gcisg_core.files import write_text
 from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
+from gcisg_core.integrations.detectron2.weights import check_pixel_statistics
 from gcisg_core.problems import DataError
 from gcisg_core.run_folder import check_run, run_name
 from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
-
-from .weights import check_pixel_statistics
 
 PARTIAL = ".partial"
 
@@ -29,8 +28,8 @@ class SafeCheckpointer(DetectionCheckpointer):
     Args:
         model: The model, possibly wrapped for several processes.
         save_dir: Folder of the checkpoints.
-        cfg: When given, the weights are compared with its pixel statistics, see :mod:`gcisg_det.weights`, and its
-            `MODEL.LEAST_MATCH` holds.
+        cfg: When given, the weights are compared with its pixel statistics
+            (:mod:`gcisg_core.integrations.detectron2.weights`), and its `MODEL.LEAST_MATCH` holds.
         strict: Refuse a checkpoint that is not one of this task model. Resuming always does.
         **checkpointables: Further objects to save.
     """

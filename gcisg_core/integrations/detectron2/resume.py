@@ -1,4 +1,4 @@
-"""A training loader whose every sample is a function of (seed, position) alone.
+"""Exact resume: a training loader whose every sample is a function of (seed, position) alone, and a hook for the steps.
 
 Position p is the p-th sample of the infinite stream that the framework's sampler defines, over all ranks. Batches and
 augmentation therefore do not depend on the number of workers, and a run that resumes at iteration i reads what the
@@ -12,12 +12,14 @@ import contextlib
 import itertools
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data.build import _train_loader_from_config, trivial_batch_collator
 from detectron2.data.common import AspectRatioGroupedDataset, DatasetFromList
+from detectron2.engine import HookBase
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -124,3 +126,40 @@ def build_train_loader(cfg: CfgNode, mapper: Callable[[dict], dict]) -> Resumabl
         grouping=parts["aspect_ratio_grouping"],
         num_workers=parts["num_workers"],
     )
+
+
+class ExactResume(HookBase):
+    """Makes the random numbers of a step a function of (seed, iteration, rank), and the data follow the iteration.
+
+    Its state in the checkpoint: the seed, and the running loss normalizer that the framework's dense detectors keep
+    in a plain attribute and so lose on resume (that of rank 0 serves all ranks).
+
+    Args:
+        seed: The config's `SEED`; negative draws one, which a resumed run then takes from the checkpoint.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed if seed >= 0 else comm.shared_random_seed()
+
+    def before_train(self) -> None:
+        """Sets the loader to the iteration at which the run begins."""
+        self.trainer.data_loader.seed = self.seed
+        self.trainer.data_loader.start = self.trainer.start_iter
+
+    def before_step(self) -> None:
+        """Seeds the step."""
+        seed_everything(0, self.seed, self.trainer.iter, comm.get_rank())
+
+    def _model(self) -> Any:
+        return getattr(self.trainer.model, "module", self.trainer.model)
+
+    def state_dict(self) -> dict[str, float]:
+        """The seed and, where the model has one, the normalizer."""
+        normalizer = getattr(self._model(), "loss_normalizer", None)
+        return {"seed": self.seed} if normalizer is None else {"seed": self.seed, "loss_normalizer": normalizer}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Takes over the state of the run that is continued."""
+        self.seed = int(state["seed"])
+        if "loss_normalizer" in state:
+            self._model().loss_normalizer = state["loss_normalizer"]

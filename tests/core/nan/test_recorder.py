@@ -15,11 +15,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from gcisg_core.integrations.reproducible import random_state, set_random_state
-from gcisg_core.nonfinite import VERSION, Framework, NonFiniteError, StepRecorder
+from gcisg_core.nan.record import load, plain, restore, save, statistics
+from gcisg_core.nan.recorder import VERSION, Framework, NonFiniteError, StepRecorder
+from gcisg_core.nan.replay import replay
 from gcisg_core.problems import DataError
-from gcisg_core.records import load, plain, restore, save, statistics
 from gcisg_core.regularizers import build_regularizer
-from gcisg_core.replay import replay
 from gcisg_suite.miniature.network import MiniResNet
 
 PLAIN = Framework("plain", {}, random_state, set_random_state, repr, dict, lambda args, kwargs: ["a.png", "b.png"])

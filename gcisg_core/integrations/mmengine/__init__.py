@@ -1,0 +1,45 @@
+"""For every project on mmengine: hooks, exact resume, safe and atomic checkpoints, and the command's entry point.
+
+Importing this package registers what its modules define and changes three things in mmengine for the process: files are
+written under a temporary name and renamed, checkpoints are read without running any code in them, and `Pretrained`
+initial weights are renamed to fit and refused where they do not.
+"""
+
+from gcisg_core.integrations import schedules as _schedules  # noqa: F401 - registers them
+from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
+from gcisg_core.integrations.mmengine.checkpoints import (
+    AtomicLocalBackend,
+    InitialWeights,
+    check_state,
+    load_for_evaluation,
+    load_from_local,
+    load_from_net,
+    unwrap,
+)
+from gcisg_core.integrations.mmengine.hook import RegularizerHook
+from gcisg_core.integrations.mmengine.resume import SeededDataset, SeededSampler
+from gcisg_core.integrations.mmengine.runner import (
+    BFloat16OptimWrapper,
+    CPUDistributedDataParallel,
+    build_runner,
+    load_config,
+    run,
+)
+
+__all__ = [
+    "AtomicLocalBackend",
+    "BFloat16OptimWrapper",
+    "CPUDistributedDataParallel",
+    "InitialWeights",
+    "RegularizerHook",
+    "SeededDataset",
+    "SeededSampler",
+    "build_runner",
+    "check_state",
+    "load_config",
+    "load_for_evaluation",
+    "load_from_local",
+    "load_from_net",
+    "run",
+    "unwrap",
+]

@@ -1,0 +1,71 @@
+"""mmengine: the hook that tells the method of each step, and records the one that is not finite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from gcisg_core.integrations import reproducible
+from gcisg_core.integrations.mmengine.checkpoints import check_state, unwrap
+from gcisg_core.integrations.mmengine.nan import record_steps
+from gcisg_core.nan.recorder import StepRecorder
+from gcisg_core.run_folder import check_run, run_name
+
+
+@HOOKS.register_module()
+class RegularizerHook(Hook):
+    """Tells the method of each optimiser step, and makes each step's randomness depend on seed and step only.
+
+    Also refuses to resume from a checkpoint of another model, which mmengine would load in part, or of another run in
+    the same folder; evaluates a resumed run that was stopped before its last evaluation; and records the step in which
+    a loss or gradient is not finite (:mod:`gcisg_core.nan.recorder`).
+    """
+
+    priority = "VERY_HIGH"
+    recorder: StepRecorder
+    stepped = False
+    at_end = False
+
+    def before_train(self, runner: Runner) -> None:
+        loop = runner.train_loop
+        # The framework evaluates within a step or an epoch; a run whose last checkpoint is of the end has none left.
+        self.at_end = loop.iter >= loop.max_iters or loop.epoch >= loop.max_epochs
+        self.recorder = record_steps(runner, unwrap(runner.model))
+        self.regularizer = unwrap(runner.model).regularizer
+        # The optimiser itself is asked: under gradient accumulation not every iteration steps, and mixed precision
+        # leaves out the steps whose gradients overflowed. Inside the step the gradients are unscaled, clipped and the
+        # same on all ranks; mmengine clears them after it.
+        runner.optim_wrapper.optimizer.register_step_pre_hook(self._before_step)
+        runner.optim_wrapper.optimizer.register_step_post_hook(self._note)
+
+    def _before_step(self, *_: Any) -> None:
+        if not self.recorder.skipped:  # the optimiser steps without gradients then, and changes nothing
+            self.regularizer.before_optimizer_step()
+
+    def _note(self, *_: Any) -> None:
+        self.stepped = not self.recorder.skipped
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        reproducible.seed_everything(0, runner.seed, runner.rank, runner.iter)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if self.stepped:
+            self.regularizer.update_target()
+            self.stepped = False
+
+    def after_train(self, runner: Runner) -> None:
+        if self.at_end and runner.val_loop is not None:
+            runner.val_loop.run()
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        checkpoint["meta"]["run"] = run_name(Path(runner.work_dir))
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        if runner._resume:
+            folder, file = Path(runner.work_dir), Path(str(runner._load_from))
+            check_run(folder, file, checkpoint.get("meta", {}).get("run"))
+            check_state(unwrap(runner.model), checkpoint["state_dict"], "the checkpoint to resume from")

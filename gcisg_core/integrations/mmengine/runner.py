@@ -1,0 +1,153 @@
+"""mmengine: a config read with overrides, its runner, and the command's entry point."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config, DictAction
+from mmengine.dist import get_world_size, init_dist
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.optim import OptimWrapper
+from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS
+from mmengine.runner import Runner
+from torch import nn
+
+from gcisg_core.integrations.mmengine.checkpoints import load_for_evaluation, unwrap
+from gcisg_core.integrations.mmengine.views import derive_views
+from gcisg_core.lookup import unknown_name
+from gcisg_core.run_folder import on_first_rank, open_run, release_all
+
+
+@OPTIM_WRAPPERS.register_module()
+class BFloat16OptimWrapper(OptimWrapper):
+    """Mixed precision in bfloat16, which needs no loss scaling and also works on a CPU."""
+
+    def optim_context(self, model: nn.Module) -> AbstractContextManager:
+        device = next(model.parameters()).device.type
+        return torch.autocast(device, dtype=torch.bfloat16)
+
+
+@MODEL_WRAPPERS.register_module()
+class CPUDistributedDataParallel(MMDistributedDataParallel):
+    """mmengine's wrapper without synchronised BatchNorm, which torch has on GPUs alone: each rank uses its own images.
+
+    Args:
+        module: Its SyncBatchNorm layers become BatchNorm layers, as mmengine makes them on one device.
+        **kwargs: mmengine's.
+    """
+
+    def __init__(self, module: nn.Module, **kwargs: Any) -> None:
+        super().__init__(revert_sync_batchnorm(module), **kwargs)
+
+
+# Where a run lies and how it was started, not its settings.
+NOT_OF_A_RUN = {"work_dir", "load_from", "resume", "launcher", "model_wrapper_cfg", "randomness"}
+# What the framework reads of a config, whether or not the file has it.
+RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
+
+
+def load_config(path: str, overrides: list[str]) -> Config:
+    """Read a config and apply ``key=value`` overrides; ``custom_hooks.1.end=0.6`` is of the second of a list.
+
+    Where the config leaves ``views`` open, it becomes the number that the method needs, see
+    :func:`gcisg_core.integrations.mmengine.views.derive_views`.
+
+    Raises:
+        ValueError: an override has no ``=``, or one of the keys on its way is unknown; the nearest valid one is given.
+            Or the config states fewer ``views`` than the method needs.
+    """
+    config = Config.fromfile(path)
+    for override in overrides:
+        key, equals, _ = override.partition("=")
+        if not equals:
+            raise ValueError(f"override {override!r} must have the form key=value")
+        parent = config
+        *parents, last = key.split(".")
+        for part in parents:
+            if isinstance(parent, list):
+                parent = {str(index): item for index, item in enumerate(parent)}
+            if part not in parent:
+                raise unknown_name(part, parent, f"config key (of {key!r})")
+            parent = parent[part]
+        if not parents and last not in config and last not in RUNNER_KEYS:
+            raise unknown_name(last, config, "config key")
+    if overrides:
+        parsed = Namespace()
+        DictAction(["--overrides"], "overrides")(ArgumentParser(), parsed, overrides)
+        config.merge_from_dict(parsed.overrides)
+    derive_views(config)
+    return config
+
+
+def build_runner(
+    config_file: str | Path,
+    overrides: Sequence[str] = (),
+    work_dir: str | Path | None = None,
+    seed: int | None = None,
+    amp: bool = False,
+    resume: bool = False,
+    fresh: bool = False,
+    training: bool = True,
+) -> Runner:
+    """The runner of a config.
+
+    Args:
+        config_file: A mmengine config.
+        overrides: ``key=value`` each.
+        work_dir: Where results go; by default the config's, or ``work_dirs/<config>``.
+        seed: The config's by default.
+        amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
+        resume: Go on from the newest checkpoint of the work directory, if there is one.
+        fresh: Move an earlier run in the work directory aside.
+        training: Take the work directory for a run, see :func:`gcisg_core.run_folder.open_run`.
+
+    Raises:
+        ValueError: the config or an override is wrong, or the work directory holds another run or is in use.
+    """
+    config = load_config(str(config_file), list(overrides))
+    config.work_dir = str(work_dir or config.get("work_dir") or f"work_dirs/{Path(config_file).stem}")
+    if seed is not None:
+        config.randomness = {**config.get("randomness", {}), "seed": seed}
+    if amp:
+        config.optim_wrapper.type = "AmpOptimWrapper" if torch.cuda.is_available() else "BFloat16OptimWrapper"
+    settings = {key: value for key, value in config.to_dict().items() if key not in NOT_OF_A_RUN}
+    if "LOCAL_RANK" in os.environ:
+        config.launcher = "pytorch"
+        if not torch.cuda.is_available():  # mmengine's own set-up expects a GPU a process
+            if not dist.is_initialized():
+                dist.init_process_group("gloo")
+            config.sync_bn = None
+            wrapper = {"type": "CPUDistributedDataParallel", "broadcast_buffers": False}
+            config.model_wrapper_cfg = {**wrapper, **(config.get("model_wrapper_cfg") or {}), "device_ids": None}
+        elif not dist.is_initialized():
+            init_dist("pytorch", **(config.get("env_cfg") or {}).get("dist_cfg", {}))
+    if training:
+        folder, used = Path(config.work_dir), (config.get("randomness") or {}).get("seed")
+        how = (used, seed is not None, get_world_size(), resume, fresh)
+        found = on_first_rank(lambda: open_run(folder, settings, *how))
+        if found is not None:
+            config.load_from, config.resume = str(found), True
+    return Runner.from_cfg(config)
+
+
+def run(args: Namespace) -> None:
+    """Train, or evaluate with ``--eval-only``; see ``tools/train_net.py --help`` for the arguments."""
+    start = (args.config, args.overrides, args.work_dir, args.seed, args.amp)
+    if args.eval_only:
+        runner = build_runner(*start, training=False)
+        load_for_evaluation(unwrap(runner.model), args.checkpoint)
+        runner.test()
+        return
+    try:
+        runner = build_runner(*start, args.resume, args.fresh)
+        runner.train()
+    finally:
+        release_all()

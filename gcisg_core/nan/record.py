@@ -1,0 +1,81 @@
+"""Records of training steps: plain values and tensors in a file that cannot run code when it is read."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gcisg_core.files import replacing
+from gcisg_core.problems import DataError
+
+KIND = "__kind__"  # marks a dictionary that stands for an object of a framework
+
+
+def plain(value: Any, pack: Callable[[Any], Any]) -> Any:
+    """A nested value as containers, numbers, texts and tensors on the CPU.
+
+    Args:
+        value: Anything; numpy's arrays and numbers become lists and numbers.
+        pack: Is given every other object; returns a dictionary with :data:`KIND` in it, or a text.
+    """
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if isinstance(value, Mapping):
+        return {key: plain(inner, pack) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(plain(inner, pack) for inner in value) if type(value) in (list, tuple) else list(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return plain(pack(value), pack)
+
+
+def restore(value: Any, unpack: Callable[[dict[str, Any]], Any], device: torch.device | str = "cpu") -> Any:
+    """The opposite of :func:`plain`, with the tensors on a device; ``unpack`` makes the objects."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        inner = {key: restore(item, unpack, device) for key, item in value.items()}
+        return unpack(inner) if KIND in inner else inner
+    if isinstance(value, list | tuple):
+        return type(value)(restore(item, unpack, device) for item in value)
+    return value
+
+
+def statistics(values: Tensor) -> dict[str, Any]:
+    """Shape, the number of values that are not finite, and minimum, mean, maximum and spread of the finite ones."""
+    finite = values.detach()[values.detach().isfinite()].double()
+    result: dict[str, Any] = {"shape": list(values.shape), "nonfinite": values.numel() - finite.numel()}
+    if finite.numel():
+        numbers = (finite.min(), finite.mean(), finite.max(), finite.std(correction=0))
+        result |= dict(zip(("min", "mean", "max", "std"), torch.stack(numbers).tolist(), strict=True))
+    return result
+
+
+def save(record: Mapping[str, Any], path: Path) -> None:
+    """Write a record, whole or not at all."""
+    with replacing(path) as partial:
+        torch.save(dict(record), partial)
+
+
+def load(path: Path, version: int) -> dict[str, Any]:
+    """A record of this version.
+
+    Raises:
+        DataError: there is no such file, it is damaged or no record, or one of another version.
+    """
+    try:
+        record = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        what = f"cannot be read as a record of a step ({str(error).splitlines()[0]})"
+        raise DataError(path, what, "Name a nonfinite_*.pth file of a run") from error
+    if not isinstance(record, dict) or record.get("version") != version:
+        found = record.get("version") if isinstance(record, dict) else type(record).__name__
+        raise DataError(path, f"version {found}, expected a record of version {version}", "Record the step anew")
+    return record
