@@ -1,8 +1,10 @@
 """The site of the documents: built strictly, complete, and readable without a network."""
 
 import html.parser
+import runpy
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,3 +60,12 @@ def test_the_repositorys_own_files_are_pages(site):
     assert "miniature" in (site / "index.html").read_text()
     assert 'href="projects/segmentation.html"' in (site / "index.html").read_text()
     assert 'href="../methods.html"' in (site / "projects/segmentation.html").read_text()
+
+
+def test_a_project_that_the_navigation_does_not_list_is_added():
+    hooks = runpy.run_path(str(ROOT / "docs/hooks.py"))
+    page = {"Classification": "projects/classification.md"}
+    config = SimpleNamespace(nav=[{"Home": "index.md"}, {"Projects": [page]}, "start.md"])
+    assert hooks["on_config"](config).nav[1]["Projects"] == [
+        page, {"Detection": "projects/detection.md"}, {"Segmentation": "projects/segmentation.md"},
+    ]  # fmt: skip
