@@ -25,7 +25,7 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, MMLogger
 from mmengine.model import (
     MMDistributedDataParallel,
     PretrainedInit,
@@ -54,6 +54,7 @@ from gcisg_core.integrations.mmengine_views import derive_views
 from gcisg_core.lookup import unknown_name
 from gcisg_core.nonfinite import StepRecorder
 from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
+from gcisg_core.screen import keep_screen_brief
 
 # mmengine retries a checkpoint that is unsafe to read with the unsafe reader; this setting of torch forbids it.
 os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
@@ -233,6 +234,15 @@ def check_state(model: nn.Module, state: dict[str, Any], what: str, ignore: tupl
         )
 
 
+class BriefRunner(Runner):
+    """mmengine's runner, whose long listings go to the log file alone."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        keep_screen_brief(logger)
+        return logger
+
+
 @DATASETS.register_module()
 class SeededDataset(reproducible.SeededDataset):
     """See :class:`gcisg_core.integrations.reproducible.SeededDataset`; takes a data set or its config."""
@@ -359,7 +369,7 @@ def build_runner(
             print(f"Nothing to resume in {config.work_dir}: training starts from the beginning.", file=sys.stderr)
         else:
             config.load_from, config.resume = str(checkpoint), True
-    return Runner.from_cfg(config)
+    return BriefRunner.from_cfg(config)
 
 
 def load_for_evaluation(model: nn.Module, path: str) -> None:

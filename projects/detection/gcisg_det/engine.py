@@ -29,6 +29,7 @@ from detectron2.utils.logger import setup_logger
 from gcisg_core.files import write_text
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.reproducible import seed_everything
+from gcisg_core.screen import keep_screen_brief
 
 from .checkpoint import SafeCheckpointer
 from .compat import repair_launch
@@ -246,11 +247,19 @@ def end_earlier_logs() -> None:
     setup_logger.cache_clear()
 
 
+def brief_logger(*args: Any, **kwargs: Any) -> logging.Logger:
+    """The framework's logger, whose long listings go to the log file alone."""
+    log: logging.Logger = setup_logger(*args, **kwargs)
+    keep_screen_brief(log)
+    return log
+
+
 def _run_rank(args: Namespace) -> None:
     cfg = configure(args)
     setup_datasets(cfg)
     end_earlier_logs()
-    default_setup(cfg, args)
+    with mock.patch.object(defaults, "setup_logger", brief_logger):
+        default_setup(cfg, args)
     if args.eval_only:
         model = Trainer.build_model(cfg)
         SafeCheckpointer(model, cfg=cfg, strict=True).load(args.checkpoint)
