@@ -47,7 +47,8 @@ def read_image(path: str | Path) -> np.ndarray:
         DataError: the file is absent, empty, damaged, too large for Pillow, HEIC without its package, or has
             another kind of values.
     """
-    with _reported(path), Image.open(path) as image:
+    # Not by its name: Pillow maps such a file into memory, and then mixes up the rows of a turned TIFF.
+    with _reported(path), Path(path).open("rb") as file, Image.open(file) as image:
         # Asked before the pixels are loaded, after which neither is known any more.
         is_deep, is_upright = _is_deep_colour(image), _orientation(image) == 1
         image.load()
@@ -99,7 +100,7 @@ def _is_deep_colour(image: Any) -> bool:
 
 
 def _deep_colour(path: str | Path) -> np.ndarray | None:
-    """By OpenCV, from all 16 bits; None where it fails, as with CMYK. Pillow's values are then at most 1 too small."""
+    """By OpenCV, from all 16 bits; None where it fails, as with CMYK. Pillow's values are then off by 1 at most."""
     import cv2  # slow to import, and hardly ever needed
 
     values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
