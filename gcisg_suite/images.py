@@ -122,7 +122,9 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def check_boxes_size(path: str | Path, size: Sequence[int], stated: Sequence[Any], where: str = "its annotation") -> None:
+def check_boxes_size(
+    path: str | Path, size: Sequence[int], stated: Sequence[Any], where: str = "its annotation"
+) -> None:
     """Refuse an image whose boxes were drawn at another size than the one at which it is displayed.
 
     Args:

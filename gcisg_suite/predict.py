@@ -60,9 +60,7 @@ class Inputs:
             for file in files:
                 self._add(file, file.relative_to(path if path.is_dir() else path.parent), path.is_dir())
         if not self.images and not self.videos:
-            raise ValueError(
-                f"{', '.join(given)}: no image ({', '.join(SUFFIXES)}) or video ({', '.join(VIDEOS)})"
-            )
+            raise ValueError(f"{', '.join(given)}: no image ({', '.join(SUFFIXES)}) or video ({', '.join(VIDEOS)})")
 
     def _add(self, file: Path, relative: Path, in_folder: bool) -> None:
         suffix = file.suffix.lower()

@@ -128,9 +128,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("error", "context"), [(ERRORS[0], "spawn"), *((error, "fork") for error in ERRORS)], ids=repr
-)
+@pytest.mark.parametrize(("error", "context"), [(ERRORS[0], "spawn"), *((error, "fork") for error in ERRORS)], ids=repr)
 def test_class_and_message_come_out_of_a_worker_as_they_went_in(error, context):
     loader = DataLoader(Failing(error), num_workers=1, multiprocessing_context=context)
     with pytest.raises(type(error)) as raised:
