@@ -34,6 +34,7 @@ EXTRAS = {
     "detection": ["pycocotools", "fvcore", "iopath", "yacs>=0.1.8", "omegaconf", "hydra-core",
                   "tabulate", "cloudpickle", "tensorboard", "setuptools<81"],
     "guides": ["timm>=1.0"],
+    "heic": ["pillow-heif"],  # phones' photos
     "export": ["onnx", "onnxscript", "onnxruntime"],
     "analysis": ["scikit-learn", "scipy", "matplotlib", "grad-cam", "jinja2", "rich"],
 }  # fmt: skip

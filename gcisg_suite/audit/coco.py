@@ -13,6 +13,7 @@ from typing import Any
 from gcisg_core.problems import AuditResult, DataError, Problem
 from gcisg_suite.audit.images import Look, compare, flat_problem, look
 from gcisg_suite.audit.parallel import check_all
+from gcisg_suite.images import check_boxes_size
 
 LISTS = ("images", "annotations", "categories")
 FORMAT = "Write the file in COCO's format for detection"
@@ -106,11 +107,10 @@ def _image(root: Path, item: dict[str, Any]) -> tuple[list[Problem], Look | None
     except DataError as error:
         return [error.problem], None
     problems = flat_problem(seen)
-    if (item.get("width"), item.get("height")) != seen.size:
-        what = (
-            f"is {seen.size[0]} x {seen.size[1]} pixels, the JSON file says {item.get('width')} x {item.get('height')}"
-        )
-        problems.append(Problem(str(path), what, "Correct width and height; were the boxes drawn at another size?"))
+    try:
+        check_boxes_size(path, seen.size, (item.get("width"), item.get("height")), "the JSON file")
+    except DataError as error:
+        problems.append(error.problem)
     return problems, seen
 
 

@@ -32,6 +32,7 @@ from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, build_train_loader
 from gcisg_core.run_folder import open_run, release_all
+from gcisg_core.screen import keep_screen_brief
 
 from .compat import repair_launch
 from .config import head_key, read_config
@@ -226,11 +227,19 @@ def end_earlier_logs() -> None:
     setup_logger.cache_clear()
 
 
+def brief_logger(*args: Any, **kwargs: Any) -> logging.Logger:
+    """The framework's logger, whose long listings go to the log file alone."""
+    log: logging.Logger = setup_logger(*args, **kwargs)
+    keep_screen_brief(log)
+    return log
+
+
 def _run_rank(args: Namespace) -> None:
     cfg = configure(args)
     setup_datasets(cfg)
     end_earlier_logs()
-    default_setup(cfg, args)
+    with mock.patch.object(defaults, "setup_logger", brief_logger):
+        default_setup(cfg, args)
     if args.eval_only:
         model = Trainer.build_model(cfg)
         SafeCheckpointer(model, cfg=cfg, strict=True).load(args.checkpoint)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
+from gcisg_suite.images import read_image
 from gcisg_suite.report.page import Picture
 from gcisg_suite.report.runs import Run
 
@@ -58,8 +58,7 @@ def draw(inference: Mapping[str, Path], truth: Path | None = None, images: Path 
     axes: Any = figure.subplots(len(boxes), count, squeeze=False)
     for column, position in enumerate(np.linspace(0, len(content["images"]) - 1, count).astype(int)):
         image = content["images"][position]
-        with Image.open(images / image["file_name"]) as opened:
-            picture = np.asarray(opened.convert("RGB"))
+        picture = read_image(images / image["file_name"])
         for axis, (name, items) in zip(axes[:, column], boxes.items(), strict=True):
             axis.imshow(picture)
             axis.set(xticks=[], yticks=[])

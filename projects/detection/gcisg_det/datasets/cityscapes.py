@@ -138,7 +138,7 @@ def da_faster_boxes(file: Path) -> tuple[int, int, list[tuple[Box, int]]]:
     try:
         with Image.open(file) as image:
             ids = np.asarray(image)
-    except (OSError, SyntaxError) as error:
+    except Exception as error:  # a decoder can raise nearly anything
         raise DataError(file, f"cannot be read as an image ({error})", DAMAGED) from error
     if ids.ndim != 2 or ids.dtype.kind not in "iu":
         what = f"has shape {ids.shape} of {ids.dtype}, expected one channel of 16-bit integers"
