@@ -2,7 +2,7 @@
 
 from setuptools import setup
 
-ROOMS = ("analysis", "audit", "commands", "miniature", "report", "selection", "sweep", "zoo")
+ROOMS = ("analysis", "audit", "coco", "commands", "miniature", "report", "selection", "sweep", "zoo")
 OLD_NAMES = ("gcisg_analysis", "gcisg_audit", "gcisg_miniature")  # what they were called before the suite
 # Import package -> folder. The projects keep their package beside their configs.
 PACKAGES = {

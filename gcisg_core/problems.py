@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class AuditResult:
     Attributes:
         problems: Every defect, in the order of the files; empty when the data can be used as it is.
         counts: Named totals: usable samples of each split that was looked at, boxes.
+        notes: What the reader repairs by itself; nothing needs to be done.
     """
 
     problems: list[Problem]
     counts: dict[str, int]
+    notes: list[Problem] = field(default_factory=list)

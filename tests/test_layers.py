@@ -14,7 +14,7 @@ PROJECTS = {f"gcisg_{short}": f"projects/{task}/gcisg_{short}"
             for task, short in (("classification", "cls"), ("segmentation", "seg"), ("detection", "det"))}  # fmt: skip
 PACKAGES = {"gcisg_core": "gcisg_core", "gcisg_suite": "gcisg_suite", **PROJECTS}
 # What a project may use of the suite; nothing in it knows the rest of the suite.
-NEUTRAL = ("aliases", "analysis", "audit", "miniature", "new_project", "places", "report", "selection", "tasks")
+NEUTRAL = ("aliases", "analysis", "audit", "coco", "miniature", "new_project", "places", "report", "selection", "tasks")
 TABLE = "gcisg_suite.tasks"
 
 
