@@ -41,7 +41,7 @@ def _is_rle(mask: dict[str, Any], height: int, width: int) -> bool:
 
 
 def _decode(text: str) -> list[int]:
-    """The run lengths of COCO's text: 5 bits a character, from the third number on the difference to that two before."""
+    """The run lengths of COCO's text: 5 bits a character, from the fourth on the difference to that two before."""
     counts: list[int] = []
     value = shift = 0
     for character in text:
