@@ -59,7 +59,7 @@ FAULTS = {
     "not finite": (lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 3]), "expected 4 finite numbers"),
     "outside": (lambda c: c["annotations"].append(box(4, bbox=(40, 3, 5, 5))), "lies outside its image of 32 x 24"),
     "partly outside": (lambda c: c["annotations"].append(box(4, bbox=(30, 3, 5, 5))), "reaches outside its image"),
-    "groups alone": (lambda c: c["annotations"][1].update(iscrowd=1), "'van' has no box to train on: all 1 are iscrowd"),
+    "groups alone": (lambda c: c["annotations"][1].update(iscrowd=1), "'van' has no box to train on: all 1 are"),
     "nonsense as iscrowd": (lambda c: c["annotations"][0].update(iscrowd="x"), "iscrowd is 'x', expected 0 or 1"),
     "next image": (lambda c: c["annotations"][0].update(image_id=0), "image_id 0 is none of `images`"),
     "list as id": (lambda c: c["annotations"][0].update(image_id=[1]), "annotation 1: image_id [1] is none"),
@@ -76,7 +76,7 @@ def test_each_fault_of_the_file_is_one_line(tmp_path, content, fault):
 
 
 REPAIRS = {
-    "no area": (lambda c: c["annotations"][0].pop("area"), "annotations without `area`, taken as width times height: 1"),
+    "no area": (lambda c: c["annotations"][0].pop("area"), "without `area`, taken as width times height: 1"),
     "no iscrowd": (lambda c: c["annotations"][0].pop("iscrowd"), "annotations without `iscrowd`, taken as 0: 1"),
     "repeated box id": (lambda c: c["annotations"][1].update(id=1), "annotations: id 1 occurs twice"),
     "no size": (lambda c: c["images"][2].pop("width"), "images[2]: width None, height 24"),

@@ -124,7 +124,7 @@ REPAIRS = {
     "box as text": (each("bbox", lambda item: str(item["bbox"])), "boxes written as texts, read as numbers: 3"),
     "numbers as texts": (each("bbox", lambda item: [*map(str, item["bbox"])]), "annotation 1: bbox ['50', '4', '36',"),
     "corners": (each("bbox", corners), "boxes that are corners [x1, y1, x2, y2] and were read so"),
-    "backslashes": (each("file_name", lambda item: f".\\{item['id']}.png", "images"), "backslashes, read as slashes: 3"),
+    "backslashes": (each("file_name", lambda item: f".\\{item['id']}.png", "images"), "backslashes, read as slashes"),
     "image twice": (lambda c: c["images"].append(c["images"][0]), "images: id 1 occurs twice, for '1.png'"),
     "category twice": (lambda c: c["categories"].append(c["categories"][0]), "categories: id 1 occurs twice, as 'cup'"),
     "size as text": (each("width", "96", "images"), None),
@@ -209,7 +209,7 @@ def test_boxes_that_reach_outside_are_clipped_and_rounding_is_kept(tmp_path, con
 
 # Situation -> (how it is written, what the error must say).
 REFUSED = {
-    "two images of an id": (lambda c: c["images"][1].update(id=1), "images: id 1 occurs twice, for '1.png' and '2.png'"),
+    "two images of an id": (lambda c: c["images"][1].update(id=1), "id 1 occurs twice, for '1.png' and '2.png'"),
     "1 and 1.0": (lambda c: c["images"][1].update(id=1.0), "images: id 1 occurs twice"),
     "image without id": (lambda c: c["images"][1].pop("id"), "images[1].id is None, expected a whole number or a text"),
     "image id NaN": (lambda c: c["images"][1].update(id=float("nan")), "images[1].id is nan"),
@@ -261,7 +261,7 @@ def test_files_as_windows_writes_them(tmp_path, content, encoding):
 class TestCorners:
     """[x1, y1, x2, y2] in place of [x, y, width, height]."""
 
-    near = [(5, 4, 36, 30), (8, 6, 36, 30), (11, 8, 36, 30)]  # fit their images both ways
+    near = ((5, 4, 36, 30), (8, 6, 36, 30), (11, 8, 36, 30))  # fit their images both ways
 
     def test_where_both_readings_fit_the_area_decides(self, tmp_path):
         content = make(self.near)
@@ -309,9 +309,9 @@ class TestCorners:
 class TestMasks:
     """A box stays without a mask head; with one it needs a mask."""
 
-    bad = ([], [[]], None, [[5, 4, 41, 34]], [[1, 2, 3, 4, 5]], [[1, 2, float("nan"), 4, 5, 6]], [5], "x", {"counts": 3},
-           {"size": [64, 96], "counts": [5, 5]}, {"size": [96, 64], "counts": [64 * 96]}, {"size": [64, 96], "counts": "zz"},
-           {"size": [64, 96], "counts": [True, 6143]})  # fmt: skip
+    bad = ([], [[]], None, [[5, 4, 41, 34]], [[1, 2, 3, 4, 5]], [[1, 2, float("nan"), 4, 5, 6]], [5], "x",
+           {"counts": 3}, {"size": [64, 96], "counts": [5, 5]}, {"size": [96, 64], "counts": [64 * 96]},
+           {"size": [64, 96], "counts": "zz"}, {"size": [64, 96], "counts": [True, 6143]})  # fmt: skip
 
     @pytest.mark.parametrize("mask", bad)
     def test_without_a_mask_head_each_box_stays(self, tmp_path, content, mask):
@@ -386,8 +386,8 @@ def test_a_missing_size_is_that_of_the_displayed_image(tmp_path, content):
     data = read(tmp_path, content)
     assert [(item["width"], item["height"]) for item in data.images] == [SIZE] * 3
     assert lines(data, Level.REPAIRED) == [
-        "images without a size, taken from the file: 3, such as images[0]: width None, height 64; images[1]: width None, "
-        "height 64; images[2]: width None, height 64"
+        "images without a size, taken from the file: 3, such as images[0]: width None, height 64; "
+        "images[1]: width None, height 64; images[2]: width None, height 64"
     ]
 
 
