@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-ROOMS = ("analysis", "audit", "commands", "miniature", "report", "selection", "sweep", "zoo")
+ROOMS = ("analysis", "audit", "coco", "commands", "miniature", "report", "selection", "sweep", "zoo")
 OLD_NAMES = ("gcisg_analysis", "gcisg_audit", "gcisg_miniature")  # what they were called before the suite
 PROJECTS = sorted(path for path in Path("projects").iterdir() if path.is_dir())
 # Import package -> folder. The projects keep their package beside their configs.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,9 @@ class AuditResult:
     Attributes:
         problems: Every defect, in the order of the files; empty when the data can be used as it is.
         counts: Named totals: usable samples of each split that was looked at, boxes.
+        notes: What the reader repairs by itself; nothing needs to be done.
     """
 
     problems: list[Problem]
     counts: dict[str, int]
+    notes: list[Problem] = field(default_factory=list)

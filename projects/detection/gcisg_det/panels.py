@@ -45,12 +45,13 @@ def draw(inference: Mapping[str, Path], truth: Path | None = None, images: Path 
 
     Args:
         inference: Name -> folder of an evaluation, the same data set each.
-        truth: COCO JSON of the data set; by default what the evaluation converted.
+        truth: COCO JSON of the data set, where the evaluation did not write one.
         images: The folder that its file names start from.
         count: Images.
     """
     folder = next(iter(inference.values()))
-    content = json.loads((truth or folder / f"{folder.name}_coco_format.json").read_text())
+    written = folder / f"{folder.name}_coco_format.json"
+    content = json.loads((truth if truth and not written.is_file() else written).read_text())
     boxes = {"truth": content["annotations"]} | {
         name: json.loads((folder / "coco_instances_results.json").read_text()) for name, folder in inference.items()
     }
