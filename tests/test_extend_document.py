@@ -145,6 +145,9 @@ code, said = gcisg("doctor")
 assert ["ok", "counting", "mmengine"] in [line.split()[:3] for line in said.splitlines()], said
 code, said = gcisg(f"predict --config {config} --checkpoint runs/none/iter_4.pth --output out data/counts/real")
 assert "the task counting does not offer this" in said and "'predictor'" in said, said
+pathlib.Path("grid.yaml").write_text("{task: counting, variants: {A: {config: baseline_mini}}}")
+code, said = gcisg("sweep --grid grid.yaml")
+assert "does not offer this" in said and "'mini'" in said, said
 for command in ("demo --tasks", "prepare --tasks", "new-project --task"):
     code, said = gcisg(f"{command} counting")
     assert code == 2 and "classification" in said, said

@@ -200,10 +200,10 @@ def _run_all(
     task: str, variants: dict[str, Variant], todo: list[tuple[str, int]], half: str, work: str, out: Path, jobs: int
 ) -> list[str]:
     """Run what is to do; returns what failed and why."""
-    if any(variants[name].is_mini for name, _ in todo):
+    doors = {"mini" if variants[name].is_mini else "paper" for name, _ in todo}
+    context = _context({TASKS[task].place(door).partition(":")[0] for door in doors})
+    if "mini" in doors:
         prepare([task])
-    doors = TASKS[task].doors
-    context = _context({doors["mini" if variants[name].is_mini else "paper"].partition(":")[0] for name, _ in todo})
 
     def isolated(name: str, seed: int) -> dict[str, Any]:
         with ProcessPoolExecutor(1, mp_context=context) as process:
