@@ -18,6 +18,7 @@ import torch.distributed as dist
 
 from gcisg_core.files import remove_partial, write_text
 from gcisg_core.problems import DataError
+from gcisg_core.ranks import rank, world_size
 from gcisg_core.safe_load import find_damage
 
 try:
@@ -104,17 +105,17 @@ def on_first_rank(call: Callable[[], T]) -> T:
     Raises:
         ValueError: what the call raised, on the first rank; the others end without a word.
     """
-    if not (dist.is_available() and dist.is_initialized()):
+    if world_size() == 1:
         return call()
     found: list[Any] = [None, None]
-    if dist.get_rank() == 0:
+    if rank() == 0:
         try:
             found[0] = call()
         except ValueError as error:
             found[1] = error
     dist.broadcast_object_list(found)
     if found[1] is not None:
-        raise found[1] if dist.get_rank() == 0 else SystemExit(1)
+        raise found[1] if rank() == 0 else SystemExit(1)
     result: T = found[0]
     return result
 

@@ -14,6 +14,7 @@ from gcisg_core.config import Settings, require, require_stages
 from gcisg_core.feature_tap import Features, make_tap
 from gcisg_core.ibn import normalised_stages
 from gcisg_core.padding import mask_at
+from gcisg_core.precision import full_precision
 from gcisg_core.queue import gather_rows
 from gcisg_core.regularizers.base import Regularizer, Terms
 
@@ -133,7 +134,7 @@ class ISW(Regularizer):
 def covariance(features: Tensor, mask: Tensor | None = None) -> Tensor:
     """Covariance (B, C, C) of the channels of (B, C, H, W) after instance standardisation; padding is left out."""
     with torch.autocast(features.device.type, enabled=False):
-        values = (features if features.dtype == torch.float64 else features.float()).flatten(2)
+        values = full_precision(features).flatten(2)
         inside = torch.ones_like(values[:, :1]) if mask is None else mask.flatten(1).unsqueeze(1).to(values)
         count = inside.sum(dim=2, keepdim=True).clamp(min=2)
         centred = (values - (values * inside).sum(dim=2, keepdim=True) / count) * inside
