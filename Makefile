@@ -37,7 +37,7 @@ test: $(READY)  ## run every test on two processes
 lint: $(READY)  ## ruff (lint and format) and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy
+	MYPYPATH=$$(echo projects/* | tr ' ' :) $(PY) -m mypy
 
 bench: $(READY)  ## measure the losses and a training step; tables go to benchmarks/results
 	$(PY) benchmarks/ci_loss.py

@@ -1,9 +1,12 @@
 """Package definition. Versions that were tested together are pinned in `requirements/`; see README."""
 
-from setuptools import setup
+from pathlib import Path
+
+from setuptools import find_packages, setup
 
 ROOMS = ("analysis", "audit", "commands", "miniature", "report", "selection", "sweep", "zoo")
 OLD_NAMES = ("gcisg_analysis", "gcisg_audit", "gcisg_miniature")  # what they were called before the suite
+PROJECTS = sorted(path for path in Path("projects").iterdir() if path.is_dir())
 # Import package -> folder. The projects keep their package beside their configs.
 PACKAGES = {
     "gcisg_core": "gcisg_core",
@@ -15,17 +18,12 @@ PACKAGES = {
     "gcisg_suite": "gcisg_suite",
     **{f"gcisg_suite.{room}": f"gcisg_suite/{room}" for room in ROOMS},
     **{name: f"gcisg_suite/old_names/{name}" for name in OLD_NAMES},
-    "gcisg_cls": "projects/classification/gcisg_cls",
-    "gcisg_seg": "projects/segmentation/gcisg_seg",
-    "gcisg_seg.datasets": "projects/segmentation/gcisg_seg/datasets",
-    "gcisg_det": "projects/detection/gcisg_det",
-    "gcisg_det.datasets": "projects/detection/gcisg_det/datasets",
+    **{package: f"{project.as_posix()}/{package.replace('.', '/')}"
+       for project in PROJECTS for package in find_packages(str(project), include=["gcisg_*"])},
     # The configs, so that they are in the wheel; `gcisg_suite.places` finds them.
-    "gcisg_configs.classification": "projects/classification",
-    "gcisg_configs.segmentation": "projects/segmentation",
-    "gcisg_configs.detection": "projects/detection",
+    **{f"gcisg_configs.{project.name}": project.as_posix() for project in PROJECTS},
     "gcisg_configs.zoo": "zoo",
-}
+}  # fmt: skip
 # `gcisg-train` and so on, as they were called before `gcisg train`.
 OLD_COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "predict", "analyze", "select", "report",
                 "new-project", "zoo", "doctor")  # fmt: skip
@@ -53,9 +51,7 @@ setup(
     package_dir=PACKAGES,
     package_data={
         **{name: ["py.typed"] for name in PACKAGES if "." not in name and name not in OLD_NAMES},
-        "gcisg_configs.classification": ["_base_/*.py", "sweeps/*"],
-        "gcisg_configs.segmentation": ["_base_/*.py", "sweeps/*"],
-        "gcisg_configs.detection": ["*.yaml", "sweeps/*"],
+        **{f"gcisg_configs.{project.name}": ["_base_/*.py", "*.yaml", "sweeps/*"] for project in PROJECTS},
         "gcisg_configs.zoo": ["*"],
     },
     entry_points={
@@ -67,6 +63,6 @@ setup(
     # Classification and the miniature benchmark work with these alone.
     install_requires=["torch>=2.4", "torchvision>=0.19", *MMENGINE, "numpy", "pillow", "scipy",
                       "scikit-learn", "joblib", "matplotlib", "jinja2", "tqdm", "rich", "grad-cam", "safetensors",
-                      "tabulate", "pyyaml", "cyclopts>=4"],
+                      "tabulate", "pyyaml", "cyclopts>=4.25"],
     extras_require=EXTRAS,
 )  # fmt: skip

@@ -17,11 +17,20 @@ PAGES = {
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
     "zoo.md": "MODEL_ZOO.md",
-    **{f"projects/{name}.md": f"projects/{name}/README.md" for name in ("classification", "segmentation", "detection")},
+    **{f"projects/{path.parent.name}.md": str(path.relative_to(ROOT)) for path in ROOT.glob("projects/*/README.md")},
 }
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
 
 FORMULA = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def on_config(config: Any) -> Any:
+    """Add the projects that the navigation does not list."""
+    (listed,) = (entry["Projects"] for entry in config.nav if "Projects" in entry)
+    known = {page for entry in listed for page in entry.values()}
+    new = sorted(page for page in PAGES if page.startswith("projects/") and page not in known)
+    listed += [{Path(page).stem.capitalize(): page} for page in new]
+    return config
 
 
 def on_files(files: Files, config: Any) -> Files:

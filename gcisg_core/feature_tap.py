@@ -26,7 +26,7 @@ from torch import Tensor, nn
 StageLocation: TypeAlias = "str | int"
 Features: TypeAlias = dict[int, Tensor]
 
-_RELU = re.compile(r"relu\((.+)\)")
+RELU = re.compile(r"relu\((.+)\)")
 
 
 class _DeepestStageReachedError(Exception):
@@ -97,7 +97,7 @@ class StageTap:
         modules = dict(backbone.named_modules())
         handles = []
         for stage, place in self.locations.items():
-            relu = _RELU.fullmatch(str(place))
+            relu = RELU.fullmatch(str(place))
             module = modules.get(relu[1] if relu else place) if isinstance(place, str) else None
             find = partial(_find, stage, place, module is not None, relu is not None)
             handles.append((module or backbone).register_forward_hook(partial(keep, stage, find)))
@@ -127,18 +127,31 @@ class StageTap:
         deepest = max(self.locations)
         with self.collect(backbone, stop_after=deepest) as features, suppress(_DeepestStageReachedError):
             backbone(images)
+        for stage in self.locations.keys() - features.keys():
+            raise ValueError(
+                f"stage {stage} of {type(backbone).__name__}: {self.locations[stage]!r} was not reached before stage "
+                f"{deepest}, or is no submodule. Name another one in stage_locations"
+            )
         return features
 
     def channels(self, backbone: nn.Module, size: int = 64) -> dict[int, int]:
         """Stage -> channels C, seen in one pass of a black ``size`` x ``size`` image."""
-        modes = [(module, module.training) for module in backbone.modules()]
         image = next(backbone.parameters()).new_zeros(1, 3, size, size)
-        backbone.eval()
-        with torch.no_grad():
+        with in_eval_mode(backbone), torch.no_grad():
             features = self.run(backbone, image)
-        for module, training in modes:
-            module.training = training
         return {stage: features[stage].shape[1] for stage in self.locations}
+
+
+@contextmanager
+def in_eval_mode(module: nn.Module) -> Iterator[None]:
+    """Inside the block the module is in eval mode; then each part of it is in its own again."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 def _find(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gcisg_core.encoders import is_batch_norm
-from gcisg_core.feature_tap import StageLocation, find_stages
+from gcisg_core.feature_tap import RELU, StageLocation, find_stages
 from gcisg_core.lookup import choose
 
 logger = logging.getLogger(__name__)
@@ -141,20 +141,27 @@ def normalised_stages(backbone: nn.Module) -> dict[int, StageLocation]:
     Raises:
         ValueError: as for :func:`gcisg_core.feature_tap.find_stages`.
     """
-    places = find_stages(backbone)
+    places, modules = find_stages(backbone), dict(backbone.named_modules())
     stem: Any = getattr(backbone, "stem", backbone)
     if isinstance(stem, nn.Sequential):  # of ResNetV1c
-        places[0] = f"stem.{len(stem) - 2}"
-    elif places.get(0) == "relu":
-        places[0] = getattr(backbone, "norm1_name", "bn1")
-    elif str(places.get(0)).startswith("relu("):
-        places[0] = str(places[0])[len("relu(") : -1]
-    modules = dict(backbone.named_modules())
+        before = f"stem.{len(stem) - 2}"
+    else:
+        relu = RELU.fullmatch(str(places.get(0)))
+        before = relu[1] if relu else getattr(backbone, "norm1_name", "bn1")
+    if 0 in places and before in modules:
+        places[0] = before
     for stage, place in places.items():
         last = [*modules[str(place)].named_children()][-1:] if place in modules else []
         if last and hasattr(last[0][1], "IN"):
             places[stage] = f"{place}.{last[0][0]}.IN"
     return places
+
+
+def is_standardised(module: nn.Module | None) -> bool:
+    """Whether a layer's outputs have mean 0 and variance 1 in every channel of an image: those of the kind ``isw``."""
+    if isinstance(module, InstanceBatchNorm):
+        return not module.affine and module.channels == len(module.running_mean)
+    return isinstance(module, nn.InstanceNorm2d) and not module.affine
 
 
 def added_names(backbone: nn.Module) -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import cached_property, partial
+from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor
 
-from gcisg_core.metrics import FeatureSample, LinearCKA, estimate_energies
+from gcisg_core.metrics import Estimate, FeatureSample, LinearCKA, estimate_energies
 
 # A number, or the sentence that says why there is none.
 Value: TypeAlias = "float | str"
@@ -33,7 +34,7 @@ class Measured:
     """What one model did on a set of N images.
 
     Attributes:
-        values: Measure -> value.
+        values: Measure -> value: the task's own, to which those of :data:`METRICS` are added.
         per_class: Class -> measure -> value.
         confusion: Counts (truth, prediction), or why there are none.
         axes: Names of the rows and columns of ``confusion``.
@@ -43,6 +44,8 @@ class Measured:
         sample: Penultimate features (n, d) and which images they are of.
         reference: Those of the pretrained network; empty where there is none.
         labels: Classes of all images where an image has one, for the pictures.
+        alignments: Stage -> linear CKA with the pretrained network's features; empty where there is none.
+        form: Of the energy, see :func:`gcisg_core.metrics.hyperspherical_energy`.
     """
 
     values: dict[str, Value] = field(default_factory=dict)
@@ -55,6 +58,69 @@ class Measured:
     sample: FeatureSample = field(default_factory=FeatureSample)
     reference: FeatureSample = field(default_factory=FeatureSample)
     labels: Sequence[int] = ()
+    alignments: Mapping[int, Value] = field(default_factory=dict)
+    form: str = "published"
+
+    def __post_init__(self) -> None:
+        for name, metric in METRICS.items():
+            found = metric.compute(self)
+            if found is None or name in self.values:
+                continue
+            value, error = found if isinstance(found, Estimate) else (found, None)
+            self.values[name] = value if isinstance(value, str) else known(value, metric.not_finite)
+            if error is not None and not isinstance(self.values[name], str):
+                self.values[f"{name}_error"] = error
+
+    @cached_property
+    def energies(self) -> dict[int, Estimate]:
+        """Power -> energy of the penultimate features; empty below 2 images."""
+        return estimate_energies(self.sample.rows, self.sample.seen, self.form) if self.sample.seen > 1 else {}
+
+
+class Metric(NamedTuple):
+    """A row of :data:`METRICS`.
+
+    Attributes:
+        head: What tables call it.
+        compute: The metric. It returns a number, one with its standard error, the sentence that says why there is
+            none, or None where it has no meaning at all.
+        digits: Shown behind the point.
+        not_finite: The sentence for a number that is not finite.
+    """
+
+    head: str
+    compute: Callable[[Measured], Value | Estimate | None]
+    digits: int = 4
+    not_finite: str = "not finite"
+
+
+def _penultimate_alignment(measured: Measured) -> Value:
+    return (
+        measured.alignments[max(measured.alignments)]
+        if measured.alignments
+        else "no pretrained network to compare with"
+    )
+
+
+def _alignment(stage: int, measured: Measured) -> Value | None:
+    return measured.alignments.get(stage)
+
+
+def _energy(power: int, measured: Measured) -> Estimate | str:
+    return measured.energies.get(power, FEW)
+
+
+# What is measured of any model of any task. A metric is a function and a row here.
+METRICS: dict[str, Metric] = {
+    "cka": Metric("CKA, penultimate", _penultimate_alignment),
+    **{f"cka_stage{stage}": Metric(f"CKA, stage {stage}", partial(_alignment, stage)) for stage in STAGES},
+    **{
+        f"energy_{power}": Metric(
+            f"energy, power {power}", partial(_energy, power), not_finite="infinite: two images have the same features"
+        )
+        for power in POWERS
+    },
+}
 
 
 class FeatureMeasures:
@@ -84,25 +150,10 @@ class FeatureMeasures:
         for stage in pooled:
             self._cka.setdefault(stage, LinearCKA()).update(pooled[stage], theirs[stage])
 
-    def values(self) -> dict[str, Value]:
-        """``cka_stage1`` ..., ``cka`` (the deepest stage's), ``energy_0`` ... and ``energy_0_error`` ...."""
-        result: dict[str, Value] = {}
+    def found(self) -> dict[str, Any]:
+        """The fields of :class:`Measured` that are of features."""
+        alignments: dict[int, Value] = {}
         for stage, cka in sorted(self._cka.items()):
             number = cka.compute() if self.sample.seen > 1 else math.nan
-            result[f"cka_stage{stage}"] = known(number, FEW if self.sample.seen < 2 else "the features do not vary")
-            result["cka"] = result[f"cka_stage{stage}"]
-        if not self._cka:
-            result["cka"] = "no pretrained network to compare with"
-        return {**result, **energies(self.sample, self.form)}
-
-
-def energies(sample: FeatureSample, form: str = "published") -> dict[str, Value]:
-    """``energy_0``, ``energy_1``, ``energy_2`` and the standard error of each, ``energy_0_error`` ...."""
-    if sample.seen < 2:
-        return {f"energy_{power}": FEW for power in POWERS}
-    result: dict[str, Value] = {}
-    for power, (value, error) in estimate_energies(sample.rows, sample.seen, form).items():
-        result[f"energy_{power}"] = known(value, "infinite: two images have the same features")
-        if math.isfinite(value):
-            result[f"energy_{power}_error"] = error
-    return result
+            alignments[stage] = known(number, FEW if self.sample.seen < 2 else "the features do not vary")
+        return {"sample": self.sample, "reference": self.reference, "alignments": alignments, "form": self.form}

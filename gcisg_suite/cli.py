@@ -33,7 +33,7 @@ app = App(
     name="gcisg",
     help="Guided causal-invariant learning on synthetic images, for Detectron2 and MMSegmentation.",
     version=version,
-    default_parameter=Parameter(negative=()),
+    default_parameter=Parameter(negative=(), allow_repeating=True),
     help_format="plaintext",
 )
 for _name in COMMANDS:

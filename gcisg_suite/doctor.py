@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import NamedTuple
 
+from gcisg_suite.rows import Package, Task
 from gcisg_suite.tasks import TASKS
 
 INSTALL = f"{sys.executable} -m pip install"
@@ -28,19 +29,27 @@ def version_at_least(found: str, least: str) -> bool:
     return numbers[0] >= numbers[1]
 
 
-def package(task: str, module: str, distributions: tuple[str, ...], mend: str, least: str = "0.0") -> Check:
-    """Import a module and compare its version; the first distribution that is installed counts."""
+def package(task: str, needed: Package) -> Check:
+    """Import a package and compare its version."""
+    mend = needed.mend.format(pip=INSTALL)
     try:
-        importlib.import_module(module)
+        importlib.import_module(needed.module)
     except Exception as error:
-        return Check(task, module, f"{type(error).__name__}: {error}".splitlines()[0][:60], mend)
-    for distribution in distributions:
+        return Check(task, needed.module, f"{type(error).__name__}: {error}".splitlines()[0][:60], mend)
+    for distribution in needed.distributions:
         try:
             found = metadata.version(distribution)
         except metadata.PackageNotFoundError:
             continue
-        return Check(task, module, found, "" if version_at_least(found, least) else mend)
-    return Check(task, module, "installed", "")
+        return Check(task, needed.module, found, "" if version_at_least(found, needed.least) else mend)
+    return Check(task, needed.module, "installed", "")
+
+
+def of_task(task: Task) -> Iterator[Check]:
+    """What a task's row says that it needs."""
+    with contextlib.suppress(Exception):  # the line of what is wrong will say so
+        importlib.import_module(task.package)  # fills in what old versions of a framework miss
+    return (package(task.name, needed) for needed in task.packages)
 
 
 def python_version() -> Check:
@@ -61,13 +70,6 @@ def torchvision_operators() -> Check:
     return Check("all", "torchvision's operators", "fit torch", "")
 
 
-def detectron2() -> Check:
-    mend = "make setup (package index, Python part), or Detectron2's own install guide (with a GPU)"
-    with contextlib.suppress(Exception):  # Detectron2's own line will say what is wrong
-        importlib.import_module(TASKS["detection"].package)  # fills in what old versions miss
-    return package("detection", "detectron2", ("detectron2", "detectron2-cdo"), mend)
-
-
 def device() -> Check:
     import torch
 
@@ -75,36 +77,26 @@ def device() -> Check:
     return Check("all", "GPU", name, "")
 
 
-def checks() -> list[Callable[[], Check]]:
-    frameworks = f"{INSTALL} -r requirements/frameworks.txt"
-    analysis = f"{INSTALL} 'gcisg[all]'"
-    return [
-        python_version,
-        lambda: package("all", "torch", ("torch",), f"{INSTALL} -r requirements/torch.txt", "2.4"),
-        lambda: package("all", "torchvision", ("torchvision",), f"{INSTALL} -r requirements/torch.txt", "0.19"),
-        torchvision_operators,
-        device,
-        lambda: package("all", "gcisg_core", ("gcisg",), f"{INSTALL} -e ."),
-        lambda: package("classification", "mmengine", ("onedl-mmengine", "mmengine"), frameworks, "0.10"),
-        lambda: package("classification", "sklearn", ("scikit-learn",), analysis),
-        lambda: package("classification", "pytorch_grad_cam", ("grad-cam",), analysis),
-        lambda: package("segmentation", "mmcv", ("onedl-mmcv", "mmcv"), frameworks, "2.0"),
-        lambda: package("segmentation", "mmseg", ("onedl-mmsegmentation", "mmsegmentation"), frameworks, "1.0"),
-        lambda: package("segmentation", "cityscapesscripts", ("cityscapesscripts",), analysis),
-        detectron2,
-        lambda: package("detection", "pycocotools", ("pycocotools",), frameworks),
-        lambda: package("detection", "fvcore", ("fvcore",), frameworks),
-    ]
+TORCH = "{pip} -r requirements/torch.txt"
+GENERAL: tuple[Callable[[], Check], ...] = (
+    python_version,
+    lambda: package("all", Package("torch", TORCH, ("torch",), "2.4")),
+    lambda: package("all", Package("torchvision", TORCH, ("torchvision",), "0.19")),
+    torchvision_operators,
+    device,
+    lambda: package("all", Package("gcisg_core", "{pip} -e .", ("gcisg",))),
+)
 
 
 def examine() -> int:
     """Print the table; returns the number of lines to mend."""
     results = []
-    for check in checks():
+    for check in GENERAL:
         try:
             results.append(check())
         except ImportError as error:  # of what an earlier line reports
             results.append(Check("all", getattr(check, "__name__", "check"), str(error)[:60], "mend the lines above"))
+    results += [line for task in TASKS.values() for line in of_task(task)]
     width = [max(len(row[column]) for row in results) for column in range(3)]
     for task, what, found, mend in results:
         status = "ok  " if not mend else "MEND"

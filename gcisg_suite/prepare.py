@@ -23,6 +23,7 @@ def scenes() -> object:
 
 
 def references(count: int) -> None:
-    """Make further reference networks of classification, for experiments about them."""
-    for seed in range(1, count + 1):
-        print(f"Another reference network: {TASKS['classification'].door('reference')(seed)}")
+    """Make further reference networks, for experiments about them, of each task that has such."""
+    for task in (task for task in TASKS.values() if "reference" in task.doors):
+        for seed in range(1, count + 1):
+            print(f"Another reference network: {task.door('reference')(seed)}")

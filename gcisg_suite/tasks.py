@@ -1,134 +1,17 @@
 """The one table of tasks: which framework, package and functions belong to each, and how its configs are recognised.
 
 Everything is named as `module:function` and imported when it is asked for, so a framework that is not installed is no
-obstacle to the tasks of another. A new task is a folder under `projects/` and a row here.
+obstacle to the tasks of another. A new task is a folder under `projects/` and a row here; docs/extend.md shows one.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gcisg_suite.places import project_folder
-
-
-def load(door: str) -> Any:
-    """The object that `module:name` names."""
-    module, _, name = door.partition(":")
-    return getattr(import_module(module), name)
-
-
-@dataclass(frozen=True)
-class Framework:
-    """A training framework.
-
-    Attributes:
-        name: How records of the NaN recorder call it.
-        suffixes: Of its configs; new ones get the first.
-        read_config: `(file, overrides)` -> the config.
-        train: `(args)` -> None trains or evaluates; `args` are those of `gcisg train`.
-        launches: Whether `train` starts the processes of `--num-gpus` itself.
-        evaluate: `(config_file, checkpoint, measure, work_dir)` -> metrics of a checkpoint on the config's test data;
-            with ``measure=False`` it is only loaded.
-        replay: Module with `build_model(record)` and `framework()`, and `context(record)` if a step needs one.
-        base: Of a config that inherits from `{}`, the first line.
-        as_text: A config -> its whole content as text.
-        key: Pattern of an override's first word; in it are key and value, unless `pairs` says that the value follows.
-    """
-
-    name: str
-    suffixes: tuple[str, ...]
-    read_config: str
-    train: str
-    launches: bool
-    evaluate: str
-    replay: str
-    base: str
-    as_text: Callable[[Any], str]
-    key: str
-    pairs: bool = False
-
-    def overrides(self, settings: Mapping[str, Any]) -> list[str]:
-        """Settings by key as words of a command line."""
-        if self.pairs:
-            return [str(part) for setting in settings.items() for part in setting]
-        return [f"{key}={value}" for key, value in settings.items()]
-
-
-@dataclass(frozen=True)
-class Task:
-    """A row of the table.
-
-    Attributes:
-        name: The task, and its folder under `projects/`.
-        framework: What trains it.
-        package: What its configs import.
-        needs: A module whose absence means that the task cannot be run here.
-        recognises: Whether a loaded config is one of this task.
-        metrics: What a run of a sweep measures; the first one is compared.
-        recipe: What stands in place of `mini` in the names of the configs for the papers' data.
-        doors: Name -> `module:function`, see :data:`DOORS`.
-        audits: Data set of `gcisg audit` -> `module:function` of `(root, workers, **options)`.
-        prepares: What of the miniature is made -> `module:function` without arguments, in this order.
-    """
-
-    name: str
-    framework: Framework
-    package: str
-    needs: str
-    recognises: Callable[[Any], bool]
-    metrics: tuple[str, ...]
-    recipe: str
-    doors: Mapping[str, str]
-    audits: Mapping[str, str]
-    prepares: Mapping[str, str] = field(default_factory=dict)
-
-    def door(self, name: str) -> Any:
-        """The function of this task that :data:`DOORS` describes."""
-        return load(self.doors[name])
-
-    @property
-    def suffix(self) -> str:
-        """Of its configs."""
-        return self.framework.suffixes[0]
-
-    @property
-    def is_installed(self) -> bool:
-        """Whether what the task needs is there; nothing is imported."""
-        return importlib.util.find_spec(self.needs) is not None
-
-    @property
-    def folder(self) -> Path:
-        """The folder of its configs; nothing is imported."""
-        spec = importlib.util.find_spec(self.package)
-        assert spec is not None
-        assert spec.origin is not None
-        return project_folder(spec.origin, self.name)
-
-
-# What a task offers -> what its function takes and gives.
-DOORS = {
-    "analysis": "(config, options) -> gcisg_suite.analysis.task.Task",
-    "demo": "(runs) -> the task's section of the demonstration",
-    "export": "(config, checkpoint) -> gcisg_core.release.Release",
-    "mini": "(config_name, halves, work_dir, overrides, seed) -> measures of a run on the miniature",
-    "new_project": "(answers) -> gcisg_suite.new_project.Project",
-    "panel": "(runs) -> gcisg_suite.report.page.Picture of what they predict",
-    "paper": "(config_file, work_dir, overrides, seed) -> measures of a run on any other data",
-    "predictor": "(config, checkpoint, device, score) -> what `gcisg predict` runs",
-    "source_config": "(config, root) -> the config with source images as its test data",
-    "target_config": "(config, data) -> the config with target images as its test data",
-}
-# Doors that a task may lack.
-FURTHER_DOORS = {
-    "named_predictor": "(name, checkpoint, device) -> a predictor of a network that has no config, or None",
-    "reference": "(seed) -> the file of another reference network of the miniature",
-}
+from gcisg_suite.rows import Audit, Framework, Package, Task, load
 
 MMENGINE = Framework(
     name="mmengine",
@@ -171,6 +54,9 @@ def _is_classifier(config: Any) -> bool:
     return not known and config.get("default_scope") in (None, "mmengine")
 
 
+PINNED, ANALYSIS = "{pip} -r requirements/frameworks.txt", "{pip} 'gcisg[all]'"
+DETECTRON2_ITSELF = "make setup (package index, Python part), or Detectron2's own install guide (with a GPU)"
+MMENGINE_PACKAGE = Package("mmengine", PINNED, ("onedl-mmengine", "mmengine"), "0.10")
 SCENES = {"Scenes": "gcisg_suite.prepare:scenes"}
 REFERENCE = {"Images and reference network": "gcisg_cls.mini:prepare_mini"}
 _ROWS = (
@@ -178,7 +64,11 @@ _ROWS = (
         name="classification",
         framework=MMENGINE,
         package="gcisg_cls",
-        needs="mmengine",
+        packages=(
+            MMENGINE_PACKAGE,
+            Package("sklearn", ANALYSIS, ("scikit-learn",)),
+            Package("pytorch_grad_cam", ANALYSIS, ("grad-cam",)),
+        ),
         recognises=_is_classifier,
         metrics=("accuracy", "match_rate", "acc_in", "cka"),
         recipe="r101_visda17",
@@ -196,14 +86,21 @@ _ROWS = (
             "source_config": "gcisg_cls.selection:source_config",
             "target_config": "gcisg_cls.selection:target_config",
         },
-        audits={"visda17": "gcisg_cls.audit:audit_visda17", "class-folders": "gcisg_cls.audit:audit_folders"},
+        audits={
+            "visda17": Audit("gcisg_cls.audit:audit_visda17"),
+            "class-folders": Audit("gcisg_cls.audit:audit_folders"),
+        },
         prepares=REFERENCE,
     ),
     Task(
         name="segmentation",
         framework=MMENGINE,
         package="gcisg_seg",
-        needs="mmseg",
+        packages=(
+            Package("mmseg", PINNED, ("onedl-mmsegmentation", "mmsegmentation"), "1.0"),
+            Package("mmcv", PINNED, ("onedl-mmcv", "mmcv"), "2.0"),
+            Package("cityscapesscripts", ANALYSIS, ("cityscapesscripts",)),
+        ),
         recognises=_is_segmentor,
         metrics=("mIoU", "aAcc", "mAcc"),
         recipe="r50_deeplabv3_gtav2cityscapes",
@@ -220,11 +117,13 @@ _ROWS = (
             "target_config": "gcisg_seg.selection:target_config",
         },
         audits={
-            "gtav": "gcisg_seg.audit:audit_gtav",
-            "cityscapes": "gcisg_seg.audit:audit_cityscapes",
-            "bdd100k": "gcisg_seg.audit:audit_bdd100k",
-            "mapillary": "gcisg_seg.audit:audit_mapillary",
-            "pairs": "gcisg_seg.audit:audit_pairs",
+            "gtav": Audit("gcisg_seg.audit:audit_gtav"),
+            "cityscapes": Audit("gcisg_seg.audit:audit_cityscapes"),
+            "bdd100k": Audit("gcisg_seg.audit:audit_bdd100k"),
+            "mapillary": Audit("gcisg_seg.audit:audit_mapillary"),
+            "pairs": Audit(
+                "gcisg_seg.audit:audit_pairs", ("images", "labels", "image_suffix", "label_suffix", "num_classes")
+            ),
         },
         prepares={**SCENES, **REFERENCE},
     ),
@@ -232,7 +131,11 @@ _ROWS = (
         name="detection",
         framework=DETECTRON2,
         package="gcisg_det",
-        needs="detectron2",
+        packages=(
+            Package("detectron2", DETECTRON2_ITSELF, ("detectron2", "detectron2-cdo")),
+            Package("pycocotools", PINNED, ("pycocotools",)),
+            Package("fvcore", PINNED, ("fvcore",)),
+        ),
         recognises=_is_detector,
         metrics=("AP", "AP50", "AP75"),
         recipe="r101_fpn",
@@ -249,15 +152,15 @@ _ROWS = (
             "target_config": "gcisg_det.selection:target_config",
         },
         audits={
-            "sim10k": "gcisg_det.audit:audit_sim10k",
-            "cityscapes-boxes": "gcisg_det.audit:audit_cityscapes_boxes",
-            "coco": "gcisg_suite.audit.coco:audit_coco",
+            "sim10k": Audit("gcisg_det.audit:audit_sim10k"),
+            "cityscapes-boxes": Audit("gcisg_det.audit:audit_cityscapes_boxes"),
+            "coco": Audit("gcisg_suite.audit.coco:audit_coco", ("annotations", "classes")),
         },
         prepares={**SCENES, "Detection's reference network": "gcisg_det.mini:prepare_mini"},
     ),
 )
 TASKS = {task.name: task for task in _ROWS}
-AUDITS = {data_set: door for task in _ROWS for data_set, door in task.audits.items()}
+AUDITS = {data_set: audit for task in _ROWS for data_set, audit in task.audits.items()}
 
 
 def framework_of(file: str | Path) -> Framework:
@@ -283,8 +186,14 @@ def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Any:
 
 
 def find_task(config: Any) -> Task | None:
-    """The task of a loaded config; None for a model of another kind."""
-    return next((task for task in _ROWS if task.recognises(config)), None)
+    """The task of a loaded config, by the package that it imports or, if none's, by what it looks like.
+
+    None for a model of another kind.
+    """
+    modules = (config.get("custom_imports") or {}).get("imports") or ()
+    imported = {module.partition(".")[0] for module in ([modules] if isinstance(modules, str) else modules)}
+    named = [task for task in _ROWS if task.package in imported]
+    return named[0] if len(named) == 1 else next((task for task in _ROWS if task.recognises(config)), None)
 
 
 def task_of(config: Any) -> Task:

@@ -6,6 +6,8 @@ same for the marker `browser`: no package of the index brings one, so the workfl
 
 import os
 import shutil
+import sys
+from pathlib import Path
 
 # The tests run in several processes, and bit-equal runs need equal numbers of threads, in child processes too.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -14,6 +16,7 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+sys.path[:0] = [str(project) for project in (Path(__file__).parents[1] / "projects").iterdir()]
 
 
 def chromium() -> str | None:

@@ -111,6 +111,7 @@ RULES: list[tuple[str, Callable[[str], None]]] = [
     (r"pip install ", metadata),
     (r"python tools/(doctor|report)\.py", as_written()),
     (r"gcisg --(help|install-completion --help)$", as_written()),
+    (r"gcisg [\w-]+$", as_written("--help")),  # named in the text
     (r"python tools/audit_data\.py --dataset class-folders", as_written("--workers", "1")),
     # Minutes of training or drawing; what they do is tested in tests/classification/test_mini.py and tests/miniature.
     (r"python tools/(demo|prepare_mini)\.py", as_written("--help")),

@@ -8,10 +8,11 @@ import sys
 
 import pytest
 
+from gcisg_suite.tasks import TASKS
 from tests.documents import ROOT, blocks
 
 PARTS = ("gcisg_core", "gcisg_suite", "projects", "tools")
-PACKAGES = [".", *(f"projects/{name}" for name in ("classification", "segmentation", "detection"))]
+PACKAGES = [".", *(f"projects/{name}" for name in TASKS)]
 POOLING = """
 import torch
 from gcisg_core.losses import guidance_loss

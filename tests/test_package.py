@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
+from gcisg_suite.tasks import TASKS
 from tests.test_own_data import make_classification
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +46,7 @@ def test_every_package_and_the_type_information_are_in_it(installed):
     code = "import gcisg_core, gcisg_cls, gcisg_seg, gcisg_suite.miniature, gcisg_suite.cli as c; print(c.__file__)"
     result = run(installed, "-c", code)
     assert result.stdout.startswith(str(installed)), result.stderr
-    assert len(list(installed.glob("gcisg_*/py.typed"))) == 5
+    assert len(list(installed.glob("gcisg_*/py.typed"))) == 2 + len(TASKS)
 
 
 COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "predict", "analyze", "select", "report",

@@ -11,6 +11,7 @@ from PIL import Image
 from scipy import stats
 
 from gcisg_suite.sweep import results as results_write
+from gcisg_suite.tasks import TASKS
 from tests.documents import ROOT
 
 CONTENT = yaml.safe_load((ROOT / "docs/results.yml").read_text(encoding="utf-8"))
@@ -26,7 +27,7 @@ def test_page_is_what_the_tool_writes():
 def test_figures_follow_from_the_runs(section):
     grid = ROOT / section["grid"]
     lines = grid.with_name(f"{grid.stem}_{section['half']}.jsonl").read_text().splitlines()
-    measure = {"segmentation": "mIoU", "detection": "AP"}.get(grid.parents[1].name, "accuracy")
+    measure = TASKS[grid.parents[1].name].metrics[0]
     runs = {}
     for run in map(json.loads, lines):
         runs.setdefault(run["variant"], {})[run["seed"]] = run[section["half"]][measure]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gcisg_core.files import write_text
-from gcisg_core.measures import Measured, Value, energies
+from gcisg_core.measures import Measured, Value
 from gcisg_suite.report.page import Picture, Section, write_report
 
 from .compare import difference, over_images, over_seeds
@@ -103,13 +103,14 @@ def _of_reference(task: Task, measured: Measured) -> dict[str, Value]:
         return {"reference": task.no_reference}
     headless = "the pretrained network has no head for this task"
     values: dict[str, Value] = dict.fromkeys([*task.heads, "match_rate"], headless)
-    alignments = {name: 1.0 for name in measured.values if name.startswith("cka")}
-    return {
-        **values,
-        **alignments,
-        **energies(measured.reference, task.options.form),
-        "acc_in": task.acc_in(task.reference),
-    }
+    itself = Measured(
+        values,
+        sample=measured.reference,
+        reference=measured.reference,
+        alignments=dict.fromkeys(measured.alignments, 1.0),
+        form=task.options.form,
+    )
+    return {**itself.values, "acc_in": task.acc_in(task.reference)}
 
 
 def _as_json(measured: Measured) -> dict[str, Any]:
@@ -172,7 +173,7 @@ def _pictures(
                 f"The worst failures of {name}",
                 lambda model=model, failure=failure: failures_figure(task, model, failure),  # type: ignore[misc]
                 "Above the truth, below the prediction; the worst image comes first. An image is judged by "
-                f"{task.score}" + (" and by how sure the model is." if task.title == "classification" else "."),
+                f"{task.score}{task.failure}.",
             )
         )
     return sections

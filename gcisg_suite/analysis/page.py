@@ -5,29 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gcisg_core.measures import Value
+from gcisg_core.measures import METRICS, Value
 from gcisg_suite.report.page import Section
 
 # Measure -> what the page calls it; the task's own stand before them.
 HEADS = {
     "match_rate": "match rate %",
     "acc_in": "Acc_IN %",
-    "cka": "CKA, penultimate",
-    **{f"cka_stage{stage}": f"CKA, stage {stage}" for stage in (1, 2, 3, 4)},
-    **{f"energy_{power}": f"energy, power {power}" for power in (0, 1, 2)},
+    **{name: metric.head for name, metric in METRICS.items()},
 }
 INTERVAL = "95 % interval by Student's t"
 
 
 def text(values: Mapping[str, Value], name: str, signed: bool = False) -> str:
-    """A measure as a cell: per cent with two digits, others with four, with its standard error if it has one."""
+    """A measure as a cell, with its standard error if it has one."""
     value = values.get(name, "not measured")
     if isinstance(value, str):
         return value
-    digits = 4 if name.startswith(("cka", "energy")) else 2
+    digits = _digits(name)
     error = values.get(f"{name}_error", 0.0)
     shown = f"{value:{'+' if signed else ''}.{digits}f}"
     return f"{shown} ± {error:.{digits}f}" if isinstance(error, float) and error else shown
+
+
+def _digits(name: str) -> int:
+    """Per cent has two."""
+    return METRICS[name].digits if name in METRICS else 2
 
 
 def measure_rows(
@@ -101,7 +104,7 @@ def _over_images(content: Mapping[str, Any]) -> Section:
 
 def _over_seeds(content: Mapping[str, Any], heads: Mapping[str, str]) -> Section:
     rows = [
-        [name, heads.get(measure, measure), *_paired_text(paired, 4 if measure.startswith(("cka", "energy")) else 2)]
+        [name, heads.get(measure, measure), *_paired_text(paired, _digits(measure))]
         for name, measures in content["paired_over_seeds"].items()
         for measure, paired in measures.items()
     ]

@@ -50,6 +50,7 @@ class Task(ABC):
         title: The task.
         heads: The task's own measures -> how the page calls them.
         score: What an image's score is (:attr:`gcisg_core.measures.Measured.score`), a sentence.
+        failure: What else an image's failure is judged by, with a blank before it.
         cam: What the Grad-CAM panels explain, a sentence.
         data: What is evaluated on.
         options: Of the command line.
@@ -61,6 +62,7 @@ class Task(ABC):
     title: str
     heads: Mapping[str, str]
     score: str
+    failure: str = ""
     cam: str
     data: str
     options: Options

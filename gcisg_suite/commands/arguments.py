@@ -15,7 +15,7 @@ class UsageError(Exception):
     """The command line is wrong; the message names the flag."""
 
 
-Config = Annotated[str, Parameter(metavar="FILE", help="A .py (mmengine) or .yaml (Detectron2) config.")]
+Config = Annotated[str, Parameter(help="A .py (mmengine) or .yaml (Detectron2) config.")]
 Overrides = Annotated[str, Parameter(help="key=value (mmengine) or KEY VALUE (Detectron2) config overrides.")]
 Device = Annotated[str | None, Parameter(help="cpu, cuda, cuda:1, ... (by default cuda where there is one).")]
 Flag = Annotated[bool, Parameter(show_default=False)]

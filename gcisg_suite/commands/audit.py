@@ -12,12 +12,6 @@ from gcisg_core.lookup import choose
 from gcisg_suite.commands.arguments import Flag, Several, UsageError, check_at_least
 from gcisg_suite.tasks import AUDITS, load
 
-# What a data set's own audit takes beside root and workers.
-OPTIONS = {
-    "pairs": ("images", "labels", "image_suffix", "label_suffix", "num_classes"),
-    "coco": ("annotations", "classes"),
-}
-
 
 def audit(
     *,
@@ -66,17 +60,17 @@ def audit(
     }
     options = {name: value for name, value in own.items() if value is not None}
     try:
-        door = choose(AUDITS, dataset, "--dataset")
+        chosen = choose(AUDITS, dataset, "--dataset")
     except ValueError as error:
         raise UsageError(str(error)) from error
     check_at_least("--workers", workers)
     if not root.is_dir():
         raise UsageError(f"--root {root}: no such folder")
-    for name in sorted(options.keys() - set(OPTIONS.get(dataset, ()))):
+    for name in sorted(options.keys() - {*chosen.options}):
         raise UsageError(f"--{name.replace('_', '-')} is not for --dataset {dataset}")
     if not 1 <= options.get("num_classes", 1) <= 254:
         raise UsageError(f"--num-classes {num_classes}: expected 1 to 254")
 
     from gcisg_suite.audit.show import show
 
-    return show(dataset, root, load(door)(root, workers=workers, **options), json)
+    return show(dataset, root, load(chosen.door)(root, workers=workers, **options), json)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 from gcisg_core.lookup import choose
 from gcisg_suite.commands.arguments import Several, UsageError
+from gcisg_suite.rows import Task
 from gcisg_suite.tasks import TASKS
 
 
@@ -19,15 +21,15 @@ def demo(*, output: Path = Path("runs/demo"), tasks: Annotated[list[str] | None,
         output: Where runs and report go.
         tasks: What to train (all whose framework is installed).
     """
-    chosen = chosen_tasks(tasks)
+    chosen = chosen_tasks(tasks, lambda task: "demo" in task.doors)
 
     from gcisg_suite.demo import demonstrate
 
     demonstrate(output, chosen)
 
 
-def chosen_tasks(given: list[str] | None) -> list[str]:
-    """The tasks that were asked for, or those that can be run here."""
+def chosen_tasks(given: list[str] | None, offers: Callable[[Task], bool]) -> list[str]:
+    """The tasks that were asked for, or those that offer what is asked for and can be run here."""
     try:
         asked = [choose(TASKS, name, "task") for name in given or ()]
     except ValueError as error:
@@ -35,4 +37,7 @@ def chosen_tasks(given: list[str] | None) -> list[str]:
     for task in asked:
         if not task.is_installed:
             raise UsageError(f"--tasks {task.name}: {task.needs} is not installed; `gcisg doctor` says how to get it")
-    return [task.name for task in asked or TASKS.values() if task.is_installed]
+        if not offers(task):
+            known = ", ".join(other.name for other in TASKS.values() if offers(other))
+            raise UsageError(f"--tasks {task.name}: has nothing for this command; expected one of {known}")
+    return [task.name for task in asked or TASKS.values() if task.is_installed and offers(task)]

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from gcisg_core.lookup import choose
 from gcisg_suite.commands.arguments import Flag, UsageError, check_at_least
 from gcisg_suite.new_project import Answers, ask, write_project
 from gcisg_suite.tasks import TASKS
 
+OFFERING = {name: task for name, task in TASKS.items() if "new_project" in task.doors}
+
 
 def new_project(
     *,
-    task: str | None = None,
+    task: Annotated[str | None, Parameter(help=f"One of {', '.join(OFFERING)}.")] = None,
     synthetic: Path | None = None,
     real: Path | None = None,
     output: Path | None = None,
@@ -33,7 +38,6 @@ def new_project(
     and nothing is written while there is one, unless --force is given. docs/your_data.md describes the folders.
 
     Args:
-        task: classification, segmentation or detection.
         synthetic: Images with labels, to train on.
         real: Real images with labels, to measure on.
         output: Where the two configs go.
@@ -44,9 +48,9 @@ def new_project(
         force: Write the configs whatever the audit finds.
     """
     check_at_least("--workers", workers)
-    task = task or ask("task", f"Task ({', '.join(TASKS)})")
+    task = task or ask("task", f"Task ({', '.join(OFFERING)})")
     try:
-        choose(TASKS, task, "task")
+        choose(OFFERING, task, "task")
     except ValueError as error:
         raise UsageError(f"--task: {error}") from error
     answers = Answers(

@@ -15,9 +15,9 @@ def prepare(*, tasks: Annotated[list[str] | None, Several] = None, references: i
 
     Args:
         tasks: What to prepare (all whose framework is installed).
-        references: Classification: further reference networks, so many.
+        references: Further reference networks of classification, so many.
     """
-    chosen = chosen_tasks(tasks)
+    chosen = chosen_tasks(tasks, lambda task: bool(task.prepares))
     check_at_least("--references", references, 0)
 
     from gcisg_suite.prepare import prepare as prepare_all

@@ -37,7 +37,7 @@ class Run:
     Attributes:
         name: How it is called in a report.
         folder: Where it was found.
-        task: "classification", "segmentation" or "detection"; "" for a model of another kind.
+        task: Its name in the table of tasks; "" for a model of another kind.
         config_file: What the framework saved of the config, all in one file.
         config: The same as plain values.
         training: Entries in the order of their ``step``, each with the scalars that were logged.
@@ -88,8 +88,10 @@ class Run:
     def data(self) -> tuple[str, str]:
         """What was trained on and what was measured on."""
         if framework_of(self.config_file).name == "detectron2":
-            own = {entry[0]: entry[1] for entry in self.config["DATASETS"].get("COCO", [])}
-            sets = (self.config["DATASETS"][part] for part in ("TRAIN", "TEST"))
+            data = self.config["DATASETS"]
+            own = {name: place for name, place, *_ in data.get("COCO", [])}
+            own |= {name: place for name, _, place, *_ in data.get("OWN", [])}
+            sets = (data[part] for part in ("TRAIN", "TEST"))
             train, test = (", ".join(f"{n} ({own[n]})" if n in own else n for n in names) for names in sets)
             return train, test
         train, test = (_dataset(self.config.get(part) or {}) for part in ("train_dataloader", self.measured_by))

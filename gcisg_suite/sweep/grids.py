@@ -42,7 +42,7 @@ def read_grid(path: Path, scale: str = "mini", config: Path | None = None) -> tu
     for key in content:
         if key not in KEYS:
             raise unknown_name(key, KEYS, f"key in {path}")
-    task = content.get("task", "classification")
+    task = content.get("task", next(iter(TASKS)))
     recipe = choose(TASKS, task, f"task in {path}").recipe
     paper = content.get("paper", {})
     if scale == "paper":

@@ -119,3 +119,8 @@ def test_a_wrong_location_is_named(resnet, place):
 def test_features_must_be_maps(resnet):
     with pytest.raises(ValueError, match=r"expected features of the shape \(B, C, H, W\)"):
         StageTap({4: "fc"}).run(resnet, torch.rand(1, 3, 64, 64))
+
+
+def test_a_place_that_comes_after_the_deepest_stage_is_named(resnet):
+    with pytest.raises(ValueError, match="stage 1 of ResNet: 'layer4' was not reached before stage 2"):
+        StageTap({1: "layer4", 2: "layer2"}).run(resnet, torch.rand(1, 3, 64, 64))

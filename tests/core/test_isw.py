@@ -127,9 +127,120 @@ def test_clusters_are_the_optimal_ones():
     assert in_lowest_cluster(spread, 3).tolist() == slow_lowest(spread.tolist(), 3)
 
 
+def test_clusters_of_many_values_are_the_optimal_ones():
+    values = torch.exp(3 * torch.randn(3000, generator=torch.Generator().manual_seed(7)).double())
+    order = values.sort().values
+    sums, squares = (nn.functional.pad(v.cumsum(0), (1, 0)) for v in (order, order.square()))
+    # cost[i, j]: of the values from i to j as one cluster.
+    count = (torch.arange(3001) - torch.arange(3001)[:, None]).clamp(min=1)
+    cost = squares - squares[:, None] - (sums - sums[:, None]).square() / count
+    total = (cost[0][:, None] + cost + cost[:, -1])[1:-1, 1:-1]  # by first and second cut
+    total[torch.ones_like(total).tril() > 0] = torch.inf
+    first = int(total.argmin()) // len(total) + 1
+    assert int(in_lowest_cluster(values, 3).sum()) == first
+
+
+def test_fewer_different_values_than_clusters():
+    assert in_lowest_cluster(torch.tensor([2.0, 1.0, 2.0, 1.0]), 3).tolist() == [False, True, False, True]
+    assert in_lowest_cluster(torch.ones(4), 3).all()
+
+
+class Square(nn.Module):
+    """A change of style that can be repeated."""
+
+    def forward(self, images):
+        return images.square()
+
+
+MEAN, STD = ([[[value]] for value in values] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+
+
+def normalised(rgb):
+    return (rgb - rgb.new_tensor(MEAN)) / rgb.new_tensor(STD)
+
+
+def robustnet(**settings):
+    values = {"preset": "robustnet", "trials": 2, "statistics_steps": 4, "warmup_steps": 5, **settings}
+    isw = build(**values)
+    isw.strong = Square()
+    return isw
+
+
+def statistics_step(isw, number, mask=None):
+    rgb = views(number)[0]
+    isw.step([normalised(rgb)], lambda: {"loss_task": isw.student(rgb).sum() * 0}, mask)
+    return rgb
+
+
+def test_the_preset_has_the_statistics_of_the_authors_code():
+    """Variance over an image and its change, summed over a trial; all entries clustered; masks of all trials."""
+    isw = robustnet()
+    assert isw.views_needed == 1
+    images = [statistics_step(isw, number) for number in range(5)]
+    for stage, channels in ((1, 5), (2, 4)):
+        masks = []
+        for trial in ((1, 2), (3, 4)):
+            entries = [0.0] * channels**2
+            for image in (image for number in trial for image in images[number]):
+                pair = (image, image.float().square())  # the change is drawn in float32
+                maps = (isw.student.maps(normalised(view.double())[None])[stage][0].detach() for view in pair)
+                before, after = (slow_covariance(m) for m in maps)
+                for i in range(channels):
+                    for j in range(i + 1, channels):
+                        mean = (before[i][j] + after[i][j]) / 2
+                        entries[i * channels + j] += (before[i][j] - mean) ** 2 + (after[i][j] - mean) ** 2
+            masks.append([not low for low in slow_lowest(entries, 3)])
+        expected = [float(a and b) for a, b in zip(*masks, strict=True)]
+        assert isw.get_buffer(f"mask_stage{stage}").flatten().tolist() == expected
+        assert sum(expected) > 0
+    assert masks[0] != masks[1]
+
+
+def test_the_strong_change_is_that_of_the_authors_code():
+    jitter, blur = build(preset="robustnet", statistics_steps=10, warmup_steps=10).strong.transform
+    for name in ("brightness", "contrast", "saturation"):
+        assert getattr(jitter, name) == pytest.approx((0.2, 1.8))
+    assert (jitter.hue, blur.p, tuple(blur.transforms[0].sigma)) == ((-0.3, 0.3), 1.0, (0.15, 1.3))
+
+
+def test_its_statistics_are_taken_in_eval_mode():
+    isw = robustnet()
+    modes = []
+    isw.student.layer1.register_forward_hook(lambda module, *_: modes.append(module.training))
+    for number in range(5):
+        statistics_step(isw, number)
+    assert modes == [True] + [True, False, False] * 4
+    assert isw.student.training
+    assert isw.student.layer1.training
+
+
+def test_bgr_and_padding_of_the_strong_change():
+    isw, rgb = robustnet(), torch.rand(2, 3, 6, 6)
+    torch.testing.assert_close(isw._strongly_changed(normalised(rgb), None), normalised(rgb.square()))
+    bgr = robustnet(pixel_bgr=True, pixel_mean=[0.406, 0.456, 0.485], pixel_std=[0.225, 0.224, 0.229])
+    bgr.strong = type("Red", (nn.Module,), {"forward": lambda self, x: x * x.new_tensor([[[0.0]], [[1]], [[1]]])})()
+    changed = bgr._strongly_changed(normalised(rgb).flip(1), None).flip(1)
+    torch.testing.assert_close(changed, normalised(rgb * torch.tensor([[[0.0]], [[1]], [[1]]])))
+    mask = torch.ones(2, 6, 6, dtype=torch.bool)
+    mask[:, 4:] = False
+    padded = normalised(rgb) * mask[:, None]
+    assert isw._strongly_changed(padded, mask)[:, :, 4:].abs().max() == 0
+
+
+def test_wrong_pixel_statistics_are_named():
+    isw = robustnet()
+    isw.step([normalised(views(0)[0])], lambda: {})
+    with pytest.raises(ValueError, match=r"pixel_mean, pixel_std must be those of the inputs, .* not in \[0, 1\]"):
+        isw.step([100 * views(1)[0]], lambda: {})
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"trials": 3}, "statistics_steps must be at least trials = 3"),
+        ({"statistics": "strange"}, "statistics must be 'views' or 'strong'"),
+        ({"entries": "all"}, "entries must be 'triangle' or 'matrix'"),
+        ({"pixel_std": [1, 1]}, "pixel_std must be three numbers above 0"),
         ({"clusters": 1}, "clusters must be at least 2"),
         ({"warmup_steps": 1}, "warmup_steps must be at least statistics_steps = 2"),
         ({"stages": []}, "stages must be at least one stage"),

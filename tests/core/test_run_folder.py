@@ -88,8 +88,8 @@ class TestRuns:
 
     def test_what_killed_writers_left_is_removed(self, tmp_path, capsys):
         (tmp_path / "vis").mkdir()
-        left = [f"iter_3.pth.{uuid.uuid4().hex}.tmp", ".iter_3.partial.pth", "model_0000001.partial.pth"]
-        left.append("vis/.x.partial.json")
+        earlier = f"iter_3.pth.{uuid.uuid4().hex}.tmp"
+        left = [earlier, ".iter_3.partial.pth", "model_0000001.partial.pth", "vis/.x.partial.json"]
         for name in [*left, "iter_2.pth.tmp.txt"]:
             (tmp_path / name).touch()
         open_run(tmp_path, SETTINGS, 3)

@@ -15,7 +15,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_datas
 from gcisg_core.problems import DataError
 from gcisg_det.audit import audit_cityscapes_boxes, audit_sim10k
 from gcisg_det.config import add_detection_config, read_config
-from gcisg_det.datasets import cityscapes, register_datasets, setup_datasets, sim10k
+from gcisg_det.datasets import cityscapes, class_ids, register_datasets, setup_datasets, sim10k
+from gcisg_det.datasets.formats import FORMATS, Format
 from tests.detection.scenes import (
     SCENES,
     framework_log,
@@ -276,6 +277,49 @@ def test_own_data_entry_of_wrong_form_is_refused(tmp_path):
     cfg.DATASETS.COCO = [["mine", "own.json"]]
     with pytest.raises(ValueError, match=r"expected .name, json file, image folder"):
         setup_datasets(cfg)
+
+
+def test_a_format_reads_data_anywhere(tmp_path):
+    folder = make_cityscapes(tmp_path, SCENES)
+    cfg = read_config(write_own(tmp_path, ["mine", "cityscapes", str(folder), "val", "coco"]))
+    setup_datasets(cfg)
+    records = DatasetCatalog.get("mine")
+    assert records == cityscapes.load_cityscapes_cars(folder)
+    assert MetadataCatalog.get("mine").thing_classes == ["car"]
+    assert class_ids(cfg) == {"car": 0}
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (["mine", "cityscape", "x", "val", "coco"], "unknown format in DATASETS.OWN 'cityscape'. Did you mean"),
+        (["mine", "cityscapes", "x"], "expected .name, format, folder, split, convention"),
+        (["mine"], "expected .name, format, the format's fields"),
+        (["mine", "sim10k", 1, 2], "expected .name, format, the format's fields"),
+    ],
+)
+def test_an_entry_that_its_format_does_not_take_is_refused(tmp_path, entry, message):
+    cfg = read_config(write_own(tmp_path, entry))
+    with pytest.raises(ValueError, match=message):
+        setup_datasets(cfg)
+
+
+def test_data_that_are_not_here_are_named_when_they_are_read(tmp_path, monkeypatch):
+    def absent(folder):
+        raise DataError(folder, "is not there", "Fetch it")
+
+    monkeypatch.setitem(FORMATS, "absent", Format(("folder",), absent, absent))
+    cfg = read_config(write_own(tmp_path, ["mine", "absent", "nowhere"]))
+    setup_datasets(cfg)
+    assert class_ids(cfg) == {}
+    with pytest.raises(DataError, match="nowhere: is not there"):
+        DatasetCatalog.get("mine")
+
+
+def write_own(tmp_path, entry):
+    file = tmp_path / "format.yaml"
+    file.write_text(json.dumps({"DATASETS": {"OWN": [entry], "TRAIN": ["mine"]}}))
+    return file
 
 
 def test_audit_finds_planted_faults_and_counts(tmp_path):

@@ -27,7 +27,7 @@ OVERRIDES = [
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_copies_are_those_of_the_student(config, tmp_path, processes):  # noqa: F811 - the fixture
-    runner = build_runner(config, OVERRIDES, tmp_path / "run", seed=3)
+    runner = build_runner(config, OVERRIDES, tmp_path / "run", seed=3, training=processes == 1)
     if processes == 1:
         runner.train()
     else:

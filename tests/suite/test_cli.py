@@ -116,6 +116,15 @@ def test_the_processes_of_a_launcher_get_the_same_arguments(monkeypatch):
     assert isinstance(given[0], Namespace)
 
 
+def test_of_a_repeated_flag_the_last_counts(monkeypatch):
+    """So a script can add to a command line that it was given."""
+    given = []
+    monkeypatch.setattr(train, "run", given.append)
+    config = str(ROOT / "projects/classification/gcisg_mini.py")
+    cli.main(["train", "--config", "no.py", "--seed", "1", "--config", config, "--seed=2", "--work-dir", "a"])
+    assert (given[0].config, given[0].seed, given[0].work_dir) == (config, 2, "a")
+
+
 def test_paths_are_told_from_overrides(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x=1.png").touch()
@@ -162,7 +171,6 @@ def test_every_earlier_name_leads_somewhere():
     import gcisg_analysis  # noqa: F401
     import gcisg_audit  # noqa: F401
     import gcisg_miniature  # noqa: F401
-
     from gcisg_suite.aliases import _Renamed
 
     for finder in sys.meta_path:

@@ -1,11 +1,16 @@
 """The table of tasks: its rows are whole, its doors open, and each config is of one task."""
 
+import dataclasses
+import inspect
 from pathlib import Path
 
 import pytest
 
 from gcisg_suite import tasks
-from gcisg_suite.tasks import DOORS, FRAMEWORKS, FURTHER_DOORS, TASKS
+from gcisg_suite.commands.arguments import UsageError
+from gcisg_suite.commands.demo import chosen_tasks
+from gcisg_suite.rows import DOORS
+from gcisg_suite.tasks import FRAMEWORKS, TASKS
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = [path for name, row in TASKS.items() for path in sorted((ROOT / "projects" / name).glob(f"*{row.suffix}"))]
@@ -14,9 +19,11 @@ CONFIGS = [path for name, row in TASKS.items() for path in sorted((ROOT / "proje
 @pytest.mark.parametrize("name", TASKS)
 def test_every_door_of_a_row_opens(name):
     row = TASKS[name]
-    assert DOORS.keys() <= row.doors.keys() <= {*DOORS, *FURTHER_DOORS}
-    for door in [*row.doors.values(), *row.audits.values(), *row.prepares.values()]:
+    assert row.doors.keys() <= DOORS.keys()
+    for door in [*row.doors.values(), *(audit.door for audit in row.audits.values()), *row.prepares.values()]:
         assert callable(tasks.load(door)), door
+    for audit in row.audits.values():
+        assert {"root", "workers", *audit.options} <= {*inspect.signature(tasks.load(audit.door)).parameters}
     assert row.folder == ROOT / "projects" / name
 
 
@@ -32,7 +39,31 @@ def test_every_door_of_a_framework_opens(name):
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_each_config_is_of_one_task(config):
     loaded = tasks.read_config(config)
-    assert [row.name for row in TASKS.values() if row.recognises(loaded)] == [config.parent.name]
+    assert tasks.task_of(loaded).name == config.parent.name
+    plain = {key: value for key, value in loaded.items() if key != "custom_imports"}
+    assert [row.name for row in TASKS.values() if row.recognises(plain)] == [config.parent.name]
+
+
+@pytest.mark.parametrize("imports", [["gcisg_seg.registry", "my.parts"], "gcisg_seg"])
+def test_a_config_is_of_the_task_whose_package_it_imports(imports):
+    assert tasks.task_of({"custom_imports": {"imports": imports}}).name == "segmentation"
+    assert tasks.task_of({"custom_imports": {"imports": ["my.parts"]}}).name == "classification"
+    both = {"custom_imports": {"imports": ["gcisg_cls", "gcisg_seg"]}, "default_scope": "mmseg"}
+    assert tasks.task_of(both).name == "segmentation"
+
+
+def test_a_door_that_a_task_lacks_is_named():
+    bare = dataclasses.replace(TASKS["detection"], doors={})
+    with pytest.raises(ValueError, match=r"task detection does not offer this: its row .* has no 'demo', \(runs\)"):
+        bare.door("demo")
+
+
+def test_what_a_task_lacks_is_left_out_or_refused(monkeypatch):
+    monkeypatch.setitem(TASKS, "detection", dataclasses.replace(TASKS["detection"], doors={}))
+    offers = lambda task: "demo" in task.doors  # noqa: E731
+    assert chosen_tasks(None, offers) == ["classification", "segmentation"]
+    with pytest.raises(UsageError, match="--tasks detection: has nothing .* one of classification, segmentation"):
+        chosen_tasks(["detection"], offers)
 
 
 def test_a_config_of_another_kind_is_refused():

@@ -34,6 +34,7 @@ class ClassificationTask(Task):
     title = "classification"
     heads = {"accuracy": "accuracy, mean over classes, %", "overall": "accuracy, mean over images, %"}  # noqa: RUF012
     score = "whether its class is right"
+    failure = " and by how sure the model is"
     cam = "the class that the model predicts"
 
     def __init__(self, config: Config, options: Options) -> None:

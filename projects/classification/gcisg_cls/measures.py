@@ -82,7 +82,6 @@ def observe(
             "accuracy": 100 * float(balanced_accuracy_score(labels, predictions)),
             "overall": 100 * hits.double().mean().item(),
             "match_rate": 100 * match_rate(predictions, changed),
-            **measures.values(),
         },
         per_class={
             name: {"images": float(row.sum()), "accuracy": 100 * float(row[label] / row.sum())}
@@ -95,8 +94,7 @@ def observe(
         match=(predictions == changed).double().tolist(),
         score=hits.double().tolist(),
         failure=torch.where(hits, 0, table[3]).tolist(),
-        sample=measures.sample,
-        reference=measures.reference,
+        **measures.found(),
         labels=labels.tolist(),
     )
 
@@ -119,7 +117,7 @@ def measure(
 
     Returns:
         ``accuracy`` (mean per-class, %), ``overall`` and ``match_rate`` (%), those of
-        :class:`gcisg_core.measures.FeatureMeasures`, and with ``pretraining`` also ``acc_in`` (%): the accuracy there
+        :data:`gcisg_core.measures.METRICS`, and with ``pretraining`` also ``acc_in`` (%): the accuracy there
         of the original classifier on the trained backbone.
 
     Source: GCISG (ECCV 2022), Section 4, "Evaluation metrics".

@@ -33,6 +33,8 @@ def add_detection_config(cfg: CfgNode) -> None:
     cfg.DATASETS.ROOT = ""
     # Own data, a list of [name, COCO JSON file, image folder].
     cfg.DATASETS.COCO = []
+    # Data in other formats, a list of [name, format, the format's fields], see gcisg_det.datasets.formats.
+    cfg.DATASETS.OWN = []
     # Strengths of the colour jitter (brightness, contrast, saturation, hue) of SynToRealDetector's views in training.
     cfg.INPUT.COLOR_JITTER = [0.0, 0.0, 0.0, 0.0]
     # Probability that a view is blurred (Gaussian, standard deviation 0.1 to 2 pixels).

@@ -95,22 +95,21 @@ def observe(
         box = evaluator.evaluate()["bbox"]
     task, per_class = _task(box, names[:-1])
     return Measured(
-        values={**task, "match_rate": _rate(kept), **measures.values()},
+        values={**task, "match_rate": _rate(kept)},
         per_class=per_class,
         confusion=confusion,
         axes=names,
         match=_shares(kept),
         score=_shares(hits),
         failure=[0.0 if math.isnan(share) else 1 - share for share in _shares(hits)],
-        sample=measures.sample,
-        reference=measures.reference,
+        **measures.found(),
     )
 
 
 def measure(model: Any, cfg: CfgNode, name: str, reference: nn.Module | None = None) -> dict[str, Value]:
-    """``AP``, ``AP50``, ``AP75``, ``match_rate`` in per cent, and those of the features.
+    """``AP``, ``AP50``, ``AP75``, ``match_rate`` in per cent, and those of :data:`gcisg_core.measures.METRICS`.
 
-    See :func:`observe` for the arguments and :class:`gcisg_core.measures.FeatureMeasures`.
+    See :func:`observe` for the arguments.
     """
     return observe(model, cfg, name, reference).values
 

@@ -62,22 +62,21 @@ def observe(model: Any, dataset: Any, reference: nn.Module | None = None, form: 
         confusion += torch.bincount(pairs.cpu(), minlength=len(names) ** 2).reshape(confusion.shape)
         score.append((labels == prediction)[valid].double().mean().item())
     return Measured(
-        values={**_task(areas), "match_rate": 100 * same / total, **measures.values()},
+        values={**_task(areas), "match_rate": 100 * same / total},
         per_class=_per_class(names, [image for images in areas.values() for image in images]) if areas else {},
         confusion=confusion if areas else UNLABELLED,
         axes=names,
         match=match,
         score=score,
         failure=[0.0 if math.isnan(share) else 1 - share for share in score],
-        sample=measures.sample,
-        reference=measures.reference,
+        **measures.found(),
     )
 
 
 def measure(model: Any, dataset: Any, reference: nn.Module | None = None) -> dict[str, Value]:
-    """``mIoU`` (the mean over target domains), ``aAcc`` and ``match_rate`` in per cent, and those of the features.
+    """``mIoU`` (the mean over target domains), ``aAcc`` and ``match_rate`` in per cent, and those of `METRICS`.
 
-    See :func:`observe` for the arguments and :class:`gcisg_core.measures.FeatureMeasures`.
+    See :func:`observe` for the arguments and :data:`gcisg_core.measures.METRICS`.
     """
     return observe(model, dataset, reference).values
 

@@ -7,6 +7,8 @@ Names: `sim10k_trainval_car`, `cityscapes_<train|val|test>_car_<coco|da_faster>`
     DATASETS:
       COCO: [["my_train", "my/annotations/train.json", "my/images"]]
       TRAIN: ("my_train",)
+
+Data in another format: :mod:`gcisg_det.datasets.formats`.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from gcisg_core.problems import DataError
 from gcisg_suite import places
 
 from . import cityscapes, sim10k
+from .formats import own_formats
 
 REMEDY = "Write the file in COCO's format for detection"
 SPLITS = ("train", "val", "test")  # Cityscapes keeps the labels of its test images; the miniature has some
@@ -107,8 +110,11 @@ def setup_datasets(cfg: CfgNode) -> None:
     """Registers what a config names: the root of the known data sets, and own data in COCO's format.
 
     Raises:
-        ValueError: An entry of `DATASETS.COCO` is not [name, json file, image folder].
+        ValueError: An entry of `DATASETS.COCO` is not [name, json file, image folder], or one of `DATASETS.OWN` not
+            what its format takes.
     """
+    for own, read, metadata in own_formats(cfg):
+        _register(own, read, **metadata)
     register_datasets(cfg.DATASETS.ROOT)
     for entry in cfg.DATASETS.COCO:
         if len(entry) != 3 or not all(isinstance(item, str) for item in entry):

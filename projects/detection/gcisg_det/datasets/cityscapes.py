@@ -22,6 +22,7 @@ import numpy as np
 from detectron2.structures import BoxMode
 from PIL import Image, ImageDraw
 
+from gcisg_core.lookup import choose
 from gcisg_core.problems import DataError
 
 CONVENTIONS = {
@@ -176,7 +177,7 @@ def annotation_of(image: Path, suffix: str) -> Path:
     return folder / "gtFine" / split / city / image.name.replace("leftImg8bit.png", f"gtFine_{suffix}")
 
 
-def load_cityscapes_cars(folder: Path, split: str = "val", convention: str = "coco") -> list[dict]:
+def load_cityscapes_cars(folder: str | Path, split: str = "val", convention: str = "coco") -> list[dict]:
     """Reads the cars of Cityscapes as Detectron2's data set dictionaries; images without cars stay.
 
     Args:
@@ -187,7 +188,7 @@ def load_cityscapes_cars(folder: Path, split: str = "val", convention: str = "co
     Raises:
         DataError: A file or folder is missing or damaged, or no image has a car.
     """
-    suffix, read = READERS[convention]
+    folder, (suffix, read) = Path(folder), choose(READERS, convention, "box convention")
     records = []
     for image_id, image in enumerate(list_images(folder, split), start=1):
         height, width, boxes = read(annotation_of(image, suffix))

@@ -129,7 +129,7 @@ def log_dropped(dropped: list[tuple[str, str]]) -> None:
         logger.warning("Dropped %d %s boxes, for example: %s", len(examples), rule, "; ".join(examples[:3]))
 
 
-def load_sim10k(folder: Path, split: str = "trainval10k") -> list[dict]:
+def load_sim10k(folder: str | Path, split: str = "trainval10k") -> list[dict]:
     """Reads the cars of Sim10k as Detectron2's data set dictionaries, one an image.
 
     Args:
@@ -139,6 +139,7 @@ def load_sim10k(folder: Path, split: str = "trainval10k") -> list[dict]:
     Raises:
         DataError: A file or folder is missing or damaged, or no image has a car.
     """
+    folder = Path(folder)
     names = list_images(folder, split)
     with os.scandir(folder / "JPEGImages") as entries:
         images = {entry.name for entry in entries}

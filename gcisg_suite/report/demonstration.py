@@ -1,0 +1,69 @@
+"""A task's part of the demonstration: baseline and GCISG on the miniature, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gcisg_suite.tasks import TASKS
+
+from .page import Picture, Section, compare
+from .runs import Run, curves, details, read_run
+
+CONFIGS = {"baseline": "baseline_mini", "GCISG": "gcisg_mini"}
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What a task says of itself.
+
+    Attributes:
+        task: Its name.
+        title: Of the section.
+        text: What was trained on and what was measured.
+        measures: Measure of a run -> how the page calls it.
+        panel: The picture of what the runs predict.
+    """
+
+    task: str
+    title: str
+    text: str
+    measures: Mapping[str, str]
+    panel: Callable[[Mapping[str, Run]], Picture]
+
+    def section(self, runs: Path, overrides: Sequence[str] = ()) -> Section:
+        """Train both models and measure them on the test half.
+
+        Args:
+            runs: Where the runs are kept; a finished one is not repeated.
+            overrides: Of both configs.
+        """
+        row = TASKS[self.task]
+        run = row.door("mini")
+        results: dict[str, Any] = {
+            name: run(config, ["test"], runs / config, overrides) for name, config in CONFIGS.items()
+        }
+        read = {name: read_run(runs / config, name) for name, config in CONFIGS.items()}
+        columns, rows = compare({name: result["test"] for name, result in results.items()}, self.measures)
+        took = ", ".join(f"{name} {result['seconds']:.0f} s" for name, result in results.items())
+        return Section(
+            title=self.title,
+            text=[
+                self.text,
+                f"One seed, {read['GCISG'].steps} iterations each; {took}. Means over seeds, with intervals, are in "
+                f"the README of projects/{self.task}.",
+            ],
+            columns=columns,
+            rows=rows,
+            pictures=[
+                Picture(curves(read), "Losses while training, means of the last iterations.", chart=True),
+                self.panel(read),
+            ],
+            commands=[
+                f"python tools/train_net.py --config projects/{self.task}/{config}{row.suffix}"
+                for config in CONFIGS.values()
+            ],
+            **details(read),
+        )

@@ -1,0 +1,163 @@
+"""What a row of the table of tasks holds; the rows themselves are in `gcisg_suite.tasks`."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gcisg_suite.places import project_folder
+
+
+def load(door: str) -> Any:
+    """The object that `module:name` names."""
+    module, _, name = door.partition(":")
+    return getattr(import_module(module), name)
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A training framework.
+
+    Attributes:
+        name: How records of the NaN recorder call it.
+        suffixes: Of its configs; new ones get the first.
+        read_config: `(file, overrides)` -> the config.
+        train: `(args)` -> None trains or evaluates; `args` are those of `gcisg train`.
+        launches: Whether `train` starts the processes of `--num-gpus` itself.
+        evaluate: `(config_file, checkpoint, measure, work_dir)` -> metrics of a checkpoint on the config's test data;
+            with ``measure=False`` it is only loaded.
+        replay: Module with `build_model(record)` and `framework()`, and `context(record)` if a step needs one.
+        base: Of a config that inherits from `{}`, the first line.
+        as_text: A config -> its whole content as text.
+        key: Pattern of an override's first word; in it are key and value, unless `pairs` says that the value follows.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    read_config: str
+    train: str
+    launches: bool
+    evaluate: str
+    replay: str
+    base: str
+    as_text: Callable[[Any], str]
+    key: str
+    pairs: bool = False
+
+    def overrides(self, settings: Mapping[str, Any]) -> list[str]:
+        """Settings by key as words of a command line."""
+        if self.pairs:
+            return [str(part) for setting in settings.items() for part in setting]
+        return [f"{key}={value}" for key, value in settings.items()]
+
+
+class Package(NamedTuple):
+    """A package that a task needs, for `gcisg doctor`.
+
+    Attributes:
+        module: What is imported.
+        mend: The command that installs it; `{pip}` stands for `python -m pip install`.
+        distributions: Its names on the index, of which the first that is installed counts.
+        least: The oldest version that does.
+    """
+
+    module: str
+    mend: str
+    distributions: tuple[str, ...]
+    least: str = "0.0"
+
+
+class Audit(NamedTuple):
+    """The audit of a data set.
+
+    Attributes:
+        door: `module:function` of `(root, workers, **options)`.
+        options: Flags of `gcisg audit` that are for it alone, as names.
+    """
+
+    door: str
+    options: tuple[str, ...] = ()
+
+
+# What a task can offer -> what its function takes and gives. A task offers what it has: what asks for more says so.
+DOORS = {
+    "analysis": "(config, options) -> gcisg_suite.analysis.task.Task",
+    "demo": "(runs) -> the task's section of the demonstration",
+    "export": "(config, checkpoint) -> gcisg_core.release.Release",
+    "mini": "(config_name, halves, work_dir, overrides, seed) -> measures of a run on the miniature",
+    "named_predictor": "(name, checkpoint, device) -> a predictor of a network that has no config, or None",
+    "new_project": "(answers) -> gcisg_suite.new_project.Project",
+    "panel": "(runs) -> gcisg_suite.report.page.Picture of what they predict",
+    "paper": "(config_file, work_dir, overrides, seed) -> measures of a run on any other data",
+    "predictor": "(config, checkpoint, device, score) -> what `gcisg predict` runs",
+    "reference": "(seed) -> the file of another reference network of the miniature",
+    "source_config": "(config, root) -> the config with source images as its test data",
+    "target_config": "(config, data) -> the config with target images as its test data",
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A row of the table of tasks.
+
+    Attributes:
+        name: The task, and its folder under `projects/`.
+        framework: What trains it.
+        package: What its configs import (`custom_imports`), by which they are recognised.
+        packages: What it needs installed, the framework first: without that one the task cannot be run here.
+        recognises: Whether a config that imports no task's package is one of this task.
+        metrics: What a run of a sweep measures; the first one is compared.
+        recipe: What stands in place of `mini` in the names of the configs for the papers' data.
+        doors: Name -> `module:function`, see :data:`DOORS`.
+        audits: Data set of `gcisg audit` -> its audit.
+        prepares: What of the miniature is made -> `module:function` without arguments, in this order.
+    """
+
+    name: str
+    framework: Framework
+    package: str
+    packages: tuple[Package, ...]
+    recognises: Callable[[Any], bool] = lambda _: False
+    metrics: tuple[str, ...] = ()
+    recipe: str = ""
+    doors: Mapping[str, str] = field(default_factory=dict)
+    audits: Mapping[str, Audit] = field(default_factory=dict)
+    prepares: Mapping[str, str] = field(default_factory=dict)
+
+    def door(self, name: str) -> Any:
+        """The function of this task that :data:`DOORS` describes.
+
+        Raises:
+            ValueError: the task offers no such thing.
+        """
+        if name not in self.doors:
+            what = f"{name!r}, {DOORS[name]}"
+            raise ValueError(f"the task {self.name} does not offer this: its row in gcisg_suite/tasks.py has no {what}")
+        return load(self.doors[name])
+
+    @property
+    def suffix(self) -> str:
+        """Of its configs."""
+        return self.framework.suffixes[0]
+
+    @property
+    def needs(self) -> str:
+        """The module without which the task cannot be run."""
+        return self.packages[0].module
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the framework is there; nothing is imported."""
+        return importlib.util.find_spec(self.needs) is not None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its configs; nothing is imported."""
+        spec = importlib.util.find_spec(self.package)
+        assert spec is not None
+        assert spec.origin is not None
+        return project_folder(spec.origin, self.name)

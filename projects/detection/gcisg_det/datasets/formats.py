@@ -1,0 +1,66 @@
+"""The formats of detection data that `DATASETS.OWN` takes: a format is a file with a reader, and a row here.
+
+    DATASETS:
+      OWN: [["my_val", "cityscapes", "my/streets", "val", "coco"]]  # name, format, the format's fields
+      TEST: ("my_val",)
+
+COCO's JSON is `DATASETS.COCO`: it is evaluated as it is, whereas the truth of these is converted.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from detectron2.config import CfgNode
+
+from gcisg_core.lookup import choose
+from gcisg_core.problems import DataError
+
+from .cityscapes import load_cityscapes_cars
+from .sim10k import load_sim10k
+
+
+class Format(NamedTuple):
+    """A row.
+
+    Attributes:
+        fields: What an entry names behind the data set and the format.
+        load: `(**fields)` -> Detectron2's data set dictionaries; raises `DataError`.
+        classes: `(**fields)` -> the classes in the order of `category_id`; raises `DataError`.
+    """
+
+    fields: tuple[str, ...]
+    load: Callable[..., list[dict[str, Any]]]
+    classes: Callable[..., Sequence[str]]
+
+
+def _cars(**_: str) -> list[str]:
+    return ["car"]
+
+
+FORMATS = {
+    "sim10k": Format(("folder", "split"), load_sim10k, _cars),
+    "cityscapes": Format(("folder", "split", "convention"), load_cityscapes_cars, _cars),
+}
+
+
+def own_formats(cfg: CfgNode) -> Iterator[tuple[str, functools.partial, dict[str, Any]]]:
+    """Name, reader and metadata of each entry of `DATASETS.OWN`.
+
+    Raises:
+        ValueError: A format is unknown, or an entry does not name the fields of its format.
+    """
+    for entry in cfg.DATASETS.OWN:
+        texts = isinstance(entry, list | tuple) and all(isinstance(item, str) for item in entry)
+        row = choose(FORMATS, entry[1], "format in DATASETS.OWN") if texts and len(entry) > 1 else None
+        if row is None or len(entry) != 2 + len(row.fields):
+            expected = f"[name, format, {', '.join(row.fields)}]" if row else "[name, format, the format's fields]"
+            raise ValueError(f"DATASETS.OWN has the entry {entry!r}, expected {expected}")
+        fields = dict(zip(row.fields, entry[2:], strict=True))
+        try:
+            known = {"thing_classes": [*row.classes(**fields)]}
+        except DataError:  # not on this machine, which a prediction does not need; the reader says what is wrong
+            known = {}
+        yield entry[0], functools.partial(row.load, **fields), {**known, "convention": entry[1]}

@@ -1,0 +1,126 @@
+"""Every `_base_/models/*.py` of the installed mmseg, as it is but for its widths, takes the method and makes a step."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from pathlib import Path
+
+import mmseg
+import pytest
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import MMLogger
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+
+import gcisg_seg.registry  # noqa: F401
+from tests.segmentation.segmentors import GCISG, PREPROCESSOR, batch, sgd
+
+MODELS = sorted((Path(mmseg.__file__).parent / ".mim/configs/_base_/models").glob("*.py"))
+# What cannot be built here or has another parent class, and what is said of it.
+EXCEPTIONS = {
+    "ccnet_r50-d8": "CrissCrossAttention",  # compiled operators of mmcv
+    "psanet_r50-d8": "PSAMask",
+    "pointrend_r50": "point_sample",
+    "fpn_poolformer_s12": "mmpretrain",  # backbones of another package
+    "upernet_convnext": "mmpretrain",
+    "san_vit-b16": "MultimodalEncoderDecoder",  # neither of the two encoder-decoders
+    "vpd_sd": "DepthEstimator",
+    "upernet_mae": "to have 48 channels, but got 96",  # its head is half as wide as its backbone
+    "dpt_vit-b16": "no such submodule or output",  # its maps come in pairs with class tokens
+}
+# Where the stages are, of backbones that do not say it: positions in the output, or submodules.
+LOCATIONS: dict[str, dict[int, int | str]] = {
+    "bisenetv1_r18-d32": {3: "context_path.backbone.layer3", 4: "context_path.backbone.layer4"},
+    "cgnet": {3: 1, 4: 2},
+    "deeplabv3_unet_s5-d16": {3: 1, 4: 0},
+    "dpt_vit-b16": {3: 2, 4: 3},
+    "erfnet_fcn": {3: "encoder.7", 4: "encoder.15"},
+    "fast_scnn": {3: 1, 4: 1},
+    "fcn_hr18": {3: 2, 4: 3},
+    "fcn_unet_s5-d16": {3: 1, 4: 0},
+    "icnet_r50-d8": {3: "backbone.layer3", 4: "backbone.layer4"},
+    "ocrnet_hr18": {3: 2, 4: 3},
+    "pspnet_unet_s5-d16": {3: 1, 4: 0},
+    "segmenter_vit-b16_mask": {3: 0, 4: 0},
+    "setr_mla": {3: 2, 4: 3},
+    "setr_naive": {3: 2, 4: 3},
+    "setr_pup": {3: 2, 4: 3},
+    "stdc": {3: "backbone.stages.3", 4: "backbone.stages.4"},
+    "upernet_beit": {3: 2, 4: 3},
+    "upernet_mae": {3: 2, 4: 3},
+    "upernet_vit-b16_ln_mln": {3: 2, 4: 3},
+}
+# Narrow, or their widths are tied to each other.
+AS_IT_IS = ("bisenetv1_r18-d32", "bisenetv2", "cgnet", "erfnet_fcn", "fast_scnn", "lraspp_m-v3-d8", "stdc")
+WIDTHS = {
+    "in_channels", "channels", "mid_channels", "out_channels", "base_channels", "stem_channels", "num_channels",
+    "embed_dims", "embed_dim", "c1_in_channels", "c1_channels", "ocr_channels", "isa_channels", "ema_channels",
+    "psa_channels", "layer_channels", "mla_channels", "mlahead_channels", "post_process_channels", "key_channels",
+}  # fmt: skip
+FIXED = {"num_classes": 19, "img_size": 64}
+SIZES = {"lraspp_m-v3-d8": 400}  # its head pools windows of 49 x 49
+RESNETS = ("ResNet", "ResNetV1c")
+
+
+def shrink(value, widths, key=""):
+    """The same config with an eighth of each width and small position embeddings."""
+    if isinstance(value, dict):
+        default = {"base_channels": 64, "stem_channels": 64} if value.get("type") in RESNETS else {}
+        return {name: shrink(inner, widths, name) for name, inner in {**default, **value}.items()}
+    if isinstance(value, list | tuple) and key not in FIXED:
+        return type(value)(shrink(inner, widths, key) for inner in value)
+    if key in FIXED:
+        return FIXED[key]
+    return value // 8 if key in widths and isinstance(value, int) and value >= 16 else value
+
+
+def build(path):
+    init_default_scope("mmseg")
+    MMLogger.get_current_instance().setLevel(logging.WARNING)  # it lists every initial weight
+    model = shrink(Config.fromfile(path).model.to_dict(), widths=() if path.stem in AS_IT_IS else WIDTHS)
+    model.pop("pretrained", None)
+    model.get("backbone", {})["init_cfg"] = None
+    regularizer = {**GCISG, "stage_locations": LOCATIONS.get(path.stem)}
+    preprocessor = {**PREPROCESSOR, "size": (SIZES.get(path.stem, 64),) * 2}
+    kind = f"SynToReal{model['type']}"
+    return mmseg.registry.MODELS.build(
+        ConfigDict({**model, "type": kind, "data_preprocessor": preprocessor, "regularizer": regularizer})
+    )
+
+
+def step(path):
+    """The model after a step, its backbone before it, and the step's logs."""
+    model = build(path)
+    model.init_weights()
+    model = revert_sync_batchnorm(model)  # as mmengine does on one device
+    start = copy.deepcopy(model.backbone)
+    model.train()
+    size = SIZES.get(path.stem, 64)
+    return model, start, model.train_step(batch([(size, size)] * 2), sgd(model))
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_takes_the_method_and_makes_a_step(path):
+    torch.manual_seed(0)
+    if path.stem in EXCEPTIONS:
+        with pytest.raises(Exception, match=EXCEPTIONS[path.stem]):
+            step(path)
+        return
+    model, start, logs = step(path)
+    names = {f"loss_{term}_stage{stage}" for term in ("guidance", "ci") for stage in (3, 4)}
+    assert names <= logs.keys()
+    assert all(torch.as_tensor(value).isfinite().all() for name, value in logs.items() if "loss" in name)
+    assert any(not torch.equal(value, start.get_parameter(name)) for name, value in model.backbone.named_parameters())
+    start.eval()
+    tap, images = model.regularizer.taps[0], torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = tap.run(start, images)
+    for stage, features in model.regularizer.reference(images).items():
+        torch.testing.assert_close(features, expected[stage], rtol=1e-3, atol=1e-4)
+
+
+def test_every_exception_is_there():
+    assert {*EXCEPTIONS, *LOCATIONS, *AS_IT_IS} <= {path.stem for path in MODELS}
+    assert len(MODELS) >= 50
