@@ -20,23 +20,13 @@ from gcisg_suite.replay import report
 from tests.detection.scenes import (
     PROJECT,
     RETINA,
-    SCENES,
     framework_log,
-    make_cityscapes,
-    make_sim10k,
     tiny_config,
     train,
 )
 
 AMP = ["SOLVER.AMP.ENABLED", True]
 CLIP = ["SOLVER.CLIP_GRADIENTS.ENABLED", True]
-
-
-@pytest.fixture
-def root(tmp_path):
-    make_sim10k(tmp_path)
-    make_cityscapes(tmp_path, SCENES)
-    return tmp_path
 
 
 class Poison(HookBase):
