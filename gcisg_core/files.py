@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 EARLIER = f"*.{'[0-9a-f]' * 32}.tmp"  # what earlier versions wrote
 
@@ -40,3 +43,16 @@ def remove_partial(folder: Path) -> list[Path]:
     for path in found:
         path.unlink()
     return found
+
+
+def write_json(path: Path, content: Any, indent: int | None = None) -> Path:
+    """Write plain values as JSON by :func:`replacing`; NaN and infinities, which JSON has not, become null."""
+    return write_text(path, json.dumps(_finite(content), indent=indent, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -24,15 +25,28 @@ class Problem:
 
 
 class DataError(ValueError):
-    """A data set cannot be used as it is. Carries the problem that was found."""
+    """A data set cannot be used as it is. Carries the problem that was found.
 
-    def __init__(self, file: object, what: str, remedy: str) -> None:
+    torch raises what a loader's worker raised anew, from its class and a text alone; so an error can be built from
+    that text too, and is then the same with any number of workers.
+    """
+
+    def __init__(self, file: object, what: str = "", remedy: str = "") -> None:
+        if not what:
+            file, _, rest = worker_message(str(file)).partition(": ")
+            what, _, remedy = rest.rpartition(". ")
         self.problem = Problem(str(file), what, remedy)
         super().__init__(str(self.problem))
 
     def __reduce__(self) -> tuple[type[DataError], tuple[str, str, str]]:
         # Exceptions are rebuilt from `args` by default, which would lose the fields on the way out of a worker process.
         return type(self), (self.problem.file, self.problem.what, self.problem.remedy)
+
+
+def worker_message(text: str) -> str:
+    """What an exception said in a loader's worker, out of torch's text with its traceback; any other text as it is."""
+    found = re.match(r"Caught (\w+) in [^\n]*\.\nOriginal Traceback ", text)
+    return re.split(rf"^(?:\w+\.)*{found[1]}: ", text, flags=re.MULTILINE)[-1].rstrip("\n") if found else text
 
 
 @dataclass(frozen=True)
@@ -42,7 +56,9 @@ class AuditResult:
     Attributes:
         problems: Every defect, in the order of the files; empty when the data can be used as it is.
         counts: Named totals: usable samples of each split that was looked at, boxes.
+        notes: What the reader repairs by itself; nothing needs to be done.
     """
 
     problems: list[Problem]
     counts: dict[str, int]
+    notes: list[Problem] = field(default_factory=list)

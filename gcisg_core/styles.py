@@ -58,7 +58,7 @@ class RandomStyle(nn.Module):
     def _restyle(self, image: Tensor) -> Tensor:
         path = self.files[int(torch.randint(len(self.files), ()))]
         try:
-            pixels = decode_image(str(path), ImageReadMode.RGB)
+            pixels = TF.to_dtype(decode_image(str(path), ImageReadMode.RGB), torch.uint8, scale=True)  # if of 16 bits
         except RuntimeError as error:
             raise DataError(path, f"unreadable ({error})", "Fetch the style image again, or remove it") from error
         style = TF.resize(pixels.to(image.device), list(image.shape[-2:])).to(image.dtype) / 255

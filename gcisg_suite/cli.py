@@ -11,6 +11,8 @@ from typing import NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
+from gcisg_core.problems import worker_message
+from gcisg_core.screen import ONE_LINE_ERRORS
 from gcisg_suite.commands.arguments import UsageError
 
 # Each is the function of that name in the module of that name in `gcisg_suite.commands`, but for FUNCTIONS.
@@ -79,8 +81,8 @@ def main(tokens: Sequence[str] | None = None) -> None:
         )
     except (CycloptsError, UsageError) as error:
         _refuse(str(error))
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")
+    except ONE_LINE_ERRORS as error:
+        sys.exit(f"error: {worker_message(str(error))}")
     if status:
         sys.exit(status)
 

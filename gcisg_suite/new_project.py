@@ -79,6 +79,8 @@ def write_project(task: str, answers: Answers, out: Path, force: bool) -> int:
     found = [problem for audit in project.audits.values() for problem in audit.problems]
     for problem in found:
         print(problem)
+    for note in (note for audit in project.audits.values() for note in audit.notes):
+        print(f"note: {note}")
     for name, audit in project.audits.items():
         counts = ", ".join(f"{key} {value}" for key, value in audit.counts.items())
         print(f"{name}: {len(audit.problems)} problems; found: {counts}")

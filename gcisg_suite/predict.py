@@ -11,11 +11,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
-from torchvision.datasets.folder import IMG_EXTENSIONS
+from PIL import Image
 from tqdm import tqdm
 
 from gcisg_core.files import replacing, write_text
+from gcisg_core.problems import DataError
+from gcisg_suite.images import SUFFIXES, read_image
 from gcisg_suite.tasks import TASKS, read_config, task_of
 
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
@@ -59,16 +60,14 @@ class Inputs:
             for file in files:
                 self._add(file, file.relative_to(path if path.is_dir() else path.parent), path.is_dir())
         if not self.images and not self.videos:
-            raise ValueError(
-                f"{', '.join(given)}: no image ({', '.join(IMG_EXTENSIONS)}) or video ({', '.join(VIDEOS)})"
-            )
+            raise ValueError(f"{', '.join(given)}: no image ({', '.join(SUFFIXES)}) or video ({', '.join(VIDEOS)})")
 
     def _add(self, file: Path, relative: Path, in_folder: bool) -> None:
         suffix = file.suffix.lower()
-        goal = self.images if suffix in IMG_EXTENSIONS else self.videos if suffix in VIDEOS else None
+        goal = self.images if suffix in SUFFIXES else self.videos if suffix in VIDEOS else None
         if goal is None:
             if not in_folder:
-                expected = f"expected one of {', '.join((*IMG_EXTENSIONS, *VIDEOS))}"
+                expected = f"expected one of {', '.join((*SUFFIXES, *VIDEOS))}"
                 raise ValueError(f"{file}: neither image nor video by its suffix, {expected}")
             self.others.append(file)
             return
@@ -117,10 +116,9 @@ class Run:
     def _read(self, files: dict[str, Path]) -> Iterator[tuple[str, np.ndarray]]:
         for name, file in tqdm(files.items(), unit="image"):
             try:
-                with Image.open(file) as image:
-                    yield name, np.array(ImageOps.exif_transpose(image).convert("RGB"))
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-                self.problems.append(f"{file}: not a readable image ({error})")
+                yield name, read_image(file)
+            except DataError as error:
+                self.problems.append(str(error))
 
     def video(self, name: str, file: Path) -> None:
         """The overlaid video, and a JSON line a frame."""

@@ -2,17 +2,17 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 
 import pytest
 
-from gcisg_suite.tasks import TASKS
 from tests.documents import ROOT, blocks
 
-PARTS = ("gcisg_core", "gcisg_suite", "projects", "tools")
-PACKAGES = [".", *(f"projects/{name}" for name in TASKS)]
+PARTS = ("gcisg_core", "gcisg_suite", "projects", "zoo")
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.jsonl", "*.pth")
 POOLING = """
 import torch
 from gcisg_core.losses import guidance_loss
@@ -35,6 +35,124 @@ expected = 2 * sum(((a - b) ** 2).sum() for a, b in zip(first, second)) / 4
 assert torch.allclose(losses["loss_consistency"], expected, rtol=1e-4), losses
 losses["loss_consistency"].backward()
 assert model.backbone.conv1.weight.grad.abs().sum() > 0
+"""
+METRIC = """
+import numpy as np
+import torch
+from gcisg_cls.classifier import SynToRealClassifier
+from gcisg_cls.measures import observe
+from gcisg_suite.analysis.page import HEADS, measure_rows
+class Images:
+    classes = ("a", "b", "c")
+    def __len__(self):
+        return 5
+    def __getitem__(self, index):
+        pixels = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(index))
+        return {"inputs": 255 * pixels, "label": index % 3}
+torch.manual_seed(0)
+result = observe(SynToRealClassifier("mini_resnet", num_classes=3, regularizer={"method": "none"}), Images())
+features = result.sample.rows.double().numpy()
+shares = np.linalg.svd(features - features.mean(0), compute_uv=False)
+shares = shares[shares > 1e-12 * shares.max()] / shares.sum()
+expected = np.prod(shares ** -shares)
+assert abs(result.values["effective_rank"] - expected) < 1e-6, (result.values, expected)
+assert 1 < expected < 5
+assert ["effective rank", f"{expected:.4f}"] in measure_rows({"": result.values}, HEADS)
+"""
+FORMAT = """
+import json
+import pathlib
+import gcisg_det
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from gcisg_core.problems import DataError
+from gcisg_det.config import read_config
+from gcisg_det.datasets import class_ids, setup_datasets
+from gcisg_det.engine import Trainer
+from PIL import Image
+root = pathlib.Path("my/yolo")
+for part in ("images", "labels"):
+    (root / part).mkdir(parents=True)
+(root / "classes.txt").write_text("car\\nbus\\n")
+Image.new("RGB", (40, 20)).save(root / "images/a.jpg")
+Image.new("RGB", (40, 20)).save(root / "images/b.jpg")
+(root / "labels/a.txt").write_text("1 0.5 0.5 0.25 0.5\\n")
+data = {"OWN": [["mine", "yolo", "my/yolo"]], "TRAIN": ["mine"], "TEST": ["mine"]}
+pathlib.Path("yolo.yaml").write_text(json.dumps({"DATASETS": data, "DATALOADER": {"NUM_WORKERS": 0}}))
+cfg = read_config("yolo.yaml")
+setup_datasets(cfg)
+assert class_ids(cfg) == {"car": 0, "bus": 1}
+first, second = DatasetCatalog.get("mine")
+assert [(item["category_id"], item["bbox"]) for item in first["annotations"]] == [(1, [15, 5, 10, 10])], first
+assert second["annotations"] == []
+assert [inputs["image_id"] for (inputs,) in Trainer.build_test_loader(cfg, "mine")] == [0, 1]
+truth = Trainer.build_evaluator(cfg, "mine")._coco_api.dataset
+assert [(item["bbox"], item["category_id"]) for item in truth["annotations"]] == [([15, 5, 10, 10], 1)], truth
+(root / "labels/b.txt").write_text("2 0.5 0.5 0.25 0.5\\n")
+try:
+    DatasetCatalog.get("mine")
+    raise AssertionError("a class that does not exist was read")
+except DataError as error:
+    assert "labels/b.txt: has the line '2 0.5" in str(error), error
+"""
+TASK = """
+import contextlib, io, pathlib, runpy
+from unittest import mock
+import numpy as np
+import setuptools
+from PIL import Image
+from gcisg_suite.cli import main
+from gcisg_suite.zoo.zoo import load_and_measure
+
+def gcisg(command):
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            main(command.split())
+            return 0, said.getvalue()
+        except SystemExit as stop:
+            return stop.code, f"{said.getvalue()}{stop.code}"
+
+for part in ("synthetic", "real"):
+    folder = pathlib.Path("data/counts") / part
+    folder.mkdir(parents=True)
+    for count in range(4):
+        pixels = np.zeros((12, 16, 3), np.uint8)
+        pixels[4:8, : 4 * count] = 255
+        Image.fromarray(pixels).save(folder / f"{count}_squares.png")
+(fault := pathlib.Path("data/counts/real/some.png")).touch()
+code, said = gcisg("audit --dataset counts --root data/counts/real")
+assert code == 1 and "some.png: its name begins with no count" in said, said
+fault.unlink()
+code, said = gcisg("audit --dataset counts --root data/counts/real")
+assert code == 0 and "found: images 4" in said, said
+
+config = "projects/counting/baseline_mini.py"
+four = "train_cfg.max_iters=4 default_hooks.checkpoint.interval=4 default_hooks.logger.interval=1"
+for method in ("none", "consistency"):  # the second is this document's; it needs two views, and the config one word
+    own = f"experiment_name={method} model.regularizer.method={method}"  # in one second, mmengine would mix the runs
+    code, said = gcisg(f"train --config {config} {own} {four} --output runs/{method}")
+    assert code == 0, said
+assert "loss_consistency" in next(pathlib.Path("runs/consistency").glob("*/vis_data/scalars.json")).read_text()
+code, said = gcisg(f"eval --config {config} --checkpoint runs/none/iter_4.pth --output runs/eval")
+assert code == 0, said
+error = load_and_measure(config, "runs/none/iter_4.pth")["count/error"]  # as `gcisg zoo` does
+assert 0 < error < 4, error
+code, said = gcisg("report runs/none runs/consistency --output runs/report.html")
+assert code == 0, said
+assert "Counting" in pathlib.Path("runs/report.html").read_text()
+
+code, said = gcisg("doctor")
+assert ["ok", "counting", "mmengine"] in [line.split()[:3] for line in said.splitlines()], said
+code, said = gcisg(f"predict --config {config} --checkpoint runs/none/iter_4.pth --output out data/counts/real")
+assert "the task counting does not offer this" in said and "'predictor'" in said, said
+for command in ("demo --tasks", "prepare --tasks", "new-project --task"):
+    code, said = gcisg(f"{command} counting")
+    assert code == 2 and "classification" in said, said
+with mock.patch.object(setuptools, "setup") as setup:
+    runpy.run_path("setup.py")
+packed = setup.call_args.kwargs["package_dir"]
+assert packed["gcisg_count"] == "projects/counting/gcisg_count", packed
+assert packed["gcisg_configs.counting"] == "projects/counting", packed
 """
 DATASET = """
 import pathlib
@@ -96,7 +214,10 @@ sum(value for name, value in terms.items() if "loss" in name).backward()
 assert model.backbone.conv1.weight.grad.abs().sum() > 0
 """
 # In one process, those of MMSegmentation last: they change what names of mmengine's registry mean.
-CHECKS = {"pooling": POOLING, "method": METHOD, "detector": DETECTOR, "data set": DATASET, "segmentor": SEGMENTOR}
+CHECKS = {
+    "pooling": POOLING, "method": METHOD, "metric": METRIC, "detector": DETECTOR, "format": FORMAT, "task": TASK,
+    "data set": DATASET, "segmentor": SEGMENTOR,
+}  # fmt: skip
 RUN_ALL = """
 import json, sys, traceback
 for name, code in json.load(sys.stdin).items():
@@ -113,7 +234,8 @@ def extended(tmp_path_factory):
     """A copy of the repository with all of the document's diffs."""
     copy = tmp_path_factory.mktemp("extended")
     for name in PARTS:
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.jsonl"))
+        shutil.copytree(ROOT / name, copy / name, ignore=LEFT_OUT)
+    shutil.copy(ROOT / "setup.py", copy)
     for number, block in enumerate(block for block in blocks("docs/extend.md") if block.language == "diff"):
         (copy / f"{number}.diff").write_text(block.text)
         process = subprocess.run(
@@ -131,7 +253,7 @@ def outcomes(extended):
     process = subprocess.run(
         [sys.executable, "-c", RUN_ALL],
         input=json.dumps(CHECKS), cwd=extended, capture_output=True, text=True, check=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(str(extended / name) for name in PACKAGES)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [extended, *extended.glob("projects/*")]))},
     )  # fmt: skip
     return dict(json.loads(line) for line in process.stdout.splitlines() if line.startswith('["'))
 
@@ -141,7 +263,26 @@ def test_what_a_diff_adds_works(outcomes, what):
     assert outcomes[what] == ""
 
 
-@pytest.mark.parametrize("what", ["pooling", "method"])
-def test_without_its_diff_the_check_fails(what):
-    with pytest.raises((KeyError, ValueError), match=r"generalised_mean|consistency"):
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [("pooling", "generalised_mean"), ("method", "consistency"), ("metric", "effective_rank"), ("format", "'yolo'")],
+)
+def test_without_its_diff_the_check_fails(what, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((KeyError, ValueError), match=message):
         exec(CHECKS[what], {})
+
+
+def test_the_numbers_of_files_are_those_of_the_diffs():
+    """`## A method: 1 file and 1 row`: what is new, and the file that has the row."""
+    text = (ROOT / "docs/extend.md").read_text()
+    stated = re.findall(r"^## ([\w ]+): 1 (file|folder)( and 1 row)?\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    assert {name for name, *_ in stated} >= {"A pooling", "A method", "A metric", "A task"}
+    for name, kind, row, section in stated:
+        sides = re.findall(r"^--- (\S+)\n\+\+\+ b/(\S+)$", section, re.M)
+        new = {path for before, path in sides if before == "/dev/null"}
+        changed = {path for before, path in sides if before != "/dev/null"}
+        if kind == "folder":
+            new = {"/".join(path.split("/")[:2]) for path in new}
+        assert len(new | changed) == 1 + bool(row), name
+        assert not row or len(new) == 1, name

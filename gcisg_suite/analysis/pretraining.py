@@ -14,6 +14,7 @@ from torchvision.transforms import v2
 
 from gcisg_core.measures import Value
 from gcisg_core.problems import DataError
+from gcisg_suite.images import read_image
 
 STAND_IN_SIZE = 32  # edge of the miniature's reference images
 IMAGE_LIST = "image_list.txt"
@@ -32,7 +33,8 @@ class PretrainingImages(ImageFolder):
     """
 
     def __init__(self, root: str, size: int) -> None:
-        super().__init__(root, v2.Compose([v2.Resize(size), v2.CenterCrop(size), v2.PILToTensor()]))
+        transform = v2.Compose([v2.ToPILImage(), v2.Resize(size), v2.CenterCrop(size), v2.PILToTensor()])
+        super().__init__(root, transform, loader=read_image)
 
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
         """The classes in their order, and class -> label."""
@@ -45,11 +47,7 @@ class PretrainingImages(ImageFolder):
         return classes, {name: label for label, name in enumerate(classes)}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        try:
-            image, label = super().__getitem__(index)
-        except (OSError, SyntaxError) as error:
-            path = self.samples[index][0]
-            raise DataError(path, f"cannot be read ({error})", "Replace or remove the file") from error
+        image, label = super().__getitem__(index)
         return {"inputs": image, "label": label}
 
 

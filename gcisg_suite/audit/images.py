@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from gcisg_core.problems import DataError, Problem
+from gcisg_core.problems import Problem
+from gcisg_suite.images import read_image
 
 FAR = 6.0  # deviations, estimated by the median, from which on a mean is far from the others
 NARROW = 4.0  # grey levels; a smaller deviation counts as this: in uniform data everything would be far
@@ -40,17 +40,9 @@ def look(path: str | Path) -> Look:
     """Decode an image completely.
 
     Raises:
-        DataError: It is absent, empty, truncated or no image.
+        DataError: It cannot be read, see :func:`gcisg_suite.images.read_image`.
     """
-    remedy = "Copy or download it again, or remove it from the data set"
-    try:
-        if not Path(path).stat().st_size:
-            raise EOFError("it is empty, 0 bytes")
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        raise DataError(path, f"not a readable image ({error})", remedy) from error
-    return describe(path, pixels)
+    return describe(path, read_image(path))
 
 
 def describe(path: str | Path, pixels: np.ndarray) -> Look:

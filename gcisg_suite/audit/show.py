@@ -16,6 +16,8 @@ def show(dataset: str, root: Path, result: AuditResult, as_json: bool) -> int:
         return 1 if result.problems else 0
     for problem in result.problems:
         print(problem)
+    for note in result.notes:
+        print(f"note: {note}")
     totals = {name: count for name, count in result.counts.items() if "/" not in name}
     for total in totals:
         if parts := {name: n for name, n in result.counts.items() if name.startswith(f"{total}/")}:

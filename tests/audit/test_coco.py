@@ -46,11 +46,9 @@ def test_nothing_is_found_in_good_data_and_boxes_are_counted_by_category(tmp_pat
 FAULTS = {
     "missing image": (lambda c: c["images"][2].update(file_name="9.png"), "9.png: is listed"),
     "other size": (lambda c: c["images"][2].update(width=64), "3.png: is 32 x 24 pixels, the JSON file says 64 x 24"),
-    "no size": (lambda c: c["images"][2].pop("width"), "the JSON file says None x 24"),
-    "repeated image id": (lambda c: c["images"][2].update(id=2), "images: id 2 occurs 2 times"),
-    "repeated name": (lambda c: c["images"].append({**c["images"][0], "id": 4}), "file_name '1.png' occurs 2 times"),
+    "repeated image id": (lambda c: c["images"][2].update(id=2), "images: id 2 occurs twice"),
+    "repeated name": (lambda c: c["images"].append({**c["images"][0], "id": 4}), "file_name '1.png' occurs twice"),
     "no file name": (lambda c: c["images"][2].pop("file_name"), "images[2].file_name is None"),
-    "repeated box id": (lambda c: c["annotations"][1].update(id=1), "annotations: id 1 occurs 2 times"),
     "repeated category": (lambda c: c["categories"].append({"id": 2, "name": "bus"}), "categories: id 2 occurs"),
     "unused category": (lambda c: c["categories"].append({"id": 3, "name": "bus"}), "'bus' has no annotation"),
     "no such image": (lambda c: c["annotations"].append(box(4, image=7)), "annotation 4: image_id 7 is none"),
@@ -61,7 +59,9 @@ FAULTS = {
     "not finite": (lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 3]), "expected 4 finite numbers"),
     "outside": (lambda c: c["annotations"].append(box(4, bbox=(40, 3, 5, 5))), "lies outside its image of 32 x 24"),
     "partly outside": (lambda c: c["annotations"].append(box(4, bbox=(30, 3, 5, 5))), "reaches outside its image"),
-    "no area": (lambda c: c["annotations"][0].pop("area"), "annotation 1: area is missing"),
+    "groups alone": (lambda c: c["annotations"][1].update(iscrowd=1), "'van' has no box to train on: all 1 are"),
+    "nonsense as iscrowd": (lambda c: c["annotations"][0].update(iscrowd="x"), "iscrowd is 'x', expected 0 or 1"),
+    "next image": (lambda c: c["annotations"][0].update(image_id=0), "image_id 0 is none of `images`"),
     "list as id": (lambda c: c["annotations"][0].update(image_id=[1]), "annotation 1: image_id [1] is none"),
 }  # fmt: skip
 
@@ -71,23 +71,55 @@ def test_each_fault_of_the_file_is_one_line(tmp_path, content, fault):
     plant, message = FAULTS[fault]
     plant(content)
     lines = [str(problem) for problem in audit(tmp_path, content).problems]
-    # A repeated id of an image hides that image, so another line may follow from it.
-    assert message in lines[0] if fault == "repeated image id" else [message in line for line in lines] == [True]
+    # image_id 0 beside ids from 1 on also says that one of them counts from elsewhere.
+    assert message in lines[0] if fault == "next image" else [message in line for line in lines] == [True]
 
 
-def test_boxes_written_as_corners_are_one_line(tmp_path, content):
+REPAIRS = {
+    "no area": (lambda c: c["annotations"][0].pop("area"), "without `area`, taken as width times height: 1"),
+    "no iscrowd": (lambda c: c["annotations"][0].pop("iscrowd"), "annotations without `iscrowd`, taken as 0: 1"),
+    "repeated box id": (lambda c: c["annotations"][1].update(id=1), "annotations: id 1 occurs twice"),
+    "no size": (lambda c: c["images"][2].pop("width"), "images[2]: width None, height 24"),
+    "text": (lambda c: c["annotations"][0].update(bbox="1,2,10,8"), "boxes written as texts, read as numbers: 1"),
+    "no mask": (lambda c: c["annotations"][0].update(segmentation=[[1, 2]]), "without a mask head only boxes count: 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("repair", REPAIRS)
+def test_what_the_reader_repairs_is_a_note_and_no_problem(tmp_path, content, repair):
+    plant, message = REPAIRS[repair]
+    plant(content)
+    result = audit(tmp_path, content)
+    assert result.problems == []
+    assert [message in str(note) for note in result.notes] == [True]
+    assert result.counts["boxes"] == 3
+
+
+def test_boxes_written_as_corners_are_read_so_in_one_note(tmp_path, content):
     content["annotations"] = [box(number, bbox=(15, 10, 30, 20)) for number in (1, 2, 3)]
     content["categories"].pop()
-    (problem,) = audit(tmp_path, content).problems
-    assert "3 of 3 boxes reach outside as [x, y, width, height], none as corners" in problem.what
+    result = audit(tmp_path, content)
+    assert result.problems == []
+    assert "3 of 3 boxes reach outside as [x, y, width, height], 0 as corners" in result.notes[0].what
+
+
+def test_the_audit_counts_what_training_keeps(tmp_path, content):
+    content["annotations"] += [box(4, image=9), box(5, bbox=(3, 3, 0, 5)), box(6, image=3) | {"iscrowd": 1}]
+    result = audit(tmp_path, content)
+    assert [problem.what.split(":")[0] for problem in result.problems] == [
+        "annotations of no listed image, left out", "boxes without area, left out",
+    ]  # fmt: skip
+    assert result.counts == {
+        "images": 3, "images without a box": 0, "boxes": 3, "groups (iscrowd)": 1, "boxes/car": 2, "boxes/van": 1
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "cannot be read as JSON"), ("[]", "`images` is missing"),
-        ('{"images": [{}], "annotations": [], "categories": [{}]}', "`annotations` is empty"),
-        ('{"images": [{}], "annotations": 3, "categories": [{}]}', "`annotations` is missing or no list"),
+        ("{", "cannot be read as JSON"), ("[]", "holds [], expected an object with images"),
+        ('{"images": [{}], "annotations": 3, "categories": [{}]}', "`annotations` is 3, expected a list"),
+        ('{"images": [{}], "annotations": [], "categories": []}', "`categories` is empty"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_not_of_the_format_is_named(tmp_path, text, message):
@@ -95,6 +127,11 @@ def test_a_file_that_is_not_of_the_format_is_named(tmp_path, text, message):
     (problem,) = audit_coco(tmp_path).problems
     assert problem.file == str(tmp_path / "own.json")
     assert message in problem.what
+
+
+def test_a_file_without_annotations_is_one_line(tmp_path, content):
+    (problem,) = audit(tmp_path, {**content, "annotations": []}).problems
+    assert "has no annotation that can be used" in problem.what
 
 
 def test_damaged_copied_and_flat_images_are_found(tmp_path, content):

@@ -25,7 +25,12 @@ def test_a_look_has_size_mean_and_digest(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "0 bytes"), (b"<html>", "cannot identify"), ("half", "[Tt]runcated"), (None, "No such file")],
+    [
+        (b"", r"not a readable image \(it is empty, 0 bytes"),
+        (b"<html>", r"not a readable image \(it has no format that Pillow knows"),
+        ("half", r"not a readable image \(.*[Tt]runcated"),
+        (None, "no such image file"),
+    ],
 )
 def test_what_is_no_image_is_refused_by_name(tmp_path, content, message):
     path = tmp_path / "a.png"
@@ -34,7 +39,7 @@ def test_what_is_no_image_is_refused_by_name(tmp_path, content, message):
         content = path.read_bytes()[:150]
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(DataError, match=rf"a\.png: not a readable image \(.*{message}"):
+    with pytest.raises(DataError, match=rf"a\.png: {message}"):
         look(path)
 
 

@@ -54,8 +54,8 @@ def test_only_usable_cars_stay_and_the_rest_is_named(tmp_path, caplog):
     with framework_log(caplog):
         records = sim10k.load_sim10k(folder)
     assert boxes(records)[0] == [(119, 89, 128, 96)]  # clipped to the image
-    assert "Dropped 1 difficult boxes, for example: 0000000.xml (5.0, 5.0, 9.0, 9.0)" in caplog.text
-    assert "Dropped 2 degenerate boxes, for example: 0000000.xml (60.0, 5.0, 20.0, 9.0)" in caplog.text
+    assert "difficult boxes, left out: 1, such as 0000000.xml (5.0, 5.0, 9.0, 9.0)" in caplog.text
+    assert "degenerate boxes, left out: 2, such as 0000000.xml (60.0, 5.0, 20.0, 9.0)" in caplog.text
     assert len({record.getMessage() for record in caplog.records}) == 2
 
 
@@ -218,10 +218,10 @@ def test_truncated_image_is_named_by_the_mapper(tmp_path):
     record = get_detection_dataset_dicts(["sim10k_trainval_car"])[2]
     file = folder / "JPEGImages/0000002.jpg"
     file.write_bytes(file.read_bytes()[:500])
-    with pytest.raises(DataError, match=r"0000002.jpg: the image cannot be used .*(?i:truncated)"):
+    with pytest.raises(DataError, match=r"0000002.jpg: not a readable image .*(?i:truncated)"):
         build_mapper(cfg, True)(record)
     picture(0, size=(64, 64)).save(file)
-    with pytest.raises(DataError, match=r"0000002.jpg: the image cannot be used .*64"):
+    with pytest.raises(DataError, match=r"0000002.jpg: is 64 x 64 pixels, its annotation says 128 x 96. Correct"):
         build_mapper(cfg, False)(record)
 
 
@@ -255,9 +255,15 @@ def test_own_coco_data_in_two_lines_of_config(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.pop("categories"), "own.json: `categories` is missing or empty"),
-        (lambda c: c["annotations"][0].update(category_id=9), "own.json: does not follow COCO's format"),
-        (lambda c: c["images"][0].update(file_name="b.png"), "b.png: is listed in .*own.json but does not exist"),
+        (lambda c: c.pop("categories"), "own.json: `categories` is missing, expected a list"),
+        (
+            lambda c: c["annotations"][0].update(category_id=9),
+            "own.json: annotations of no listed category: 1, such as annotation 1: category_id 9",
+        ),
+        (
+            lambda c: c["images"][0].update(file_name="b.png"),
+            "b.png: is listed in .*own.json but does not exist; 1 of 1 images",
+        ),
     ],
 )
 def test_broken_own_data_is_named(tmp_path, change, message):

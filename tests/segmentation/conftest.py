@@ -52,8 +52,8 @@ def truncate(path: Path) -> None:
 
 # Fault -> (folder of the file at fault, how to plant it, what the message must say).
 FAULTS = {
-    "truncated image": ("images", truncate, "unreadable"),
-    "no image at all": ("images", lambda path: path.write_text("<html>"), "unreadable"),
+    "truncated image": ("images", truncate, "not a readable image"),
+    "no image at all": ("images", lambda path: path.write_text("<html>"), "not a readable image"),
     "single colour": ("images", lambda path: _save(path, np.zeros((*SIZE, 3), np.uint8)), "every pixel has the colour"),
     "truncated label": ("labels", truncate, "unreadable"),
     "colour label": ("labels", lambda path: _save(path, np.zeros((*SIZE, 3), np.uint8)), "image mode RGB"),

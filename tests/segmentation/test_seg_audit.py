@@ -169,7 +169,7 @@ def test_tool_lists_problems_and_exits_with_1(gtav):
     line, classes, summary = done.stdout.splitlines()
     assert classes.startswith("all: road 4, sidewalk 4, ")
     assert done.returncode == 1
-    assert line.startswith(f"{gtav / 'images' / '00001.png'}: unreadable")
+    assert line.startswith(f"{gtav / 'images' / '00001.png'}: not a readable image")
     assert summary.endswith("1 problems; found: all 4")
 
 

@@ -141,8 +141,9 @@ def test_bad_pair_is_skipped_aloud_when_told_so(gtav, fault, monkeypatch):
 def test_message_survives_a_loader_process(gtav):
     (gtav / "images" / "00001.png").write_text("")
     loader = torch.utils.data.DataLoader(GTAVDataset(str(gtav), pipeline=PIPELINE), num_workers=1, collate_fn=list)
-    with pytest.raises(RuntimeError, match=r"DataError: \S*00001\.png: unreadable"):
+    with pytest.raises(DataError, match=r"^\S*00001\.png: not a readable image \(it is empty, 0 bytes\)") as raised:
         next(iter(loader))
+    assert raised.value.problem.file == str(gtav / "images" / "00001.png")
 
 
 def test_empty_folder_is_named(gtav):

@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config, DictAction
 from mmengine.dist import get_world_size, init_dist
+from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS
@@ -24,6 +25,7 @@ from gcisg_core.integrations.mmengine.checkpoints import load_for_evaluation, un
 from gcisg_core.integrations.mmengine.views import derive_views
 from gcisg_core.lookup import unknown_name
 from gcisg_core.run_folder import on_first_rank, open_run, release_all
+from gcisg_core.screen import keep_screen_brief
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -46,6 +48,15 @@ class CPUDistributedDataParallel(MMDistributedDataParallel):
 
     def __init__(self, module: nn.Module, **kwargs: Any) -> None:
         super().__init__(revert_sync_batchnorm(module), **kwargs)
+
+
+class BriefRunner(Runner):
+    """mmengine's runner, whose long listings go to the log file alone."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        keep_screen_brief(logger)
+        return logger
 
 
 # Where a run lies and how it was started, not its settings.
@@ -135,7 +146,7 @@ def build_runner(
         found = on_first_rank(lambda: open_run(folder, settings, *how))
         if found is not None:
             config.load_from, config.resume = str(found), True
-    return Runner.from_cfg(config)
+    return BriefRunner.from_cfg(config)
 
 
 def run(args: Namespace) -> None:

@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
-
 from gcisg_cls.datasets import IMAGE_LIST, VISDA17_CLASSES, VisDA17Dataset
 from gcisg_core.problems import AuditResult, DataError, Problem
 from gcisg_suite.audit.images import Look, compare, flat_problem, look
 from gcisg_suite.audit.parallel import check_all
+from gcisg_suite.images import SUFFIXES
 
 PARTS = ("train", "validation", "test")  # of VisDA-17
 
@@ -69,7 +68,7 @@ def _list_problems(part: Path) -> list[Problem]:
     problems = [Problem(str(listed), f"{name!r} is listed twice", "Remove a line") for name in repeated]
     for folder in sorted({(part / name).parent for name in lines if "/" in name}):
         inside = folder.iterdir() if folder.is_dir() else ()
-        files = {str(path.relative_to(part)) for path in inside if path.suffix.lower() in IMG_EXTENSIONS}
+        files = {str(path.relative_to(part)) for path in inside if path.suffix.lower() in SUFFIXES}
         if left := sorted(files - lines.keys()):
             what = f"{len(left)} of {len(files)} images are not in {listed.name}, such as {left[0]}"
             problems.append(Problem(str(folder), what, "Add their lines, or remove the files; training ignores them"))

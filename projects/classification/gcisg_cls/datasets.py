@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from mmengine.registry import DATASETS, TRANSFORMS
 from PIL import Image
 from torch.utils.data import Dataset
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from gcisg_core.problems import DataError
+from gcisg_suite.images import SUFFIXES, read_image
 
 VISDA17_CLASSES = (
     "aeroplane", "bicycle", "bus", "car", "horse", "knife", "motorcycle", "person", "plant", "skateboard", "train",
@@ -121,7 +121,7 @@ class VisDA17Dataset(Dataset):
                 self._report(DataError(self.root / folder, "no class of that name", expected))
                 continue
             for file in sorted((self.root / folder).iterdir()):
-                if file.suffix.lower() in IMG_EXTENSIONS:
+                if file.suffix.lower() in SUFFIXES:
                     yield f"{folder}/{file.name}", self.classes.index(folder)
 
     def _check_classes(self) -> None:
@@ -138,17 +138,8 @@ class VisDA17Dataset(Dataset):
         return len(self.samples)
 
     def load(self, index: int) -> Image.Image:
-        """The image itself, RGB.
-
-        Raises:
-            DataError: it cannot be read.
-        """
-        path = self.root / self.samples[index][0]
-        try:
-            with Image.open(path) as image:
-                return image.convert("RGB")
-        except OSError as error:
-            raise DataError(path, f"not a readable image ({error})", "Copy or download it again") from error
+        """The image itself, RGB, by :func:`gcisg_suite.images.read_image`."""
+        return Image.fromarray(read_image(self.root / self.samples[index][0]))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {"inputs": self.pipeline(self.load(index)), "label": self.samples[index][1], "index": index}

@@ -7,10 +7,10 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from gcisg_cls.datasets import VISDA17_CLASSES, VisDA17Dataset
 from gcisg_core.problems import DataError
+from gcisg_suite.images import SUFFIXES
 
 
 @DATASETS.register_module()
@@ -28,7 +28,7 @@ class UnlabelledImages(VisDA17Dataset):
 
     def __init__(self, root: str, pipeline: dict[str, Any], classes: Any = None, **_: Any) -> None:
         self.root, self.classes = Path(root), tuple(classes or VISDA17_CLASSES)
-        files = sorted(path for path in self.root.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS)
+        files = sorted(path for path in self.root.rglob("*") if path.suffix.lower() in SUFFIXES)
         if not files:
             raise DataError(root, "no image found", "Name a folder with images of the target")
         self.samples = [(str(path.relative_to(self.root)), 0) for path in files]

@@ -56,7 +56,7 @@ class DetectionTask(Task):
         cfg.REGULARIZER.METHOD = "none"
         cfg.MODEL.DEVICE = options.device
         if options.data and Path(options.data).is_file():
-            cfg.DATASETS.COCO = [["analysis", options.data, str(Path(options.data).parent)]]
+            cfg.DATASETS.COCO = [*cfg.DATASETS.COCO, ["analysis", options.data, str(Path(options.data).parent)]]
             cfg.DATASETS.TEST = ("analysis",)
         elif options.data:
             cfg.DATASETS.ROOT = options.data

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from gcisg_core.problems import AuditResult, DataError, Problem
 from gcisg_suite.audit.images import Look, compare, flat_problem, look, repeated_names
 from gcisg_suite.audit.parallel import check_all
+from gcisg_suite.images import check_boxes_size
 
 from .datasets import cityscapes, sim10k
 
@@ -31,10 +32,11 @@ def _image(file: Path, sizes: set[tuple[int, int]]) -> tuple[list[Problem], list
     except DataError as error:
         return [error.problem], []
     problems = flat_problem(seen)
-    for width, height in sorted(sizes - {seen.size}):
-        what = f"is {seen.size[0]} x {seen.size[1]} pixels, its annotation says {width} x {height}"
-        remedy = "Unpack image and annotation again; one of them is of another release"
-        problems.append(Problem(str(file), what, remedy))
+    for stated in sorted(sizes):
+        try:
+            check_boxes_size(file, seen.size, stated)
+        except DataError as error:
+            problems.append(error.problem)
     return problems, [seen]
 
 

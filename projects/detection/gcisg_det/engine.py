@@ -21,60 +21,23 @@ import torch
 import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog, build_detection_test_loader
-from detectron2.data.datasets.coco import convert_to_coco_json
 from detectron2.engine import DefaultTrainer, HookBase, default_setup, defaults, launch
-from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from gcisg_core.files import write_text
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, build_train_loader
 from gcisg_core.run_folder import open_run, release_all
+from gcisg_core.screen import keep_screen_brief
 
+from .coco_evaluator import HEADLINE, CarEvaluator
 from .compat import repair_launch
 from .config import head_key, read_config
-from .datasets import dataset_classes, setup_datasets
+from .datasets import setup_datasets
 from .mapper import build_mapper
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
-
-
-class CarEvaluator(COCOEvaluator):
-    """COCO's AP by pycocotools, with the convention of the boxes in the log and in `results.json`.
-
-    The framework's faster copy of pycocotools needs its compiled extension and is not the official code.
-
-    Args:
-        dataset_name: A registered data set in Detectron2's or COCO's form.
-        output_dir: Folder for predictions, results and the converted ground truth.
-    """
-
-    def __init__(self, dataset_name: str, output_dir: str) -> None:
-        metadata = MetadataCatalog.get(dataset_name)
-        if not hasattr(metadata, "image_root"):
-            # The framework would keep a ground truth that it converted before the data or the folder changed.
-            metadata.__dict__.pop("json_file", None)
-            file = str(Path(output_dir) / f"{dataset_name}_coco_format.json")
-            if comm.is_main_process():
-                convert_to_coco_json(dataset_name, file, allow_cached=False)
-            comm.synchronize()
-            metadata.json_file = file
-        super().__init__(dataset_name, tasks=None, output_dir=output_dir, use_fast_impl=False)
-        self.dataset_name = dataset_name
-        self.convention = metadata.get("convention", "own")
-
-    def evaluate(self, img_ids: list | None = None) -> OrderedDict:
-        """Returns the framework's results, after they were logged and written with the convention."""
-        results = super().evaluate(img_ids)
-        if results:
-            box = results.get("bbox", {})
-            logger.info("%s, box convention %s: AP %.2f, AP50 %.2f, AP75 %.2f", self.dataset_name, self.convention,
-                        *(box.get(key, float("nan")) for key in ("AP", "AP50", "AP75")))  # fmt: skip
-            content = {"dataset": self.dataset_name, "convention": self.convention, "results": results}
-            write_text(Path(self._output_dir) / "results.json", json.dumps(content, indent=1))
-        return results
 
 
 class Trainer(DefaultTrainer):
@@ -127,11 +90,12 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> ResumableLoader:
-        """The resumable loader.
+        """The resumable loader, once it is certain that the evaluation at the end has what it needs.
 
         Raises:
             ValueError: The number of classes of the config is not that of the data, or those of training are not those
-                of the evaluation, in the same order.
+                of the evaluation.
+            DataError: The data of training or of the evaluation cannot be used.
         """
         loader = build_train_loader(cfg, build_mapper(cfg, True))
         classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", [])
@@ -142,11 +106,12 @@ class Trainer(DefaultTrainer):
                 f"{len(classes)}: {', '.join(classes)}"
             )
         for name in cfg.DATASETS.TEST:
-            tested = dataset_classes(name)
+            cls.build_evaluator(cfg, name)
+            tested = MetadataCatalog.get(name).get("thing_classes", [])
             if classes and tested and tested != classes:
                 raise ValueError(
                     f"{cfg.DATASETS.TRAIN[0]} has the classes {', '.join(classes)}, but {name} has "
-                    f"{', '.join(tested)}. Give both the same categories, with IDs in the same order"
+                    f"{', '.join(tested)}. Give both the same categories"
                 )
         return loader
 
@@ -226,11 +191,19 @@ def end_earlier_logs() -> None:
     setup_logger.cache_clear()
 
 
+def brief_logger(*args: Any, **kwargs: Any) -> logging.Logger:
+    """The framework's logger, whose long listings go to the log file alone."""
+    log: logging.Logger = setup_logger(*args, **kwargs)
+    keep_screen_brief(log)
+    return log
+
+
 def _run_rank(args: Namespace) -> None:
     cfg = configure(args)
     setup_datasets(cfg)
     end_earlier_logs()
-    default_setup(cfg, args)
+    with mock.patch.object(defaults, "setup_logger", brief_logger):
+        default_setup(cfg, args)
     if args.eval_only:
         model = Trainer.build_model(cfg)
         SafeCheckpointer(model, cfg=cfg, strict=True).load(args.checkpoint)
@@ -242,7 +215,8 @@ def _run_rank(args: Namespace) -> None:
         results = getattr(trainer, "_last_eval_results", OrderedDict())
     if comm.is_main_process():
         for name, result in results.items():
-            values = ", ".join(f"{key} {result['bbox'][key]:.2f}" for key in ("AP", "AP50", "AP75"))
+            box = result.get("bbox", {})
+            values = ", ".join(f"{key} {box[key]:.2f}" for key in HEADLINE if key in box) or "no AP, as there is no box"
             print(f"{name} ({MetadataCatalog.get(name).get('convention', 'own')} boxes): {values}")
 
 
@@ -258,4 +232,4 @@ def train_and_test(file: Path, work_dir: Path, overrides: Sequence[str], seed: i
     run(Namespace(**given, **alone, resume=True, fresh=False))
     results = work_dir / "inference" / read_config(file, overrides).DATASETS.TEST[0] / "results.json"
     box = json.loads(results.read_text())["results"]["bbox"]
-    return {"seconds": time.perf_counter() - start, "test": {key: box[key] for key in ("AP", "AP50", "AP75")}}
+    return {"seconds": time.perf_counter() - start, "test": {key: box[key] for key in HEADLINE}}

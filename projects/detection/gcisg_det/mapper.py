@@ -1,31 +1,43 @@
-"""The framework's mapper with errors that name the image."""
+"""The framework's mapper, with the suite's reader of images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
+import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data import DatasetMapper
-from detectron2.data.detection_utils import SizeMismatchError
+from detectron2.data import DatasetMapper, detection_utils
+from PIL import Image
 
-from gcisg_core.problems import DataError
+from gcisg_suite.images import check_boxes_size, read_image
 
 
 class CarMapper(DatasetMapper):
-    """The framework's mapper; a damaged image is named with a remedy."""
+    """The framework's mapper; images come from :func:`gcisg_suite.images.read_image`."""
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
         """Maps one data set dictionary to the model's input.
 
         Raises:
-            DataError: The image is missing, cannot be decoded, or its size is not that of the annotation.
+            DataError: The image cannot be read, or its size is not that of the annotation.
         """
-        try:
-            return super().__call__(dataset_dict)
-        except (OSError, SyntaxError, SizeMismatchError) as error:
-            what = f"the image cannot be used ({' '.join(str(error).split())})"
-            raise DataError(dataset_dict["file_name"], what, "Unpack this image again from its download") from error
+        file, framework_read = dataset_dict["file_name"], detection_utils.read_image
+
+        def read(name: str, format: str | None = None) -> np.ndarray:
+            if name != file:  # a label, whose values must stay
+                labels: np.ndarray = framework_read(name, format)
+                return labels
+            image = read_image(file)
+            size = image.shape[1::-1]
+            check_boxes_size(file, size, (dataset_dict.get("width", size[0]), dataset_dict.get("height", size[1])))
+            pixels: np.ndarray = detection_utils.convert_PIL_to_numpy(Image.fromarray(image), format)
+            return pixels
+
+        with mock.patch.object(detection_utils, "read_image", read):
+            mapped: dict[str, Any] = super().__call__(dataset_dict)
+            return mapped
 
 
 def build_mapper(cfg: CfgNode, is_train: bool) -> Callable[[dict], dict]:

@@ -19,10 +19,11 @@ from torchvision.ops import box_iou
 
 from gcisg_core.channels import in_rgb
 from gcisg_core.feature_tap import find_stages, make_tap
-from gcisg_core.measures import STAGES, FeatureMeasures, Measured, Value, known
+from gcisg_core.measures import STAGES, FeatureMeasures, Measured, Value
 from gcisg_core.views import restyle
 
-from .engine import CarEvaluator, Trainer
+from .coco_evaluator import HEADLINE, CarEvaluator
+from .engine import Trainer
 
 IOU = 0.5  # from here on two boxes match
 SCORE = 0.5  # from here on a detection is one, for the match rate, the confusion matrix and the pictures
@@ -180,7 +181,8 @@ def _rate(counts: Sequence[tuple[int, int]]) -> Value:
 
 
 def _task(box: dict[str, float], names: Sequence[str]) -> tuple[dict[str, Value], dict[str, dict[str, Value]]]:
-    none = "no prediction, or no box of this kind in the truth"
-    values = {key: known(box[key], none) for key in ("AP", "AP50", "AP75")}
-    each = {names[0]: box["AP"]} if len(names) == 1 else {name: box[f"AP-{name}"] for name in names}
-    return values, {name: {"AP": known(value, none)} for name, value in each.items()}
+    """The metrics of the data and of each class; what the evaluator left out has no box in the truth."""
+    none = "no box of this kind in the truth"
+    values: dict[str, Value] = {key: box.get(key, none) for key in HEADLINE}
+    each = {names[0]: box.get("AP", none)} if len(names) == 1 else {n: box.get(f"AP-{n}", none) for n in names}
+    return values, {name: {"AP": value} for name, value in each.items()}

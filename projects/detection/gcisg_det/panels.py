@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
+from gcisg_suite.images import read_image
 from gcisg_suite.report.page import Picture
 from gcisg_suite.report.runs import Run
 
@@ -45,12 +45,13 @@ def draw(inference: Mapping[str, Path], truth: Path | None = None, images: Path 
 
     Args:
         inference: Name -> folder of an evaluation, the same data set each.
-        truth: COCO JSON of the data set; by default what the evaluation converted.
+        truth: COCO JSON of the data set, where the evaluation did not write one.
         images: The folder that its file names start from.
         count: Images.
     """
     folder = next(iter(inference.values()))
-    content = json.loads((truth or folder / f"{folder.name}_coco_format.json").read_text())
+    written = folder / f"{folder.name}_coco_format.json"
+    content = json.loads((truth if truth and not written.is_file() else written).read_text())
     boxes = {"truth": content["annotations"]} | {
         name: json.loads((folder / "coco_instances_results.json").read_text()) for name, folder in inference.items()
     }
@@ -58,8 +59,7 @@ def draw(inference: Mapping[str, Path], truth: Path | None = None, images: Path 
     axes: Any = figure.subplots(len(boxes), count, squeeze=False)
     for column, position in enumerate(np.linspace(0, len(content["images"]) - 1, count).astype(int)):
         image = content["images"][position]
-        with Image.open(images / image["file_name"]) as opened:
-            picture = np.asarray(opened.convert("RGB"))
+        picture = read_image(images / image["file_name"])
         for axis, (name, items) in zip(axes[:, column], boxes.items(), strict=True):
             axis.imshow(picture)
             axis.set(xticks=[], yticks=[])

@@ -33,7 +33,7 @@ def source_config(cfg: CfgNode, data: str) -> CfgNode:
     """
     cfg.defrost()
     if Path(data).is_file():
-        cfg.DATASETS.COCO = [["source_validation", data, str(Path(data).parent)]]
+        cfg.DATASETS.COCO = [*cfg.DATASETS.COCO, ["source_validation", data, str(Path(data).parent)]]
         cfg.DATASETS.TEST = ("source_validation",)
     else:
         cfg.DATASETS.ROOT, cfg.DATASETS.TEST = data, (cfg.DATASETS.TRAIN[0],)

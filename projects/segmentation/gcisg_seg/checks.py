@@ -11,6 +11,7 @@ from PIL import Image
 
 from gcisg_core.problems import DataError, Problem
 from gcisg_seg.layouts import IGNORED, LABEL_TABLES, OUTSIDE, Pair
+from gcisg_suite.images import other_size, read_image
 
 FETCH_AGAIN = "Fetch the file again, or remove the pair"
 REMOVE = "Remove the pair, or train with on_bad_sample='skip'"
@@ -19,15 +20,6 @@ REMOVE = "Remove the pair, or train with on_bad_sample='skip'"
 def unreadable(path: str, error: Exception) -> DataError:
     """The error for a file that cannot be decoded: absent, truncated, or no image."""
     return DataError(path, f"unreadable ({error})", FETCH_AGAIN)
-
-
-def read_image(path: str) -> np.ndarray:
-    """Decode to RGB, shape (H, W, 3), uint8. Raises `DataError` when that fails."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        raise unreadable(path, error) from error
 
 
 def read_label(path: str) -> np.ndarray:
@@ -39,7 +31,7 @@ def read_label(path: str) -> np.ndarray:
     try:
         with Image.open(path) as image:
             mode, values = image.mode, np.asarray(image)
-    except Exception as error:
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         raise unreadable(path, error) from error
     if mode not in ("P", "L"):
         what = f"image mode {mode}: a label has one 8-bit value a pixel (mode P or L)"
@@ -54,11 +46,18 @@ def check_not_flat(path: str, image: np.ndarray) -> None:
         raise DataError(path, f"every pixel has the colour {image[0, 0].tolist()}", REMOVE)
 
 
-def check_size(path: str, label: Sequence[int], image: Sequence[int]) -> None:
-    """Raise `DataError` when the label's (height, width) is not the image's; `path` is the label's."""
-    if tuple(label) != tuple(image):
-        what = f"label is {label[1]} x {label[0]} pixels, its image {image[1]} x {image[0]}"
-        raise DataError(path, what, REMOVE)
+def check_size(path: str, label: Sequence[int], image: str, size: Sequence[int]) -> None:
+    """Raise `DataError` when a label does not have the size of its image as it is displayed.
+
+    Args:
+        path: The label file.
+        label: Its height and width.
+        image: The image file.
+        size: Its height and width, as `gcisg_suite.images.read_image` returns it.
+    """
+    if tuple(label) != tuple(size):
+        found, remedy = other_size(image, size[::-1], label[::-1], REMOVE)
+        raise DataError(path, f"label is {label[1]} x {label[0]} pixels, its image {found}", remedy)
 
 
 def to_train_ids(path: str, values: np.ndarray, table: str) -> np.ndarray:
@@ -192,7 +191,7 @@ def inspect_pair(pair: Pair, reader: LabelReader = OFFICIAL) -> Inspected:
     try:
         label = reader.decode(pair.label)
         if image is not None:
-            check_size(pair.label, label.shape[:2], image.shape[:2])
+            check_size(pair.label, label.shape[:2], pair.image, image.shape[:2])
     except DataError as error:
         problems.append(error.problem)
     try:

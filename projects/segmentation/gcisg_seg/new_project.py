@@ -6,9 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 from gcisg_seg.audit import audit_image_labels
+from gcisg_suite.images import SUFFIXES
 from gcisg_suite.new_project import MINE, THEIRS, Answers, Project, ask
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def read_classes(path: Path) -> tuple[list[str], list[tuple[int, int, int]] | None]:
@@ -38,7 +37,7 @@ def read_classes(path: Path) -> tuple[list[str], list[tuple[int, int, int]] | No
 
 def most_common_suffix(folder: Path) -> str:
     """How most of the images of a folder end; ".png" where there is none."""
-    found = Counter(path.suffix for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    found = Counter(path.suffix for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     return found.most_common(1)[0][0] if found else ".png"
 
 

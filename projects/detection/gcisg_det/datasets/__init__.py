@@ -14,20 +14,18 @@ Data in another format: :mod:`gcisg_det.datasets.formats`.
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.datasets.coco import load_coco_json
 
-from gcisg_core.problems import DataError
 from gcisg_suite import places
+from gcisg_suite.coco.load import read_categories
 
 from . import cityscapes, sim10k
 from .formats import own_formats
+from .own import load_own, own_data_sets
 
-REMEDY = "Write the file in COCO's format for detection"
 SPLITS = ("train", "val", "test")  # Cityscapes keeps the labels of its test images; the miniature has some
 
 
@@ -42,49 +40,6 @@ def _load_sim10k(root: str) -> list[dict]:
 
 def _load_cityscapes(root: str, split: str, convention: str) -> list[dict]:
     return cityscapes.load_cityscapes_cars(data_root(root) / "cityscapes", split, convention)
-
-
-def read_coco(json_file: str) -> dict[str, list[dict]]:
-    """Reads a JSON file in COCO's format. Raises `DataError` if it is none, or has no image, box or category."""
-    try:
-        content = json.loads(Path(json_file).read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(json_file, f"cannot be read as JSON ({error})", REMEDY) from error
-    for field in ("images", "annotations", "categories"):
-        # Images to choose a checkpoint on need no annotations; for training the framework asks for some.
-        empty = field == "annotations" and isinstance(content, dict) and content.get(field) == []
-        if not isinstance(content, dict) or not (content.get(field) or empty):
-            raise DataError(json_file, f"`{field}` is missing or empty, expected a list of objects", REMEDY)
-    return content
-
-
-def coco_classes(json_file: str) -> list[str]:
-    """The names of a COCO JSON's categories, in the order of their IDs, which is that of the labels in training."""
-    try:
-        return [item["name"] for item in sorted(read_coco(json_file)["categories"], key=lambda item: item["id"])]
-    except (KeyError, TypeError) as error:
-        raise DataError(json_file, f"a category has no id or name ({error!r})", REMEDY) from error
-
-
-def dataset_classes(name: str) -> list[str]:
-    """The classes of a registered data set, also before it was loaded; empty where nothing tells."""
-    metadata = MetadataCatalog.get(name)
-    file = metadata.get("json_file")
-    return metadata.get("thing_classes") or (coco_classes(file) if file else [])
-
-
-def load_coco(name: str, json_file: str, image_root: str) -> list[dict]:
-    """Detectron2's records of a COCO JSON. Raises `DataError` if it is none, or an image does not exist."""
-    read_coco(json_file)
-    try:
-        records = load_coco_json(json_file, image_root, name)
-    except (KeyError, IndexError, TypeError, AssertionError) as error:
-        what = f"does not follow COCO's format ({type(error).__name__}: {error})"
-        raise DataError(json_file, what, REMEDY) from error
-    missing = next((item["file_name"] for item in records if not Path(item["file_name"]).is_file()), None)
-    if missing:
-        raise DataError(missing, f"is listed in {json_file} but does not exist", "Name its folder in DATASETS.COCO")
-    return records
 
 
 def _register(name: str, load: functools.partial, **metadata: object) -> None:
@@ -113,30 +68,27 @@ def setup_datasets(cfg: CfgNode) -> None:
         ValueError: An entry of `DATASETS.COCO` is not [name, json file, image folder], or one of `DATASETS.OWN` not
             what its format takes.
     """
-    for own, read, metadata in own_formats(cfg):
-        _register(own, read, **metadata)
+    for name, read, metadata in own_formats(cfg):
+        _register(name, read, **metadata)
     register_datasets(cfg.DATASETS.ROOT)
-    for entry in cfg.DATASETS.COCO:
-        if len(entry) != 3 or not all(isinstance(item, str) for item in entry):
-            raise ValueError(f"DATASETS.COCO has the entry {entry!r}, expected [name, json file, image folder]")
-        name, json_file, image_root = entry
-        # `image_root` tells the evaluator that the ground truth is in COCO's form already.
-        load = functools.partial(load_coco, *entry)
-        _register(name, load, json_file=json_file, image_root=image_root, convention="own")
+    for own in own_data_sets(cfg):
+        _register(own.name, functools.partial(load_own, own), own=own, convention="own")
 
 
 def class_ids(cfg: CfgNode) -> dict[str, int]:
     """Class name -> category id in COCO's form, of a config's first data set, in the order of the labels.
 
     Empty where they are not known here: no data set is named, or its own JSON file is not on this machine.
+
+    Raises:
+        DataError: The JSON file cannot be used.
     """
     name = next(iter((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)), "")
     file = next((entry[1] for entry in cfg.DATASETS.COCO if entry[0] == name), None)
     if file is not None:
         if not Path(file).is_file():
             return {}
-        categories = json.loads(Path(file).read_text())["categories"]
-        return {item["name"]: item["id"] for item in sorted(categories, key=lambda item: item["id"])}
+        return {item["name"]: item["id"] for item in read_categories(file)}
     metadata = MetadataCatalog.get(name) if name in DatasetCatalog.list() else None
     if metadata is None:
         return {}

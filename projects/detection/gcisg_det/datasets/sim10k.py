@@ -16,6 +16,8 @@ from pathlib import Path
 from detectron2.structures import BoxMode
 
 from gcisg_core.problems import DataError
+from gcisg_suite.coco.findings import Findings, Level
+from gcisg_suite.coco.values import Box, clip
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
@@ -26,7 +28,6 @@ DOWNLOAD = (
     "ImageSets/Main/trainval10k.txt"
 )
 DAMAGED = "Unpack the annotations of Sim10k again"
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,10 @@ def car_boxes(width: int, height: int, objects: list[VocObject]) -> tuple[list[B
         if item.name != "car":
             continue
         x1, y1, x2, y2 = item.box
-        box = (max(x1 - 1, 0.0), max(y1 - 1, 0.0), min(x2, float(width)), min(y2, float(height)))
+        box = clip((x1 - 1, y1 - 1, x2, y2), width, height)
         if item.difficult:
             dropped.append(("difficult", item))
-        elif box[2] <= box[0] or box[3] <= box[1]:
+        elif box is None:
             dropped.append(("degenerate", item))
         else:
             boxes.append(box)
@@ -122,11 +123,13 @@ def list_images(folder: Path, split: str) -> list[str]:
     return names
 
 
-def log_dropped(dropped: list[tuple[str, str]]) -> None:
-    """Logs (rule, example) pairs once: the count per rule and three examples."""
-    for rule in sorted({rule for rule, _ in dropped}):
-        examples = [example for found, example in dropped if found == rule]
-        logger.warning("Dropped %d %s boxes, for example: %s", len(examples), rule, "; ".join(examples[:3]))
+def log_dropped(folder: Path, dropped: list[tuple[str, str]]) -> None:
+    """Logs (rule, example) pairs once: the count per rule and some examples."""
+    findings = Findings(folder)
+    for rule, example in sorted(dropped, key=lambda pair: pair[0]):
+        findings.add(Level.LEFT_OUT, f"{rule} boxes, left out", example, "Nothing to do")
+    for problem in findings.problems():
+        logger.warning("%s", problem)
 
 
 def load_sim10k(folder: str | Path, split: str = "trainval10k") -> list[dict]:
@@ -161,7 +164,7 @@ def load_sim10k(folder: str | Path, split: str = "trainval10k") -> list[dict]:
                 "annotations": [{"bbox": box, "bbox_mode": BoxMode.XYXY_ABS, "category_id": 0} for box in boxes],
             }
         )
-    log_dropped(dropped)
+    log_dropped(folder / "Annotations", dropped)
     if not any(record["annotations"] for record in records):
         raise DataError(folder / "Annotations", f"none of {len(records)} images has a usable `car`", DAMAGED)
     return records

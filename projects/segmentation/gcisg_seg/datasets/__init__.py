@@ -7,7 +7,7 @@ from gcisg_seg.datasets.datasets import (
     MapillaryCityscapesDataset,
 )
 from gcisg_seg.datasets.own import ImageLabelDataset, LoadClassLabels
-from gcisg_seg.datasets.transforms import LoadCheckedImage, LoadLabelIds
+from gcisg_seg.datasets.transforms import LoadCheckedImage, LoadImageFromFile, LoadLabelIds
 
 __all__ = [
     "BDD100KLabelIdsDataset",
@@ -16,6 +16,7 @@ __all__ = [
     "ImageLabelDataset",
     "LoadCheckedImage",
     "LoadClassLabels",
+    "LoadImageFromFile",
     "LoadLabelIds",
     "MapillaryCityscapesDataset",
 ]

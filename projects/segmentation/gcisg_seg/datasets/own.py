@@ -86,7 +86,7 @@ class LoadClassLabels(LoadAnnotations):
         """Add `gt_seg_map` (H, W), uint8. Raises `DataError`."""
         path = results["seg_map_path"]
         values = checks.read_own_label(path)
-        checks.check_size(path, values.shape[:2], results["ori_shape"][:2])
+        checks.check_size(path, values.shape[:2], results["img_path"], results["ori_shape"][:2])
         numbers = checks.to_class_numbers(path, values, results["classes"], results["colours"])
         results["gt_seg_map"] = numbers
         results["seg_fields"].append("gt_seg_map")

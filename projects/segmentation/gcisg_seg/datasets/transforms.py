@@ -4,35 +4,53 @@ from __future__ import annotations
 
 from typing import Any
 
+import mmcv.transforms
 import numpy as np
-from mmcv.transforms import LoadImageFromFile
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 
+from gcisg_core.problems import DataError
 from gcisg_seg import checks
+from gcisg_suite.images import read_image
+
+
+@TRANSFORMS.register_module(force=True)
+class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
+    """mmcv's image loader by :func:`gcisg_suite.images.read_image`, in its place for every pipeline of mmseg.
+
+    So a plain config, and one that names mmcv's loader, sees the pixels that the audit and `gcisg predict` see.
+
+    Args:
+        **kwargs: As in mmcv's class. `imdecode_backend` has no effect; a `color_type` other than "color" and
+            `backend_args` leave the work to mmcv.
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
+        """Add `img` (H, W, 3) in BGR, `img_shape` and `ori_shape`. Raises `DataError`."""
+        if self.color_type != "color" or self.backend_args:
+            loaded: dict[str, Any] | None = super().transform(results)
+            return loaded
+        try:
+            image = read_image(results["img_path"])
+        except DataError:
+            if self.ignore_empty:
+                return None
+            raise
+        results["img"] = np.ascontiguousarray(image[..., ::-1], np.float32 if self.to_float32 else np.uint8)
+        results["img_shape"] = results["ori_shape"] = image.shape[:2]
+        return results
 
 
 @TRANSFORMS.register_module()
 class LoadCheckedImage(LoadImageFromFile):
-    """mmcv's image loader, refusing what cannot be decoded and frames of a single colour.
+    """The image loader, refusing frames of a single colour too."""
 
-    Args:
-        imdecode_backend: Pillow refuses a truncated file; OpenCV returns it half grey without a word.
-        **kwargs: As in mmcv's class.
-    """
-
-    def __init__(self, imdecode_backend: str = "pillow", **kwargs: Any) -> None:
-        super().__init__(imdecode_backend=imdecode_backend, **kwargs)
-
-    def transform(self, results: dict) -> dict:
-        """Add `img` (H, W, 3) in BGR, `img_shape` and `ori_shape`. Raises `DataError`."""
-        path = results["img_path"]
-        try:
-            results = super().transform(results)
-        except Exception as error:  # whatever a decoder raises, the file is at fault
-            raise checks.unreadable(path, error) from error
-        checks.check_not_flat(path, results["img"])
-        return results
+    def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
+        """As the parent's. Raises `DataError`."""
+        loaded = super().transform(results)
+        if loaded is not None:
+            checks.check_not_flat(loaded["img_path"], loaded["img"])
+        return loaded
 
 
 @TRANSFORMS.register_module()
@@ -47,7 +65,7 @@ class LoadLabelIds(LoadAnnotations):
         """Add `gt_seg_map` (H, W), uint8. Raises `DataError`."""
         path = results["seg_map_path"]
         values = checks.read_label(path)
-        checks.check_size(path, values.shape, results["ori_shape"][:2])
+        checks.check_size(path, values.shape, results["img_path"], results["ori_shape"][:2])
         train_ids = checks.to_train_ids(path, values, results["label_table"])
         if results.get("label_map"):  # the user chose some of the 19 classes
             chosen = np.arange(256, dtype=np.uint8)

@@ -1,0 +1,78 @@
+"""What a reader of annotations repaired, left out or refused: one line a kind, with its count and an example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from gcisg_core.problems import DataError, Problem
+
+EXAMPLES = 3  # of a kind that a line shows
+
+
+class Level(Enum):
+    """What follows from a finding."""
+
+    REPAIRED = "repaired"  # the meaning is certain: training goes on and the audit is content
+    LEFT_OUT = "left out"  # training goes on without it, or with less of it; the audit asks to correct it
+    REFUSED = "refused"  # training does not begin
+
+
+@dataclass
+class Finding:
+    """All findings of one kind.
+
+    Attributes:
+        level: What follows.
+        kind: What it is, and what was done, in the plural.
+        remedy: What the user can do.
+        count: How many there are.
+        examples: The first of them: field, value, what was expected.
+    """
+
+    level: Level
+    kind: str
+    remedy: str
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def problem(self, file: Path) -> Problem:
+        """The line of this kind."""
+        shown = "; ".join(self.examples)
+        return Problem(str(file), f"{self.kind}: {self.count}" + (f", such as {shown}" if shown else ""), self.remedy)
+
+
+class Findings:
+    """Collects findings by kind, in the order in which the kinds were met.
+
+    Args:
+        file: The file that is read.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._kinds: dict[str, Finding] = {}
+
+    def add(self, level: Level, kind: str, example: str, remedy: str, count: int = 1) -> None:
+        """Count one more of a kind."""
+        finding = self._kinds.setdefault(kind, Finding(level, kind, remedy))
+        finding.count += count
+        if len(finding.examples) < EXAMPLES and example:
+            finding.examples.append(example)
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self._kinds.values())
+
+    def problems(self, *levels: Level) -> list[Problem]:
+        """The lines of these levels; of all without one."""
+        return [finding.problem(self.file) for finding in self if not levels or finding.level in levels]
+
+    def raise_refused(self) -> None:
+        """Raises `DataError` with the first kind that was refused; its remedy says how many more there are."""
+        refused = self.problems(Level.REFUSED)
+        if refused:
+            first = refused[0]
+            more = f" ({len(refused) - 1} more kinds of faults: see the audit)" if len(refused) > 1 else ""
+            raise DataError(first.file, first.what, first.remedy + more)

@@ -1,0 +1,266 @@
+"""Reads a JSON file in COCO's format for detection once, for the audit, training and the evaluation.
+
+What other programs write differently is normalised where the meaning is certain; each repair, each annotation that is
+left out and each fault is counted by kind in the findings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+
+from gcisg_core.problems import DataError
+
+from .annotations import read_annotations
+from .findings import Findings, Level
+from .values import id_numbers, identity, number, shown
+
+LISTS = ("images", "annotations", "categories")
+FORMAT = "Write the file in COCO's format for detection"
+UNIQUE = "Give each its own, or remove the repetitions"
+
+
+@dataclass(frozen=True)
+class CocoData:
+    """A data set in COCO's form: ids are whole numbers without repetition, boxes [x, y, width, height] in pixels.
+
+    Attributes:
+        file: Where it was read.
+        images: ``id``, ``file_name``, ``width``, ``height``, and what else the file says.
+        annotations: ``id``, ``image_id``, ``category_id``, ``bbox``, ``area``, ``iscrowd``, where asked for and known
+            ``segmentation``, and what else the file says.
+        categories: ``id`` and ``name``; their ids rise in the order of the labels.
+        findings: What was repaired, left out or refused.
+    """
+
+    file: Path
+    images: list[dict[str, Any]]
+    annotations: list[dict[str, Any]]
+    categories: list[dict[str, Any]]
+    findings: Findings
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the categories in the order of the labels."""
+        return [item["name"] for item in self.categories]
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The whole as COCO's format; lists of its own, so that a reader that changes its copy changes no other's."""
+        parts: dict[str, Any] = {name: [_copy(item) for item in getattr(self, name)] for name in LISTS}
+        return {"info": {}, **parts}
+
+    def ordered(self, classes: Sequence[str]) -> CocoData:
+        """The same with the categories in the order of `classes`, matched by name.
+
+        Raises:
+            DataError: Annotations are of a category that `classes` lacks.
+        """
+        if self.classes == list(classes):
+            return self
+        used = {item["category_id"] for item in self.annotations}
+        for item in self.categories:
+            if item["name"] not in classes and item["id"] in used:
+                what = (
+                    f"the category {item['name']!r} is none of the classes trained on, which are {', '.join(classes)}"
+                )
+                what += f"; the file has {', '.join(self.classes)}"
+                raise DataError(self.file, what, "Give both files the same names, or remove its annotations")
+        by_name = {item["name"]: item for item in self.categories}
+        ids = [by_name[name]["id"] if name in by_name else None for name in classes]
+        known = [number for number in ids if number is not None]
+        # Ids that rise with the labels stay; the framework and pycocotools number labels by them.
+        keep = None not in ids and known == sorted(known)
+        numbers = known if keep else range(1, len(classes) + 1)
+        new = {old: value for old, value in zip(ids, numbers, strict=True) if old is not None}
+        return replace(
+            self,
+            categories=[
+                {**by_name.get(name, {}), "id": value, "name": name}
+                for name, value in zip(classes, numbers, strict=True)
+            ],
+            annotations=[{**item, "category_id": new[item["category_id"]]} for item in self.annotations],
+        )
+
+
+def load_coco(file: str | Path, root: str | Path | None = None, masks: str | None = None) -> CocoData:
+    """Read and normalise a file.
+
+    Args:
+        file: The JSON file.
+        root: The folder that `file_name` starts from; None reads no image.
+        masks: How a model with a mask head takes masks, ``polygon`` or ``bitmask``: annotations without a usable one
+            are left out. None where there is no mask head: masks are left out, their boxes stay.
+
+    Raises:
+        DataError: It is no such file, or something in it was refused.
+    """
+    data = normalise(file, root, masks)
+    data.findings.raise_refused()
+    return data
+
+
+def normalise(file: str | Path, root: str | Path | None = None, masks: str | None = None) -> CocoData:
+    """:func:`load_coco` for an audit: what is refused is a finding, and what can be read is returned.
+
+    Raises:
+        DataError: The file is no JSON or lacks one of the lists.
+    """
+    path = Path(file)
+    content, findings = read_lists(path), Findings(path)
+    categories = _categories(content["categories"], findings)
+    images = _images(content["images"], Path(root) if root else None, findings)
+    annotations = read_annotations(content["annotations"], images, categories, masks, findings)
+    ordered = sorted(categories.values(), key=lambda item: item["id"])
+    return CocoData(path, list(images.values()), annotations, ordered, findings)
+
+
+def read_categories(file: str | Path) -> list[dict[str, Any]]:
+    """The categories alone, in the order of the labels.
+
+    Raises:
+        DataError: as :func:`load_coco`.
+    """
+    findings = Findings(Path(file))
+    categories = _categories(read_lists(Path(file))["categories"], findings)
+    findings.raise_refused()
+    return sorted(categories.values(), key=lambda item: item["id"])
+
+
+def read_lists(file: Path) -> dict[str, list[dict[str, Any]]]:
+    """The three lists of a file; that of the annotations may be empty."""
+    try:
+        content = json.loads(file.read_bytes())  # of bytes, json also takes UTF-16 and a byte order mark
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(file, f"cannot be read as JSON ({error})", FORMAT) from error
+    if not isinstance(content, dict):
+        raise DataError(file, f"holds {shown(content)}, expected an object with {', '.join(LISTS)}", FORMAT)
+    for field in LISTS:
+        items = content.get(field)
+        if not isinstance(items, list):
+            found = "is missing" if field not in content else f"is {shown(items)}"
+            raise DataError(file, f"`{field}` {found}, expected a list of objects", FORMAT)
+        for index, item in enumerate(items):
+            if not isinstance(item, dict):
+                raise DataError(file, f"{field}[{index}] is {shown(item)}, expected an object", FORMAT)
+        if not items and field != "annotations":
+            raise DataError(file, f"`{field}` is empty", "Name the file that has them")
+    return content
+
+
+def _copy(item: dict[str, Any]) -> dict[str, Any]:
+    # Detectron2's reader shifts keypoints in place.
+    return {**item, "keypoints": [*item["keypoints"]]} if isinstance(item.get("keypoints"), list) else {**item}
+
+
+def _keyed(items: list[dict[str, Any]], field: str, findings: Findings) -> Iterator[tuple[int | str, dict[str, Any]]]:
+    """Each item with its id; without one it is refused."""
+    for index, item in enumerate(items):
+        key = identity(item.get("id"))
+        if key is None:
+            example = f"{field}[{index}].id is {shown(item.get('id'))}, expected a whole number or a text"
+            findings.add(Level.REFUSED, f"{field} without an id", example, "Give each its own id")
+            continue
+        if type(item["id"]) is float or (isinstance(key, int) and isinstance(item["id"], str)):
+            kind = f"ids of {field} written as texts or floats, read as whole numbers"
+            findings.add(Level.REPAIRED, kind, f"{field}[{index}].id {item['id']!r}", "Write whole numbers")
+        yield key, item
+
+
+def _note_numbering(numbers: dict[int | str, int], field: str, findings: Findings) -> None:
+    changed = [f"{key!r} is {value}" for key, value in numbers.items() if key != value]
+    if changed:
+        kind = f"ids of {field} that are no whole numbers below 2^53, so all are numbered from 1 in the file's order"
+        findings.add(Level.REPAIRED, kind, changed[0], "Write whole numbers", len(changed))
+
+
+def _categories(items: list[dict[str, Any]], findings: Findings) -> dict[int | str, dict[str, Any]]:
+    """Id as it is compared -> category in COCO's form."""
+    found: dict[int | str, dict[str, Any]] = {}
+    names: dict[str, int | str] = {}
+    for index, (key, item) in enumerate(_keyed(items, "categories", findings)):
+        name = item.get("name")
+        if isinstance(name, int) and not isinstance(name, bool):
+            example = f"categories[{index}].name {name!r}"
+            findings.add(Level.REPAIRED, "names of categories that are numbers, read as texts", example, "Write texts")
+            name = str(name)
+        if not isinstance(name, str) or not name.strip():
+            example = f"categories[{index}].name is {shown(name)}, expected a text"
+            findings.add(Level.REFUSED, "categories without a name", example, "Name each")
+            name = f"category {key}"
+        if name != name.strip():
+            example = f"categories[{index}].name {name!r}"
+            findings.add(Level.REPAIRED, "names of categories with spaces around, read without", example, "Remove them")
+            name = name.strip()
+        if key in found and found[key]["name"] == name:
+            example = f"categories: id {key!r} occurs twice, as {name!r}"
+            findings.add(Level.REPAIRED, "categories listed again, taken once", example, UNIQUE)
+            continue
+        if key in found:
+            example = f"categories: id {key!r} occurs twice, as {found[key]['name']!r} and {name!r}"
+            findings.add(Level.REFUSED, "ids of several categories", example, UNIQUE)
+            continue
+        if name in names:
+            example = f"categories: name {name!r} occurs twice, with the ids {names[name]!r} and {key!r}"
+            findings.add(Level.REFUSED, "names of several categories", example, UNIQUE)
+        names[name] = key
+        found[key] = {**item, "id": key, "name": name}
+    numbers = id_numbers(found)
+    _note_numbering(numbers, "categories", findings)
+    return {key: {**item, "id": numbers[key]} for key, item in found.items()}
+
+
+def _images(items: list[dict[str, Any]], root: Path | None, findings: Findings) -> dict[int | str, dict[str, Any]]:
+    """Id as it is compared -> image in COCO's form."""
+    found: dict[int | str, dict[str, Any]] = {}
+    names: dict[str, int | str] = {}
+    for index, (key, item) in enumerate(_keyed(items, "images", findings)):
+        name = item.get("file_name")
+        if not isinstance(name, str) or not name.strip() or "\0" in name:
+            example = f"images[{index}].file_name is {shown(name)}, expected the name of a file"
+            findings.add(Level.REFUSED, "images without a file name", example, "Name each one's file")
+            continue
+        if "\\" in name and not (root and (root / name).is_file()):
+            findings.add(Level.REPAIRED, "file names with backslashes, read as slashes", repr(name), "Write slashes")
+            name = name.replace("\\", "/")
+        if key in found and found[key]["file_name"] == name:
+            example = f"images: id {key!r} occurs twice, for {name!r}"
+            findings.add(Level.REPAIRED, "images listed again, taken once", example, UNIQUE)
+            continue
+        if key in found:
+            example = f"images: id {key!r} occurs twice, for {found[key]['file_name']!r} and {name!r}"
+            findings.add(Level.REFUSED, "ids of several images, whose boxes cannot be told apart", example, UNIQUE)
+            continue
+        if name in names:
+            example = f"images: file_name {name!r} occurs twice, with the ids {names[name]!r} and {key!r}"
+            kind = "files listed as several images; each is trained on with its own boxes alone"
+            findings.add(Level.LEFT_OUT, kind, example, "Merge the entries and give their boxes one image_id")
+        names[name] = key
+        found[key] = {**item, "id": key, "file_name": name}
+        found[key]["width"], found[key]["height"] = _size(item, f"images[{index}]", root and root / name, findings)
+    numbers = id_numbers(found)
+    _note_numbering(numbers, "images", findings)
+    return {key: {**item, "id": numbers[key]} for key, item in found.items()}
+
+
+def _size(item: dict[str, Any], where: str, path: Path | None, findings: Findings) -> tuple[int, int]:
+    """Width and height in pixels: as stated, else those of the file."""
+    stated = [number(item.get(field)) for field in ("width", "height")]
+    sizes = [int(value) for value in stated if value is not None and value >= 1 and value.is_integer()]
+    if len(sizes) == 2:
+        return sizes[0], sizes[1]
+    example = f"{where}: width {shown(item.get('width'))}, height {shown(item.get('height'))}"
+    try:
+        with Image.open(path or "") as image:
+            size = ImageOps.exif_transpose(image).size
+    except Exception:  # Pillow's decoders raise nearly anything; the image has an error of its own later
+        kind = "images without a size, which the file does not tell either"
+        findings.add(Level.REFUSED, kind, f"{example}, expected pixels", "Write width and height in pixels")
+        return 1, 1
+    findings.add(Level.REPAIRED, "images without a size, taken from the file", example, "Write width and height")
+    return size

@@ -1,0 +1,99 @@
+"""COCO's AP by pycocotools, with the convention of the boxes named, and numbers that exist."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import math
+from collections import Counter, OrderedDict
+from pathlib import Path
+from typing import Any
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets.coco import convert_to_coco_json
+from detectron2.evaluation import COCOEvaluator
+from detectron2.utils import comm
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from gcisg_core.files import write_json
+
+logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
+
+HEADLINE = ("AP", "AP50", "AP75")
+
+
+class CarEvaluator(COCOEvaluator):
+    """COCO's AP by pycocotools, with the convention of the boxes in the log and in `results.json`.
+
+    A detector that finds nothing has an AP of 0. A class, or a range of sizes, of which the truth has no box has no AP:
+    it is null in `results.json`, which lists such classes, and left out of what :meth:`evaluate` returns.
+
+    The framework's faster copy of pycocotools needs its compiled extension and is not the official code.
+
+    Args:
+        dataset_name: A registered data set in Detectron2's or COCO's form.
+        output_dir: Folder for predictions, results and the ground truth in COCO's form.
+
+    Raises:
+        DataError: The data cannot be used.
+    """
+
+    def __init__(self, dataset_name: str, output_dir: str) -> None:
+        metadata = MetadataCatalog.get(dataset_name)
+        file = Path(output_dir) / f"{dataset_name}_coco_format.json"
+        # The framework would keep a ground truth that it converted before the data or the folder changed.
+        metadata.__dict__.pop("json_file", None)
+        if own := metadata.get("own"):
+            DatasetCatalog.get(dataset_name)  # makes the classes known
+        if comm.is_main_process():
+            if own:
+                write_json(file, own.read().content)
+            else:
+                convert_to_coco_json(dataset_name, str(file), allow_cached=False)
+        comm.synchronize()
+        metadata.json_file = str(file)
+        super().__init__(dataset_name, tasks=None, output_dir=output_dir, use_fast_impl=False)
+        self.dataset_name = dataset_name
+        self.convention = metadata.get("convention", "own")
+        counts = Counter(item["category_id"] for item in self._coco_api.anns.values() if not item.get("iscrowd", 0))
+        self.absent = [item["name"] for key, item in sorted(self._coco_api.cats.items()) if not counts[key]]
+        if self.absent:
+            logger.warning("%s has no box of %s: there is no AP.", dataset_name, ", ".join(self.absent))
+
+    def evaluate(self, img_ids: list | None = None) -> OrderedDict:
+        """Returns the framework's results that are numbers, after all were logged and written."""
+        results = super().evaluate(img_ids)
+        if not results:
+            return results
+        box = results.get("bbox", {})
+        shown = ", ".join(f"{key} {box[key]:.2f}" for key in HEADLINE if key in box)
+        logger.info("%s, box convention %s: %s", self.dataset_name, self.convention, shown)
+        content = {
+            "dataset": self.dataset_name,
+            "convention": self.convention,
+            "results": results,
+            "absent_classes": self.absent,
+        }
+        write_json(Path(self._output_dir) / "results.json", content, indent=1)
+        return OrderedDict(
+            (task, {name: value for name, value in values.items() if math.isfinite(value)})
+            for task, values in results.items()
+        )
+
+    def _derive_coco_results(self, coco_eval: COCOeval | None, iou_type: str, class_names: Any = None) -> dict:
+        """The framework's; where nothing was found, pycocotools' own result for that in place of NaN."""
+        found: dict = super()._derive_coco_results(coco_eval or self._nothing_found(iou_type), iou_type, class_names)
+        return found
+
+    def _nothing_found(self, iou_type: str) -> COCOeval:
+        nothing = COCO()
+        nothing.dataset = {**self._coco_api.dataset, "annotations": []}
+        with contextlib.redirect_stdout(io.StringIO()):
+            nothing.createIndex()
+            evaluation = COCOeval(self._coco_api, nothing, iou_type)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        return evaluation

@@ -1,0 +1,114 @@
+"""Own data in COCO's JSON format: :mod:`gcisg_suite.coco` reads, Detectron2's own reader makes the records."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import logging
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import pycocotools.coco
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.data.datasets.coco import load_coco_json
+
+from gcisg_core.problems import DataError
+from gcisg_suite.coco.findings import Level
+from gcisg_suite.coco.load import CocoData, load_coco, read_categories
+
+logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
+
+
+class OwnData(NamedTuple):
+    """An entry of `DATASETS.COCO`, and what the config says of its use.
+
+    Attributes:
+        name: The data set's.
+        file: The JSON file.
+        root: The folder of the images.
+        masks: How the model takes masks, ``polygon`` or ``bitmask``; None without a mask head.
+        trained: It is one of `DATASETS.TRAIN`.
+        order: Whose classes, in which order, the labels are: another JSON file, or names; None for its own.
+    """
+
+    name: str
+    file: str
+    root: str
+    masks: str | None = None
+    trained: bool = False
+    order: str | tuple[str, ...] | None = None
+
+    def read(self) -> CocoData:
+        """What training, evaluation and analysis share; a file that did not change is read once.
+
+        Raises:
+            DataError: The file cannot be used, an image does not exist, or there is no box to train on.
+        """
+        path = Path(self.file)
+        stamp = (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else None
+        return _read(self._replace(order=self._classes()), stamp)
+
+    def _classes(self) -> tuple[str, ...] | None:
+        """The names of the labels in order; None where the data's own order is taken."""
+        if not isinstance(self.order, str) or self.order == self.file:
+            return None if isinstance(self.order, str) else self.order
+        if Path(self.order).is_file():
+            return tuple(item["name"] for item in read_categories(self.order))
+        logger.warning("%s: labels follow its own categories, as %s does not exist.", self.file, self.order)
+        return None
+
+
+@functools.lru_cache(maxsize=4)
+def _read(own: OwnData, stamp: object) -> CocoData:
+    data = load_coco(own.file, own.root, own.masks)
+    for problem in data.findings.problems(Level.LEFT_OUT, Level.REPAIRED):
+        logger.warning("%s", problem)
+    if isinstance(own.order, tuple) and list(own.order) != data.classes:
+        in_order = data.ordered(own.order)
+        logger.warning("%s: its categories %s were matched by name with %s.", own.file, data.classes, [*own.order])
+        data = in_order
+    missing = [item["file_name"] for item in data.images if not (Path(own.root) / item["file_name"]).is_file()]
+    if missing:
+        what = f"is listed in {own.file} but does not exist; {len(missing)} of {len(data.images)} images are missing"
+        raise DataError(Path(own.root) / missing[0], what, "Name the folder of the images in DATASETS.COCO")
+    if own.trained and all(item["iscrowd"] for item in data.annotations):
+        crowds = (
+            f"all {len(data.annotations)} are iscrowd 1, which are groups" if data.annotations else "none is usable"
+        )
+        raise DataError(
+            own.file, f"`annotations` has no box to train on: {crowds}", "Write iscrowd 0 for single objects"
+        )
+    return data
+
+
+def load_own(own: OwnData) -> list[dict[str, Any]]:
+    """Detectron2's records; the data set's classes become known. Raises as :meth:`OwnData.read`."""
+    api = pycocotools.coco.COCO()
+    api.dataset = own.read().content
+    with contextlib.redirect_stdout(io.StringIO()):
+        api.createIndex()
+    with mock.patch.object(pycocotools.coco, "COCO", return_value=api):
+        records: list[dict[str, Any]] = load_coco_json(own.file, own.root, own.name)
+    return records
+
+
+def own_data_sets(cfg: CfgNode) -> list[OwnData]:
+    """The entries of `DATASETS.COCO`; labels are those of the first of `DATASETS.TRAIN`, matched by name.
+
+    Raises:
+        ValueError: An entry is not [name, json file, image folder].
+    """
+    for entry in cfg.DATASETS.COCO:
+        if len(entry) != 3 or not all(isinstance(item, str) for item in entry):
+            raise ValueError(f"DATASETS.COCO has the entry {entry!r}, expected [name, json file, image folder]")
+    first = next(iter(cfg.DATASETS.TRAIN), "")
+    order: Any = next((file for name, file, _ in cfg.DATASETS.COCO if name == first), None)
+    if order is None:
+        order = tuple(MetadataCatalog.get(first).get("thing_classes", ())) or None if first else None
+    masks = cfg.INPUT.MASK_FORMAT if cfg.MODEL.MASK_ON else None
+    return [
+        OwnData(name, file, root, masks, name in cfg.DATASETS.TRAIN, order) for name, file, root in cfg.DATASETS.COCO
+    ]
