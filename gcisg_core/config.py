@@ -21,7 +21,6 @@ class Settings:
         stage_locations: Stage -> submodule path, or key or position of the backbone's output, for backbones that
             :func:`gcisg_core.feature_tap.find_stages` does not know.
         task_view: 0 or 1, the view of an image that feeds the task.
-        on_nonfinite: What a loss or gradient that is not finite does: ``stop`` the run, or ``skip`` the step.
     """
 
     # Named bundles of other defaults, chosen by `preset`.
@@ -29,10 +28,8 @@ class Settings:
 
     stage_locations: Mapping[int, StageLocation] | None = None
     task_view: int = 0
-    on_nonfinite: str = "stop"
 
     def __post_init__(self) -> None:
-        require(self.on_nonfinite in ("stop", "skip"), "on_nonfinite", self.on_nonfinite, "'stop' or 'skip'")
         require(self.task_view in (0, 1), "task_view", self.task_view, "0 or 1")
 
     @property

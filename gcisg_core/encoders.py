@@ -14,6 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gcisg_core.feature_tap import Features, StageTap
+from gcisg_core.precision import full_precision
 
 _COUNTER = "num_batches_tracked"
 # Classes that do nothing but convolve and normalise, of torch, mmcv and Detectron2; by name, since the core imports no
@@ -42,8 +43,7 @@ class StageProjectors(nn.ModuleDict):
 
     def embed(self, stage: int, pooled: Tensor) -> Tensor:
         """Unit embeddings (N, dim) of pooled features (N, C), in float32 under autocast too."""
-        projected: Tensor = self[f"stage{stage}"](pooled)
-        return F.normalize(projected.float() if projected.dtype != torch.float64 else projected)
+        return F.normalize(full_precision(self[f"stage{stage}"](pooled)))
 
 
 class FrozenModule(nn.Module):

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from gcisg_core.config import require
 from gcisg_core.ibn import SHARE, added_names, ibn_layers, join_halves
 from gcisg_core.problems import DataError
+from gcisg_core.ranks import rank
 
 LEAST_MATCH = 0.9
 
@@ -67,7 +67,7 @@ def load_initial_weights(
     own = backbone.state_dict()
     kept = {name: own[name] for name in added_names(backbone)}  # as it is where the file lacks it, which is reported
     backbone.load_state_dict(kept | match.state, strict=False)
-    if not (dist.is_available() and dist.is_initialized() and dist.get_rank()):
+    if rank() == 0:
         print(report)
 
 

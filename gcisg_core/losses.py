@@ -13,13 +13,9 @@ from torch.autograd.function import once_differentiable
 
 from gcisg_core.lookup import choose
 from gcisg_core.pooling import POOLINGS, Pooling
+from gcisg_core.precision import full_precision
 
 LOG2_E = math.log2(math.e)
-
-
-def _full_precision(*tensors: Tensor) -> list[Tensor]:
-    """Half precision becomes float32; float64 stays."""
-    return [t.float() if t.dtype in (torch.float16, torch.bfloat16) else t for t in tensors]
 
 
 def _check_rows(**tensors: Tensor) -> None:
@@ -113,7 +109,7 @@ def causal_invariance_loss(
     _check_rows(z=z, z_target=z_target, support=support)
     _check_positive(tau=tau, tau_target=tau_target)
     with torch.autocast(z.device.type, enabled=False):
-        rows, target, keys = _full_precision(z, z_target.detach(), support.detach())
+        rows, target, keys = map(full_precision, (z, z_target.detach(), support.detach()))
         with torch.no_grad():
             log_normaliser, mean_key = _attend(rows, keys, tau)
             _, mean_key_target = _attend(target, keys, tau_target)
@@ -146,7 +142,7 @@ def info_nce_loss(anchor: Tensor, positive: Tensor, negatives: Tensor, tau: floa
     _check_rows(anchor=anchor, positive=positive, negatives=negatives)
     _check_positive(tau=tau)
     with torch.autocast(anchor.device.type, enabled=False):
-        rows, partner, keys = _full_precision(anchor, positive.detach(), negatives.detach())
+        rows, partner, keys = map(full_precision, (anchor, positive.detach(), negatives.detach()))
         with torch.no_grad():
             log_negatives, mean_key = _attend(rows, keys, tau)
             # The log odds of the negatives against the positive.
@@ -192,7 +188,7 @@ def guidance_loss(
     pool = choose(POOLINGS, pooling, "pooling") if isinstance(pooling, str) else pooling
     reduce = choose(REDUCTIONS, reduction, "reduction")
     with torch.autocast(student.device.type, enabled=False):
-        u, w = (F.normalize(pool(features, mask=mask)) for features in _full_precision(student, reference.detach()))
+        u, w = (F.normalize(pool(full_precision(maps), mask=mask)) for maps in (student, reference.detach()))
         return reduce(u - w)
 
 

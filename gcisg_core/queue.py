@@ -7,6 +7,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gcisg_core.ranks import world_size
+
 
 class SupportQueue(nn.Module):
     """The last K rows that were enqueued, over all ranks, in the order they came.
@@ -68,10 +70,10 @@ def gather_rows(rows: Tensor) -> Tensor:
 
     Without a process group these are the rows themselves. No gradient passes.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if world_size() == 1:
         return rows
     count = torch.tensor([len(rows)], device=rows.device)
-    counts = [torch.zeros_like(count) for _ in range(dist.get_world_size())]
+    counts = [torch.zeros_like(count) for _ in range(world_size())]
     dist.all_gather(counts, count)
     lengths = [int(n) for n in torch.cat(counts)]
     # The collective needs equal shapes: short ranks are padded, and the padding is cut off again.

@@ -6,13 +6,14 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from gcisg_core.files import write_text
+from gcisg_core.files import replacing, write_text
 from gcisg_core.problems import DataError
 
 BESIDE = "regularizer."  # what a method keeps beside the task model: target, reference, projectors, queues
@@ -64,17 +65,18 @@ def write_release(
 
     The hash is the first eight digits of the file's SHA-256.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{stem}.partial"
-    try:
-        writer(release, partial)
-    except Exception:
-        partial.unlink(missing_ok=True)
-        raise
-    path = partial.rename(folder / f"{stem}-{file_hash(partial)}.{extension}")
+    path = write_hashed(folder / f"{stem}.{extension}", partial(writer, release))
     for suffix, text in ((release.suffix, release.config), (".json", json.dumps(release.meta, indent=1) + "\n")):
         write_text(path.with_suffix(suffix), text.replace("{checkpoint}", path.name))
     return path
+
+
+def write_hashed(path: Path, write: Callable[[Path], None]) -> Path:
+    """Write `<stem>-<hash><suffix>` beside ``path``, whole or not at all; returns its path."""
+    unnamed = path.with_name(f".{path.stem}.partial.unnamed{path.suffix}")
+    with replacing(unnamed) as aside:
+        write(aside)
+    return unnamed.replace(path.with_name(f"{path.stem}-{file_hash(unnamed)}{path.suffix}"))
 
 
 def file_hash(path: Path) -> str:

@@ -18,6 +18,7 @@ import torch.distributed as dist
 
 from gcisg_core.files import remove_partial, write_text
 from gcisg_core.problems import DataError
+from gcisg_core.ranks import rank, world_size
 from gcisg_core.safe_load import find_damage
 
 try:
@@ -28,6 +29,7 @@ except ImportError:  # Windows
 IDENTITY = "identity.json"
 LOCK = ".lock"
 POINTER = "last_checkpoint"  # mmengine and Detectron2 write into it which checkpoint is the newest
+FINAL = "model_final"  # the stem of Detectron2's last checkpoint
 MOST_DIFFERENCES = 20
 
 T = TypeVar("T")
@@ -104,17 +106,17 @@ def on_first_rank(call: Callable[[], T]) -> T:
     Raises:
         ValueError: what the call raised, on the first rank; the others end without a word.
     """
-    if not (dist.is_available() and dist.is_initialized()):
+    if world_size() == 1:
         return call()
     found: list[Any] = [None, None]
-    if dist.get_rank() == 0:
+    if rank() == 0:
         try:
             found[0] = call()
         except ValueError as error:
             found[1] = error
     dist.broadcast_object_list(found)
     if found[1] is not None:
-        raise found[1] if dist.get_rank() == 0 else SystemExit(1)
+        raise found[1] if rank() == 0 else SystemExit(1)
     result: T = found[0]
     return result
 
@@ -155,7 +157,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
     Raises:
         DataError: all are damaged.
     """
-    found = sorted(_checkpoints(folder), key=_number)
+    found = sorted(checkpoints_in(folder), key=checkpoint_number)
     pointer = folder / POINTER
     named = Path(pointer.read_text().strip()).name if pointer.is_file() else ""
     names = [path.name for path in found]
@@ -173,19 +175,21 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def _checkpoints(folder: Path) -> Iterator[Path]:
+def checkpoints_in(folder: Path) -> Iterator[Path]:
+    """The checkpoints of a run by the frameworks' names for them, in no order."""
     for pattern in ("iter_*.pth", "epoch_*.pth", "model_*.pth"):
         for path in folder.glob(pattern):
-            if path.stem == "model_final" or path.stem.rpartition("_")[2].isdigit():
+            if path.stem == FINAL or path.stem.rpartition("_")[2].isdigit():
                 yield path
 
 
-def _number(path: Path) -> float:
-    return float("inf") if path.stem == "model_final" else int(path.stem.rpartition("_")[2])
+def checkpoint_number(path: Path) -> float:
+    """The iteration or epoch in a checkpoint's name; infinity of the last one of Detectron2."""
+    return float("inf") if path.stem == FINAL else int(path.stem.rpartition("_")[2])
 
 
 def _move_aside(folder: Path) -> None:
-    if [*_checkpoints(folder)] or (folder / IDENTITY).is_file():
+    if [*checkpoints_in(folder)] or (folder / IDENTITY).is_file():
         goal = next(p for n in count(1) if not (p := folder.with_name(f"{folder.name}.old{n}")).exists())
         folder.rename(goal)
         os.close(_held.pop(folder.resolve()))

@@ -149,7 +149,7 @@ class Run:
                 writer = cv2.VideoWriter(str(goal), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
                 if not writer.isOpened():
                     raise ValueError(f"{goal}: OpenCV cannot write this video ({size[0]} x {size[1]} pixels, mp4v)")
-            writer.write(np.ascontiguousarray(drawn[..., ::-1]))
+            writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
             found = self.predictor.record(result, {"image_id": number, "file_name": str(file)})
             yield json.dumps({"frame": number, "seconds": number / rate, "predictions": found}) + "\n"
         if writer is not None:
@@ -164,7 +164,7 @@ def _frames(capture: Any, expected: int) -> Iterator[tuple[int, np.ndarray]]:
             read, frame = capture.read()
             if not read:
                 return
-            yield number, np.ascontiguousarray(frame[..., ::-1])
+            yield number, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
             number += 1
             progress.update()
 

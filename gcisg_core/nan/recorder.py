@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from gcisg_core.encoders import FrozenModule
 from gcisg_core.feature_tap import Features
+from gcisg_core.nan import setting
 from gcisg_core.nan.record import plain, save, statistics
 from gcisg_core.queue import SupportQueue
+from gcisg_core.ranks import rank, world_size
 
 VERSION = 1  # of the file's form, see docs/nan_recorder.md
 
@@ -38,6 +40,7 @@ class Framework(NamedTuple):
         batch_names: The image files of the model's arguments and keyword arguments.
         is_loss: Whether a value that the model returned under this name is summed.
         attributes: Of the model, numbers outside its state dict that a forward pass changes.
+        skip: How a user asks for ``on_nonfinite="skip"``, for messages.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Framework(NamedTuple):
     batch_names: Callable[[Any, Any], list[str]]
     is_loss: Callable[[str], bool] = lambda name: "loss" in name
     attributes: tuple[str, ...] = ()
+    skip: str = 'on_nonfinite="skip"'
 
 
 class StepRecorder:
@@ -62,11 +66,19 @@ class StepRecorder:
             in training.
         folder: Where the file goes, the run's folder.
         framework: The one that trains it.
+        on_nonfinite: What a loss or gradient that is not finite does: ``stop`` the run, or ``skip`` the step. ``None``
+            is ``stop``, or what earlier versions took from the method's settings.
+
+    Raises:
+        ValueError: ``on_nonfinite`` is neither, or the method's settings say the other.
     """
 
-    def __init__(self, model: nn.Module, folder: str | Path, framework: Framework) -> None:
+    def __init__(
+        self, model: nn.Module, folder: str | Path, framework: Framework, on_nonfinite: str | None = None
+    ) -> None:
         self.model, self.folder, self.framework = model, Path(folder), framework
         self.regularizer = cast(Any, model.regularizer)
+        self.stops = setting.settle(on_nonfinite, self.regularizer.on_nonfinite) == "stop"
         self.regularizer.observer = self._observe
         self.skips = 0
         self.skipped = False  # whether the current step was
@@ -148,20 +160,20 @@ class StepRecorder:
         Only one process can skip such a step: others would wait for its gradients.
         """
         self.error = str(error)
-        alone = _ranks() == 1
+        alone = world_size() == 1
         self._fail(f"the model refused to go on ({error})", iteration, scale, write=True, may_skip=alone)
 
     def _fail(self, reason: str, iteration: int, scale: float | None, write: bool, may_skip: bool = True) -> None:
         """Write the record; raise the error, or undo what the forward pass changed."""
-        stop = self.regularizer.settings.on_nonfinite == "stop" or not may_skip
+        stop = self.stops or not may_skip
         message = f"{reason} at iteration {iteration}{self._where()}"
         if write and (stop or not self.skips):
-            file = self.folder / f"nonfinite_iter{iteration}_rank{_rank()}.pth"
+            file = self.folder / f"nonfinite_iter{iteration}_rank{rank()}.pth"
             record = self._record(message, iteration, scale)
             save(record, file)
             message += f" (batch: {', '.join(record['batch'])}). Run it again: gcisg replay {file}"
         if stop:
-            raise NonFiniteError(f"{message}. on_nonfinite 'skip' leaves out such steps instead")
+            raise NonFiniteError(f"{message}. {self.framework.skip} leaves out such steps instead")
         self.message = message
         self.skips += 1
         self.skipped = True
@@ -181,7 +193,7 @@ class StepRecorder:
             # The largest magnitude, which unlike a sum of squares overflows for no finite gradient.
             flags[1] = ~torch.stack(torch._foreach_norm(gradients, math.inf)).isfinite().all()
         everywhere = flags.clone()
-        if _ranks() > 1:
+        if world_size() > 1:
             dist.all_reduce(everywhere, dist.ReduceOp.MAX)
         return torch.cat([flags, everywhere]).bool().tolist()
 
@@ -219,7 +231,7 @@ class StepRecorder:
             "version": VERSION,
             "message": message,
             "iteration": iteration,
-            "rank": _rank(),
+            "rank": rank(),
             "framework": self.framework.name,
             "config": self.framework.config,
             "batch": self.framework.batch_names(*self.start["inputs"]),
@@ -273,11 +285,3 @@ def nonfinite_gradients(model: nn.Module) -> list[str]:
 
 def _values(losses: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: float(value) for name, value in losses.items()}
-
-
-def _rank() -> int:
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-
-
-def _ranks() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

@@ -12,6 +12,7 @@ from torch import nn
 
 from gcisg_core.config import Settings, parse_settings
 from gcisg_core.lookup import choose
+from gcisg_core.nan import setting
 from gcisg_core.regularizers.asg import ASG
 from gcisg_core.regularizers.base import Regularizer, Terms
 from gcisg_core.regularizers.csg import CSG
@@ -43,12 +44,14 @@ def read_method(values: Mapping[str, Any] | None = None) -> tuple[type[Regulariz
     """The method named by ``values["method"]`` (``"none"`` by default), and its settings.
 
     Args:
-        values: ``method``, ``preset`` and any fields of the method's settings.
+        values: ``method``, ``preset`` and any fields of the method's settings. ``on_nonfinite``, which is the hook's
+            now, is left out with a warning.
 
     Raises:
         ValueError: the method or a setting is unknown, or a value is out of range.
     """
     given = dict(values or {})
+    setting.take_earlier(given)
     method = choose(METHODS, given.pop("method", "none"), "method")
     return method, parse_settings(method.settings_class, given)
 
@@ -88,6 +91,7 @@ def build_regularizer(student: nn.Module, values: Mapping[str, Any] | None = Non
     """
     method, settings = read_method(values)
     built = method(student, settings)
+    built.on_nonfinite = (values or {}).get(setting.NAME)
     if len(built.taps) != built.views_needed:
         raise ValueError(
             f"{method.__name__} taps {len(built.taps)} views, but views_needed of {type(settings).__name__} is "

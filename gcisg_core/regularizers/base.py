@@ -42,6 +42,7 @@ class Regularizer(nn.Module):
     """
 
     settings_class: ClassVar[type[Settings]] = Settings
+    on_nonfinite: str | None = None  # asked for among the method's settings, as in earlier versions; see `read_method`
     steady_buffers: ClassVar[tuple[str, ...]] = ()  # that a forward pass never changes: the NaN recorder keeps no copy
     captured: Tensor
 

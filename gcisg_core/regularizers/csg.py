@@ -21,6 +21,7 @@ from gcisg_core.losses import info_nce_loss
 from gcisg_core.padding import mask_at
 from gcisg_core.patches import cut_cells, pool_cells
 from gcisg_core.pooling import self_attention_pool
+from gcisg_core.precision import full_precision
 from gcisg_core.queue import SupportQueue
 from gcisg_core.regularizers.base import Regularizer, Terms
 from gcisg_core.regularizers.gcisg import pair_match
@@ -139,7 +140,7 @@ class CSG(Regularizer):
         rows, columns = self.settings.grid
         image = mask_at(mask, features)
         with torch.autocast(features.device.type, enabled=False):
-            maps = [m if m.dtype == torch.float64 else m.float() for m in (features, attention_from) if m is not None]
+            maps = [full_precision(m) for m in (features, attention_from) if m is not None]
             if self.settings.pooling == "global_average":
                 return pool_cells(maps[0], (rows, columns), image)
             cells = [cut_cells(m, (rows, columns)) for m in maps]

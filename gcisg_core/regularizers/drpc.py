@@ -14,6 +14,7 @@ from gcisg_core.config import Settings, per_stage, require, require_stages
 from gcisg_core.feature_tap import Features, make_tap
 from gcisg_core.padding import mask_at
 from gcisg_core.patches import pool_cells
+from gcisg_core.precision import full_precision
 from gcisg_core.regularizers.base import Regularizer, Terms
 
 
@@ -108,7 +109,7 @@ class DRPC(Regularizer):
         levels = [cells for cells in self.settings.pyramid if cells <= min(first.shape[-2:])]
         values = []
         with torch.autocast(first.device.type, enabled=False):
-            maps = [m if m.dtype == torch.float64 else m.float() for m in (first, second)]
+            maps = [full_precision(m) for m in (first, second)]
             for cells in levels:
                 one, other = (pool_cells(m, (cells, cells), inside) for m in maps)
                 values.append((one - other).abs().mean())

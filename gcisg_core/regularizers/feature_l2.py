@@ -13,6 +13,7 @@ from gcisg_core.config import Settings, per_stage, require_stages
 from gcisg_core.encoders import ReferenceEncoder
 from gcisg_core.feature_tap import Features, make_tap
 from gcisg_core.padding import mask_at
+from gcisg_core.precision import full_precision
 from gcisg_core.regularizers.base import Regularizer, Terms
 
 
@@ -74,6 +75,6 @@ def feature_distance(student: Tensor, reference: Tensor, mask: Tensor | None = N
     """Mean over images and positions of the Euclidean distance of (B, C, H, W) features; padding is left out."""
     inside = mask_at(mask, student)
     with torch.autocast(student.device.type, enabled=False):
-        difference = student - reference if student.dtype == torch.float64 else student.float() - reference.float()
+        difference = full_precision(student) - full_precision(reference)
         distance = torch.linalg.vector_norm(difference, dim=1)
         return distance.mean() if inside is None else distance[inside].mean()

@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gcisg_core.channels import in_rgb
 from gcisg_core.config import Settings, require, require_stages
 from gcisg_core.feature_tap import Features, in_eval_mode, make_tap
 from gcisg_core.ibn import is_standardised, normalised_stages
 from gcisg_core.padding import mask_at
+from gcisg_core.precision import full_precision
 from gcisg_core.queue import gather_rows
 from gcisg_core.regularizers.base import Regularizer, Terms
 from gcisg_core.views import PhotometricView
@@ -178,9 +180,7 @@ class ISW(Regularizer):
                 expected = f"those of the inputs, whose values would be in [{low:.2f}, {high:.2f}], not in [0, 1]"
                 require(low > -0.05 and high < 1.05, "pixel_mean, pixel_std", (s.pixel_mean, s.pixel_std), expected)
                 self._range_known = True
-            rgb = pixels.flip(1) if s.pixel_bgr else pixels
-            rgb = self.strong(rgb.clamp(0, 1))
-            changed = ((rgb.flip(1) if s.pixel_bgr else rgb) - mean) / std
+            changed = (in_rgb(self.strong, pixels.clamp(0, 1), s.pixel_bgr) - mean) / std
         return (changed if mask is None else torch.where(mask.unsqueeze(1), changed, images)).to(images)
 
     @torch.no_grad()
@@ -205,7 +205,7 @@ def covariance(features: Tensor, mask: Tensor | None = None, standardised: bool 
         standardised: They are already, padding included.
     """
     with torch.autocast(features.device.type, enabled=False):
-        values = (features if features.dtype == torch.float64 else features.float()).flatten(2)
+        values = full_precision(features).flatten(2)
         if standardised and mask is None:
             return values @ values.mT / (values.shape[2] - 1)
         inside = torch.ones_like(values[:, :1]) if mask is None else mask.flatten(1).unsqueeze(1).to(values)

@@ -1,4 +1,9 @@
-"""A run on the miniature: trained, measured on its halves, and not repeated once it is finished."""
+"""A run on the miniature: trained, measured on its halves, and not repeated once it is finished.
+
+A task's door ``mini`` is a `train_and_measure(config, halves, work_dir, overrides, seed)`. ``config`` is a name such as
+``gcisg_mini``; ``overrides`` are in the framework's form; ``seed`` varies the synthetic images, their order and
+augmentation, and the start of the heads.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from matplotlib.figure import Figure
 
-from gcisg_core.run_folder import newest_checkpoint
+from gcisg_core.run_folder import checkpoint_number, checkpoints_in, newest_checkpoint
 from gcisg_suite.tasks import find_task, framework_of, task_of
 
 # Row of the settings' table -> where it is in a config of each framework.
@@ -147,7 +147,6 @@ def _read_mmengine(folder: Path, name: str, config_file: Path) -> Run:
 
 def _read_detectron2(folder: Path, name: str, config_file: Path) -> Run:
     logged = [{**entry, "step": entry["iteration"] + 1} for entry in _lines(folder / "metrics.json")]
-    checkpoints = sorted(folder.glob("model_*.pth"))  # model_final.pth is behind the numbers
     config = yaml.safe_load(config_file.read_text())
     return Run(
         name,
@@ -161,7 +160,7 @@ def _read_detectron2(folder: Path, name: str, config_file: Path) -> Run:
             for entry in logged
             if any(MEASURE.search(key) for key in entry)
         ),
-        checkpoints[-1] if checkpoints else None,
+        max(checkpoints_in(folder), key=checkpoint_number, default=None),
     )
 
 

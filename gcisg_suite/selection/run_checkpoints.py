@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from gcisg_core.problems import DataError
+from gcisg_core.run_folder import FINAL, checkpoint_number, checkpoints_in
 from gcisg_suite.analysis.task import Options, Task
 from gcisg_suite.tasks import task_of
 
@@ -36,16 +37,13 @@ def checkpoints_of(run: Path) -> dict[int, Path]:
     Raises:
         DataError: there is none.
     """
-    found = {}
-    for pattern in ("epoch_*.pth", "iter_*.pth", "model_[0-9]*.pth"):
-        for path in run.glob(pattern):
-            number = path.stem.rpartition("_")[2]
-            if number.isdigit():
-                # Detectron2 counts iterations from 0.
-                found[int(number) + pattern.startswith("model")] = path
-    final = run / "model_final.pth"
-    if final.is_file():
-        found.setdefault(int(torch.load(final, weights_only=True, mmap=True)["iteration"]) + 1, final)
+    found: dict[int, Path] = {}
+    for path in sorted(checkpoints_in(run), key=checkpoint_number):
+        if path.stem == FINAL:  # behind the numbered one of the same iteration, which is taken
+            found.setdefault(int(torch.load(path, weights_only=True, mmap=True)["iteration"]) + 1, path)
+        else:
+            # Detectron2 counts iterations from 0.
+            found[int(checkpoint_number(path)) + path.name.startswith("model")] = path
     if not found:
         raise DataError(run, "no checkpoint (iter_*.pth, epoch_*.pth, model_*.pth)", "Name the folder of a run")
     return dict(sorted(found.items()))

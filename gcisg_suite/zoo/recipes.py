@@ -60,12 +60,9 @@ def resolved(config: str) -> dict[str, Any]:
 
 
 def _method(values: Mapping[str, Any]) -> dict[str, Any]:
-    from gcisg_core.config import parse_settings
-    from gcisg_core.regularizers import METHODS
+    from gcisg_core.regularizers import read_method
 
-    given = dict(values)
-    name = given.pop("method", "none")
-    return {"method": name, **vars(parse_settings(METHODS[name].settings_class, given))}
+    return {"method": values.get("method", "none"), **vars(read_method(values)[1])}
 
 
 def _mmengine(config: Any) -> dict[str, Any]:

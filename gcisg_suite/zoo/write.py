@@ -22,7 +22,7 @@ from torch import Tensor
 
 import gcisg_core.integrations.mmengine  # noqa: F401 - checkpoints are read without running code
 from gcisg_core.files import write_text
-from gcisg_core.release import file_hash, without_method
+from gcisg_core.release import without_method, write_hashed
 from gcisg_suite.sweep.sweep import read_runs
 
 from . import recipes
@@ -173,13 +173,15 @@ def pack(source: Path, goal: Path, meta: dict[str, Any]) -> Path:
         name: _small(value) if name.endswith(".weight") and value.ndim > 1 else value
         for name, value in without_method(loaded[key]).items()
     }
-    partial = goal.with_name(f".{goal.name}.partial")
-    with tempfile.TemporaryDirectory() as work:
-        torch.save({key: small, "meta": meta}, Path(work) / goal.name)
-        with zipfile.ZipFile(Path(work) / goal.name) as plain, zipfile.ZipFile(partial, "w") as packed:
-            for name in plain.namelist():
-                packed.writestr(zipfile.ZipInfo(name), plain.read(name), zipfile.ZIP_DEFLATED, 9)
-    return partial.rename(goal.with_name(f"{goal.name}-{file_hash(partial)}.pth"))
+
+    def write(path: Path) -> None:
+        with tempfile.TemporaryDirectory() as work:
+            torch.save({key: small, "meta": meta}, Path(work) / goal.name)
+            with zipfile.ZipFile(Path(work) / goal.name) as plain, zipfile.ZipFile(path, "w") as packed:
+                for name in plain.namelist():
+                    packed.writestr(zipfile.ZipInfo(name), plain.read(name), zipfile.ZIP_DEFLATED, 9)
+
+    return write_hashed(goal.with_name(f"{goal.name}.pth"), write)
 
 
 def add(folder: Path, name: str, checkpoint: Path, log: Path, seed: int) -> None:

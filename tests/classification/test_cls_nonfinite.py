@@ -57,6 +57,7 @@ def test_a_run_that_diverges_stops_and_its_step_runs_again(mini):
         train(mini / "run", "optim_wrapper.optimizer.lr=1e30", "optim_wrapper.clip_grad=None")
     file = mini / "run/nonfinite_iter1_rank0.pth"
     assert str(file) in str(error.value)
+    assert "custom_hooks=[dict(type='RegularizerHook', on_nonfinite='skip')] leaves out such steps" in str(error.value)
     record = load(file, VERSION)
     assert len(record["batch"]) == 4
     assert all(Path(name).is_file() for name in record["batch"])
@@ -70,8 +71,11 @@ def test_a_run_that_diverges_stops_and_its_step_runs_again(mini):
     assert "features, view 1, stage 3" in done.stdout
 
 
-@pytest.mark.parametrize("order", ["before_step", "after_step"])
-def test_skip_goes_on_without_the_step(mini, capfd, order):
+@pytest.mark.parametrize(
+    ("order", "place"),
+    [("before_step", "custom_hooks.0"), ("after_step", "custom_hooks.0"), ("after_step", "model.regularizer")],
+)
+def test_skip_goes_on_without_the_step(mini, capfd, order, place):
     states = []
 
     class Keep(Poison):
@@ -82,7 +86,7 @@ def test_skip_goes_on_without_the_step(mini, capfd, order):
 
     runner = train(
         mini / "skip",
-        "model.regularizer.on_nonfinite=skip",
+        f"{place}.on_nonfinite=skip",  # of the hook, or among the method's settings as in earlier versions
         f"model.regularizer.target_update={order}",
         plant=Keep,
     )
@@ -95,6 +99,11 @@ def test_skip_goes_on_without_the_step(mini, capfd, order):
     log = "".join(capfd.readouterr())
     assert "Step left out: loss_ci_stage3 is nan; loss_ci_stage4 is nan at iteration 2" in log
     assert "skipped_steps: 1" in log
+
+
+def test_another_value_ends_before_training(mini):
+    with pytest.raises(ValueError, match=r"on_nonfinite of RegularizerHook \(custom_hooks\) must be 'stop' or 'skip'"):
+        train(mini / "run", "custom_hooks.0.on_nonfinite=ignore")
 
 
 def test_the_method_reads_the_gradients_before_they_are_clipped(mini):

@@ -53,7 +53,7 @@ CASES = {  # what goes wrong or is set -> overrides, and the steps that count of
     "nothing": ([], 6),
     "accumulation": (["optim_wrapper.accumulative_counts=4"], 2),
     "overflow": ([], 5),
-    "not finite": (["model.regularizer.on_nonfinite=skip"], 5),
+    "not finite": (["custom_hooks.0.on_nonfinite=skip"], 5),
 }
 
 

@@ -12,28 +12,21 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 # isort: split
 from detectron2.engine import HookBase
 
+from gcisg_core.integrations.detectron2.config import hook_values, regularizer_values
 from gcisg_core.nan.record import load
 from gcisg_core.nan.recorder import VERSION, NonFiniteError
+from gcisg_det.config import read_config
 from gcisg_suite.replay import report
 from tests.detection.scenes import (
+    PROJECT,
     RETINA,
-    SCENES,
     framework_log,
-    make_cityscapes,
-    make_sim10k,
     tiny_config,
     train,
 )
 
 AMP = ["SOLVER.AMP.ENABLED", True]
 CLIP = ["SOLVER.CLIP_GRADIENTS.ENABLED", True]
-
-
-@pytest.fixture
-def root(tmp_path):
-    make_sim10k(tmp_path)
-    make_cityscapes(tmp_path, SCENES)
-    return tmp_path
 
 
 class Poison(HookBase):
@@ -54,9 +47,8 @@ class Poison(HookBase):
 def test_a_run_that_diverges_stops_and_its_step_runs_again(root, changes):
     rate = ["SOLVER.BASE_LR", 1e30, "SOLVER.WARMUP_ITERS", 0, *changes]
     cfg = tiny_config(root, root / "run", *rate, config="gcisg_r50_fpn")
-    with pytest.raises(
-        NonFiniteError, match=r"(loss_\w+ is (nan|inf)|the model refused to go on \(Pred).* at iteration 1"
-    ):
+    fault = r"(loss_\w+ is (nan|inf)|the model refused to go on \(Pred).* at iteration 1"
+    with pytest.raises(NonFiniteError, match=f"{fault}.*REGULARIZER.HOOK.ON_NONFINITE skip leaves out such steps"):
         train(cfg)
     (file,) = (root / "run").glob("nonfinite_iter1_rank0.pth")
     record = load(file, VERSION)
@@ -79,8 +71,10 @@ def test_a_finite_loss_is_repeated_to_the_last_bit(root, changes):
     assert "The step is the same" in report(file)
 
 
-def test_skip_goes_on_without_the_step(root, caplog):
-    cfg = tiny_config(root, root / "run", "REGULARIZER.ON_NONFINITE", "skip", *CLIP, config="gcisg_r50_fpn")
+@pytest.mark.parametrize("place", ["REGULARIZER.HOOK.ON_NONFINITE", "REGULARIZER.ON_NONFINITE"])
+def test_skip_goes_on_without_the_step(root, caplog, place):
+    """The setting of the hook, or its earlier place among the method's."""
+    cfg = tiny_config(root, root / "run", place, "skip", *CLIP, config="gcisg_r50_fpn")
     poison = Poison()
     with framework_log(caplog):
         train(cfg, hooks=[poison])
@@ -88,6 +82,30 @@ def test_skip_goes_on_without_the_step(root, caplog):
     assert unchanged == [False, False, True, False, False]
     assert "Step left out: the gradient of backbone.bottom_up.res4.0.conv1.weight is not finite" in caplog.text
     assert '"skipped_steps": 1' in (root / "run/metrics.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("HOOK.ON_NAN", "unknown key of REGULARIZER.HOOK 'ON_NAN'. Did you mean 'ON_NONFINITE'"),
+        ("HOOK.ON_NONFINITE", "REGULARIZER.HOOK.ON_NONFINITE must be 'stop' or 'skip', got 'ignore'"),
+        ("ON_NONFINITE", "REGULARIZER .*on_nonfinite must be 'stop' or 'skip', got 'ignore'"),
+    ],
+)
+def test_a_wrong_key_or_value_is_refused_with_the_config(key, message):
+    with pytest.raises(ValueError, match=message):
+        read_config(PROJECT / "gcisg_r50_fpn.yaml", [f"REGULARIZER.{key}", "ignore"])
+
+
+def test_a_config_file_sets_it(tmp_path):
+    file = tmp_path / "own.yaml"
+    base = f'_BASE_: "{PROJECT / "gcisg_r50_fpn.yaml"}"\n'
+    file.write_text(base + "REGULARIZER: {HOOK: {ON_NONFINITE: skip}}\n")
+    cfg = read_config(file)
+    assert hook_values(cfg) == {"on_nonfinite": "skip"}
+    assert "hook" not in regularizer_values(cfg)
+    file.write_text(base + "OUTPUT_DIR: there\n")
+    assert "HOOK" not in read_config(file).dump()  # the hash of a config without it stays
 
 
 class Watch(HookBase):

@@ -12,15 +12,13 @@ from gcisg_suite.analysis.task import Options
 from gcisg_suite.selection.criteria import read_lines
 from gcisg_suite.selection.run_checkpoints import checkpoints_of, make_tasks, measure_run
 from gcisg_suite.tasks import read_config
-from tests.detection.scenes import SCENES, framework_log, make_cityscapes, make_sim10k, tiny_config, train
+from tests.detection.scenes import framework_log, make_sim10k, tiny_config, train
 
 
 @pytest.fixture
-def root(tmp_path):
-    make_sim10k(tmp_path)
-    make_cityscapes(tmp_path, SCENES)
-    make_sim10k(tmp_path / "held_out", count=3)
-    return tmp_path
+def root(root):
+    make_sim10k(root / "held_out", count=3)
+    return root
 
 
 def test_every_checkpoint_is_ranked(root, caplog):

@@ -22,23 +22,13 @@ from gcisg_suite.cli import main
 from tests.detection import train_once
 from tests.detection.scenes import (
     PROJECT,
-    SCENES,
     TINY,
     framework_log,
-    make_cityscapes,
-    make_sim10k,
     tiny_config,
 )
 
 QUEUE = ["REGULARIZER.QUEUE_LENGTH", 32]
 METRIC = "cityscapes_val_car_coco/bbox/AP50"
-
-
-@pytest.fixture
-def root(tmp_path):
-    make_sim10k(tmp_path)
-    make_cityscapes(tmp_path, SCENES)
-    return tmp_path
 
 
 def command(root, *arguments, config="gcisg_r50_fpn", overrides=()):

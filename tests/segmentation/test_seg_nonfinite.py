@@ -46,8 +46,7 @@ def test_a_finite_loss_is_repeated_and_skip_goes_on(data, tmp_path, monkeypatch)
         before_train(runner, name, **kwargs)
 
     monkeypatch.setattr(mmengine.runner.Runner, "call_hook", plant)
-    skip = {**GCISG, "on_nonfinite": "skip"}
-    runner = train(data, tmp_path, monkeypatch, skip)
+    runner = train(data, tmp_path, monkeypatch, GCISG, **{"custom_hooks.0.on_nonfinite": "skip"})
     assert len(calls) == runner.iter == STEPS
     assert all(value.isfinite().all() for value in runner.model.state_dict().values())
     assert runner.message_hub.get_scalar("train/skipped_steps").current() == 1

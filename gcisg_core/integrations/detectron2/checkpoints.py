@@ -13,7 +13,7 @@ from gcisg_core.files import write_text
 from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
 from gcisg_core.integrations.detectron2.weights import check_pixel_statistics
 from gcisg_core.problems import DataError
-from gcisg_core.run_folder import check_run, run_name
+from gcisg_core.run_folder import POINTER, check_run, run_name
 from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
 
 PARTIAL = ".partial"
@@ -58,7 +58,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         with (folder / last_filename_basename).open("rb") as stream:
             os.fsync(stream.fileno())
         (folder / last_filename_basename).replace(folder / final)
-        write_text(folder / "last_checkpoint", final)
+        write_text(folder / POINTER, final)
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
         """Goes on from the last checkpoint, if there is one, or takes the weights at `path`."""

@@ -7,13 +7,16 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
+from gcisg_core.lookup import unknown_name
+from gcisg_core.nan import setting
 from gcisg_core.regularizers import read_method
 
 
 def add_regularizer_config(cfg: CfgNode) -> None:
     """Adds the node `REGULARIZER`: `METHOD`, and by their upper-case names the fields of the method's settings.
 
-    The fields and their defaults stay in the dataclasses of :mod:`gcisg_core.regularizers`.
+    The fields and their defaults stay in the dataclasses of :mod:`gcisg_core.regularizers`. A node `HOOK` in it has
+    the arguments of :class:`RegularizerHook`: `ON_NONFINITE`.
     """
     cfg.REGULARIZER = CfgNode(new_allowed=True)
     # What is added to the task: none, gcisg, csg, ...
@@ -24,13 +27,20 @@ def allow_overrides(cfg: CfgNode, overrides: Sequence[Any]) -> None:
     """Lets `KEY VALUE` overrides set fields that no file has set, or set in another type; later checks see them."""
     for key in overrides[::2]:
         node, _, field = str(key).partition(".")
-        if node == "REGULARIZER" and field:
+        if node == "REGULARIZER" and field.startswith("HOOK."):
+            _allow(cfg.REGULARIZER, field)
+        elif node == "REGULARIZER" and field:
             cfg.REGULARIZER[field] = CfgNode() if field == "STAGE_LOCATIONS" else None
         elif str(key).startswith("MODEL.CHANGES."):
-            change, _, argument = str(key).removeprefix("MODEL.CHANGES.").partition(".")
-            cfg.MODEL.CHANGES.setdefault(change, CfgNode(new_allowed=True) if argument else None)
-            if argument:
-                cfg.MODEL.CHANGES[change][argument] = None
+            _allow(cfg.MODEL.CHANGES, str(key).removeprefix("MODEL.CHANGES."))
+
+
+def _allow(node: CfgNode, key: str) -> None:
+    """The same for a key of a node that any key may stand in, or of a node below that one."""
+    name, _, inner = key.partition(".")
+    node.setdefault(name, CfgNode(new_allowed=True) if inner else None)
+    if inner:
+        node[name][inner] = None
 
 
 def lower_keys(node: CfgNode) -> dict[str, Any]:
@@ -44,11 +54,26 @@ def regularizer_values(cfg: CfgNode) -> dict[str, Any]:
     Raises:
         ValueError: The method or a field is unknown (the nearest valid name is given), or a value is out of range.
     """
-    values = {key.lower(): value for key, value in cfg.REGULARIZER.items()}
+    hook_values(cfg)
+    values = {key.lower(): value for key, value in cfg.REGULARIZER.items() if key != "HOOK"}
     if values.get("stage_locations"):
         values["stage_locations"] = {int(stage): place for stage, place in values["stage_locations"].items()}
     try:
         read_method(values)
     except ValueError as error:
         raise ValueError(f"REGULARIZER (keys are these names in upper case): {error}") from error
+    return values
+
+
+def hook_values(cfg: CfgNode) -> dict[str, Any]:
+    """The node `REGULARIZER.HOOK` as arguments of the hook's recorder; empty where there is none.
+
+    Raises:
+        ValueError: A key is unknown, or a value is not one of those allowed.
+    """
+    values = lower_keys(cfg.REGULARIZER.get("HOOK") or CfgNode())
+    for name in values:
+        if name != setting.NAME:
+            raise unknown_name(name.upper(), ["ON_NONFINITE"], "key of REGULARIZER.HOOK")
+    setting.check(values.get(setting.NAME), "REGULARIZER.HOOK.ON_NONFINITE")
     return values

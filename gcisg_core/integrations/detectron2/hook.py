@@ -8,6 +8,7 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.engine import HookBase
 
+from gcisg_core.integrations.detectron2.config import hook_values
 from gcisg_core.integrations.detectron2.nan import framework
 from gcisg_core.nan.recorder import NonFiniteError, StepRecorder
 
@@ -18,7 +19,7 @@ class RegularizerHook(HookBase):
     """Tells the method before and after each step of the optimiser, at one of which its target moves.
 
     It also records the step in which a loss or gradient is not finite (:mod:`gcisg_core.nan.recorder`), before the
-    framework sees it.
+    framework sees it; `REGULARIZER.HOOK.ON_NONFINITE` says what such a step does: `stop` (the default) or `skip`.
 
     Mixed precision leaves out the steps whose gradients overflowed, so the optimiser itself is asked. It must stand
     before the hook that saves checkpoints.
@@ -48,7 +49,7 @@ class RegularizerHook(HookBase):
             raise ValueError(f"{type(self.trainer).__name__} has no cfg, which the hook needs: RegularizerHook(cfg)")
         trainer = self._inner
         model = getattr(trainer.model, "module", trainer.model)
-        self.recorder = StepRecorder(model, cfg.OUTPUT_DIR, framework(cfg.dump()))
+        self.recorder = StepRecorder(model, cfg.OUTPUT_DIR, framework(cfg.dump()), **hook_values(cfg))
         self.write_metrics, trainer._write_metrics = trainer._write_metrics, self._check
         self.run_step, trainer.run_step = trainer.run_step, self._run_step
         # An optimiser with gradient clipping calls these twice a step, the second time with the clipped gradients.

@@ -23,6 +23,7 @@ def framework(config: str = "") -> Framework:
         batch_names,
         is_loss=lambda name: True,
         attributes=("loss_normalizer",),
+        skip="REGULARIZER.HOOK.ON_NONFINITE skip",
     )
 
 

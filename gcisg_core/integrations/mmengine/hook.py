@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from gcisg_core.integrations import reproducible
 from gcisg_core.integrations.mmengine.checkpoints import check_state, unwrap
 from gcisg_core.integrations.mmengine.nan import record_steps
+from gcisg_core.nan import setting
 from gcisg_core.nan.recorder import StepRecorder
 from gcisg_core.run_folder import check_run, run_name
 
@@ -23,6 +24,9 @@ class RegularizerHook(Hook):
     Also refuses to resume from a checkpoint of another model, which mmengine would load in part, or of another run in
     the same folder; evaluates a resumed run that was stopped before its last evaluation; and records the step in which
     a loss or gradient is not finite (:mod:`gcisg_core.nan.recorder`).
+
+    Args:
+        on_nonfinite: What such a step does: ``stop`` the run (the default) or ``skip``, leave out the step.
     """
 
     priority = "VERY_HIGH"
@@ -30,11 +34,15 @@ class RegularizerHook(Hook):
     stepped = False
     at_end = False
 
+    def __init__(self, on_nonfinite: str | None = None) -> None:
+        setting.check(on_nonfinite, "on_nonfinite of RegularizerHook (custom_hooks)")
+        self.on_nonfinite = on_nonfinite
+
     def before_train(self, runner: Runner) -> None:
         loop = runner.train_loop
         # The framework evaluates within a step or an epoch; a run whose last checkpoint is of the end has none left.
         self.at_end = loop.iter >= loop.max_iters or loop.epoch >= loop.max_epochs
-        self.recorder = record_steps(runner, unwrap(runner.model))
+        self.recorder = record_steps(runner, unwrap(runner.model), self.on_nonfinite)
         self.regularizer = unwrap(runner.model).regularizer
         # The optimiser itself is asked: under gradient accumulation not every iteration steps, and mixed precision
         # leaves out the steps whose gradients overflowed. Inside the step the gradients are unscaled, clipped and the

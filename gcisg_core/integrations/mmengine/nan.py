@@ -23,8 +23,10 @@ from gcisg_core.nan.recorder import Framework, StepRecorder
 # Registered names, `mmseg.` and the like before them or not. mmengine would import any other path.
 _REGISTERED = re.compile(r"(mm\w+\.)?\w+")
 
+SKIP = "custom_hooks=[dict(type='RegularizerHook', on_nonfinite='skip')]"
 
-def record_steps(runner: Runner, model: nn.Module) -> StepRecorder:
+
+def record_steps(runner: Runner, model: nn.Module, on_nonfinite: str | None = None) -> StepRecorder:
     """A recorder that checks each backward pass of a run before gradients are clipped or used.
 
     The method is told of each pass that is in order.
@@ -32,9 +34,10 @@ def record_steps(runner: Runner, model: nn.Module) -> StepRecorder:
     Args:
         runner: Its optimiser wrapper's ``backward`` is extended.
         model: The runner's model, unwrapped.
+        on_nonfinite: See :class:`gcisg_core.nan.recorder.StepRecorder`.
     """
     dataset = runner.train_loop.dataloader.dataset
-    recorder = StepRecorder(model, runner.work_dir, framework(runner.cfg.to_dict(), dataset))
+    recorder = StepRecorder(model, runner.work_dir, framework(runner.cfg.to_dict(), dataset), on_nonfinite)
     backward = runner.optim_wrapper.backward
     scaler = getattr(runner.optim_wrapper, "loss_scaler", None)
 
@@ -54,7 +57,7 @@ def record_steps(runner: Runner, model: nn.Module) -> StepRecorder:
 def framework(config: Any = None, dataset: Any = None) -> Framework:
     """What the recorder, or a replay, needs of mmengine."""
     names = partial(batch_names, dataset)
-    return Framework("mmengine", config, random_state, set_random_state, pack, unpack, names)
+    return Framework("mmengine", config, random_state, set_random_state, pack, unpack, names, skip=SKIP)
 
 
 def batch_names(dataset: Any, args: Any, inputs: dict[str, Any]) -> list[str]:

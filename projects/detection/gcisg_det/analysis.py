@@ -15,6 +15,7 @@ from detectron2.utils.file_io import PathManager
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
+from gcisg_core.channels import swap_bgr
 from gcisg_core.feature_tap import make_tap
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 from gcisg_core.measures import Measured, Value
@@ -104,7 +105,7 @@ class DetectionTask(Task):
 
     def _normalised(self, images: Tensor) -> Tensor:
         """(B, 3, H, W), RGB, uint8, as the backbone wants them."""
-        ordered = images.flip(1) if self.cfg.INPUT.FORMAT == "BGR" else images
+        ordered = swap_bgr(images, self.cfg.INPUT.FORMAT == "BGR")
         normalised: Tensor = (ordered.to(self.shell.device) - self.shell.pixel_mean) / self.shell.pixel_std
         return normalised
 
@@ -122,7 +123,7 @@ class DetectionTask(Task):
 
     def pixels(self, index: int) -> np.ndarray:
         image = self.item(index)["image"]
-        return np.asarray((image.flip(0) if self.cfg.INPUT.FORMAT == "BGR" else image).permute(1, 2, 0))
+        return np.asarray(swap_bgr(image, self.cfg.INPUT.FORMAT == "BGR").permute(1, 2, 0))
 
     def explained(self, model: Any, index: int) -> tuple[Callable[[Tensor], Tensor], None]:
         network = bottom_up(model)

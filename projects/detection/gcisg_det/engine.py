@@ -28,7 +28,7 @@ from detectron2.utils.logger import setup_logger
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, build_train_loader
-from gcisg_core.run_folder import open_run, release_all
+from gcisg_core.run_folder import FINAL, open_run, release_all
 from gcisg_core.screen import keep_screen_brief
 
 from .coco_evaluator import HEADLINE, CarEvaluator
@@ -75,8 +75,8 @@ class Trainer(DefaultTrainer):
     def train(self) -> Any:
         """Trains; a run that was stopped between its last step and the final checkpoint first gets that."""
         saved = Path(self.checkpointer.get_checkpoint_file()).name if self.checkpointer.has_checkpoint() else ""
-        if self.start_iter >= self.max_iter and saved != "model_final.pth" and comm.is_main_process():
-            self.checkpointer.save("model_final", iteration=self.iter)
+        if self.start_iter >= self.max_iter and saved != f"{FINAL}.pth" and comm.is_main_process():
+            self.checkpointer.save(FINAL, iteration=self.iter)
         return super().train()
 
     def state_dict(self) -> dict[str, Any]:

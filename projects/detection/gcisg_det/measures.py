@@ -6,6 +6,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
+from gcisg_core.channels import in_rgb
 from gcisg_core.feature_tap import find_stages, make_tap
 from gcisg_core.measures import STAGES, FeatureMeasures, Measured, Value
 from gcisg_core.views import restyle
@@ -132,9 +134,8 @@ def restyled(inputs: Sequence[dict[str, Any]], image_format: str, seed: int) -> 
     """A batch with its images in another style, see :func:`gcisg_core.views.restyle`."""
     batch = []
     for item in inputs:
-        image = item["image"].float() / 255
-        image = restyle(image.flip(0) if image_format == "BGR" else image, seed) * 255
-        batch.append({**item, "image": image.flip(0) if image_format == "BGR" else image})
+        image = in_rgb(partial(restyle, seed=seed), item["image"].float() / 255, image_format == "BGR")
+        batch.append({**item, "image": image * 255})
     return batch
 
 

@@ -19,6 +19,7 @@ from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
 from gcisg_core.changes import change_backbone
+from gcisg_core.channels import in_rgb
 from gcisg_core.config import require
 from gcisg_core.integrations.detectron2 import lower_keys, regularizer_values
 from gcisg_core.lookup import choose
@@ -98,9 +99,8 @@ class SynToRealMixin:
         # The draws would lose precision under autocast.
         with torch.autocast(device.type, enabled=False):
             for item in batched_inputs:
-                image = item["image"].to(device).float().div(255)
-                image = self.view((image.flip(0) if self.is_bgr else image).unsqueeze(0)).squeeze(0).mul(255)
-                batch.append({**item, "image": image.flip(0) if self.is_bgr else image})
+                image = item["image"].to(device).float().div(255).unsqueeze(0)
+                batch.append({**item, "image": in_rgb(self.view, image, self.is_bgr).squeeze(0).mul(255)})
         return batch
 
     def _backbone_input(self, batch: list[dict[str, Any]]) -> Tensor:

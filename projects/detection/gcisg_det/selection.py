@@ -9,6 +9,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 
+from gcisg_core.run_folder import POINTER
 from gcisg_suite.selection.during_training import Selector
 
 from .datasets import setup_datasets
@@ -55,7 +56,7 @@ class SelectionHook(HookBase):
 
     def after_step(self) -> None:
         """Measures what was written in this step."""
-        pointer = Path(self.trainer.cfg.OUTPUT_DIR) / "last_checkpoint"
+        pointer = Path(self.trainer.cfg.OUTPUT_DIR) / POINTER
         written = pointer.read_text() if self.selector and pointer.is_file() else ""
         if self.selector and written != self.seen:
             self.seen = written

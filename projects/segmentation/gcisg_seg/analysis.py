@@ -16,6 +16,7 @@ from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 from torch import Tensor, nn
 
+from gcisg_core.channels import swap_bgr
 from gcisg_core.config import require
 from gcisg_core.measures import Measured, Value
 from gcisg_seg.measures import observe, predict
@@ -82,7 +83,7 @@ class SegmentationTask(Task):
         options = self.options
         images = pretraining_images(options.imagenet, options.imagenet_size, self.weights)
         return original_accuracy(
-            lambda batch: self.pooled(backbone, self._prepared({"inputs": list(batch.flip(1))})),
+            lambda batch: self.pooled(backbone, self._prepared({"inputs": list(swap_bgr(batch))})),
             self.classifier,
             images,
         )
@@ -100,7 +101,7 @@ class SegmentationTask(Task):
 
     def pixels(self, index: int) -> np.ndarray:
         image = self.dataset[index]["inputs"]
-        return np.asarray((image if self.is_rgb else image.flip(0)).permute(1, 2, 0))
+        return np.asarray(swap_bgr(image, not self.is_rgb).permute(1, 2, 0))
 
     def truth(self, index: int) -> Tensor:
         """(H, W), classes, or what the data set ignores.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from mmengine.dataset import pseudo_collate
 from mmseg.evaluation import IoUMetric
 from torch import Tensor, nn
 
+from gcisg_core.channels import in_rgb
 from gcisg_core.feature_tap import find_stages, make_tap
 from gcisg_core.measures import STAGES, FeatureMeasures, Measured, Value, known
 from gcisg_core.views import restyle
@@ -91,8 +93,7 @@ def restyled(model: Any, batch: dict[str, Any], seed: int) -> dict[str, Any]:
     """The batch with its image in another style, see :func:`gcisg_core.views.restyle`."""
     image = batch["inputs"][0].float() / 255
     is_rgb = getattr(model.data_preprocessor, "loaded_as_rgb", False)
-    changed = restyle(image if is_rgb else image.flip(0), seed) * 255
-    return {**batch, "inputs": [changed if is_rgb else changed.flip(0)]}
+    return {**batch, "inputs": [in_rgb(partial(restyle, seed=seed), image, not is_rgb) * 255]}
 
 
 def _totals(areas: list[tuple[Tensor, ...]]) -> dict[str, np.ndarray]:

@@ -87,14 +87,7 @@ def train(config: str, work_dir: Path, overrides: Sequence[str] = (), seed: int 
 def train_and_measure(
     config: str, halves: Sequence[str], work_dir: Path, overrides: Sequence[str] = (), seed: int = 0
 ) -> dict[str, Any]:
-    """Train a config and measure it; a run that is finished is read, not repeated.
-
-    Args:
-        config: Its name, ``gcisg_mini``.
-        halves: ``dev``, ``test``.
-        work_dir: Where the run is kept.
-        overrides: ``key=value`` each.
-        seed: Varies the synthetic scenes, their order and augmentation, and the heads' start.
+    """Train a config and measure it, once; the arguments: :mod:`gcisg_suite.miniature.measured`.
 
     Returns:
         mIoU, aAcc and mAcc in per cent for each half, and ``seconds`` of training.

@@ -15,6 +15,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from torch import nn
 
+from gcisg_core.channels import swap_bgr
 from gcisg_core.integrations.mmengine import load_for_evaluation
 from gcisg_suite.report.page import Picture
 from gcisg_suite.report.runs import Run
@@ -68,7 +69,7 @@ def draw(dataset: Any, models: Mapping[str, nn.Module], colours: np.ndarray, cou
     for column, index in enumerate(np.linspace(0, len(dataset) - 1, count).astype(int)):
         batch = pseudo_collate([dataset[index]])
         rows = [
-            batch["inputs"][0].flip(0).permute(1, 2, 0).numpy(),  # mmcv loads BGR
+            swap_bgr(batch["inputs"][0]).permute(1, 2, 0).numpy(),  # mmcv loads BGR
             table[batch["data_samples"][0].gt_sem_seg.data[0].numpy()],
         ]
         for model in models.values():

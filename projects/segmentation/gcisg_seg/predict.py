@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+import mmcv
 import numpy as np
 from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
@@ -52,7 +53,7 @@ class Predictor:
         """mmseg's results for images (H, W, 3), uint8, RGB; those of one size that follow each other run together."""
         results: list[Any] = []
         for _, group in groupby(images, key=lambda image: image.shape):
-            results += inference_model(self.model, [np.ascontiguousarray(image[..., ::-1]) for image in group])
+            results += inference_model(self.model, [mmcv.rgb2bgr(image) for image in group])
         return results
 
     def record(self, result: Any, about: dict[str, Any]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from gcisg_core.channels import in_rgb
 from gcisg_core.config import require
 from gcisg_core.regularizers import settle_views
 from gcisg_core.views import PhotometricView
@@ -91,7 +92,5 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
 
     def draw(self, image: Tensor) -> Tensor:
         """A photometric draw of an image (3, H, W) of values 0 to 255, channels as they are loaded; float."""
-        rgb = image.float().div(255)
-        rgb = rgb if self.loaded_as_rgb else rgb.flip(0)
-        drawn: Tensor = self.view(rgb.unsqueeze(0)).squeeze(0).mul(255)
-        return drawn if self.loaded_as_rgb else drawn.flip(0)
+        values = image.float().div(255).unsqueeze(0)
+        return in_rgb(self.view, values, not self.loaded_as_rgb).squeeze(0).mul(255)

@@ -1,0 +1,15 @@
+"""Which process of how many this one is; without a process group, the only one."""
+
+from __future__ import annotations
+
+import torch.distributed as dist
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

@@ -1,0 +1,125 @@
+"""A killed detection run goes on bit for bit, and its loader from any position."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("detectron2")
+import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
+
+# isort: split
+from detectron2.data import get_detection_dataset_dicts
+
+from gcisg_core.integrations.detectron2.resume import build_train_loader, seeded
+from gcisg_det.mapper import build_mapper
+from tests.detection.scenes import (
+    PROJECT,
+    RETINA,
+    tiny_config,
+    train,
+)
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def final(output):
+    return torch.load(output / "model_final.pth", weights_only=True)
+
+
+def assert_equal_checkpoints(first, second):
+    assert first["model"].keys() == second["model"].keys()
+    assert all(torch.equal(first["model"][key], second["model"][key]) for key in first["model"])
+    momentum = [state["trainer"]["_trainer"]["optimizer"]["state"] for state in (first, second)]
+    assert len(momentum[0]) > 10
+    assert all(torch.equal(momentum[0][i]["momentum_buffer"], momentum[1][i]["momentum_buffer"]) for i in momentum[0])
+    assert first["trainer"]["hooks"] == second["trainer"]["hooks"]
+
+
+def test_killed_run_resumes_bit_equal_with_other_workers(root):
+    train(tiny_config(root, root / "whole", config="gcisg_r50_fpn"))
+    # Our `tests` before any other of that name; the framework under test as this process found it.
+    path = [str(REPOSITORY), str(PROJECT), *filter(None, sys.path)]
+    command = [sys.executable, REPOSITORY / "tests/detection/train_once.py", root, root / "killed", "3"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
+    assert not (root / "killed/model_final.pth").exists()
+    assert (root / "killed/last_checkpoint").read_text() == "model_0000001.pth"
+    train(tiny_config(root, root / "killed", "DATALOADER.NUM_WORKERS", 2, config="gcisg_r50_fpn"), resume=True)
+    # Target, reference and queue are among them.
+    assert_equal_checkpoints(final(root / "whole"), final(root / "killed"))
+    lines = [json.loads(line) for line in (root / "killed/metrics.json").read_text().splitlines()]
+    assert "cityscapes_val_car_coco/bbox/AP50" in lines[-1]
+
+
+def test_resume_keeps_loss_normalizer_and_drawn_seed(root):
+    cfg = tiny_config(root, root / "run", *RETINA, "SOLVER.MAX_ITER", 4, "SOLVER.STEPS", (3,), "SEED", -1)
+    train(cfg)
+    whole = final(root / "run")
+    (root / "run/last_checkpoint").write_text("model_0000001.pth")
+    train(cfg, resume=True)
+    assert_equal_checkpoints(whole, final(root / "run"))
+    state = whole["trainer"]["hooks"]["ExactResume"]
+    assert state["seed"] >= 0
+    assert state["loss_normalizer"] != 100
+
+
+def test_run_stopped_before_its_final_checkpoint_ends_complete(root):
+    """Between the last periodic checkpoint and the final one, both of the last step."""
+    cfg = tiny_config(root, root / "run", "SOLVER.MAX_ITER", 2, "SOLVER.STEPS", (1,), "SOLVER.CHECKPOINT_PERIOD", 2)
+    train(cfg)
+    whole, files = final(root / "run"), {path.relative_to(root) for path in (root / "run").rglob("*")}
+    (root / "run/model_final.pth").unlink()
+    shutil.rmtree(root / "run/inference")
+    (root / "run/last_checkpoint").write_text("model_0000001.pth")
+    train(cfg, resume=True)
+    assert_equal_checkpoints(whole, final(root / "run"))
+    assert final(root / "run")["iteration"] == whole["iteration"] == 1
+    assert (root / "run/last_checkpoint").read_text() == "model_final.pth"
+    assert {path.relative_to(root) for path in (root / "run").rglob("*")} >= {f for f in files if "event" not in f.name}
+
+
+def signature(batches, count):
+    return [[(item["file_name"], item["image"].sum().item()) for item in next(batches)] for _ in range(count)]
+
+
+@pytest.mark.parametrize("grouping", [False, True])
+def test_loader_position_does_not_depend_on_workers_or_start(root, grouping):
+    crop = ["INPUT.CROP.ENABLED", True, "INPUT.CROP.SIZE", [0.7, 0.7]]
+    cfg = tiny_config(root, root / "out", "DATALOADER.ASPECT_RATIO_GROUPING", grouping, *crop)
+    records = get_detection_dataset_dicts(list(cfg.DATASETS.TRAIN))
+
+    def batches(start, workers):
+        loader = build_train_loader(cfg, build_mapper(cfg, True))
+        if grouping:  # two portrait images, so that a bucket is half full at times
+            loader.sizes = [(2, 1) if i % 3 else (1, 2) for i in range(len(records))]
+        loader.seed, loader.start, loader.num_workers = 5, start, workers
+        return iter(loader)
+
+    whole = signature(batches(0, 0), 9)
+    assert signature(batches(4, 0), 5) == whole[4:]
+    assert signature(batches(4, 2), 5) == whole[4:]
+    assert len({name for batch in whole for name, _ in batch}) == 6
+    sums = [total for batch in whole for _, total in batch]
+    assert len(set(sums)) == len(sums)  # every visit of an image is augmented anew
+
+
+def test_seeded_restores_the_generators():
+    torch.manual_seed(0)
+    np.random.seed(0)
+    expected = torch.rand(1), np.random.rand()
+    torch.manual_seed(0)
+    np.random.seed(0)
+    with seeded(1, 2):
+        inside = torch.rand(1).item(), np.random.rand()
+    assert (torch.rand(1), np.random.rand()) == expected
+    with seeded(1, 2):
+        assert (torch.rand(1).item(), np.random.rand()) == inside
