@@ -28,7 +28,7 @@ def take_earlier(values: dict[str, Any]) -> str | None:
             f"on_nonfinite is a setting of the hook now, not of the method: custom_hooks=[dict(type='RegularizerHook', "
             f"on_nonfinite={value!r})] (mmengine), REGULARIZER.HOOK.ON_NONFINITE {value} (Detectron2)",
             FutureWarning,
-            stacklevel=3,
+            stacklevel=1,  # of this line whoever reads the values, so that a run shows it once
         )
     return value
 

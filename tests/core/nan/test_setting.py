@@ -1,11 +1,12 @@
 """`on_nonfinite` of the recorder, and its earlier place among the method's settings."""
 
 import sys
+import warnings
 from importlib import import_module
 
 import pytest
 
-from gcisg_core.regularizers import METHODS, build_regularizer, read_method
+from gcisg_core.regularizers import METHODS, build_regularizer, read_method, settle_views
 from tests.core.nan.steps import Run, Task
 
 
@@ -28,6 +29,16 @@ def test_it_is_no_setting_of_a_method_and_its_earlier_place_warns():
     places = r"dict\(type='RegularizerHook', on_nonfinite='skip'\).*REGULARIZER.HOOK.ON_NONFINITE skip"
     with pytest.warns(FutureWarning, match=places):
         read_method({"on_nonfinite": "skip"})
+
+
+def test_a_run_that_reads_the_values_in_several_places_warns_once():
+    values = {"on_nonfinite": "skip"}
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        read_method(values)
+        settle_views(None, values, "views", "method")
+        build_regularizer(Task().backbone, values)
+    assert len([warning for warning in shown if warning.category is FutureWarning]) == 1
 
 
 def test_two_places_that_differ_are_refused(tmp_path):
