@@ -79,7 +79,7 @@ def _category_faults(
 
 
 def _image(root: Path, item: dict[str, Any]) -> tuple[list[Problem], Look | None]:
-    path = root / item["file_name"]
+    path = root / str(item["file_name"])
     if not path.is_file():
         what = "is listed in the JSON file but does not exist"
         return [Problem(str(path), what, "Restore it, or give the folder that `file_name` starts from as --root")], None
@@ -88,7 +88,9 @@ def _image(root: Path, item: dict[str, Any]) -> tuple[list[Problem], Look | None
     except DataError as error:
         return [error.problem], None
     problems = flat_problem(seen)
-    if (item["width"], item["height"]) != seen.size:
-        what = f"is {seen.size[0]} x {seen.size[1]} pixels, the JSON file says {item['width']} x {item['height']}"
+    if (item.get("width"), item.get("height")) != seen.size:
+        what = (
+            f"is {seen.size[0]} x {seen.size[1]} pixels, the JSON file says {item.get('width')} x {item.get('height')}"
+        )
         problems.append(Problem(str(path), what, "Correct width and height; were the boxes drawn at another size?"))
     return problems, seen
