@@ -219,7 +219,23 @@ class TestFaults:
         assert self.audit(folders, capsys, "--force")[0] == 0
         status = run("python tools/train_net.py --config out/baseline.yaml", *SMALL["detection"])
         assert status == 1
-        assert "synthetic has the classes road, car, person, but real has road, Car, person" in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert "annotations.json: the category 'Car' is none of the classes trained on, which are road, car" in error
+
+    @pytest.mark.parametrize("folders", ["detection"], indirect=True)
+    def test_other_order_of_categories_and_missing_fields_are_no_faults(self, folders, tmp_path, capsys):
+        file = tmp_path / "my/real/annotations.json"
+        content = json.loads(file.read_text())
+        content["categories"].reverse()
+        for item in content["annotations"]:
+            item["category_id"] = 9 - item["category_id"]
+            del item["area"], item["iscrowd"]
+        for item in content["categories"]:
+            item["id"] = 9 - item["id"]
+        file.write_text(json.dumps(content))
+        status, output = self.audit(folders, capsys)
+        assert status == 0
+        assert "note: my/real/annotations.json: annotations without `iscrowd`, taken as 0: 12, such as" in output
 
     def test_what_is_not_given_is_asked_for(self, tmp_path, monkeypatch, capsys):
         for seed, name in enumerate(("synthetic", "real")):

@@ -80,7 +80,7 @@ def _category_faults(
 
 
 def _image(root: Path, item: dict[str, Any]) -> tuple[list[Problem], Look | None]:
-    path = root / item["file_name"]
+    path = root / str(item["file_name"])
     if not path.is_file():
         what = "is listed in the JSON file but does not exist"
         return [Problem(str(path), what, "Restore it, or give the folder that `file_name` starts from as --root")], None
@@ -90,7 +90,7 @@ def _image(root: Path, item: dict[str, Any]) -> tuple[list[Problem], Look | None
         return [error.problem], None
     problems = flat_problem(seen)
     try:
-        check_boxes_size(path, seen.size, (item["width"], item["height"]), "the JSON file")
+        check_boxes_size(path, seen.size, (item.get("width"), item.get("height")), "the JSON file")
     except DataError as error:
         problems.append(error.problem)
     return problems, seen

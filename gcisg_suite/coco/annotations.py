@@ -44,6 +44,9 @@ def read_annotations(
         item = {name: value for name, value in entry.item.items() if name not in ("segmentation", "ignore")}
         item |= {"image_id": entry.image["id"], "category_id": entry.category, "bbox": size, "iscrowd": crowd}
         item["area"] = _box_area(entry, size, findings)
+        if "keypoints" in item and not _are_keypoints(item["keypoints"]):
+            example = f"{entry.where}: keypoints {shown(item.pop('keypoints'))}"
+            findings.add(Level.REPAIRED, "keypoints that are no numbers x, y, v, left out", example, "Correct them")
         found.append(item if mask is None else {**item, "segmentation": mask})
     return _numbered(found, findings)
 
@@ -144,6 +147,10 @@ def _box_area(entry: Entry, size: list[float], findings: Findings) -> float:
         kind, example = "`area` of no use, replaced by width times height", f"{entry.where}: area {shown(given)}"
     findings.add(Level.REPAIRED, kind, example, "Write the object's pixels; they part small from large objects")
     return product
+
+
+def _are_keypoints(value: Any) -> bool:
+    return isinstance(value, list) and len(value) % 3 == 0 and all(type(v) in (int, float) for v in value)
 
 
 def _mask(entry: Entry, masks: str | None, crowd: int, findings: Findings) -> Any:

@@ -405,3 +405,34 @@ def test_the_audit_gets_all_that_is_refused_and_training_the_first(tmp_path, con
     assert len(data.findings.problems(Level.REFUSED)) == 2
     with pytest.raises(DataError, match=r"1 more kinds of faults"):
         read(tmp_path, content)
+
+
+STRANGE = [None, True, 0, -1, 3.0, 1.5, float("nan"), float("inf"), 1e300, 10**30, 10**400, "", " ", "1", "x", "\0",
+           [], [1], [[]], [1, 2, 3, 4], ["a"], {}, {"a": 1}, "[1,2,3,4]"]  # fmt: skip
+
+
+@pytest.mark.parametrize("masks", [None, "polygon", "bitmask"])
+@pytest.mark.parametrize("part", ["images", "annotations", "categories"])
+def test_any_value_anywhere_is_an_error_that_names_it_or_data_in_cocos_form(tmp_path, part, masks):
+    outcomes = set()
+    for field in [*make()[part][0], "ignore", "keypoints"]:
+        for value in STRANGE:
+            content = make()
+            content[part][0][field] = value
+            try:
+                data = read(tmp_path, content, masks=masks)
+            except DataError as error:
+                outcomes.add(f"{error.problem.what.partition(':')[0]}")
+                continue
+            ids = [[item["id"] for item in data.content[name]] for name in ("images", "annotations", "categories")]
+            assert all(type(number) is int for numbers in ids for number in numbers)
+            assert all(len(set(numbers)) == len(numbers) for numbers in ids)
+            assert all(number > 0 for number in ids[1])
+            for item in data.annotations:
+                assert (item["image_id"] in ids[0], item["category_id"] in ids[2]) == (True, True)
+                assert np.isfinite([*item["bbox"], item["area"]]).all()
+                assert min(*item["bbox"][2:], item["area"]) > 0
+                assert type(item["iscrowd"]) is int
+                assert ("segmentation" in item) == bool(masks)
+                assert all(len(item.get("keypoints", ())) % 3 == 0 for item in data.annotations)
+    assert outcomes

@@ -178,6 +178,15 @@ def test_a_detector_that_finds_nothing_has_an_ap_of_0(folder):
     assert "APl" not in box
 
 
+def test_the_folder_that_file_names_start_from_is_named_where_it_is_above(folder):
+    for image in (content := make())["images"]:
+        image["file_name"] = f"real/{image['file_name']}"
+    (folder / "real/own.json").write_text(json.dumps(content))
+    config(folder)
+    with pytest.raises(DataError, match=rf"Name the images' folder in DATASETS.COCO: {folder}$"):
+        DatasetCatalog.get("real")
+
+
 @pytest.mark.parametrize("found", [True, False])
 def test_without_any_box_there_is_no_ap(folder, found):
     write(folder, {**make(), "annotations": []}, "real")
@@ -213,10 +222,22 @@ def test_what_the_evaluation_needs_is_checked_before_the_first_step(folder, chan
         Trainer.build_train_loader(cfg)
 
 
-def test_a_missing_image_of_the_evaluation_is_named_before_the_first_step(folder):
+def test_an_image_of_the_evaluation_that_is_missing_is_named_before_the_first_step(folder):
     cfg = config(folder)
     (folder / "real/2.png").unlink()
     with pytest.raises(DataError, match=r"2.png: is listed in .* but does not exist; 1 of 3 images are missing"):
+        Trainer.build_train_loader(cfg)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (96, 60), None])
+def test_an_image_of_another_size_or_none_is_named_before_the_first_step(folder, size):
+    cfg = config(folder)
+    if size:
+        picture(1, size=size).save(folder / "real/2.png")
+    else:
+        (folder / "real/2.png").write_bytes(b"no image")
+    message = rf"2.png: is {size[0]} x {size[1]} pixels, .* says 96 x 64" if size else "2.png: not a readable image"
+    with pytest.raises(DataError, match=message):
         Trainer.build_train_loader(cfg)
 
 

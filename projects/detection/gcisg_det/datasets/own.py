@@ -14,6 +14,7 @@ import pycocotools.coco
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.data.datasets.coco import load_coco_json
+from PIL import Image, ImageOps
 
 from gcisg_core.problems import DataError
 from gcisg_suite.coco.findings import Level
@@ -73,7 +74,10 @@ def _read(own: OwnData, stamp: object) -> CocoData:
     missing = [item["file_name"] for item in data.images if not (Path(own.root) / item["file_name"]).is_file()]
     if missing:
         what = f"is listed in {own.file} but does not exist; {len(missing)} of {len(data.images)} images are missing"
-        raise DataError(Path(own.root) / missing[0], what, "Name the folder of the images in DATASETS.COCO")
+        above = next((str(f) for f in Path(own.root).parents if (f / missing[0]).is_file()), "the one they start from")
+        raise DataError(Path(own.root) / missing[0], what, f"Name the images' folder in DATASETS.COCO: {above}")
+    if not own.trained:
+        _check_sizes(own, data)
     if own.trained and all(item["iscrowd"] for item in data.annotations):
         crowds = (
             f"all {len(data.annotations)} are iscrowd 1, which are groups" if data.annotations else "none is usable"
@@ -82,6 +86,21 @@ def _read(own: OwnData, stamp: object) -> CocoData:
             own.file, f"`annotations` has no box to train on: {crowds}", "Write iscrowd 0 for single objects"
         )
     return data
+
+
+def _check_sizes(own: OwnData, data: CocoData) -> None:
+    """What the evaluation would else find after training: an image that is none, or of another size than stated."""
+    for item in data.images:
+        path = Path(own.root) / item["file_name"]
+        stated = (item["width"], item["height"])
+        try:
+            with Image.open(path) as image:
+                found = stated if image.size == stated else ImageOps.exif_transpose(image).size
+        except Exception as error:  # Pillow's decoders raise nearly anything
+            raise DataError(path, f"not a readable image ({error})", "Copy it again, or remove its entry") from error
+        if found != stated:
+            what = f"is {found[0]} x {found[1]} pixels, {own.file} says {stated[0]} x {stated[1]}"
+            raise DataError(path, what, "Correct width and height; were the boxes drawn at another size?")
 
 
 def load_own(own: OwnData) -> list[dict[str, Any]]:
