@@ -96,19 +96,19 @@ def _refuse_shifted(unknown: set[int | str | None], images: Keyed, findings: Fin
 
 def _inside(entry: Entry, box: Box, findings: Findings) -> Box | None:
     """The box (x1, y1, x2, y2), cut where it reaches outside its image by more than a rounding."""
+    cut = clip(box, entry.image["width"], entry.image["height"])
+    if cut is not None and not entry.reaches_outside(box):
+        return box
     size = f"its image of {entry.image['width']} x {entry.image['height']}"
     bbox = f"{entry.where}: bbox {shown(entry.item['bbox'])}"
     if box[2] <= box[0] or box[3] <= box[1]:
         example = f"{bbox} has no area, expected width and height above 0"
         findings.add(Level.LEFT_OUT, "boxes without area, left out", example, "Correct or remove them")
         return None
-    cut = clip(box, entry.image["width"], entry.image["height"])
     if cut is None:
         example = f"{bbox} lies outside {size}"
         findings.add(Level.LEFT_OUT, "boxes outside their images, left out", example, "Correct or remove them")
         return None
-    if not entry.reaches_outside(box):
-        return box
     example = f"{bbox} reaches outside {size}"
     remedy = "Clip them in the file; were they drawn at another size?"
     findings.add(Level.LEFT_OUT, "boxes that reach outside their images, clipped", example, remedy)
@@ -157,13 +157,15 @@ def _mask(entry: Entry, masks: str | None, crowd: int, findings: Findings) -> An
     """What a mask head is given; None without one, or where there is no usable mask."""
     given = entry.item.get("segmentation")
     found = usable_mask(given, entry.image["height"], entry.image["width"])
+    if found is not None and not (masks == "polygon" and isinstance(found, dict)):
+        return found if masks else None
     example = f"{entry.where}: segmentation {shown(given)}"
     remedy = "Write polygons of 3 or more points, or run lengths of the image's size"
     if masks and found is None:
         findings.add(Level.LEFT_OUT, "annotations without a usable mask, left out", example, remedy)
     elif found is None and given:
         findings.add(Level.REPAIRED, "masks that cannot be used; without a mask head only boxes count", example, remedy)
-    elif masks == "polygon" and isinstance(found, dict) and not crowd:
+    elif found is not None and not crowd:
         kind = "masks as run lengths (RLE), where INPUT.MASK_FORMAT is polygon"
         findings.add(Level.REFUSED, kind, example, 'Set INPUT.MASK_FORMAT: "bitmask"')
     return found if masks else None

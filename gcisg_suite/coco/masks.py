@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .values import number
@@ -19,13 +20,17 @@ def usable_mask(segmentation: Any, height: int, width: int) -> list[list[float]]
     if not isinstance(segmentation, list):
         return None
     polygons = segmentation if any(isinstance(item, list) for item in segmentation) else [segmentation]
-    found = [[number(value) for value in polygon] for polygon in polygons if isinstance(polygon, list)]
-    usable = [
-        [value for value in polygon if value is not None]
-        for polygon in found
-        if len(polygon) >= 6 and len(polygon) % 2 == 0 and None not in polygon
-    ]
-    return usable or None
+    found = (_numbers(polygon) for polygon in polygons if isinstance(polygon, list))
+    return [polygon for polygon in found if len(polygon) >= 6 and len(polygon) % 2 == 0] or None
+
+
+def _numbers(polygon: list[Any]) -> list[float]:
+    """The finite numbers of a polygon; none where one of its values is something else."""
+    # Nearly all are plain floats: a large file has tens of millions.
+    if {*map(type, polygon)} == {float} and all(map(math.isfinite, polygon)):
+        return polygon
+    found = [number(value) for value in polygon]
+    return [value for value in found if value is not None] if None not in found else []
 
 
 def _is_rle(mask: dict[str, Any], height: int, width: int) -> bool:
