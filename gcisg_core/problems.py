@@ -56,9 +56,11 @@ class AuditResult:
     Attributes:
         problems: Every defect, in the order of the files; empty when the data can be used as it is.
         counts: Named totals: usable samples of each split that was looked at, boxes.
-        notes: What the reader repairs by itself; nothing needs to be done.
+        notes: What the reader repairs by itself or leaves out; nothing needs to be done.
+        labels: Segmentation: how label images were read, a row for each index or value and class.
     """
 
     problems: list[Problem]
     counts: dict[str, int]
     notes: list[Problem] = field(default_factory=list)
+    labels: list[dict[str, str]] = field(default_factory=list)

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from gcisg_core.files import write_text
 from gcisg_core.problems import AuditResult
+from gcisg_core.shell import command_line
+from gcisg_suite.audit.show import show_notes
 from gcisg_suite.places import find_config
 from gcisg_suite.tasks import TASKS
 
@@ -79,8 +81,8 @@ def write_project(task: str, answers: Answers, out: Path, force: bool) -> int:
     found = [problem for audit in project.audits.values() for problem in audit.problems]
     for problem in found:
         print(problem)
-    for note in (note for audit in project.audits.values() for note in audit.notes):
-        print(f"note: {note}")
+    for audit in project.audits.values():
+        show_notes(audit)
     for name, audit in project.audits.items():
         counts = ", ".join(f"{key} {value}" for key, value in audit.counts.items())
         print(f"{name}: {len(audit.problems)} problems; found: {counts}")
@@ -91,6 +93,6 @@ def write_project(task: str, answers: Answers, out: Path, force: bool) -> int:
     for name, base in bases.items():
         text = f"{row.framework.base.format(base)}\n{getattr(project, name)}"
         path = write_text(out / f"{name}{row.suffix}", text)
-        print(f"gcisg train --config {path} --output {out / 'runs' / name}")
-    print(f"gcisg report {out / 'runs/baseline'} {out / 'runs/gcisg'}")
+        print(command_line("gcisg", "train", "--config", path, "--output", out / "runs" / name))
+    print(command_line("gcisg", "report", *(out / "runs" / name for name in bases)))
     return 0

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from gcisg_core.files import replacing, write_text
 from gcisg_core.problems import DataError
+from gcisg_suite.folders import list_files
 from gcisg_suite.images import SUFFIXES, read_image
 from gcisg_suite.tasks import TASKS, read_config, task_of
 
@@ -51,14 +52,19 @@ class Inputs:
         self.images: dict[str, Path] = {}
         self.videos: dict[str, Path] = {}
         self.others: list[Path] = []
+        self.hidden: list[Path] = []
         for path in map(Path, given):
             if not path.exists():
                 raise ValueError(f"{path}: no such file or folder")
             if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
                 raise ValueError(f"--output {out} lies in {path}, so results would be taken for images; name another")
-            files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-            for file in files:
-                self._add(file, file.relative_to(path if path.is_dir() else path.parent), path.is_dir())
+            if not path.is_dir():
+                self._add(path, Path(path.name), False)
+                continue
+            names, hidden = list_files(path)
+            self.hidden += [path / name for name in hidden]
+            for name in names:
+                self._add(path / name, Path(name), True)
         if not self.images and not self.videos:
             raise ValueError(f"{', '.join(given)}: no image ({', '.join(SUFFIXES)}) or video ({', '.join(VIDEOS)})")
 
@@ -183,8 +189,9 @@ def predict(inputs: Inputs, predictor: Any, out: Path, batch_size: int) -> list[
     for name, file in inputs.videos.items():
         run.video(name, file)
     seconds = time.perf_counter() - start
-    for file in inputs.others:
-        print(f"left out, neither image nor video: {file}")
+    for kind, files in (("neither image nor video", inputs.others), ("hidden by their name", inputs.hidden)):
+        if files:
+            print(f"left out {len(files)} files, {kind}: {', '.join(map(str, files[:3]))}{', ...' * (len(files) > 3)}")
     print(
         f"{run.count} images and frames in {seconds:.1f} s, {run.count / seconds:.2f} a second "
         f"(prediction alone {run.count / max(run.seconds, 1e-9):.2f}); results in {out}"

@@ -248,7 +248,7 @@ class TestWhatCannotBeRead:
         (photos / "notes.txt").write_text("no image")
         out, said = predict(MINI, classifier[1], photos, code=1)
         assert f"error: {photos}/cut.png: not a readable image" in said
-        assert f"left out, neither image nor video: {photos}/notes.txt" in said
+        assert f"left out 1 files, neither image nor video: {photos}/notes.txt" in said
         assert len(read(out)[0]) == 5
 
     @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from gcisg_core.nan import setting
 from gcisg_core.nan.record import plain, save, statistics
 from gcisg_core.queue import SupportQueue
 from gcisg_core.ranks import rank, world_size
+from gcisg_core.shell import command_line
 
 VERSION = 1  # of the file's form, see docs/nan_recorder.md
 
@@ -171,7 +172,7 @@ class StepRecorder:
             file = self.folder / f"nonfinite_iter{iteration}_rank{rank()}.pth"
             record = self._record(message, iteration, scale)
             save(record, file)
-            message += f" (batch: {', '.join(record['batch'])}). Run it again: gcisg replay {file}"
+            message += f" (batch: {', '.join(record['batch'])}). Run it again: {command_line('gcisg', 'replay', file)}"
         if stop:
             raise NonFiniteError(f"{message}. {self.framework.skip} leaves out such steps instead")
         self.message = message

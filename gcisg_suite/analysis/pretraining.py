@@ -14,7 +14,9 @@ from torchvision.transforms import v2
 
 from gcisg_core.measures import Value
 from gcisg_core.problems import DataError
-from gcisg_suite.images import read_image
+from gcisg_suite.folders import is_hidden
+from gcisg_suite.images import SUFFIXES, read_image
+from gcisg_suite.text import read_lines
 
 STAND_IN_SIZE = 32  # edge of the miniature's reference images
 IMAGE_LIST = "image_list.txt"
@@ -34,14 +36,20 @@ class PretrainingImages(ImageFolder):
 
     def __init__(self, root: str, size: int) -> None:
         transform = v2.Compose([v2.ToPILImage(), v2.Resize(size), v2.CenterCrop(size), v2.PILToTensor()])
-        super().__init__(root, transform, loader=read_image)
+        super().__init__(root, transform, loader=read_image, is_valid_file=self._is_image)
+
+    def _is_image(self, path: str) -> bool:
+        name = Path(path).relative_to(self.root)
+        return name.suffix.lower() in SUFFIXES and not is_hidden(name)
 
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
         """The classes in their order, and class -> label."""
         listed = Path(directory, IMAGE_LIST)
         if not listed.is_file():
-            return super().find_classes(directory)
-        lines = [line.rpartition(" ") for line in listed.read_text().splitlines() if line.strip()]
+            inner = (path.name for path in Path(directory).iterdir() if path.is_dir())
+            names = sorted(name for name in inner if not is_hidden(name))
+            return names, {name: label for label, name in enumerate(names)}
+        lines = [line.rpartition(" ") for line in read_lines(listed) if line.strip()]
         folders = {int(label): name.partition("/")[0] for name, _, label in lines}
         classes = [folders[label] for label in sorted(folders)]
         return classes, {name: label for label, name in enumerate(classes)}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gcisg_core.shell import command_line
 from gcisg_suite.tasks import TASKS
 
 from .page import Picture, Section, compare, duration
 from .runs import Run, curves, details
+
+TRAIN = ("python", "tools/train_net.py")
 
 
 def panel(task: str, runs: Mapping[str, Run]) -> tuple[list[Picture], list[str]]:
@@ -46,7 +49,7 @@ def section(task: str, runs: Mapping[str, Run]) -> Section:
         rows=rows,
         pictures=[Picture(curves(runs), "As logged in training, means of the last iterations.", chart=True), *pictures],
         commands=[
-            f"python tools/train_net.py --config {run.config_file} --work-dir {run.folder}_again"
+            command_line(*TRAIN, "--config", run.config_file, "--work-dir", f"{run.folder}_again")
             for run in runs.values()
         ],
         **details(runs),

@@ -10,6 +10,7 @@ import yaml
 
 from gcisg_core.lookup import choose, unknown_name
 from gcisg_suite.tasks import TASKS
+from gcisg_suite.text import read_text
 
 KEYS = ("task", "variants", "grid", "paper")
 
@@ -38,7 +39,7 @@ def read_grid(path: Path, scale: str = "mini", config: Path | None = None) -> tu
         ValueError: a key or the task is unknown, the grid does not exist at this scale, or names several configs
             where ``config`` is given.
     """
-    content = yaml.safe_load(path.read_text())
+    content = yaml.safe_load(read_text(path))
     for key in content:
         if key not in KEYS:
             raise unknown_name(key, KEYS, f"key in {path}")

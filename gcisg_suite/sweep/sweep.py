@@ -9,7 +9,6 @@ import os
 import platform
 import re
 import resource
-import shlex
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +23,7 @@ from tqdm import tqdm
 
 from gcisg_core.files import replacing, write_text
 from gcisg_core.lookup import choose
+from gcisg_core.shell import command_line
 from gcisg_suite.prepare import prepare
 from gcisg_suite.tasks import TASKS, framework_of, read_config
 
@@ -278,7 +278,7 @@ def sweep(args: Options) -> None:
         for number, (variant, seed) in enumerate(todo):
             rest = ["--seeds", seed, "--half", half, "--only", variant, "--jobs", 1]
             rest += ["--output", f"{out.stem}.{number}.jsonl"]
-            print(shlex.join(["gcisg", "sweep", *map(str, [*given, *rest])]))
+            print(command_line("gcisg", "sweep", *given, *rest))
         return
     failed = []
     if not args.collect:

@@ -18,7 +18,7 @@ from gcisg_seg.datasets import (
     CityscapesLabelIdsDataset,
     GTAVDataset,
     MapillaryCityscapesDataset,
-    datasets,
+    bad_samples,
 )
 from gcisg_seg.layouts import LABEL_TABLES
 
@@ -130,7 +130,7 @@ def test_bad_pair_stops_training_by_default(gtav, fault):
 def test_bad_pair_is_skipped_aloud_when_told_so(gtav, fault, monkeypatch):
     path, message = fault
     lines = []
-    monkeypatch.setattr(datasets, "print_log", lambda line, **_: lines.append(line))
+    monkeypatch.setattr(bad_samples, "print_log", lambda line, **_: lines.append(line))
     np.random.seed(0)
     sample = GTAVDataset(str(gtav), pipeline=PIPELINE, on_bad_sample="skip")[1]
     assert Path(sample["data_samples"].img_path).name != "00002.png"

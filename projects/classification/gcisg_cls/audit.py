@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from gcisg_cls.datasets import IMAGE_LIST, VISDA17_CLASSES, VisDA17Dataset
+from gcisg_cls.datasets import IMAGE_LIST, VISDA17_CLASSES, VisDA17Dataset, split_line
 from gcisg_core.problems import AuditResult, DataError, Problem
 from gcisg_suite.audit.images import Look, compare, flat_problem, look
 from gcisg_suite.audit.parallel import check_all
+from gcisg_suite.folders import is_hidden
 from gcisg_suite.images import SUFFIXES
+from gcisg_suite.text import read_lines
 
 PARTS = ("train", "validation", "test")  # of VisDA-17
 
@@ -42,6 +44,7 @@ def audit_folders(root: Path, workers: int = 1) -> AuditResult:
 
 def _audit(parts: Sequence[Path], classes: Sequence[str] | None, workers: int) -> AuditResult:
     problems: list[Problem] = []
+    notes: list[Problem] = []
     counts: dict[str, int] = {}
     paths: list[Path] = []
     for part in parts:
@@ -49,13 +52,22 @@ def _audit(parts: Sequence[Path], classes: Sequence[str] | None, workers: int) -
         found = Counter(dataset.classes[label] for _, label in dataset.samples)
         counts |= {part.name: len(dataset.samples), **{f"{part.name}/{name}": found[name] for name in dataset.classes}}
         problems += dataset.problems + _list_problems(part)
+        notes += dataset.left_out
         if len(dataset.classes) == 1:
             what = f"every image has the class {dataset.classes[0]!r}"
             problems.append(Problem(str(part), what, "Give two or more class folders; is this one of them itself?"))
         paths += [part / name for name, _ in dataset.samples]
     checked = check_all(_check, list(dict.fromkeys(paths)), workers)
     problems += [problem for found, _ in checked for problem in found]
-    return AuditResult(problems + compare(seen for _, seen in checked), counts)
+    return AuditResult(problems + compare(seen for _, seen in checked), counts, notes)
+
+
+def _lines(listed: Path) -> list[str]:
+    """None where the list cannot be read, which the data set itself says."""
+    try:
+        return read_lines(listed)
+    except DataError:
+        return []
 
 
 def _list_problems(part: Path) -> list[Problem]:
@@ -63,12 +75,13 @@ def _list_problems(part: Path) -> list[Problem]:
     listed = part / IMAGE_LIST
     if not listed.is_file():
         return []
-    lines = Counter(line.strip().rpartition(" ")[0] for line in listed.read_text().splitlines())
+    lines = Counter(split_line(line)[0] for line in _lines(listed))
     repeated = [name for name, times in lines.items() if name and times > 1]
     problems = [Problem(str(listed), f"{name!r} is listed twice", "Remove a line") for name in repeated]
     for folder in sorted({(part / name).parent for name in lines if "/" in name}):
         inside = folder.iterdir() if folder.is_dir() else ()
-        files = {str(path.relative_to(part)) for path in inside if path.suffix.lower() in SUFFIXES}
+        shown = (path for path in inside if path.suffix.lower() in SUFFIXES and not is_hidden(path.name))
+        files = {path.relative_to(part).as_posix() for path in shown}
         if left := sorted(files - lines.keys()):
             what = f"{len(left)} of {len(files)} images are not in {listed.name}, such as {left[0]}"
             problems.append(Problem(str(folder), what, "Add their lines, or remove the files; training ignores them"))

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+import numpy as np
+from mmengine.logging import print_log
 from mmengine.registry import DATASETS, TRANSFORMS
 from PIL import Image
 from torch.utils.data import Dataset
 
-from gcisg_core.problems import DataError
+from gcisg_core.config import require
+from gcisg_core.problems import DataError, Problem
+from gcisg_suite.folders import is_hidden, left_out, list_files
 from gcisg_suite.images import SUFFIXES, read_image
+from gcisg_suite.text import read_lines
 
 VISDA17_CLASSES = (
     "aeroplane", "bicycle", "bus", "car", "horse", "knife", "motorcycle", "person", "plant", "skateboard", "train",
     "truck",
 )  # fmt: skip
 IMAGE_LIST = "image_list.txt"
+MOST_SKIPPED = 1000  # in a row; mmengine's data sets give up after as many
+
+
+def split_line(line: str) -> tuple[str, str]:
+    """Name and label of a line of an image list; a name written by Windows gets "/"."""
+    name, _, label = line.strip().replace("\t", " ").rpartition(" ")
+    return name.strip().replace("\\", "/"), label
 
 
 class _Line(NamedTuple):
@@ -43,6 +56,8 @@ class VisDA17Dataset(Dataset):
         classes: Their names, in the order of the labels; if None, those of the
             folders: in the order of the list's labels, or sorted.
         download_hint: What to do when the folder is not there.
+        on_bad_sample: `"error"` stops at an image that cannot be read and names it. `"skip"`, for training alone, logs
+            a warning that names it and takes another.
 
     Items are dictionaries: ``inputs`` (what the pipeline returns), ``label``, ``index``.
 
@@ -57,8 +72,12 @@ class VisDA17Dataset(Dataset):
         pipeline: dict[str, Any],
         classes: Sequence[str] | None = VISDA17_CLASSES,
         download_hint: str = "Download VisDA-17 (classification), unpack it and give this folder as the data root",
+        on_bad_sample: str = "error",
     ) -> None:
         self.root = Path(root)
+        require(on_bad_sample in ("error", "skip"), "on_bad_sample", on_bad_sample, "'error' or 'skip'")
+        self.on_bad_sample = on_bad_sample
+        self.left_out: list[Problem] = []
         if not self.root.is_dir():
             raise DataError(self.root, "no such folder", download_hint)
         listed = self.root / IMAGE_LIST
@@ -67,7 +86,7 @@ class VisDA17Dataset(Dataset):
             self.classes = tuple(classes) if classes is not None else self._classes_of(lines)
             self.samples = [(line.name, line.label) for line in lines if self._checked(line)]
         else:
-            folders = sorted(path.name for path in self.root.iterdir() if path.is_dir())
+            folders = sorted(p.name for p in self.root.iterdir() if p.is_dir() and not is_hidden(p.name))
             self.classes = tuple(classes) if classes is not None else tuple(folders)
             self.samples = list(self._read_folders(folders))
         self.metainfo = {"classes": self.classes}
@@ -75,12 +94,12 @@ class VisDA17Dataset(Dataset):
         self.pipeline = TRANSFORMS.build(pipeline)
 
     def _read_list(self, path: Path) -> Iterator[_Line]:
-        for number, line in enumerate(path.read_text().splitlines(), start=1):
+        for number, line in enumerate(read_lines(path), start=1):
             if not line.strip():
                 continue
-            name, _, label = line.strip().rpartition(" ")
+            name, label = split_line(line)
             where = f"{path} line {number}"
-            if name and label.isdigit():
+            if name and label.isdecimal():
                 yield _Line(where, name, int(label))
             else:
                 self._report(DataError(where, f"{line!r} is not of the form 'relative/path label'", "Mend the line"))
@@ -115,14 +134,23 @@ class VisDA17Dataset(Dataset):
         return not error
 
     def _read_folders(self, folders: list[str]) -> Iterator[tuple[str, int]]:
-        for folder in folders:
-            if folder not in self.classes:
-                expected = f"Expected folders: {', '.join(self.classes)}"
-                self._report(DataError(self.root / folder, "no class of that name", expected))
-                continue
-            for file in sorted((self.root / folder).iterdir()):
-                if file.suffix.lower() in SUFFIXES:
-                    yield f"{folder}/{file.name}", self.classes.index(folder)
+        known = {name: label for label, name in enumerate(self.classes)}
+        for folder in (name for name in folders if name not in known):
+            expected = f"Expected folders: {', '.join(self.classes)}"
+            self._report(DataError(self.root / folder, "no class of that name", expected))
+        names, hidden = list_files(self.root)
+        kinds: dict[str, list[str]] = {"hidden by their name": hidden, "without a class's folder": [], "no image": []}
+        for name in names:
+            folder, inner, _ = name.partition("/")
+            if PurePath(name).suffix.lower() not in SUFFIXES:
+                kinds["no image"].append(name)
+            elif not inner:
+                kinds["without a class's folder"].append(name)
+            elif folder in known:
+                yield name, known[folder]
+        self.left_out = left_out(self.root, kinds)
+        for note in self.left_out:
+            print_log(str(note), logger="current")
 
     def _check_classes(self) -> None:
         if not self.samples:
@@ -142,4 +170,13 @@ class VisDA17Dataset(Dataset):
         return Image.fromarray(read_image(self.root / self.samples[index][0]))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        for _ in range(MOST_SKIPPED if self.on_bad_sample == "skip" else 0):
+            try:
+                return self._item(index)
+            except DataError as error:
+                print_log(f"Skipped: {error}", logger="current", level=logging.WARNING)
+                index = int(np.random.randint(len(self)))
+        return self._item(index)
+
+    def _item(self, index: int) -> dict[str, Any]:
         return {"inputs": self.pipeline(self.load(index)), "label": self.samples[index][1], "index": index}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from mmengine.config import Config
@@ -10,6 +10,7 @@ from mmengine.registry import DATASETS, TRANSFORMS
 
 from gcisg_cls.datasets import VISDA17_CLASSES, VisDA17Dataset
 from gcisg_core.problems import DataError
+from gcisg_suite.folders import list_files
 from gcisg_suite.images import SUFFIXES
 
 
@@ -28,10 +29,10 @@ class UnlabelledImages(VisDA17Dataset):
 
     def __init__(self, root: str, pipeline: dict[str, Any], classes: Any = None, **_: Any) -> None:
         self.root, self.classes = Path(root), tuple(classes or VISDA17_CLASSES)
-        files = sorted(path for path in self.root.rglob("*") if path.suffix.lower() in SUFFIXES)
-        if not files:
+        self.samples = [(name, 0) for name in list_files(self.root).files if PurePath(name).suffix.lower() in SUFFIXES]
+        if not self.samples:
             raise DataError(root, "no image found", "Name a folder with images of the target")
-        self.samples = [(str(path.relative_to(self.root)), 0) for path in files]
+        self.on_bad_sample = "error"
         self.metainfo = {"classes": self.classes}
         self.pipeline = TRANSFORMS.build(pipeline)
 

@@ -123,7 +123,9 @@ class SegmentationTask(Task):
 
         def score(scores: Tensor) -> Tensor:
             mask = (labels == category).to(scores)[None, None]
-            return (scores[category] * F.interpolate(mask, scores.shape[-2:], mode="area")[0, 0]).sum()
+            # One channel (`out_channels=1`) is the score of the second class against the first.
+            chosen = scores[category] if len(scores) > 1 else (2 * category - 1) * scores[0]
+            return (chosen * F.interpolate(mask, scores.shape[-2:], mode="area")[0, 0]).sum()
 
         return lambda images: model(images, mode="tensor"), score
 

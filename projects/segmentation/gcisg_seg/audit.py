@@ -6,26 +6,38 @@ import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from cityscapesscripts.helpers.labels import trainId2label
 
 from gcisg_core.problems import AuditResult, DataError, Problem
-from gcisg_seg.checks import OFFICIAL, Colour, LabelReader, inspect_pair, own_reader
+from gcisg_seg.checks import OFFICIAL, LabelReader, inspect_pair, own_reader, read_own_label
 from gcisg_seg.layouts import IGNORED, LAYOUTS, Pair, find_pairs, own_layout
+from gcisg_seg.own_labels import BY_INDEX, WAYS, Colour, LabelRule, mask_values
 from gcisg_seg.splits import gtav_split
 from gcisg_suite.audit.images import Look, compare, describe, repeated_names
 from gcisg_suite.audit.parallel import check_all
 
 CLASSES = [trainId2label[number].name for number in range(19)]
+MASKS_READ = 200  # labels that decide whether those of two classes are masks of 0 and 255
+MOST_ROWS = 40  # of the table of labels
 
 
-def _check(reader: LabelReader, pair: Pair) -> tuple[list[Problem], Look | None, list[int]]:
-    """What is wrong with a pair, its image's look, and the train IDs that its label shows."""
+class _Checked(NamedTuple):
+    """What is wrong with a pair, its image's look, the classes that its label shows, and its pixels as read."""
+
+    problems: list[Problem]
+    look: Look | None
+    shown: list[int]
+    pixels: Counter[tuple[str, str, str, int]] | None
+
+
+def _check(reader: LabelReader, pair: Pair) -> _Checked:
     found = inspect_pair(pair, reader)
     seen = None if found.image is None else describe(pair.image, found.image)
     shown = [] if found.train_ids is None else np.flatnonzero(np.bincount(found.train_ids.ravel())).tolist()
-    return found.problems, seen, [number for number in shown if number != IGNORED]
+    return _Checked(found.problems, seen, [number for number in shown if number != IGNORED], found.shown)
 
 
 def _audit(
@@ -37,10 +49,10 @@ def _audit(
     """Check the pairs of all splits together; counts pairs of each, and labels that show a class."""
     pairs = [pair for found in splits.values() for pair in found]
     checked = check_all(functools.partial(_check, reader), pairs, workers, unit="pair")
-    problems = [problem for found, _, _ in checked for problem in found]
-    problems += compare(seen for _, seen, _ in checked) + repeated_names(pair.image for pair in pairs)
+    problems = [problem for found in checked for problem in found.problems]
+    problems += compare(found.look for found in checked) + repeated_names(pair.image for pair in pairs)
     counts: dict[str, int] = {}
-    shown = iter(found for _, _, found in checked)
+    shown = iter(found.shown for found in checked)
     for split, members in splits.items():
         labels = Counter(number for _ in members for number in next(shown))
         counts |= {split: len(members), **{f"{split}/{name}": labels[i] for i, name in enumerate(classes)}}
@@ -48,13 +60,34 @@ def _audit(
             what = f"every label of split {split} shows the class {classes[next(iter(labels))]!r} alone"
             folder = str(Path(members[0].label).parent)
             problems.append(Problem(folder, what, "Are these the label files of this data set, unconverted?"))
-    return AuditResult(problems, counts)
+    return AuditResult(problems, counts, *_as_read(pairs, [found.pixels or Counter() for found in checked], classes))
+
+
+def _as_read(
+    pairs: Sequence[Pair], pixels: Sequence[Counter[tuple[str, str, str, int]]], classes: Sequence[str]
+) -> tuple[list[Problem], list[dict[str, str]]]:
+    """How labels of one's own were read: a note for each way of reading, and the table of what they hold."""
+    notes = []
+    for way, words in WAYS.items():
+        if count := sum(any(row[0] == way for row in found) for found in pixels):
+            remedy = BY_INDEX if way == "palette" else "The table has what was found"
+            notes.append(Problem(str(Path(pairs[0].label).parent), f"{count} labels are read {words}", remedy))
+    found: Counter[tuple[str, str, str, int]] = sum(pixels, Counter())
+    total = max(found.total(), 1)
+    rows = sorted(found.items(), key=lambda item: (item[0][0], item[0][3], -item[1]))
+    names = {IGNORED: "(none)", **dict(enumerate(classes))}
+    table = [
+        {"index": index, "colour": colour, "class": names[number], "pixels": f"{100 * count / total:.2f} %"}
+        for (_, index, colour, number), count in rows
+    ]
+    return notes, table[:MOST_ROWS] + ([{"index": f"... {len(table)} rows"}] if len(table) > MOST_ROWS else [])
 
 
 def audit_gtav(root: Path, workers: int = 1) -> AuditResult:
     """Audit GTAV; counts the pairs of the folder and of each split when `split.mat` is there."""
     layout = LAYOUTS["gtav"]
-    pairs, problems = find_pairs(root / layout.image_dir, root / layout.label_dir, layout)
+    pairs, faults, unpaired, notes = find_pairs(root / layout.image_dir, root / layout.label_dir, layout)
+    problems = faults + unpaired
     result = _audit({"all": pairs}, workers)
     if (root / "split.mat").exists():
         present = {Path(pair.image).stem for pair in pairs}
@@ -69,7 +102,7 @@ def audit_gtav(root: Path, workers: int = 1) -> AuditResult:
                 absent = len(names - present)
                 what = f"{absent} of the {len(names)} pairs of split {split} are not in the folder"
                 problems.append(Problem(str(root / "split.mat"), what, "Fetch the missing parts, or use split='all'"))
-    return AuditResult(problems + result.problems, result.counts)
+    return AuditResult(problems + result.problems, result.counts, notes)
 
 
 def audit_image_labels(
@@ -79,8 +112,11 @@ def audit_image_labels(
     colours: Sequence[Colour] | None = None,
     suffixes: tuple[str, str] = (".png", ".png"),
     workers: int = 1,
+    **settings: Any,
 ) -> AuditResult:
     """Audit folders of one's own, as `gcisg_seg.datasets.ImageLabelDataset` reads them; each class must be shown.
+
+    Masks of two classes that have 255 and never 1 are read with `label_values=(0, 255)`, see :func:`find_label_values`.
 
     Args:
         images, labels: The two folders.
@@ -88,18 +124,32 @@ def audit_image_labels(
         colours: Those of the classes, for colour labels.
         suffixes: How images and labels end.
         workers: Processes to use.
+        **settings: Further ones of `gcisg_seg.own_labels.LabelRule`.
     """
-    pairs, problems = find_pairs(images, labels, own_layout(*suffixes))
-    result = _audit({"all": pairs}, workers, classes, own_reader(len(classes), colours))
-    problems += result.problems
+    pairs, problems, unpaired, notes = find_pairs(images, labels, own_layout(*suffixes))
+    if values := find_label_values(pairs, LabelRule(len(classes), colours and tuple(colours), **settings)):
+        settings["label_values"] = values
+        what = f"its masks have the values 0 and 255: 255 is {classes[1]!r}"
+        notes.append(Problem(str(labels), what, f"The data set needs label_values={values}, which new-project writes"))
+    result = _audit({"all": pairs}, workers, classes, own_reader(len(classes), colours, **settings))
+    problems += unpaired + result.problems
     if pairs and not problems:
-        remedy = "Mend the list of classes or the labels; masks of 0 and 255 must become 0 and 1"
+        remedy = "Mend the list of classes or the labels"
+        expected = LabelRule(len(classes), **settings).values
         problems += [
-            Problem(str(labels), f"class {name!r} (value {number}) has no pixel", remedy)
-            for number, name in enumerate(classes)
+            Problem(str(labels), f"class {name!r} (value {value}) has no pixel", remedy)
+            for value, name in zip(expected, classes, strict=True)
             if not result.counts[f"all/{name}"]
         ]
-    return AuditResult(problems, result.counts)
+    return AuditResult(problems, result.counts, notes + result.notes, result.labels)
+
+
+def find_label_values(pairs: Sequence[Pair], rule: LabelRule) -> tuple[int, ...] | None:
+    """(0, 255) where the first labels are masks of these values, None where they are numbers or cannot be read."""
+    try:
+        return mask_values((read_own_label(pair.label) for pair in pairs[:MASKS_READ]), rule)
+    except DataError:
+        return None  # the audit names it
 
 
 def audit_pairs(
@@ -120,14 +170,17 @@ def _audit_splits(name: str, root: Path, workers: int) -> AuditResult:
     layout = LAYOUTS[name]
     pairs: dict[str, list[Pair]] = {}
     problems: list[Problem] = []
+    notes: list[Problem] = []
     folders = {s: tuple(root / d.format(split=s) for d in (layout.image_dir, layout.label_dir)) for s in layout.splits}
     # A target of which only one split was fetched is in order; a root without any is not.
     present = {s: pair for s, pair in folders.items() if any(folder.is_dir() for folder in pair)} or folders
     for split, (image_dir, label_dir) in present.items():
-        pairs[split], faults = find_pairs(image_dir, label_dir, layout)
-        problems += faults
+        found = find_pairs(image_dir, label_dir, layout)
+        pairs[split] = found.pairs
+        problems += found.problems + found.unpaired
+        notes += found.notes
     result = _audit(pairs, workers)
-    return AuditResult(problems + result.problems, result.counts)
+    return AuditResult(problems + result.problems, result.counts, notes)
 
 
 def audit_cityscapes(root: Path, workers: int = 1) -> AuditResult:

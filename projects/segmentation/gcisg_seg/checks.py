@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from gcisg_core.problems import DataError, Problem
 from gcisg_seg.layouts import IGNORED, LABEL_TABLES, OUTSIDE, Pair
+from gcisg_seg.own_labels import Colour, LabelRule, OwnLabel, class_numbers, decode_own_label, shown
 from gcisg_suite.images import other_size, read_image
 
 FETCH_AGAIN = "Fetch the file again, or remove the pair"
-REMOVE = "Remove the pair, or train with on_bad_sample='skip'"
+REMOVE = "Remove the pair; in training, on_bad_sample='skip' goes on without it"
 
 
 def unreadable(path: str, error: Exception) -> DataError:
@@ -83,92 +85,52 @@ def to_train_ids(path: str, values: np.ndarray, table: str) -> np.ndarray:
     return train_ids
 
 
-Colour = tuple[int, int, int]
-
-
-@functools.lru_cache(maxsize=4)
-def _colour_table(colours: tuple[Colour, ...]) -> np.ndarray:
-    """A lookup of shape (256 * 256 * 256,), uint8: R, G, B as one number -> class; black is no class by default."""
-    table = np.full(1 << 24, OUTSIDE, np.uint8)
-    table[0] = IGNORED
-    for number, (red, green, blue) in enumerate(colours):
-        table[red << 16 | green << 8 | blue] = number
-    return table
-
-
-def read_own_label(path: str) -> np.ndarray:
-    """Decode a label of one's own: values (H, W), or colours (H, W, 3), uint8.
+def read_own_label(path: str) -> OwnLabel:
+    """Decode a label of one's own.
 
     Raises:
         DataError: The file is unreadable or has another form.
     """
     try:
         with Image.open(path) as image:
-            mode, values = image.mode, np.asarray(image)
+            image.load()
+            return decode_own_label(path, image)
+    except DataError:
+        raise
     except Exception as error:
         raise unreadable(path, error) from error
-    if mode not in ("P", "L", "1", "RGB", "RGBA"):
-        what = f"image mode {mode}: a label has the class's number at each pixel (mode P or L), or its colour (RGB)"
-        raise DataError(path, what, "Convert the labels")
-    return values.astype(np.uint8) if values.ndim == 2 else values[..., :3]
-
-
-def to_class_numbers(path: str, values: np.ndarray, classes: int, colours: Sequence[Colour] | None) -> np.ndarray:
-    """Map what `read_own_label` returns to numbers of classes.
-
-    Args:
-        path: The label file, for the message.
-        values: Shape (H, W) or (H, W, 3), uint8.
-        classes: How many there are.
-        colours: Those of the classes (R, G, B), for colour labels.
-
-    Returns:
-        Shape (H, W), uint8: numbers of classes; 255 where the value is 255, or the colour black and no class is black.
-
-    Raises:
-        DataError: A value or colour belongs to no class, or there are colours and the classes have none.
-    """
-    if values.ndim == 2:
-        table = np.full(256, OUTSIDE, np.uint8)
-        table[:classes], table[255] = range(classes), IGNORED
-        remedy = (
-            f"Expected 0 to {classes - 1}, the number of the class, or 255 for none; masks of 0 and 255: divide by 255"
-        )
-    elif colours is not None:
-        table = _colour_table(tuple(colours))
-        values = values.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
-        remedy = "Add its colour to the palette; a lossy format such as JPEG has blurred the colours of a label"
-    else:
-        raise DataError(path, "a colour at each pixel, and the classes have none", "Give the palette of the colours")
-    numbers: np.ndarray = table[values]
-    outside = np.unique(values[numbers == OUTSIDE])
-    if outside.size:
-        named = outside[:5].tolist() if len(table) == 256 else [f"#{value:06x}" for value in outside[:5]]
-        raise DataError(path, f"{outside.size} values or colours of no class, such as {named}", remedy)
-    return numbers
 
 
 class LabelReader(NamedTuple):
-    """How a label becomes numbers of classes: `decode(path)`, then `number(pair, values)`."""
+    """How a label becomes numbers of classes: `decode(path)`, then `number(pair, decoded)`.
 
-    decode: Callable[[str], np.ndarray]
-    number: Callable[[Pair, np.ndarray], np.ndarray]
+    `show(decoded, numbers)` counts what the audit lists of labels of one's own, see `gcisg_seg.own_labels.shown`.
+    """
+
+    decode: Callable[[str], Any]
+    number: Callable[[Pair, Any], np.ndarray]
+    show: Callable[[Any, np.ndarray], Counter[tuple[str, str, str, int]]] | None = None
 
 
 def _official_number(pair: Pair, values: np.ndarray) -> np.ndarray:
     return to_train_ids(pair.label, values, pair.table)
 
 
-def _own_number(classes: int, colours: Sequence[Colour] | None, pair: Pair, values: np.ndarray) -> np.ndarray:
-    return to_class_numbers(pair.label, values, classes, colours)
+def _own_number(rule: LabelRule, pair: Pair, label: OwnLabel) -> np.ndarray:
+    return class_numbers(pair.label, label, rule)
+
+
+def _own_shown(rule: LabelRule, label: OwnLabel, numbers: np.ndarray) -> Counter[tuple[str, str, str, int]]:
+    return shown(label, rule, numbers)
 
 
 OFFICIAL = LabelReader(read_label, _official_number)
 
 
-def own_reader(classes: int, colours: Sequence[Colour] | None = None) -> LabelReader:
-    """The reader of labels of one's own; it can be sent to another process."""
-    return LabelReader(read_own_label, functools.partial(_own_number, classes, colours))
+def own_reader(classes: int, colours: Sequence[Colour] | None = None, **settings: Any) -> LabelReader:
+    """The reader of labels of one's own; it can be sent to another process. The settings are those of `LabelRule`."""
+    rule = LabelRule(classes, None if colours is None else tuple(colours), **settings)
+    return LabelReader(read_own_label, functools.partial(_own_number, rule), functools.partial(_own_shown, rule))
 
 
 class Inspected(NamedTuple):
@@ -177,6 +139,7 @@ class Inspected(NamedTuple):
     problems: list[Problem]
     image: np.ndarray | None
     train_ids: np.ndarray | None
+    shown: Counter[tuple[str, str, str, int]] | None = None
 
 
 def inspect_pair(pair: Pair, reader: LabelReader = OFFICIAL) -> Inspected:
@@ -202,4 +165,6 @@ def inspect_pair(pair: Pair, reader: LabelReader = OFFICIAL) -> Inspected:
     if train_ids is not None and not problems and (train_ids == IGNORED).all():
         what = "no pixel has a class of the evaluation: all are to be ignored"
         problems.append(Problem(pair.label, what, "Is it the label of this data set? Remove the pair if so"))
-    return Inspected(problems, image, train_ids)
+    if train_ids is None or reader.show is None:
+        return Inspected(problems, image, train_ids)
+    return Inspected(problems, image, train_ids, reader.show(label, train_ids))

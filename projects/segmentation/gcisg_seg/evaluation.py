@@ -16,6 +16,15 @@ from mmseg.registry import METRICS
 from gcisg_core.integrations.mmengine import build_runner
 
 
+def predicted_classes(sample: Any) -> torch.Tensor:
+    """(H, W), int64, the classes that a segmentor of mmseg predicted.
+
+    With one output channel (`num_classes=2, out_channels=1`) mmseg gives them as floating-point numbers.
+    """
+    classes: torch.Tensor = sample.pred_sem_seg.data[0]
+    return classes.long()
+
+
 @METRICS.register_module()
 class DomainIoUMetric(IoUMetric):
     """mmseg's `IoUMetric` once for each target domain, as `cityscapes/mIoU`, and `mIoU`, the mean over domains.
@@ -27,9 +36,16 @@ class DomainIoUMetric(IoUMetric):
     """
 
     @staticmethod
-    def intersect_and_union(*args: Any, **kwargs: Any) -> tuple[torch.Tensor, ...]:
-        """mmseg's four histograms of one image, each (classes,), in float64."""
-        return tuple(area.double() for area in IoUMetric.intersect_and_union(*args, **kwargs))
+    def intersect_and_union(
+        pred_label: torch.Tensor, label: torch.Tensor, num_classes: int, ignore_index: int
+    ) -> tuple[torch.Tensor, ...]:
+        """mmseg's four histograms of one image, each (classes,), in float64.
+
+        A label outside the classes is ignored like `ignore_index`: mmseg would count its pixels as predicted only.
+        """
+        label = label.masked_fill(label >= num_classes, ignore_index)
+        areas = IoUMetric.intersect_and_union(pred_label, label, num_classes, ignore_index)
+        return tuple(area.double() for area in areas)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count each sample and tag the counts with its domain. Raises `ValueError` when it has none."""

@@ -5,16 +5,17 @@ numpy only: the auditor reads folders on machines where no framework is installe
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from cityscapesscripts.helpers.labels import labels as cityscapes_labels
 from cityscapesscripts.helpers.labels import name2label
 
 from gcisg_core.problems import Problem
+from gcisg_suite.folders import left_out, list_files
 
 IGNORED = 255  # mmseg's ignore_index, Cityscapes' train ID of everything that is not evaluated
 OUTSIDE = 254  # marks a label value that the table does not know
@@ -104,15 +105,76 @@ class Pair:
     table: str
 
 
-def _files(folder: Path, suffix: str) -> dict[str, str]:
-    # glob follows links to folders, Path.rglob does not; many keep their data behind links.
-    found = glob.glob(f"**/*{suffix}", root_dir=folder, recursive=True)  # noqa: PTH207
-    return {name[: -len(suffix)]: str(folder / name) for name in found}
+class Found(NamedTuple):
+    """What :func:`find_pairs` finds in two folders.
+
+    Attributes:
+        pairs: In the order of their names.
+        problems: An absent folder, no image, no label.
+        unpaired: Files without their partner.
+        notes: What is left out, a line for each folder.
+    """
+
+    pairs: list[Pair]
+    problems: list[Problem]
+    unpaired: list[Problem]
+    notes: list[Problem]
 
 
-def find_pairs(
-    image_dir: Path, label_dir: Path, layout: Layout, only: set[str] | None = None
-) -> tuple[list[Pair], list[Problem]]:
+class _Folder:
+    """The files of a folder and below, by what is before their suffix.
+
+    Args:
+        root: The folder.
+        suffixes: How the wanted files end, in upper or lower case, with their tables; the first that exists wins.
+    """
+
+    def __init__(self, root: Path, suffixes: Mapping[str, str]) -> None:
+        self.root, self.wanted = root, " or ".join(f"*{suffix}" for suffix in suffixes)
+        names, hidden = list_files(root)
+        self.left_out: dict[str, list[str]] = {"hidden by their name": hidden, "of another name": []}
+        self.files: dict[str, tuple[str, str]] = {}
+        self.doubles: list[Problem] = []
+        unused = set(names)
+        for suffix, table in suffixes.items():
+            found: dict[str, str] = {}
+            for name in (name for name in names if name.lower().endswith(suffix.lower())):
+                unused.discard(name)
+                stem = name[: len(name) - len(suffix)]
+                if stem in found:
+                    what = f"has the name of {root / found[stem]} but for upper and lower case"
+                    self.doubles.append(Problem(str(root / name), what, "Remove or rename one of the two"))
+                found.setdefault(stem, name)
+            for stem, name in found.items():
+                self.files.setdefault(stem, (str(root / name), table))
+        self.left_out["of another name"] = sorted(unused)
+
+    def absent(self, kind: str, remedy: str) -> list[Problem]:
+        """One problem where nothing was found."""
+        if self.files:
+            return []
+        what = f"0 {kind}: nothing here is named {self.wanted}" if self.root.is_dir() else "no such folder"
+        return [Problem(str(self.root), what, remedy)]
+
+    def without_converted(self, images: Collection[str]) -> dict[str, tuple[str, str]]:
+        """The labels without those that a converter wrote beside the label of the same image.
+
+        Such a label, `a_labelTrainIds.png` beside `a.png`, belongs to no image, and its name starts with that of an
+        image that has its label.
+        """
+        paired = images & self.files.keys()
+        converted = {name for name in self.files.keys() - images if any(cut in paired for cut in _shorter(name))}
+        self.left_out["converted from the label beside it"] = sorted(self.files[name][0] for name in converted)
+        return {name: file for name, file in self.files.items() if name not in converted}
+
+
+def _shorter(name: str) -> Iterator[str]:
+    """What is before each separator in a file's name, its folder included."""
+    start = name.rfind("/") + 1
+    return (name[:end] for end in range(start + 1, len(name)) if name[end] in "_-. ")
+
+
+def find_pairs(image_dir: Path, label_dir: Path, layout: Layout, only: set[str] | None = None) -> Found:
     """Match the images below one folder with the labels below another.
 
     Args:
@@ -120,32 +182,27 @@ def find_pairs(
         label_dir: The same.
         layout: Gives the suffixes.
         only: Names without suffix to restrict the search to; each must exist.
-
-    Returns:
-        The pairs in the order of their names, and what is wrong: an absent folder, no image, a missing partner.
     """
-    images = _files(image_dir, layout.image_suffix)
     remedy = f"Point the data root at the folder that holds {layout.image_dir} and {layout.label_dir}"
-    if not images:
-        what = f"0 images: nothing here ends in {layout.image_suffix}" if image_dir.is_dir() else "no such folder"
-        return [], [Problem(str(image_dir), what, remedy)]
-    labels: dict[str, tuple[str, str]] = {}
-    for suffix, table in layout.label_suffixes.items():
-        for name, path in _files(label_dir, suffix).items():
-            labels.setdefault(name, (path, table))
-    wanted = " or ".join(f"*{suffix}" for suffix in layout.label_suffixes)
-    if not labels:
-        what = f"0 labels: nothing here is named {wanted}" if label_dir.is_dir() else "no such folder"
-        return [], [Problem(str(label_dir), what, remedy)]
-
-    pairs, problems = [], []
-    for name in sorted(set(images) | set(labels) if only is None else only):
-        if name not in images:
+    images = _Folder(image_dir, {layout.image_suffix: ""})
+    if problems := images.absent("images", remedy):
+        return Found([], problems, [], [])
+    labels = _Folder(label_dir, layout.label_suffixes)
+    if problems := labels.absent("labels", remedy):
+        return Found([], problems, [], [])
+    usable = labels.without_converted(images.files.keys())
+    pairs, unpaired = [], []
+    for name in sorted(set(images.files) | set(usable) if only is None else only):
+        if name not in images.files:
             missing = str(image_dir / f"{name}{layout.image_suffix}")
-            problems.append(Problem(missing, "image missing", "Fetch it again, or remove its label"))
-        elif name not in labels:
-            what = f"no label for this image in {label_dir} ({wanted})"
-            problems.append(Problem(images[name], what, "Fetch the label again, or remove the image"))
+            unpaired.append(Problem(missing, "image missing", "Fetch it again, or remove its label"))
+        elif name not in usable:
+            what = f"no label for this image in {label_dir} ({labels.wanted})"
+            unpaired.append(Problem(images.files[name][0], what, "Fetch the label again, or remove the image"))
         else:
-            pairs.append(Pair(images[name], *labels[name]))
-    return pairs, problems
+            pairs.append(Pair(images.files[name][0], *usable[name]))
+    if layout.splits:  # official downloads have further files by design
+        for folder in (images, labels):
+            folder.left_out.pop("of another name")
+    notes = left_out(image_dir, images.left_out) + left_out(label_dir, labels.left_out)
+    return Found(pairs, images.doubles + labels.doubles, unpaired, notes)

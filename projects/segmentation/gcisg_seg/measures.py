@@ -17,7 +17,7 @@ from gcisg_core.channels import in_rgb
 from gcisg_core.feature_tap import find_stages, make_tap
 from gcisg_core.measures import STAGES, FeatureMeasures, Measured, Value, known
 from gcisg_core.views import restyle
-from gcisg_seg.evaluation import DomainIoUMetric
+from gcisg_seg.evaluation import DomainIoUMetric, predicted_classes
 
 UNLABELLED = "the images have no labels"
 
@@ -85,8 +85,7 @@ def measure(model: Any, dataset: Any, reference: nn.Module | None = None) -> dic
 
 def predict(model: Any, batch: dict[str, Any]) -> Tensor:
     """(H, W), the classes of a batch of one image."""
-    prediction: Tensor = model.test_step(batch)[0].pred_sem_seg.data[0]
-    return prediction
+    return predicted_classes(model.test_step(batch)[0])
 
 
 def restyled(model: Any, batch: dict[str, Any], seed: int) -> dict[str, Any]:

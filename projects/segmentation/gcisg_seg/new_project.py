@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from gcisg_seg.audit import audit_image_labels
+from gcisg_seg.audit import audit_image_labels, find_label_values
+from gcisg_seg.layouts import find_pairs, own_layout
+from gcisg_seg.own_labels import LabelRule
+from gcisg_suite.folders import list_files
 from gcisg_suite.images import SUFFIXES
 from gcisg_suite.new_project import MINE, THEIRS, Answers, Project, ask
+from gcisg_suite.text import read_lines
 
 
 def read_classes(path: Path) -> tuple[list[str], list[tuple[int, int, int]] | None]:
@@ -17,7 +21,7 @@ def read_classes(path: Path) -> tuple[list[str], list[tuple[int, int, int]] | No
         ValueError: a line has another form, or only some lines have a colour.
     """
     names, colours = [], []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         words = line.split()
         if not words:
             continue
@@ -36,8 +40,9 @@ def read_classes(path: Path) -> tuple[list[str], list[tuple[int, int, int]] | No
 
 
 def most_common_suffix(folder: Path) -> str:
-    """How most of the images of a folder end; ".png" where there is none."""
-    found = Counter(path.suffix for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    """How most of the images of a folder end, in lower case; ".png" where there is none."""
+    suffixes = (PurePath(name).suffix.lower() for name in list_files(folder).files)
+    found = Counter(suffix for suffix in suffixes if suffix in SUFFIXES)
     return found.most_common(1)[0][0] if found else ".png"
 
 
@@ -53,11 +58,15 @@ def segmentation(answers: Answers) -> Project:
         suffixes = most_common_suffix(images), most_common_suffix(labels)
         audits[name] = audit_image_labels(images, labels, classes, colours, suffixes, answers.workers)
         given: dict[str, object] = {"data_root": str(folder), "img_suffix": suffixes[0], "seg_map_suffix": suffixes[1]}
+        rule = LabelRule(len(classes), colours and tuple(colours))
+        if values := find_label_values(find_pairs(images, labels, own_layout(*suffixes)).pairs, rule):
+            given["label_values"] = values
         if list(prefix.values()) != ["images", "labels"]:
             given["data_prefix"] = prefix
         lines[name] = ", ".join(f"{key}={value!r}" for key, value in given.items() if value != ".png")
+    palette = "" if colours is None else f", palette={colours!r}"
     baseline = f"""\
-metainfo = dict(classes={tuple(classes)!r}, palette={colours!r})
+metainfo = dict(classes={tuple(classes)!r}{palette})
 train_dataloader = dict(dataset=dict(dataset=dict({lines[MINE]}, metainfo=metainfo)))
 val_dataloader = dict(dataset=dict({lines[THEIRS]}, metainfo=metainfo))
 test_dataloader = val_dataloader

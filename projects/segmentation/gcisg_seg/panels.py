@@ -17,6 +17,7 @@ from torch import nn
 
 from gcisg_core.channels import swap_bgr
 from gcisg_core.integrations.mmengine import load_for_evaluation
+from gcisg_seg.evaluation import predicted_classes
 from gcisg_suite.report.page import Picture
 from gcisg_suite.report.runs import Run
 
@@ -74,8 +75,8 @@ def draw(dataset: Any, models: Mapping[str, nn.Module], colours: np.ndarray, cou
         ]
         for model in models.values():
             with torch.no_grad():
-                prediction = model.eval().test_step(batch)[0].pred_sem_seg  # type: ignore[operator]
-            rows.append(table[prediction.data[0].cpu().numpy()])
+                prediction = predicted_classes(model.eval().test_step(batch)[0])  # type: ignore[operator]
+            rows.append(table[prediction.cpu().numpy()])
         for axis, picture in zip(axes[:, column], rows, strict=True):
             axis.imshow(picture)
             axis.set(xticks=[], yticks=[])

@@ -16,6 +16,7 @@ from PIL import Image
 
 from gcisg_core.integrations.mmengine import load_for_evaluation
 from gcisg_core.safe_load import read_checkpoint
+from gcisg_seg.evaluation import predicted_classes
 from gcisg_seg.release import class_meta
 
 
@@ -46,6 +47,8 @@ class Predictor:
         head = self.model.decode_head
         count = getattr(head, "num_classes", None) or head[-1].num_classes
         self.classes, self.palette = _named(class_meta(config, read_checkpoint(checkpoint)), count)
+        # mmseg's rule: with `reduce_zero_label` the first class has the value 1 in files.
+        self.first = int(bool(config.get("test_dataloader", {}).get("dataset", {}).get("reduce_zero_label")))
         self.visualizer = SegLocalVisualizer(alpha=0.5)
         self.visualizer.dataset_meta = {"classes": self.classes, "palette": self.palette}
 
@@ -54,6 +57,8 @@ class Predictor:
         results: list[Any] = []
         for _, group in groupby(images, key=lambda image: image.shape):
             results += inference_model(self.model, [mmcv.rgb2bgr(image) for image in group])
+        for result in results:
+            result.pred_sem_seg.data = predicted_classes(result)[None]
         return results
 
     def record(self, result: Any, about: dict[str, Any]) -> list[dict[str, Any]]:
@@ -69,8 +74,8 @@ class Predictor:
 
     def label_map(self, result: Any) -> Image.Image:
         """The labels as values of an 8-bit image, with the classes' colours as its palette."""
-        image = Image.fromarray(_labels(result).astype(np.uint8))
-        image.putpalette([channel for colour in self.palette for channel in colour])
+        image = Image.fromarray((_labels(result) + self.first).astype(np.uint8))
+        image.putpalette([channel for colour in [[0, 0, 0]] * self.first + self.palette for channel in colour])
         return image
 
 

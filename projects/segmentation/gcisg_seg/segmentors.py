@@ -8,10 +8,12 @@ from typing import Any
 from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.registry import MODELS
 from torch import Tensor
+from torch.nn import ModuleList
 
 from gcisg_core.changes import change_backbone
 from gcisg_core.padding import padding_mask
 from gcisg_core.regularizers import build_regularizer
+from gcisg_seg.layouts import IGNORED
 from gcisg_seg.preprocessor import PhotometricSegDataPreProcessor
 
 
@@ -57,6 +59,7 @@ class SynToRealMixin:
         """
         views = [inputs] if isinstance(inputs, Tensor) else list(inputs)
         segmentor: Any = super()
+        self._mark_ignored(data_samples)
         losses, metrics = self.regularizer.step(
             views,
             lambda: segmentor.loss(views[self.regularizer.settings.task_view], data_samples),
@@ -64,6 +67,14 @@ class SynToRealMixin:
             padding_mask(views[0], [s.metainfo.get("img_shape", views[0].shape[-2:])[:2] for s in data_samples]),
         )
         return losses | metrics
+
+    def _mark_ignored(self, data_samples: Sequence[Any]) -> None:
+        """Give pixels without a class, 255 in data and padding, the `ignore_index` of a head that has another."""
+        head: Any = self.decode_head  # type: ignore[attr-defined]
+        ignored = (head[-1] if isinstance(head, ModuleList) else head).ignore_index
+        if ignored != IGNORED:
+            for labels in (sample.gt_sem_seg for sample in data_samples):
+                labels.data = labels.data.masked_fill(labels.data == IGNORED, ignored)
 
 
 @MODELS.register_module()

@@ -1,4 +1,4 @@
-"""GTAV's official split file."""
+"""Which of the pairs are meant: lists of names, and GTAV's official split file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,18 @@ from pathlib import Path
 from scipy.io import loadmat
 
 from gcisg_core.problems import DataError
+from gcisg_suite.text import read_lines
+
+
+def names_in(listed: str) -> set[str] | None:
+    """The lines of a list of names without suffix, subfolders with "/" or the backslash; None for no list.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if not listed:
+        return None
+    return {line.strip().replace("\\", "/") for line in read_lines(listed)} - {""}
 
 
 def gtav_split(root: Path, split: str) -> set[str]:

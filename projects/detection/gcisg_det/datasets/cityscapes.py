@@ -68,7 +68,7 @@ def parse_polygons(file: Path) -> tuple[int, int, list[tuple[str, list[tuple[flo
         DataError: The file is missing, is no JSON, or a field is missing or wrong.
     """
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(file, f"cannot be read as JSON ({error})", DAMAGED) from error
     if not isinstance(content, dict):

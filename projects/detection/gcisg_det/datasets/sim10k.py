@@ -18,6 +18,7 @@ from detectron2.structures import BoxMode
 from gcisg_core.problems import DataError
 from gcisg_suite.coco.findings import Findings, Level
 from gcisg_suite.coco.values import Box, clip
+from gcisg_suite.text import read_text
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
@@ -117,7 +118,7 @@ def list_images(folder: Path, split: str) -> list[str]:
     listing = folder / "ImageSets" / "Main" / f"{split}.txt"
     if not listing.is_file():
         raise DataError(listing, "the list of images does not exist", DOWNLOAD.format(folder=folder))
-    names = listing.read_text().split()
+    names = read_text(listing).split()
     if not names:
         raise DataError(listing, "lists no image, expected one name a line", DAMAGED)
     return names

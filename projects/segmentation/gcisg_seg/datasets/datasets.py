@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any, ClassVar
 
-import mmengine
-from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset, CityscapesDataset
 from mmseg.registry import DATASETS
 
-from gcisg_core.problems import DataError
-from gcisg_seg.layouts import LAYOUTS, find_pairs
-from gcisg_seg.splits import gtav_split
+from gcisg_seg.datasets.bad_samples import BadSamples
+from gcisg_seg.layouts import IGNORED, LAYOUTS, find_pairs
+from gcisg_seg.splits import gtav_split, names_in
 
 
-class _StreetScenes(BaseSegDataset):
+class _StreetScenes(BadSamples, BaseSegDataset):
     """Pairs of one layout.
 
     Args:
         data_root: The folder that holds the layout's folders.
         split: One of the layout's splits.
-        on_bad_sample: What to do with a pair that turns out bad when it is read. `"error"` stops and names it;
-            `"skip"` logs a warning that names it and takes another sample. Evaluation never skips: its figure
-            would be of another set of images.
+        on_bad_sample: As in :class:`gcisg_seg.datasets.bad_samples.BadSamples`.
         domain: The name under which `DomainIoUMetric` reports; the layout's name unless given.
         data_prefix: Folders relative to `data_root`, where they are not the official ones.
         **kwargs: As in mmseg's `BaseSegDataset`.
 
     Raises:
         DataError: No image, or one without its partner; names the folder that was searched.
-        ValueError: An argument has no such value.
+        ValueError: An argument has no such value, or asks for what the official label tables decide.
     """
 
     METAINFO = CityscapesDataset.METAINFO
@@ -41,7 +36,6 @@ class _StreetScenes(BaseSegDataset):
         self,
         data_root: str,
         split: str,
-        on_bad_sample: str = "error",
         domain: str | None = None,
         data_prefix: dict | None = None,
         **kwargs: Any,
@@ -49,12 +43,11 @@ class _StreetScenes(BaseSegDataset):
         self.layout = LAYOUTS[self.LAYOUT]
         if split not in self.layout.splits:
             raise ValueError(f"split is {split!r}; {type(self).__name__} has {self.layout.splits}")
-        if on_bad_sample not in ("error", "skip"):
-            raise ValueError(f"on_bad_sample is {on_bad_sample!r}; expected 'error' or 'skip'")
-        if on_bad_sample == "skip" and kwargs.get("test_mode"):
-            raise ValueError("on_bad_sample='skip' is for training; mend or remove bad pairs before evaluating")
+        for name, plain in (("reduce_zero_label", False), ("ignore_index", IGNORED)):
+            if kwargs.get(name, plain) != plain:
+                what = f"the official tables say which values have no class, and mark them by {IGNORED}"
+                raise ValueError(f"{name} is {kwargs[name]!r}; {type(self).__name__} has no such option: {what}")
         self.split = split
-        self.on_bad_sample = on_bad_sample
         self.domain = domain or self.LAYOUT
         folders = {"img_path": self.layout.image_dir, "seg_map_path": self.layout.label_dir, **(data_prefix or {})}
         super().__init__(
@@ -67,16 +60,12 @@ class _StreetScenes(BaseSegDataset):
 
     def names(self) -> set[str] | None:
         """Names to restrict the folder to, without suffix: the lines of `ann_file`; None for all."""
-        return set(mmengine.list_from_file(self.ann_file)) - {""} if self.ann_file else None
+        return names_in(self.ann_file)
 
     def load_data_list(self) -> list[dict]:
         """List the pairs; see `BaseSegDataset`. Raises `DataError`."""
         image_dir, label_dir = (Path(self.data_prefix[key]) for key in ("img_path", "seg_map_path"))
-        pairs, problems = find_pairs(image_dir, label_dir, self.layout, self.names())
-        if problems:
-            first = problems[0]
-            more = f" (the first of {len(problems)} such faults)" if len(problems) > 1 else ""
-            raise DataError(first.file, first.what + more, f"{first.remedy}. tools/audit_data.py lists every fault")
+        pairs = self.usable(find_pairs(image_dir, label_dir, self.layout, self.names()))
         return [
             {
                 "img_path": pair.image,
@@ -89,16 +78,6 @@ class _StreetScenes(BaseSegDataset):
             }
             for pair in pairs
         ]
-
-    def prepare_data(self, idx: int) -> Any:
-        """Run the pipeline on one pair; None makes mmengine draw another sample."""
-        try:
-            return super().prepare_data(idx)
-        except DataError as error:
-            if self.on_bad_sample == "error":
-                raise
-            print_log(f"Skipped: {error}", logger="current", level=logging.WARNING)
-            return None
 
 
 @DATASETS.register_module()

@@ -11,28 +11,34 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS, TRANSFORMS
 
 from gcisg_core.config import require
-from gcisg_core.problems import DataError
 from gcisg_seg import checks
-from gcisg_seg.layouts import find_pairs, own_layout
+from gcisg_seg.datasets.bad_samples import BadSamples
+from gcisg_seg.layouts import IGNORED, find_pairs, own_layout
+from gcisg_seg.own_labels import LabelRule, class_numbers
+from gcisg_seg.splits import names_in
 
 
 @DATASETS.register_module()
-class ImageLabelDataset(BaseSegDataset):
+class ImageLabelDataset(BadSamples, BaseSegDataset):
     """Pairs of equal name in a folder of images and a folder of labels, subfolders included.
 
     Args:
         data_root: Holds both folders.
-        metainfo: ``classes``, their names in the order of the label values, and ``palette``, a colour (R, G, B) each,
-            which colour labels need.
+        metainfo: ``classes``, their names in the order of the label values, and perhaps ``palette``, a colour
+            (R, G, B) each: with it, labels of colours and indexed ones are read by their colours.
         data_prefix: The folders; ``images`` and ``labels`` unless given.
-        img_suffix: How images end.
-        seg_map_suffix: How labels end.
+        img_suffix: How images end, in upper or lower case.
+        seg_map_suffix: How labels end, in upper or lower case.
         domain: The name under which `DomainIoUMetric` reports; that of the folder unless given.
+        label_values: The value of each class in the files, such as (0, 255); 0, 1, ... unless given.
+        reduce_zero_label: Whether the value 0 is no class and 1 the first one.
+        ignore_index: A further value in the files that is no class, beside 255. Loaded labels always have 255 there.
+        on_bad_sample: As in :class:`gcisg_seg.datasets.bad_samples.BadSamples`.
         **kwargs: As in mmseg's `BaseSegDataset`.
 
     Raises:
         DataError: No image, or one without its partner.
-        ValueError: ``metainfo`` has no classes, or a palette of another length.
+        ValueError: ``metainfo`` has no classes, or a setting does not fit them.
     """
 
     def __init__(
@@ -43,50 +49,54 @@ class ImageLabelDataset(BaseSegDataset):
         img_suffix: str = ".png",
         seg_map_suffix: str = ".png",
         domain: str | None = None,
+        label_values: Sequence[int] | None = None,
+        reduce_zero_label: bool = False,
+        ignore_index: int = IGNORED,
         **kwargs: Any,
     ) -> None:
         classes: Sequence[str] = metainfo.get("classes") or ()
-        palette: Sequence[Sequence[int]] | None = metainfo.get("palette")
         require(
             bool(classes), "metainfo.classes", classes, "the names of the classes, in the order of the label values"
         )
-        require(palette is None or len(palette) == len(classes), "metainfo.palette", palette, f"{len(classes)} colours")
+        palette: Sequence[Sequence[int]] = metainfo.get("palette") or ()
+        self.rule = LabelRule(
+            len(classes),
+            tuple((red, green, blue) for red, green, blue in palette) or None,
+            None if label_values is None else tuple(label_values),
+            reduce_zero_label,
+            ignore_index,
+        )
         self.domain = domain or Path(data_root).name
-        self.colours = None if palette is None else [tuple(colour) for colour in palette]
         super().__init__(
             data_root=data_root,
-            metainfo=metainfo,
+            # Without a palette mmseg draws one, to show pictures; with None it fails.
+            metainfo={key: value for key, value in metainfo.items() if value is not None},
             data_prefix={"img_path": "images", "seg_map_path": "labels", **(data_prefix or {})},
             img_suffix=img_suffix,
             seg_map_suffix=seg_map_suffix,
+            reduce_zero_label=reduce_zero_label,
             **kwargs,
         )
 
     def load_data_list(self) -> list[dict]:
         """List the pairs; see `BaseSegDataset`. Raises `DataError`."""
         images, labels = (Path(self.data_prefix[key]) for key in ("img_path", "seg_map_path"))
-        pairs, problems = find_pairs(images, labels, own_layout(self.img_suffix, self.seg_map_suffix))
-        if problems:
-            first = problems[0]
-            raise DataError(first.file, first.what, f"{first.remedy}. tools/new_project.py lists every fault")
-        shared = {
-            "classes": len(self.metainfo["classes"]),
-            "colours": self.colours,
-            "domain": self.domain,
-            "reduce_zero_label": self.reduce_zero_label,
-        }
+        layout = own_layout(self.img_suffix, self.seg_map_suffix)
+        pairs = self.usable(find_pairs(images, labels, layout, names_in(self.ann_file)))
+        shared = {"label_rule": self.rule, "domain": self.domain, "reduce_zero_label": self.reduce_zero_label}
         return [{"img_path": p.image, "seg_map_path": p.label, **shared, "seg_fields": []} for p in pairs]
 
 
 @TRANSFORMS.register_module()
 class LoadClassLabels(LoadAnnotations):
-    """Read a label of :class:`ImageLabelDataset`; comes after `LoadCheckedImage`."""
+    """Read a label of :class:`ImageLabelDataset`, by its rule; comes after `LoadCheckedImage`."""
 
     def _load_seg_map(self, results: dict) -> None:
         """Add `gt_seg_map` (H, W), uint8. Raises `DataError`."""
-        path = results["seg_map_path"]
-        values = checks.read_own_label(path)
-        checks.check_size(path, values.shape[:2], results["img_path"], results["ori_shape"][:2])
-        numbers = checks.to_class_numbers(path, values, results["classes"], results["colours"])
-        results["gt_seg_map"] = numbers
+        path, given = results["seg_map_path"], self.reduce_zero_label
+        is_same = given is None or given == results["reduce_zero_label"]
+        require(is_same, "LoadClassLabels.reduce_zero_label", given, "that of the data set, or left out")
+        label = checks.read_own_label(path)
+        checks.check_size(path, label.shape[:2], results["img_path"], results["ori_shape"][:2])
+        results["gt_seg_map"] = class_numbers(path, label, results["label_rule"])
         results["seg_fields"].append("gt_seg_map")

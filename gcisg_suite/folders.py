@@ -1,0 +1,48 @@
+"""The one listing of folders, without what operating systems and notebooks leave there; says what is left out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from gcisg_core.problems import Problem
+
+CLUTTER = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN"))
+
+
+class Listing(NamedTuple):
+    """Names of files below a folder, with "/", sorted; and those that are hidden or clutter."""
+
+    files: list[str]
+    hidden: list[str]
+
+
+def is_hidden(name: str | Path) -> bool:
+    """Whether a file or folder is none of the data by its name: `.ipynb_checkpoints`, `._x.png`, `__MACOSX`."""
+    return any(part.startswith(".") or part in CLUTTER for part in PurePath(name).parts)
+
+
+def list_files(root: Path) -> Listing:
+    """All files below a folder, those behind links too."""
+    found = []
+    for folder, _, names in os.walk(root, followlinks=True):
+        inner = Path(folder).relative_to(root)
+        found += [(inner / name).as_posix() for name in names]
+    hidden = {name for name in found if is_hidden(name)}
+    return Listing(sorted(set(found) - hidden), sorted(hidden))
+
+
+def left_out(root: str | Path, kinds: Mapping[str, Sequence[str]]) -> list[Problem]:
+    """One line for all files below a folder that are not used, none where there are none.
+
+    Args:
+        root: The folder.
+        kinds: Why they are not used -> their names.
+    """
+    counted = [f"{len(names)} {kind} (such as {names[0]})" for kind, names in kinds.items() if names]
+    total = sum(map(len, kinds.values()))
+    if not counted:
+        return []
+    return [Problem(str(root), f"left out {total} files: {', '.join(counted)}", "Nothing to do if they are no data")]
