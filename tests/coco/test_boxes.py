@@ -29,6 +29,15 @@ class TestCorners:
         data = read(tmp_path, content)
         assert [item["bbox"] for item in data.annotations] == [list(box) for box in self.near]
 
+    def test_a_mask_whose_area_fits_the_corners_by_chance_decides_nothing(self, tmp_path):
+        content = make(self.near)
+        without("segmentation")(content)
+        each("area", 400)(content)
+        x1, y1, x2, y2 = self.near[0]
+        content["annotations"][0]["area"] = (x2 - x1) * (y2 - y1)
+        data = read(tmp_path, content)
+        assert [item["bbox"] for item in data.annotations] == [list(box) for box in self.near]
+
     def test_where_nothing_decides_the_formats_reading_is_taken_aloud(self, tmp_path):
         content = make(self.near)
         without("area")(content)
