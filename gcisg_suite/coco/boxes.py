@@ -49,8 +49,9 @@ def are_corners(entries: Sequence[Entry], findings: Findings) -> bool:
     """Decides for a whole file whether its boxes are corners, and says so where that is not what COCO's format says.
 
     Where most boxes leave their image as [x, y, width, height] and fit it as corners, they are corners. Else `area`
-    and `segmentation` decide, which fit one of the readings. Without either, a file that fits both ways is read as
-    COCO's format says, and one of which some boxes fit as corners alone is refused.
+    and `segmentation` decide: for corners if they fit most boxes as corners alone, as one mask's area may by chance.
+    Without either, a file that fits both ways is read as COCO's format says, and one of which some boxes fit as corners
+    alone is refused.
     """
     boxes = [entry for entry in entries if entry.box[2] > 0 and entry.box[3] > 0]
     outside = [entry for entry in boxes if entry.reaches_outside(as_size(entry.box))]
@@ -62,7 +63,7 @@ def are_corners(entries: Sequence[Entry], findings: Findings) -> bool:
     )
     example = f"{(outside or boxes)[0].where}: bbox {list((outside or boxes)[0].box)}"
     votes = [vote for entry in boxes if (vote := _vote(entry)) is not None]
-    if 2 * len(outside) > len(boxes) or 2 * sum(votes) > len(votes):
+    if 2 * len(outside) > len(boxes) or 2 * sum(votes) > len(boxes):
         kind = f"boxes that are corners [x1, y1, x2, y2] and were read so ({counts})"
         findings.add(Level.REPAIRED, kind, example, CORNERS, len(boxes))
         return True

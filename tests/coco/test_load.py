@@ -1,7 +1,5 @@
 """What other programs write is read as they mean it, and each repair is counted; what has two meanings is refused."""
 
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,88 +7,7 @@ from PIL import Image
 from gcisg_core.problems import DataError
 from gcisg_suite.coco.findings import Level
 from gcisg_suite.coco.load import load_coco, normalise
-
-SIZE = (96, 64)  # width, height
-BOXES = [(50, 4, 36, 30), (8, 6, 36, 30), (11, 30, 36, 30)]  # the first is no pair of corners
-
-
-def entry(number, box):
-    x, y, width, height = box
-    outline = [[x, y, x + width, y, x + width, y + height, x, y + height]]
-    return {"id": number, "image_id": number, "category_id": 1 + number % 2, "bbox": [*box], "area": width * height,
-            "iscrowd": 0, "segmentation": outline}  # fmt: skip
-
-
-def make(boxes=BOXES):
-    """Three images, a box on each, two categories."""
-    images = [{"id": n, "file_name": f"{n}.png", "width": SIZE[0], "height": SIZE[1]} for n in (1, 2, 3)]
-    annotations = [entry(number, box) for number, box in enumerate(boxes, start=1)]
-    return {"images": images, "annotations": annotations,
-            "categories": [{"id": 1, "name": "cup"}, {"id": 2, "name": "box"}]}  # fmt: skip
-
-
-@pytest.fixture
-def content():
-    return make()
-
-
-def write(tmp_path, content, encoding="utf-8"):
-    file = tmp_path / "own.json"
-    file.write_text(json.dumps(content), encoding=encoding)
-    return file
-
-
-def read(tmp_path, content, **options):
-    return load_coco(write(tmp_path, content), tmp_path, **options)
-
-
-def lines(data, level):
-    return [problem.what for problem in data.findings.problems(level)]
-
-
-def each(field, value, part="annotations"):
-    """Gives each entry of a list a value, which may depend on the entry."""
-
-    def change(content):
-        for item in content[part]:
-            item[field] = value(item) if callable(value) else value
-
-    return change
-
-
-def without(field, part="annotations"):
-    def change(content):
-        for item in content[part]:
-            del item[field]
-
-    return change
-
-
-def ids(convert):
-    """Writes the ids of images, and those that point at them, in another way."""
-
-    def change(content):
-        for item in content["images"]:
-            item["id"] = convert(item["id"])
-        for item in content["annotations"]:
-            item["image_id"] = convert(item["image_id"])
-
-    return change
-
-
-def categories(convert):
-    def change(content):
-        for item in content["categories"]:
-            item["id"] = convert(item["id"])
-        for item in content["annotations"]:
-            item["category_id"] = convert(item["category_id"])
-
-    return change
-
-
-def corners(item):
-    x, y, width, height = item["bbox"]
-    return [x, y, x + width, y + height]
+from tests.coco.files import REPAIRS, SIZE, categories, each, ids, lines, make, read, without, write
 
 
 def test_a_good_file_is_taken_as_it_is(tmp_path, content):
@@ -98,38 +15,6 @@ def test_a_good_file_is_taken_as_it_is(tmp_path, content):
     assert [*data.findings] == []
     assert {name: data.content[name] for name in content} == content
     assert data.classes == ["cup", "box"]
-
-
-# Situation -> (how it is written, what the note must say). After each the data are those of the good file.
-REPAIRS = {
-    "no iscrowd": (without("iscrowd"), "annotations without `iscrowd`, taken as 0: 3, such as annotation 1"),
-    "iscrowd null": (each("iscrowd", None), "without `iscrowd`, taken as 0: 3, such as annotation 1: iscrowd null"),
-    "iscrowd bool": (each("iscrowd", False), "`iscrowd` that is no whole number, taken as one: 3"),
-    "iscrowd text": (each("iscrowd", "0"), "annotation 1: iscrowd '0'"),
-    "no area": (without("area"), "annotations without `area`, taken as width times height: 3"),
-    "area text": (each("area", "x"), "`area` of no use, replaced by width times height: 3, such as annotation 1: area"),
-    "area NaN": (each("area", float("nan")), "annotation 1: area nan"),
-    "area huge": (each("area", 1e12), "annotation 1: area 1000000000000.0"),
-    "area 0": (each("area", 0), "annotation 1: area 0"),
-    "ids as floats": (ids(float), "ids of images written as texts or floats, read as whole numbers: 3"),
-    "ids as texts": (ids(str), "such as images[0].id '1'"),
-    "categories as floats": (categories(float), "ids of categories written as texts or floats"),
-    "categories as texts": (categories(str), "such as categories[0].id '1'"),
-    "boxes from 0": (each("id", lambda item: item["id"] - 1), "annotations: id 0 is no id"),
-    "boxes of one id": (each("id", 7), "all are numbered from 1: 2, such as annotations: id 7 occurs twice"),
-    "boxes without id": (without("id"), "annotations: id None is no id"),
-    "box id bool": (each("id", True), "annotations: id True is no id"),
-    "box id list": (each("id", [1]), "annotations: id [1] is no id"),
-    "box id float": (each("id", lambda item: float(item["id"])), "annotations: id 1.0 is no id"),
-    "box as text": (each("bbox", lambda item: str(item["bbox"])), "boxes written as texts, read as numbers: 3"),
-    "numbers as texts": (each("bbox", lambda item: [*map(str, item["bbox"])]), "annotation 1: bbox ['50', '4', '36',"),
-    "corners": (each("bbox", corners), "boxes that are corners [x1, y1, x2, y2] and were read so"),
-    "backslashes": (each("file_name", lambda item: f".\\{item['id']}.png", "images"), "backslashes, read as slashes"),
-    "image twice": (lambda c: c["images"].append(c["images"][0]), "images: id 1 occurs twice, for '1.png'"),
-    "category twice": (lambda c: c["categories"].append(c["categories"][0]), "categories: id 1 occurs twice, as 'cup'"),
-    "size as text": (each("width", "96", "images"), None),
-    "name with spaces": (lambda c: c["categories"][0].update(name="cup "), "categories[0].name 'cup '"),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REPAIRS)
@@ -256,100 +141,6 @@ def test_a_file_that_is_no_such_json_is_named(tmp_path, text):
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
 def test_files_as_windows_writes_them(tmp_path, content, encoding):
     assert len(load_coco(write(tmp_path, content, encoding)).annotations) == 3
-
-
-class TestCorners:
-    """[x1, y1, x2, y2] in place of [x, y, width, height]."""
-
-    near = ((5, 4, 36, 30), (8, 6, 36, 30), (11, 8, 36, 30))  # fit their images both ways
-
-    def test_where_both_readings_fit_the_area_decides(self, tmp_path):
-        content = make(self.near)
-        without("segmentation")(content)
-        assert [*read(tmp_path, content).findings] == []
-        each("bbox", corners)(content)
-        data = read(tmp_path, content)
-        assert [item["bbox"] for item in data.annotations] == [list(box) for box in self.near]
-        assert any("were read so" in line for line in lines(data, Level.REPAIRED))
-
-    def test_where_both_readings_fit_the_outline_decides(self, tmp_path):
-        content = make(self.near)
-        each("area", 400)(content)  # of a mask
-        assert [*read(tmp_path, content).findings] == []
-        each("bbox", corners)(content)
-        data = read(tmp_path, content)
-        assert [item["bbox"] for item in data.annotations] == [list(box) for box in self.near]
-
-    def test_where_nothing_decides_the_formats_reading_is_taken_aloud(self, tmp_path):
-        content = make(self.near)
-        without("area")(content)
-        without("segmentation")(content)
-        data = read(tmp_path, content)
-        assert [item["bbox"] for item in data.annotations] == [list(box) for box in self.near]
-        (line,) = (line for line in lines(data, Level.REPAIRED) if "as corners, read as the first" in line)
-        assert line.startswith(
-            "boxes that fit their images as [x, y, width, height] and as corners, read as the first: 3"
-        )
-
-    def test_where_one_box_fits_as_corners_alone_and_nothing_decides_it_is_refused(self, tmp_path):
-        content = make([*self.near[:2], (50, 20, 60, 40)])
-        without("area")(content)
-        without("segmentation")(content)
-        with pytest.raises(DataError, match=r"own.json: boxes that may be .*1 of 3 boxes reach outside as .*bbox"):
-            read(tmp_path, content)
-
-    def test_where_most_boxes_fit_as_corners_alone_they_are_even_if_their_area_is_of_the_wrong_reading(self, tmp_path):
-        content = make([(40, 20, 80, 60)] * 3)  # its area is 80 * 60
-        without("segmentation")(content)
-        data = read(tmp_path, content)
-        assert [(item["bbox"], item["area"]) for item in data.annotations] == [([40, 20, 40, 40], 1600)] * 3
-        assert "3 of 3 boxes reach outside as [x, y, width, height], 0 as corners" in lines(data, Level.REPAIRED)[0]
-
-
-class TestMasks:
-    """A box stays without a mask head; with one it needs a mask."""
-
-    bad = ([], [[]], None, [[5, 4, 41, 34]], [[1, 2, 3, 4, 5]], [[1, 2, float("nan"), 4, 5, 6]], [5], "x",
-           {"counts": 3}, {"size": [64, 96], "counts": [5, 5]}, {"size": [96, 64], "counts": [64 * 96]},
-           {"size": [64, 96], "counts": "zz"}, {"size": [64, 96], "counts": [True, 6143]})  # fmt: skip
-
-    @pytest.mark.parametrize("mask", bad)
-    def test_without_a_mask_head_each_box_stays(self, tmp_path, content, mask):
-        content["annotations"][0]["segmentation"] = mask
-        data = read(tmp_path, content)
-        assert len(data.annotations) == 3
-        assert not any("segmentation" in item for item in data.annotations)
-        notes = [line for line in lines(data, Level.REPAIRED) if "masks that cannot be used" in line]
-        assert len(notes) == bool(mask)
-
-    @pytest.mark.parametrize("mask", bad)
-    @pytest.mark.parametrize("form", ["polygon", "bitmask"])
-    def test_with_a_mask_head_a_box_without_a_mask_is_left_out(self, tmp_path, content, mask, form):
-        content["annotations"][0]["segmentation"] = mask
-        data = read(tmp_path, content, masks=form)
-        assert [item["id"] for item in data.annotations] == [2, 3]
-        assert [line.split(":")[0] for line in lines(data, Level.LEFT_OUT)] == [
-            "annotations without a usable mask, left out"
-        ]
-
-    @pytest.mark.parametrize("compressed", [False, True])
-    def test_run_lengths_are_for_bitmasks(self, tmp_path, content, compressed):
-        pycocotools = pytest.importorskip("pycocotools.mask")
-        drawn = np.asfortranarray(np.random.default_rng(0).random((64, 96)) < 0.3, dtype=np.uint8)
-        encoded = pycocotools.encode(drawn)
-        flat = drawn.ravel("F")
-        ends = np.flatnonzero(np.diff(np.concatenate([[0], flat]))).tolist()
-        counts = np.diff([0, *ends, flat.size]).tolist()
-        rle = {"size": [64, 96], "counts": encoded["counts"].decode() if compressed else counts}
-        content["annotations"][0]["segmentation"] = rle
-        assert read(tmp_path, content, masks="bitmask").annotations[0]["segmentation"] == rle
-        with pytest.raises(DataError, match=r"run lengths .RLE., where INPUT.MASK_FORMAT is polygon: 1.*bitmask"):
-            read(tmp_path, content, masks="polygon")
-
-    def test_a_single_polygon_that_is_not_in_a_list_is_taken(self, tmp_path, content):
-        content["annotations"][0]["segmentation"] = content["annotations"][0]["segmentation"][0]
-        expected = make()["annotations"][0]["segmentation"]
-        assert read(tmp_path, content, masks="polygon").annotations[0]["segmentation"] == expected
 
 
 class TestOrder:

@@ -1,6 +1,6 @@
 import pytest
 
-from gcisg_core.files import replacing, write_text
+from gcisg_core.files import replacing, write_json, write_text
 
 
 def test_folders_are_made_and_nothing_else_is_left(tmp_path):
@@ -23,3 +23,9 @@ def test_an_error_leaves_the_old_file_alone(tmp_path):
         fill(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_has_null_where_a_number_does_not_exist(tmp_path):
+    content = {"AP": float("nan"), "each": [1.5, (float("inf"), 2)], "name": "car", "none": None}
+    text = write_json(tmp_path / "sub/results.json", content).read_text()
+    assert text == '{"AP": null, "each": [1.5, [null, 2]], "name": "car", "none": null}'

@@ -105,6 +105,9 @@ def test_no_car_at_all_is_an_error(tmp_path):
         sim10k.load_sim10k(folder)
     with pytest.raises(DataError, match=r"none of 1 images has a car"):
         cityscapes.load_cityscapes_cars(make_cityscapes(tmp_path, SCENES[1:2]))
+    groups = make_cityscapes(tmp_path / "groups", [SCENES[2][:1]])
+    with pytest.raises(DataError, match=r"none of 1 images has a car"):
+        cityscapes.load_cityscapes_cars(groups)
 
 
 def test_coco_convention_boxes_visible_pixels_and_groups_are_crowd(tmp_path):

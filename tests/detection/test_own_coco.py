@@ -19,8 +19,9 @@ from gcisg_det.config import read_config
 from gcisg_det.datasets import class_ids, setup_datasets
 from gcisg_det.engine import Trainer
 from gcisg_det.measures import _task
-from tests.coco.test_load import REPAIRS, categories, make
+from tests.coco.files import REPAIRS, categories, make
 from tests.detection.scenes import PROJECT, TINY, framework_log, picture, train
+from tests.documents import run
 
 SIZE = (96, 64)
 NAMES = ["cup", "box"]
@@ -258,6 +259,23 @@ def test_a_box_without_a_mask_is_kept_where_there_is_no_mask_head(folder):
     records = DatasetCatalog.get("synthetic")
     assert [len(record["annotations"]) for record in records] == [0, 1, 1]
     assert all("segmentation" in item for record in records for item in record["annotations"])
+
+
+def test_a_training_whose_test_images_have_no_box_ends_well_and_says_so(folder, capsys):
+    write(folder, {**make(), "annotations": []}, "real")
+    settings = [*TINY, "MODEL.ROI_HEADS.NUM_CLASSES", 2, "SOLVER.MAX_ITER", 2, "SOLVER.STEPS", ()]
+    text = f'''\
+_BASE_: "{PROJECT / "baseline_r50_fpn.yaml"}"
+DATASETS:
+  COCO: [["synthetic", "{folder}/synthetic/own.json", "{folder}/synthetic"],
+         ["real", "{folder}/real/own.json", "{folder}/real"]]
+  TRAIN: ("synthetic",)
+  TEST: ("real",)
+'''
+    (folder / "mine.yaml").write_text(text)
+    work_dir = ["--work-dir", str(folder / "run")]
+    assert run(f"python tools/train_net.py --config {folder}/mine.yaml", *work_dir, *map(str, settings)) == 0
+    assert "real (own boxes): no AP, as there is no box" in capsys.readouterr().out
 
 
 def test_a_training_on_such_files_ends_with_valid_json(folder):
