@@ -10,7 +10,7 @@ from gcisg_suite.tasks import TASKS
 from .page import Picture, Section, compare, duration
 from .runs import Run, curves, details
 
-TRAIN = ("python", "tools/train_net.py")
+TRAIN = ("python", "tools/train_net.py", "--config")
 
 
 def panel(task: str, runs: Mapping[str, Run]) -> tuple[list[Picture], list[str]]:
@@ -48,9 +48,6 @@ def section(task: str, runs: Mapping[str, Run]) -> Section:
         columns=columns,
         rows=rows,
         pictures=[Picture(curves(runs), "As logged in training, means of the last iterations.", chart=True), *pictures],
-        commands=[
-            command_line(*TRAIN, "--config", run.config_file, "--work-dir", f"{run.folder}_again")
-            for run in runs.values()
-        ],
+        commands=[command_line(*TRAIN, run.config_file, "--work-dir", f"{run.folder}_again") for run in runs.values()],
         **details(runs),
     )

@@ -39,16 +39,28 @@ def seeded(*key: int) -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-class PositionedSamples(Dataset):
-    """Maps (position, index) to the sample `index`, augmented as `position` says."""
+Mapper = Callable[[dict], dict | None]  # None: the sample cannot be used
+MOST_SKIPPED = 1000
 
-    def __init__(self, records: Dataset, mapper: Callable[[dict], dict], seed: int) -> None:
+
+class PositionedSamples(Dataset):
+    """Maps (position, index) to the sample `index`, augmented as `position` says; to another where the mapper gives None.
+
+    Raises:
+        ValueError: the mapper gave None many times in a row.
+    """
+
+    def __init__(self, records: Any, mapper: Mapper, seed: int) -> None:
         self.records, self.mapper, self.seed = records, mapper, seed
 
     def __getitem__(self, key: tuple[int, int]) -> dict:
         position, index = key
         with seeded(1, self.seed, position):  # 1: apart from the numbers of the steps
-            return self.mapper(self.records[index])
+            for _ in range(MOST_SKIPPED):
+                if (sample := self.mapper(self.records[index])) is not None:
+                    return sample
+                index = random.randrange(len(self.records))
+        raise ValueError(f"{MOST_SKIPPED} images in a row cannot be used; the log names them")
 
 
 class ResumableLoader:
@@ -59,7 +71,7 @@ class ResumableLoader:
 
     Args:
         records: Data set dictionaries.
-        mapper: The mapper of a sample.
+        mapper: The mapper of a sample; None from it makes the loader draw another.
         sampler: A training sampler of the framework; its seed is replaced by `seed`.
         batch_size: Images on this rank and step.
         grouping: Whether a batch holds only landscape or only portrait images.
@@ -69,7 +81,7 @@ class ResumableLoader:
     def __init__(
         self,
         records: list[dict],
-        mapper: Callable[[dict], dict],
+        mapper: Mapper,
         sampler: Sampler,
         *,
         batch_size: int,
@@ -107,7 +119,7 @@ class ResumableLoader:
         )
 
 
-def build_train_loader(cfg: CfgNode, mapper: Callable[[dict], dict]) -> ResumableLoader:
+def build_train_loader(cfg: CfgNode, mapper: Mapper) -> ResumableLoader:
     """The resumable loader of a config; data sets and samplers are chosen by the framework.
 
     Raises:

@@ -35,6 +35,8 @@ def add_detection_config(cfg: CfgNode) -> None:
     cfg.DATASETS.COCO = []
     # Data in other formats, a list of [name, format, the format's fields], see gcisg_det.datasets.formats.
     cfg.DATASETS.OWN = []
+    # An image that cannot be used: error stops training and names it, skip logs a warning and takes another.
+    cfg.INPUT.ON_BAD_SAMPLE = "error"
     # Strengths of the colour jitter (brightness, contrast, saturation, hue) of SynToRealDetector's views in training.
     cfg.INPUT.COLOR_JITTER = [0.0, 0.0, 0.0, 0.0]
     # Probability that a view is blurred (Gaussian, standard deviation 0.1 to 2 pixels).
@@ -99,6 +101,8 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
             "SynToRealDetector (with this one as MODEL.PARENT_ARCHITECTURE) for REGULARIZER, MODEL.CHANGES and "
             "INPUT.COLOR_JITTER, BLUR, PASTA and STYLES",
         )
+    choice = cfg.INPUT.ON_BAD_SAMPLE
+    require(choice in ("error", "skip"), "INPUT.ON_BAD_SAMPLE", choice, "'error' or 'skip'")
     require(len(cfg.INPUT.COLOR_JITTER) == 4, "INPUT.COLOR_JITTER", cfg.INPUT.COLOR_JITTER, "4 numbers")
     require(len(cfg.INPUT.PASTA) in (0, 3), "INPUT.PASTA", cfg.INPUT.PASTA, "3 numbers: alpha, k, beta; or none")
     return cfg

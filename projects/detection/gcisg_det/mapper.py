@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -11,7 +12,10 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper, detection_utils
 from PIL import Image
 
+from gcisg_core.problems import DataError
 from gcisg_suite.images import check_boxes_size, read_image
+
+logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
 
 class CarMapper(DatasetMapper):
@@ -40,6 +44,27 @@ class CarMapper(DatasetMapper):
             return mapped
 
 
-def build_mapper(cfg: CfgNode, is_train: bool) -> Callable[[dict], dict]:
+class SkippingMapper:
+    """Gives None for an image that cannot be used, after a warning that names it; the loader then draws another.
+
+    Args:
+        mapper: Does the work.
+    """
+
+    def __init__(self, mapper: CarMapper) -> None:
+        self.mapper = mapper
+
+    def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            return self.mapper(dataset_dict)
+        except DataError as error:
+            logger.warning("Skipped: %s", error)
+            return None
+
+
+def build_mapper(cfg: CfgNode, is_train: bool) -> Callable[[dict], Any]:
     """The mapper of a config: geometry only, since the meta-architecture draws the photometric views."""
-    return CarMapper(**DatasetMapper.from_config(cfg, is_train))
+    mapper = CarMapper(**DatasetMapper.from_config(cfg, is_train))
+    if not is_train or cfg.INPUT.ON_BAD_SAMPLE == "error":
+        return mapper
+    return SkippingMapper(mapper)

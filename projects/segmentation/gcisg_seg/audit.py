@@ -127,7 +127,7 @@ def audit_image_labels(
         **settings: Further ones of `gcisg_seg.own_labels.LabelRule`.
     """
     pairs, problems, unpaired, notes = find_pairs(images, labels, own_layout(*suffixes))
-    if values := find_label_values(pairs, LabelRule(len(classes), colours and tuple(colours), **settings)):
+    if values := find_label_values(pairs, LabelRule(len(classes), tuple(colours or ()) or None, **settings)):
         settings["label_values"] = values
         what = f"its masks have the values 0 and 255: 255 is {classes[1]!r}"
         notes.append(Problem(str(labels), what, f"The data set needs label_values={values}, which new-project writes"))

@@ -58,7 +58,7 @@ def segmentation(answers: Answers) -> Project:
         suffixes = most_common_suffix(images), most_common_suffix(labels)
         audits[name] = audit_image_labels(images, labels, classes, colours, suffixes, answers.workers)
         given: dict[str, object] = {"data_root": str(folder), "img_suffix": suffixes[0], "seg_map_suffix": suffixes[1]}
-        rule = LabelRule(len(classes), colours and tuple(colours))
+        rule = LabelRule(len(classes), tuple(colours or ()) or None)
         if values := find_label_values(find_pairs(images, labels, own_layout(*suffixes)).pairs, rule):
             given["label_values"] = values
         if list(prefix.values()) != ["images", "labels"]:

@@ -217,11 +217,11 @@ def shown(label: OwnLabel, rule: LabelRule, numbers: np.ndarray) -> Counter[tupl
     if way == "colour":
         colours = rule.colours or ()
         counts = np.bincount(numbers.ravel(), minlength=256)
-        return Counter({(way, "", _hex(colours, n), int(n)): int(counts[n]) for n in np.flatnonzero(counts)})
+        return Counter({(way, "", _hex(colours, n), n): int(counts[n]) for n in np.flatnonzero(counts).tolist()})
     counts = np.bincount((label.values.astype(np.int64) << 8 | numbers).ravel(), minlength=1 << 16)
     colours = () if label.palette is None else label.palette.tolist()
     return Counter(
-        {(way, str(n >> 8), _hex(colours, n >> 8), int(n & 255)): int(counts[n]) for n in np.flatnonzero(counts)}
+        {(way, str(n >> 8), _hex(colours, n >> 8), n & 255): int(counts[n]) for n in np.flatnonzero(counts).tolist()}
     )
 
 
