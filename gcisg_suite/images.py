@@ -76,8 +76,9 @@ def _reported(path: str | Path) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise DataError(path, "no such image file", "Restore it, or remove it from the data set") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(path, f"is larger than Pillow opens ({str(error).rstrip('.')})", SMALLER) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise DataError(path, f"is larger than Pillow opens ({reason})", SMALLER) from error
     except Exception as error:
         if isinstance(error, UnidentifiedImageError) and _is_heif(Path(path)):
             raise DataError(path, "is a HEIC image, which Pillow cannot read alone", HEIC) from error
