@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -47,4 +47,4 @@ class AuditResult:
 
     problems: list[Problem]
     counts: dict[str, int]
-    notes: list[Problem] = field(default_factory=list)
+    notes: tuple[Problem, ...] = ()
