@@ -44,7 +44,7 @@ def audit_coco(
     if crowds:
         counts["groups (iscrowd)"] = sum(crowds.values())
     counts |= {f"boxes/{name}": trained[name] for name in data.classes}
-    return AuditResult(problems, counts, data.findings.problems(Level.REPAIRED))
+    return AuditResult(problems, counts, [*data.findings.problems(Level.REPAIRED)])
 
 
 def _only_json(root: Path) -> Path:

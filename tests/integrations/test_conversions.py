@@ -69,8 +69,8 @@ class Task(nn.Module):
         change_backbone(backbone, changes)
         self.regularizer = build_regularizer(backbone, GCISG)
         generator = torch.Generator().manual_seed(0)
-        for tensor in backbone.state_dict().values():
-            if tensor.is_floating_point():
+        for name, tensor in backbone.state_dict().items():
+            if tensor.is_floating_point() and not name.endswith("instance_share"):  # which says what network it is
                 tensor.mul_(0.5 + torch.rand(tensor.shape, generator=generator))
 
     def forward(self, views):
