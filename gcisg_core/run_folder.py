@@ -97,6 +97,8 @@ def open_run(
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
     write_text(folder / IDENTITY, json.dumps({**new, **known, "settings": plain}, indent=1))
+    if checkpoint:  # where the frameworks look
+        write_text(folder / POINTER, checkpoint.name if checkpoint.name.startswith("model") else str(checkpoint))
     return checkpoint
 
 
@@ -166,8 +168,6 @@ def newest_checkpoint(folder: Path) -> Path | None:
     for path in reversed(found):
         damage = find_damage(path)
         if not damage:
-            if path.name != named:
-                write_text(pointer, path.name if path.name.startswith("model") else str(path))
             return path
         _say(f"{path} {damage}; the checkpoint before it is taken.")
     if found:

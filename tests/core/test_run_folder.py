@@ -153,6 +153,8 @@ class TestNewestCheckpoint:
         for name in ("iter_900.pth", "iter_1000.pth", "best_mIoU_iter_2000.pth", "iter_3000.pth.abc.tmp"):
             save(tmp_path, name)
         assert newest_checkpoint(tmp_path) == tmp_path / "iter_1000.pth"
+        assert not (tmp_path / "last_checkpoint").exists()  # looking changes nothing
+        open_run(tmp_path, SETTINGS, 3, resume=True)
         assert (tmp_path / "last_checkpoint").read_text() == str(tmp_path / "iter_1000.pth")
 
     def test_the_final_one_of_detectron2_is_behind_the_numbers(self, tmp_path):
@@ -178,6 +180,7 @@ class TestNewestCheckpoint:
         newest.write_bytes(damage(newest.read_bytes()))
         assert newest_checkpoint(tmp_path) == tmp_path / "model_0000002.pth"
         assert "model_0000003.pth is" in capsys.readouterr().err
+        open_run(tmp_path, SETTINGS, 3, resume=True)
         assert (tmp_path / "last_checkpoint").read_text() == "model_0000002.pth"
         for number in (1, 2):
             path = tmp_path / f"model_000000{number}.pth"
