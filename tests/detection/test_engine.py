@@ -138,6 +138,27 @@ def test_loader_position_does_not_depend_on_workers_or_start(root, grouping):
     assert len(set(sums)) == len(sums)  # every visit of an image is augmented anew
 
 
+def test_a_bad_image_is_replaced_where_told(root, caplog):
+    cfg = tiny_config(root, root / "out", "INPUT.ON_BAD_SAMPLE", "skip")
+    records = get_detection_dataset_dicts(list(cfg.DATASETS.TRAIN))
+    bad = records[0]["file_name"]
+    Path(bad).write_bytes(b"")
+
+    def names(workers):
+        loader = build_train_loader(cfg, build_mapper(cfg, True))
+        loader.seed, loader.num_workers = 5, workers
+        return signature(iter(loader), 6)
+
+    found = names(0)
+    assert found == names(2)
+    assert bad not in {name for batch in found for name, _ in batch}
+    assert f"Skipped: {bad}: not a readable image" in caplog.text
+    with pytest.raises(DataError, match=r"not a readable image"):
+        build_mapper(cfg, False)(records[0])
+    with pytest.raises(ValueError, match=r"INPUT.ON_BAD_SAMPLE must be 'error' or 'skip', got 'pass'"):
+        tiny_config(root, root / "out", "INPUT.ON_BAD_SAMPLE", "pass")
+
+
 def test_seeded_restores_the_generators():
     torch.manual_seed(0)
     np.random.seed(0)
