@@ -139,6 +139,11 @@ class TestFoldersAsPeopleHaveThem:
         dataset = VisDA17Dataset(str(images), EVAL, CLASSES, on_bad_sample="skip")
         assert dataset[0]["index"] != 0
         assert dataset[1]["index"] == 1
+        (images / "boat/1.png").unlink()
+        with pytest.raises(DataError, match=r"the file 'boat/1.png' does not exist"):
+            make(images)
+        dataset = VisDA17Dataset(str(images), EVAL, CLASSES, on_bad_sample="skip")
+        assert (len(dataset), dataset.absent) == (11, ["boat/1.png"])
         with pytest.raises(ValueError, match="on_bad_sample must be 'error' or 'skip', got 'pass'"):
             VisDA17Dataset(str(images), EVAL, CLASSES, on_bad_sample="pass")
 

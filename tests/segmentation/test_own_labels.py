@@ -169,7 +169,12 @@ def test_the_audit_says_how_labels_were_read_and_shows_the_table(folder):
     rows = {(row["index"], row["class"]): row for row in result.labels}
     assert {key for key in rows if key[1] == "car"} == {("1", "car"), ("0", "car"), ("2", "car")}
     assert rows["255", "(none)"]["pixels"] == f"{100 * 4 / 48:.2f} %"
-    assert rows["2", "road"] == {"index": "2", "colour": "#804080", "class": "road", "pixels": f"{100 * 12 / 144:.2f} %"}
+    assert rows["2", "road"] == {
+        "index": "2",
+        "colour": "#804080",
+        "class": "road",
+        "pixels": f"{100 * 12 / 144:.2f} %",
+    }
     assert sum(float(row["pixels"][:-2]) for row in result.labels) == pytest.approx(100, abs=0.05)
     by_index = audit(folder, colours=None)
     assert [note.what for note in by_index.notes] == ["3 labels are read by value"]

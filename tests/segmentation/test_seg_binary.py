@@ -28,7 +28,9 @@ SIGMOID = {"num_classes": 2, "out_channels": 1, "threshold": 0.4,
 
 def with_heads(**changes):
     parts = SEGMENTORS["deeplabv3plus"]
-    return build("deeplabv3plus", decode_head={**parts["decode_head"], **changes}, auxiliary_head={**FCN_AUX, **changes})
+    return build(
+        "deeplabv3plus", decode_head={**parts["decode_head"], **changes}, auxiliary_head={**FCN_AUX, **changes}
+    )
 
 
 @pytest.fixture

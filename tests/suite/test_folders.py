@@ -5,7 +5,14 @@ from gcisg_suite.folders import left_out, list_files
 
 def test_hidden_files_and_clutter_are_no_data_and_links_are_followed(tmp_path):
     root = tmp_path / ".hidden above" / "data"
-    names = ("a.png", "sub/b.png", "._a.png", ".ipynb_checkpoints/a-checkpoint.png", "__MACOSX/sub/._b.png", ".DS_Store")
+    names = (
+        "a.png",
+        "sub/b.png",
+        "._a.png",
+        ".ipynb_checkpoints/a-checkpoint.png",
+        "__MACOSX/sub/._b.png",
+        ".DS_Store",
+    )
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
