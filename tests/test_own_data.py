@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -184,14 +185,31 @@ class TestFaults:
         assert (tmp_path / "out/gcisg.py").is_file()
 
     @pytest.mark.parametrize("folders", ["segmentation"], indirect=True)
-    def test_masks_of_0_and_255_leave_a_class_without_pixels(self, folders, tmp_path, capsys):
-        (tmp_path / "my/classes.txt").write_text("background\nobject\n")
+    def test_masks_of_0_and_255_without_colours_train(self, folders, tmp_path, capsys):
+        """In the real folder; the synthetic one has numbers. The classes' file is one of Windows."""
+        (tmp_path / "my/classes.txt").write_bytes("\ufeffbackground\r\nobject\r\n".encode())
         for path in (tmp_path / "my").glob("*/labels/*.png"):
-            Image.fromarray(np.where(np.eye(128) > 0, 255, 0).astype(np.uint8)).save(path)
+            value = 255 if "real" in path.parts else 1
+            Image.fromarray(np.where(np.eye(128) > 0, value, 0).astype(np.uint8)).save(path)
         status, output = self.audit(folders, capsys, "--classes", "my/classes.txt")
-        assert status == 1
-        assert "my/real/labels: class 'object' (value 1) has no pixel. " in output
-        assert "masks of 0 and 255" in output
+        assert status == 0
+        assert "note: my/real/labels: its masks have the values 0 and 255: 255 is 'object'" in output
+        written = (tmp_path / "out/baseline.py").read_text()
+        assert "metainfo = dict(classes=('background', 'object'))" in written
+        assert written.count("label_values=(0, 255)") == 1
+        assert run("python tools/train_net.py --config out/gcisg.py --work-dir out/run", *SMALL["segmentation"]) == 0
+        assert measured("segmentation", tmp_path / "out/run") == MEASURES["segmentation"]
+
+    @pytest.mark.parametrize("folders", ["classification"], indirect=True)
+    def test_printed_commands_name_folders_with_spaces_and_quotes(self, folders, tmp_path, capsys):
+        (tmp_path / "my").rename(tmp_path / "My Data")
+        goal = "My Data/it's mine"
+        flags = ["--task", folders, "--synthetic", "My Data/synthetic", "--real", "My Data/real", "--output", goal]
+        assert run("python tools/new_project.py", *flags, "--workers", "1") == 0
+        commands = [shlex.split(line) for line in capsys.readouterr().out.splitlines() if line.startswith("gcisg ")]
+        assert [words[1] for words in commands] == ["train", "train", "report"]
+        assert commands[1][2:] == ["--config", f"{goal}/gcisg.py", "--output", f"{goal}/runs/gcisg"]
+        assert commands[2][2:] == [f"{goal}/runs/baseline", f"{goal}/runs/gcisg"]
 
     @pytest.mark.parametrize("folders", ["segmentation"], indirect=True)
     @pytest.mark.parametrize(

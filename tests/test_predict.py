@@ -251,6 +251,14 @@ class TestWhatCannotBeRead:
         assert f"left out 1 files, neither image nor video: {photos}/notes.txt" in said
         assert len(read(out)[0]) == 5
 
+    def test_hidden_files_are_counted_and_not_predicted(self, predict, classifier, photos):
+        for name in ("._0.png", ".ipynb_checkpoints/0-checkpoint.png", ".DS_Store"):
+            (photos / name).parent.mkdir(exist_ok=True)
+            (photos / name).write_bytes((photos / "0.png").read_bytes())
+        out, said = predict(MINI, classifier[1], photos)
+        assert "left out 3 files, hidden by their name: " in said
+        assert len(read(out)[0]) == 5
+
     @pytest.mark.parametrize(
         ("name", "message"),
         [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from gcisg_suite.report.runs import read_run
+from gcisg_suite.report.sections import section
 from tests.conftest import chromium
 from tests.documents import run
 
@@ -115,6 +117,12 @@ def test_the_page_has_all_parts_and_fetches_nothing(page):
     assert text.count("<img") == 3  # curves of both tasks, boxes
     assert not re.search(r"(src|href)=.(?!data:)", text)
     assert "python tools/train_net.py --config" in text
+
+
+def test_the_commands_of_the_page_can_be_pasted(tmp_path):
+    folder = write_mmengine(tmp_path / "My runs" / "it's", "gcisg", 30.0)
+    (command,) = section("segmentation", {"mine": read_run(folder)}).commands
+    assert shlex.split(command)[2:] == ["--config", str(folder / "mine.py"), "--work-dir", f"{folder}_again"]
 
 
 def in_browser(page, *flags):

@@ -3,6 +3,7 @@ import torch
 
 from gcisg_cls.datasets import VisDA17Dataset
 from gcisg_core.problems import DataError
+from gcisg_suite.analysis.pretraining import PretrainingImages
 
 from .conftest import CLASSES
 
@@ -91,3 +92,66 @@ def test_a_truncated_image_is_named(images):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DataError, match=r"bird/0.png: not a readable image .* Copy or download it again"):
         make(images)[0]
+
+
+class TestFoldersAsPeopleHaveThem:
+    @pytest.fixture
+    def folders(self, images):
+        """Class folders without a list."""
+        (images / "image_list.txt").unlink()
+        return images
+
+    def test_nested_folders_and_upper_case_suffixes_are_read(self, folders):
+        (folders / "bird/town/day").mkdir(parents=True)
+        (folders / "bird/0.png").rename(folders / "bird/town/day/0.PNG")
+        assert ("bird/town/day/0.PNG", 0) in make(folders).samples
+        assert len(make(folders)) == 12
+
+    def test_hidden_folders_are_no_class_and_hidden_files_no_image(self, folders):
+        before = make(folders, classes=None)
+        for name in (".ipynb_checkpoints/0-checkpoint.png", "bird/._0.png", "__MACOSX/bird/1.png"):
+            (folders / name).parent.mkdir(parents=True, exist_ok=True)
+            (folders / name).write_bytes((folders / "bird/0.png").read_bytes())
+        dataset = make(folders, classes=None)
+        assert (dataset.classes, dataset.samples) == (before.classes, before.samples)
+
+    def test_what_is_left_out_is_one_line(self, folders):
+        assert make(folders).left_out == []
+        for name in ("._x.png", "loose.png", "bird/notes.txt", "boat/Thumbs.db"):
+            (folders / name).write_text("")
+        (line,) = make(folders).left_out
+        assert line.what == (
+            "left out 4 files: 1 hidden by their name (such as ._x.png), "
+            "1 without a class's folder (such as loose.png), 2 no image (such as bird/notes.txt)"
+        )
+
+    def test_a_list_as_windows_writes_it_is_read(self, images):
+        path, before = images / "image_list.txt", make(images).samples
+        text = path.read_text().replace("/", "\\").replace("\n", "\r\n")
+        for content in (text.encode("utf-8-sig"), text.encode("utf-16"), text.replace(" ", "\t").encode()):
+            path.write_bytes(content)
+            assert make(images).samples == before
+
+    def test_a_bad_image_is_replaced_where_told(self, images):
+        (images / "bird/0.png").write_bytes(b"")
+        with pytest.raises(DataError, match=r"bird/0.png"):
+            make(images)[0]
+        dataset = VisDA17Dataset(str(images), EVAL, CLASSES, on_bad_sample="skip")
+        assert dataset[0]["index"] != 0
+        assert dataset[1]["index"] == 1
+        (images / "boat/1.png").unlink()
+        with pytest.raises(DataError, match=r"the file 'boat/1.png' does not exist"):
+            make(images)
+        dataset = VisDA17Dataset(str(images), EVAL, CLASSES, on_bad_sample="skip")
+        assert (len(dataset), dataset.absent) == (11, ["boat/1.png"])
+        with pytest.raises(ValueError, match="on_bad_sample must be 'error' or 'skip', got 'pass'"):
+            VisDA17Dataset(str(images), EVAL, CLASSES, on_bad_sample="pass")
+
+
+def test_hidden_folders_do_not_shift_the_labels_of_pretraining_images(images):
+    (images / "image_list.txt").unlink()
+    before = PretrainingImages(str(images), 32).samples
+    for name in (".ipynb_checkpoints", "bird/.ipynb_checkpoints"):
+        (images / name).mkdir()
+        (images / name / "0-checkpoint.png").write_bytes((images / "bird/0.png").read_bytes())
+    assert PretrainingImages(str(images), 32).samples == before

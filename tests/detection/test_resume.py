@@ -19,6 +19,7 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 from detectron2.data import get_detection_dataset_dicts
 
 from gcisg_core.integrations.detectron2.resume import build_train_loader, seeded
+from gcisg_core.problems import DataError
 from gcisg_det.mapper import build_mapper
 from tests.detection.scenes import (
     PROJECT,
@@ -110,6 +111,27 @@ def test_loader_position_does_not_depend_on_workers_or_start(root, grouping):
     assert len({name for batch in whole for name, _ in batch}) == 6
     sums = [total for batch in whole for _, total in batch]
     assert len(set(sums)) == len(sums)  # every visit of an image is augmented anew
+
+
+def test_a_bad_image_is_replaced_where_told(root, caplog):
+    cfg = tiny_config(root, root / "out", "INPUT.ON_BAD_SAMPLE", "skip")
+    records = get_detection_dataset_dicts(list(cfg.DATASETS.TRAIN))
+    bad = records[0]["file_name"]
+    Path(bad).write_bytes(b"")
+
+    def names(workers):
+        loader = build_train_loader(cfg, build_mapper(cfg, True))
+        loader.seed, loader.num_workers = 5, workers
+        return signature(iter(loader), 6)
+
+    found = names(0)
+    assert found == names(2)
+    assert bad not in {name for batch in found for name, _ in batch}
+    assert f"Skipped: {bad}: not a readable image" in caplog.text
+    with pytest.raises(DataError, match=r"not a readable image"):
+        build_mapper(cfg, False)(records[0])
+    with pytest.raises(ValueError, match=r"INPUT.ON_BAD_SAMPLE must be 'error' or 'skip', got 'pass'"):
+        tiny_config(root, root / "out", "INPUT.ON_BAD_SAMPLE", "pass")
 
 
 def test_seeded_restores_the_generators():

@@ -171,8 +171,30 @@ def test_missing_partner_is_an_error_at_construction(gtav, folder, what):
         ({"split": "trian"}, "split is 'trian'"),
         ({"on_bad_sample": "ignore"}, "on_bad_sample is 'ignore'"),
         ({"on_bad_sample": "skip", "test_mode": True}, "before evaluating"),
+        ({"reduce_zero_label": True}, "GTAVDataset has no such option: the official tables say"),
+        ({"ignore_index": 0}, "ignore_index is 0; GTAVDataset has no such option"),
     ],
 )
 def test_bad_arguments_are_refused(gtav, arguments, message):
     with pytest.raises(ValueError, match=message):
         GTAVDataset(str(gtav), **arguments)
+
+
+def test_files_without_a_partner_are_skipped_and_named_where_told(gtav, monkeypatch):
+    (gtav / "labels" / "00003.png").unlink()
+    (gtav / "images" / "00001.png").unlink()
+    lines = []
+    monkeypatch.setattr(bad_samples, "print_log", lambda line, **_: lines.append(line))
+    dataset = GTAVDataset(str(gtav), pipeline=PIPELINE, on_bad_sample="skip")
+    assert [Path(dataset.get_data_info(i)["img_path"]).stem for i in range(len(dataset))] == ["00002", "00004"]
+    (line,) = lines
+    assert "2 files without a partner" in line
+    assert str(gtav / "images" / "00001.png") in line
+    assert str(gtav / "images" / "00003.png") in line
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_a_list_as_windows_writes_it_selects_images(cityscapes, tmp_path, encoding):
+    names = tmp_path / "names.txt"
+    names.write_bytes("munster\\munster_000001_000019\r\n".encode(encoding))
+    assert len(CityscapesLabelIdsDataset(str(cityscapes), split="val", ann_file=str(names))) == 1

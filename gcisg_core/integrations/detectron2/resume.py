@@ -44,7 +44,9 @@ MOST_SKIPPED = 1000
 
 
 class PositionedSamples(Dataset):
-    """Maps (position, index) to the sample `index`, augmented as `position` says; another where it gives None.
+    """Maps (position, index) to the sample `index`, augmented as `position` says.
+
+    Where the mapper gives None, another sample is drawn, also as `position` says.
 
     Raises:
         ValueError: the mapper gave None many times in a row.

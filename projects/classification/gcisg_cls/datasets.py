@@ -56,8 +56,8 @@ class VisDA17Dataset(Dataset):
         classes: Their names, in the order of the labels; if None, those of the
             folders: in the order of the list's labels, or sorted.
         download_hint: What to do when the folder is not there.
-        on_bad_sample: `"error"` stops at an image that cannot be read and names it. `"skip"`, for training alone, logs
-            a warning that names it and takes another.
+        on_bad_sample: `"error"` stops at an image that is absent or cannot be read and names it. `"skip"`, for
+            training alone, logs a warning that names it and goes on without it.
 
     Items are dictionaries: ``inputs`` (what the pipeline returns), ``label``, ``index``.
 
@@ -78,6 +78,7 @@ class VisDA17Dataset(Dataset):
         require(on_bad_sample in ("error", "skip"), "on_bad_sample", on_bad_sample, "'error' or 'skip'")
         self.on_bad_sample = on_bad_sample
         self.left_out: list[Problem] = []
+        self.absent: list[str] = []
         if not self.root.is_dir():
             raise DataError(self.root, "no such folder", download_hint)
         listed = self.root / IMAGE_LIST
@@ -85,6 +86,7 @@ class VisDA17Dataset(Dataset):
             lines = list(self._read_list(listed))
             self.classes = tuple(classes) if classes is not None else self._classes_of(lines)
             self.samples = [(line.name, line.label) for line in lines if self._checked(line)]
+            self._log_absent(listed)
         else:
             folders = sorted(p.name for p in self.root.iterdir() if p.is_dir() and not is_hidden(p.name))
             self.classes = tuple(classes) if classes is not None else tuple(folders)
@@ -108,6 +110,11 @@ class VisDA17Dataset(Dataset):
         """What becomes of a fault in the folder; the audit collects them instead."""
         raise error
 
+    def _log_absent(self, listed: Path) -> None:
+        if self.absent:
+            text = f"Skipped: {len(self.absent)} images of {listed} do not exist, such as {self.absent[0]}"
+            print_log(text, logger="current", level=logging.WARNING)
+
     @staticmethod
     def _classes_of(lines: Sequence[_Line]) -> tuple[str, ...]:
         """Label -> name of the folder that has it; a label without an image has no name."""
@@ -126,6 +133,9 @@ class VisDA17Dataset(Dataset):
                 "Mend the line, or give the `classes` in the order of the labels",
             )
         elif not (self.root / line.name).is_file():
+            if self.on_bad_sample == "skip":
+                self.absent.append(line.name)
+                return False
             error = DataError(
                 line.where, f"the file {line.name!r} does not exist", "Restore the file or remove the line"
             )

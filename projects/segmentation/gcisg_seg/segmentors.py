@@ -8,7 +8,6 @@ from typing import Any
 from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.registry import MODELS
 from torch import Tensor
-from torch.nn import ModuleList
 
 from gcisg_core.changes import change_backbone
 from gcisg_core.padding import padding_mask
@@ -71,7 +70,7 @@ class SynToRealMixin:
     def _mark_ignored(self, data_samples: Sequence[Any]) -> None:
         """Give pixels without a class, 255 in data and padding, the `ignore_index` of a head that has another."""
         head: Any = self.decode_head  # type: ignore[attr-defined]
-        ignored = (head[-1] if isinstance(head, ModuleList) else head).ignore_index
+        ignored = (head if hasattr(head, "ignore_index") else head[-1]).ignore_index
         if ignored != IGNORED:
             for labels in (sample.gt_sem_seg for sample in data_samples):
                 labels.data = labels.data.masked_fill(labels.data == IGNORED, ignored)
