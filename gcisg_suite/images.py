@@ -22,6 +22,7 @@ with contextlib.suppress(ImportError):
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".avif", ".heic",
             ".heif")  # fmt: skip
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+TURNED = 5  # the EXIF orientations from this one on exchange width and height
 PNG_OR_PGM = ("PNG", "PPM")  # whose 16-bit values Pillow may return in 32 bits; other formats have 32 bits indeed
 AGAIN = "Copy or download it again, or remove it from the data set"
 SMALLER = "Shrink it, and its labels with it, or cut both into tiles"
@@ -63,6 +64,17 @@ def read_image(path: str | Path) -> np.ndarray:
             return values
         # By way of RGBA, as Pillow warns where a palette's transparency is dropped directly.
         return np.array((image.convert("RGBA") if image.mode == "P" else image).convert("RGB"))
+
+
+def displayed_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of an image as a viewer displays it, from its head alone.
+
+    Raises:
+        DataError: as :func:`read_image`, for what the head tells.
+    """
+    with _reported(path), Image.open(path) as image:
+        width, height = image.size
+        return (height, width) if _orientation(image) >= TURNED else (width, height)
 
 
 @contextlib.contextmanager
@@ -157,7 +169,7 @@ def other_size(path: str | Path, size: Sequence[int], stated: Sequence[int], rem
     with Image.open(path) as image:
         orientation = _orientation(image)
     text = f"{size[0]} x {size[1]} pixels"
-    if orientation < 5:  # the orientations from 5 on exchange width and height
+    if orientation < TURNED:
         return text, remedy
     text += f" as displayed (stored as {size[1]} x {size[0]}, with the EXIF orientation {orientation})"
     return text, AS_DISPLAYED if tuple(stated) == (size[1], size[0]) else remedy

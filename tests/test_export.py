@@ -13,7 +13,7 @@ from gcisg_core.release import file_hash, verify_hash, write_release
 from tests.official import save_official
 
 ROOT = Path(__file__).parents[1]
-COMPAT = ROOT / "projects/detection/gcisg_det/compat.py"
+COMPAT = ROOT / "gcisg_core/integrations/detectron2/compat.py"
 BLOCKED = """
 import sys
 class Blocked:

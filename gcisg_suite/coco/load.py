@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
-
 from gcisg_core.problems import DataError
+from gcisg_suite.images import displayed_size
 
 from .annotations import read_annotations
 from .findings import Findings, Level
@@ -256,9 +255,8 @@ def _size(item: dict[str, Any], where: str, path: Path | None, findings: Finding
         return sizes[0], sizes[1]
     example = f"{where}: width {shown(item.get('width'))}, height {shown(item.get('height'))}"
     try:
-        with Image.open(path or "") as image:
-            size = ImageOps.exif_transpose(image).size
-    except Exception:  # Pillow's decoders raise nearly anything; the image has an error of its own later
+        size = displayed_size(path or "")
+    except DataError:  # the image has an error of its own later
         kind = "images without a size, which the file does not tell either"
         findings.add(Level.REFUSED, kind, f"{example}, expected pixels", "Write width and height in pixels")
         return 1, 1

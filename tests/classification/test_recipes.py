@@ -7,6 +7,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from gcisg_core.integrations.mmengine import load_config
+
 from .conftest import TINY
 
 PROJECT = Path(__file__).parents[2] / "projects" / "classification"
@@ -14,7 +16,7 @@ SCHEDULE = {"type": "WarmupPolyLR", "end": 30 * 4762, "warmup": 100, "power": 0.
 
 
 def recipe(method):
-    return Config.fromfile(PROJECT / f"{method}_r101_visda17.py")
+    return load_config(str(PROJECT / f"{method}_r101_visda17.py"), [])
 
 
 @pytest.mark.parametrize(

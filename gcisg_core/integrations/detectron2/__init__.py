@@ -1,5 +1,8 @@
 """For every project on Detectron2: the method's settings in a config, the hook that moves the target, checkpoints."""
 
+from gcisg_core.integrations.detectron2 import compat as compat  # first: Detectron2 0.5 does not import without it
+
+# isort: split
 from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - registers its reader
 from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
 from gcisg_core.integrations.detectron2.config import (

@@ -27,12 +27,12 @@ from detectron2.utils.logger import setup_logger
 
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
+from gcisg_core.integrations.detectron2.compat import repair_launch
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, build_train_loader
 from gcisg_core.run_folder import FINAL, open_run, release_all
 from gcisg_core.screen import keep_screen_brief
 
 from .coco_evaluator import HEADLINE, CarEvaluator
-from .compat import repair_launch
 from .config import head_key, read_config
 from .datasets import setup_datasets
 from .mapper import build_mapper

@@ -14,11 +14,11 @@ import pycocotools.coco
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.data.datasets.coco import load_coco_json
-from PIL import Image, ImageOps
 
 from gcisg_core.problems import DataError
 from gcisg_suite.coco.findings import Level
 from gcisg_suite.coco.load import CocoData, load_coco, read_categories
+from gcisg_suite.images import check_boxes_size, displayed_size
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
@@ -92,15 +92,7 @@ def _check_sizes(own: OwnData, data: CocoData) -> None:
     """What the evaluation would else find after training: an image that is none, or of another size than stated."""
     for item in data.images:
         path = Path(own.root) / item["file_name"]
-        stated = (item["width"], item["height"])
-        try:
-            with Image.open(path) as image:
-                found = stated if image.size == stated else ImageOps.exif_transpose(image).size
-        except Exception as error:  # Pillow's decoders raise nearly anything
-            raise DataError(path, f"not a readable image ({error})", "Copy it again, or remove its entry") from error
-        if found != stated:
-            what = f"is {found[0]} x {found[1]} pixels, {own.file} says {stated[0]} x {stated[1]}"
-            raise DataError(path, what, "Correct width and height; were the boxes drawn at another size?")
+        check_boxes_size(path, displayed_size(path), (item["width"], item["height"]), "the JSON file")
 
 
 def load_own(own: OwnData) -> list[dict[str, Any]]:
