@@ -83,6 +83,10 @@ def run(task: str, name: str, variant: Variant, seed: int, half: str, work: str)
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
     write_text(finished, json.dumps(line))
+    from joblib.externals.loky import get_reusable_executor
+
+    # What made the run's data is idle now, and this process would wait five minutes for it to end by itself.
+    get_reusable_executor().shutdown()
     return line
 
 
