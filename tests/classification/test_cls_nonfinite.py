@@ -127,3 +127,13 @@ def test_the_method_reads_the_gradients_before_they_are_clipped(mini):
     assert len(norms["after_backward"]) == len(norms["before_optimizer_step"]) > 1
     assert min(norms["after_backward"]) > 0.1
     assert max(norms["before_optimizer_step"]) < 0.0101
+
+
+def test_two_runs_of_one_second_have_logs_of_their_own(mini, monkeypatch):
+    monkeypatch.setattr("mmengine.runner.runner.time.time", lambda: 1.7e9)
+    for name in ("first", "second"):
+        runner = build_runner(ROOT / "projects/classification/gcisg_mini.py", [*TINY, QUEUE], mini / name)
+        runner.logger.info("here is the %s", name)
+    for name in ("first", "second"):
+        (log,) = (mini / name).glob("*/*.log")
+        assert f"here is the {name}" in log.read_text()

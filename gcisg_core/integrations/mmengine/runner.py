@@ -7,6 +7,7 @@ import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,21 @@ class CPUDistributedDataParallel(MMDistributedDataParallel):
 
 
 class BriefRunner(Runner):
-    """mmengine's runner, whose long listings go to the log file alone."""
+    """mmengine's runner, whose long listings go to the log file alone.
+
+    mmengine keeps loggers, message hubs and registry scopes by the run's name, which ends in the second of its start.
+    Here it also has the run's number in the process, so that two runs of one second do not write into each other's log.
+    """
+
+    _numbers = count(1)
+
+    @property
+    def _experiment_name(self) -> str:
+        return self._numbered_name
+
+    @_experiment_name.setter
+    def _experiment_name(self, name: str) -> None:
+        self._numbered_name = f"{name}_{next(self._numbers)}"
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
