@@ -38,7 +38,7 @@ def _check_positive(**values: float) -> None:
 
 
 # Rows x keys of a tile of similarities: it stays in a CPU's cache; a GPU needs larger ones to be busy.
-TILES = {"cpu": (256, 512)}
+TILES = {"cpu": (512, 256)}
 LARGE_TILE = (1024, 8192)
 
 
