@@ -4,9 +4,11 @@ No GPU means that the tests of the marker `gpu` are not collected; each has a CP
 same for the marker `browser`: no package of the index brings one, so the workflow's machines do.
 """
 
+import logging
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # The tests run in several processes, and bit-equal runs need equal numbers of threads, in child processes too.
@@ -17,6 +19,15 @@ import torch
 
 torch.set_num_threads(1)
 sys.path[:0] = [str(project) for project in (Path(__file__).parents[1] / "projects").iterdir()]
+
+
+@pytest.fixture(autouse=True)
+def no_handlers_of_closed_screens() -> Iterator[None]:
+    """mmengine keeps each run's logger for the life of the process, with the screen of the test that made it."""
+    yield
+    if loggers := sys.modules.get("mmengine.logging"):
+        for logger in loggers.MMLogger._instance_dict.values():
+            logger.handlers = [handler for handler in logger.handlers if type(handler) is not logging.StreamHandler]
 
 
 def chromium() -> str | None:
