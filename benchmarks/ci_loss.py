@@ -13,8 +13,8 @@ from gcisg_core.losses import causal_invariance_loss, info_nce_loss
 N, K, D = 1024, 65536, 128
 
 
-def plain_causal_invariance(z: torch.Tensor, z_target: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
-    p_target = torch.softmax(z_target @ support.T / 0.04, dim=1)
+def plain_causal_invariance(z: torch.Tensor, z_momentum: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
+    p_target = torch.softmax(z_momentum @ support.T / 0.04, dim=1)
     return -(p_target * torch.log_softmax(z @ support.T / 0.12, dim=1)).sum(dim=1).mean()
 
 

@@ -39,7 +39,7 @@ from gcisg_det.engine import Trainer
 PROJECTS = Path(__file__).parents[1] / "projects"
 STEPS, WINDOW = 300, 10
 AUTHORS_BATCH = 32
-# What does not fit the miniature: a queue of 65,536 and a slow average for 300 steps, 8 x 8 cells of 12 x 12 positions.
+# What does not fit the miniature: a queue of 65,536, a slow average for 300 steps, 8 x 8 patches of 12 x 12 positions.
 SMALL = {"queue_length": 1024, "decay": 0.99}
 CELLS = {"classification": (1, 1), "segmentation": (4, 4), "detection": (1, 1)}
 
@@ -150,7 +150,7 @@ def recipes() -> list[Recipe]:
 
 
 def rows_of(recipe: Recipe) -> Iterator[list[object]]:
-    settings = recipe.settings | SMALL | {"grid": CELLS[recipe.task]}
+    settings = recipe.settings | SMALL | {"patches": CELLS[recipe.task]}
     train = train_detectron2 if recipe.task == "detection" else train_mmengine
     with tempfile.TemporaryDirectory() as folder:
         strength = train(recipe.task, settings, recipe.batch, Path(folder))

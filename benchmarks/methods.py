@@ -119,7 +119,7 @@ class Steps:
         self.losses().backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.model.regularizer.update_target()
+        self.model.regularizer.after_optimizer_step()
 
     @torch.no_grad()
     def forward(self) -> None:

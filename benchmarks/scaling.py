@@ -43,7 +43,7 @@ def train(rank: int, ranks: int, method: str, args: argparse.Namespace, folder: 
         model.parse_losses(parallel(views, labels, mode="loss"))[0].backward()
         optimizer.step()
         optimizer.zero_grad()
-        model.regularizer.update_target()
+        model.regularizer.after_optimizer_step()
         if step:
             seconds.append(time.perf_counter() - start)
     if rank == 0:

@@ -41,7 +41,7 @@ def main() -> None:
         sum(value for name, value in losses.items() if "loss" in name).backward()
         optimizers[model].step()
         optimizers[model].zero_grad()
-        model.regularizer.update_target()
+        model.regularizer.after_optimizer_step()
 
     def student_second_view() -> None:
         features = regularizer.taps[1].run(gcisg.backbone, views[1])
@@ -53,9 +53,9 @@ def main() -> None:
             "baseline step": lambda: step(baseline),
             "GCISG step": lambda: step(gcisg),
             "student, second view": student_second_view,
-            "target, one view": lambda: regularizer.target(views[0], gcisg.backbone),
+            "target, one view": lambda: regularizer.momentum_encoder(views[0], gcisg.backbone),
             "reference, one view": lambda: regularizer.reference(views[0]),
-            "average of the target": regularizer.update_target,
+            "average of the target": regularizer.after_optimizer_step,
         },
         args.runs,
     )

@@ -59,7 +59,7 @@ class Steps:
         self.optimizer.zero_grad()
         sum(losses.values()).backward()
         self.optimizer.step()
-        self.model.regularizer.update_target()
+        self.model.regularizer.after_optimizer_step()
 
     def student_second_view(self) -> None:
         method = self.model.regularizer
@@ -100,9 +100,9 @@ def main() -> None:
             "baseline step": baseline.step,
             "GCISG step": gcisg.step,
             "student, second view": gcisg.student_second_view,
-            "target, one view": lambda: method.target(gcisg.images, method.student),
+            "target, one view": lambda: method.momentum_encoder(gcisg.images, method.student),
             "reference, one view": lambda: method.reference(gcisg.images),
-            "average of the target": method.update_target,
+            "average of the target": method.after_optimizer_step,
             "one view: jitter": lambda: gcisg.model._draw(gcisg.items),
             "one view: normalisation and padding": lambda: gcisg.model._backbone_input(gcisg.items),
         },

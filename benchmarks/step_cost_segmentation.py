@@ -27,14 +27,14 @@ from gcisg_core.regularizers import build_regularizer
 from gcisg_core.regularizers.base import Terms
 
 CONFIG = "projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py"
-CELL = 512 // 8  # pixels: small crops have as many cells for their size as the recipe's
+CELL = 512 // 8  # pixels: small crops have as many patches for their size as the recipe's
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def build(method: str, cells: int) -> Any:
+def build(method: str, patches: int) -> Any:
     config = Config.fromfile(CONFIG).model
     config.backbone.init_cfg = None
-    config.regularizer.grid = (cells, cells)
+    config.regularizer.patches = (patches, patches)
     if method == "none":
         config.regularizer = {"method": "none"}
     model = MODELS.build(config).to(DEVICE)
@@ -52,8 +52,8 @@ class Steps:
             SegDataSample(gt_sem_seg=PixelData(data=torch.randint(19, (1, crop, crop), device=DEVICE)))
             for _ in range(batch)
         ]
-        cells = crop // CELL
-        self.baseline, self.gcisg = build("none", cells), build("gcisg", cells)
+        patches = crop // CELL
+        self.baseline, self.gcisg = build("none", patches), build("gcisg", patches)
         self.optimizers = {m: torch.optim.SGD(m.parameters(), lr=1e-6) for m in (self.baseline, self.gcisg)}
 
     def step(self, model: Any) -> None:
@@ -61,7 +61,7 @@ class Steps:
         losses.backward()
         self.optimizers[model].step()
         self.optimizers[model].zero_grad()
-        model.regularizer.update_target()
+        model.regularizer.after_optimizer_step()
 
     def student_second_view(self) -> None:
         features = self.gcisg.regularizer.taps[1].run(self.gcisg.backbone, self.views[1])
@@ -91,13 +91,13 @@ def ci_part(channels: tuple[int, int], side: int, queue_length: int, measure: Ca
     ]
 
     def run() -> None:
-        settings = {"method": "gcisg", "grid": (8, 8), "lambda_guidance": 0.0, "queue_length": queue_length}
+        settings = {"method": "gcisg", "patches": (8, 8), "lambda_guidance": 0.0, "queue_length": queue_length}
         regularizer: Any = build_regularizer(Stages(channels), settings)
         terms = Terms({}, {})
         z = [regularizer._embed(regularizer.projectors, view, None) for view in maps]
         with torch.no_grad():
-            z_target = [regularizer._embed(regularizer.target.projectors, view, None) for view in maps]
-        regularizer._align(terms, z, z_target)
+            z_momentum = [regularizer._embed(regularizer.momentum_encoder.projectors, view, None) for view in maps]
+        regularizer._align(terms, z, z_momentum)
         sum(terms.losses.values()).backward()
 
     measure(run)
@@ -126,19 +126,19 @@ def main() -> None:
             "baseline step": lambda: steps.step(steps.baseline),
             "GCISG step": lambda: steps.step(steps.gcisg),
             "student, second view": steps.student_second_view,
-            "target, one view": lambda: method.target(steps.views[0], steps.gcisg.backbone),
+            "target, one view": lambda: method.momentum_encoder(steps.views[0], steps.gcisg.backbone),
             "reference, one view": lambda: method.reference(steps.views[0]),
-            "average of the target": method.update_target,
+            "average of the target": method.after_optimizer_step,
         },
         args.runs,
     )
     write_step_table(
         "step_cost_segmentation",
         f"A training step, DeepLabV3 R50, output stride 8, batch {args.batch}, {args.crop} x {args.crop}, K = 65536, "
-        f"{(args.crop // CELL) ** 2} cells",
+        f"{(args.crop // CELL) ** 2} patches",
         seconds,
         args.runs,
-        f"Causal invariance adds {ci_memory:.0f} MB to the peak at batch 8, 512 x 512, 64 cells, float32, given the "
+        f"Causal invariance adds {ci_memory:.0f} MB to the peak at batch 8, 512 x 512, 64 patches, float32, given the "
         "stage outputs: queues, projectors and their first state, the loss and its gradient; in a process of its own.",
     )
 

@@ -60,9 +60,9 @@ def guidance_loss(student: Tensor, reference: Tensor) -> Tensor:
 
 
 # --- Causal invariance: two styles of an image relate alike to other images (Eq. 1 to 3) -----------------------------
-def causal_invariance_loss(z: Tensor, z_target: Tensor, support: Tensor, tau: float, tau_target: float) -> Tensor:
-    """Cross-entropy of the relations of z (N, d) to the support set (K, d), given those of z_target (N, d)."""
-    p_target = torch.softmax(z_target @ support.T / tau_target, dim=1)
+def causal_invariance_loss(z: Tensor, z_momentum: Tensor, support: Tensor, tau: float, tau_momentum: float) -> Tensor:
+    """Cross-entropy of the relations of z (N, d) to the support set (K, d), given those of z_momentum (N, d)."""
+    p_target = torch.softmax(z_momentum @ support.T / tau_momentum, dim=1)
     return -(p_target * torch.log_softmax(z @ support.T / tau, dim=1)).sum(dim=1).mean()
 
 
@@ -73,10 +73,10 @@ def embed(head: nn.Module, v: Tensor) -> Tensor:
 class GCISG:
     """What surrounds the student: reference, target, projectors, and a queue of embeddings for each stage."""
 
-    def __init__(self, student: nn.Module, queue: int = 1024, tau: float = 0.12, tau_target: float = 0.04) -> None:
-        self.student, self.tau, self.tau_target = student, tau, tau_target
+    def __init__(self, student: nn.Module, queue: int = 1024, tau: float = 0.12, tau_momentum: float = 0.04) -> None:
+        self.student, self.tau, self.tau_momentum = student, tau, tau_momentum
         self.reference = copy.deepcopy(student).eval().requires_grad_(False)
-        self.target = copy.deepcopy(student).requires_grad_(False)
+        self.momentum_encoder = copy.deepcopy(student).requires_grad_(False)
         widths = {stage: getattr(student, stage)[-1].conv2.out_channels for stage in STAGES}
         self.heads = nn.ModuleDict({stage: projector(width) for stage, width in widths.items()})
         self.first_heads = copy.deepcopy(self.heads).requires_grad_(False)  # h_i: never updated
@@ -87,17 +87,19 @@ class GCISG:
         ours = stages(self.student, view1), stages(self.student, view2)
         with torch.no_grad():
             reference = stages(self.reference, view1)
-            theirs = stages(self.target, view1), stages(self.target, view2)
+            theirs = stages(self.momentum_encoder, view1), stages(self.momentum_encoder, view2)
         guidance = sum(guidance_loss(ours[0][stage], reference[stage]) for stage in STAGES)
         invariance = torch.zeros(())
         for stage in STAGES:
             z = [embed(self.heads[stage], maps[stage]) for maps in ours]
             with torch.no_grad():
-                z_target = [embed(self.first_heads[stage], maps[stage]) for maps in theirs]
+                z_momentum = [embed(self.first_heads[stage], maps[stage]) for maps in theirs]
             support = self.queues[stage]
-            for mine, other in ((z[0], z_target[1]), (z[1], z_target[0])):
-                invariance = invariance + 0.5 * causal_invariance_loss(mine, other, support, self.tau, self.tau_target)
-            self.queues[stage] = torch.cat([*z_target[::-1], support])[: len(support)]  # the oldest leave
+            for mine, other in ((z[0], z_momentum[1]), (z[1], z_momentum[0])):
+                invariance = invariance + 0.5 * causal_invariance_loss(
+                    mine, other, support, self.tau, self.tau_momentum
+                )
+            self.queues[stage] = torch.cat([*z_momentum[::-1], support])[: len(support)]  # the oldest leave
         return guidance, invariance, ours[0]["layer4"].mean(dim=(2, 3))
 
 
@@ -130,7 +132,7 @@ def main() -> None:
             optimizer.zero_grad()
             (task + 3.0 * guidance + 0.5 * invariance).backward()
             optimizer.step()
-            average(method.target, student, decay=0.99)
+            average(method.momentum_encoder, student, decay=0.99)
             step += 1
             if step % 50 == 0:
                 print(f"{step}: task {task:.3f}, guidance {guidance:.3f}, invariance {invariance:.3f}", flush=True)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 from gcisg_core.feature_tap import StageLocation
 from gcisg_core.lookup import choose, unknown_name
+from gcisg_core.old_names import SETTINGS, rename_keys
 
 S = TypeVar("S", bound="Settings")
 
@@ -60,6 +61,8 @@ def parse_settings(cls: type[S], values: Mapping[str, Any]) -> S:
         ValueError: a field is unknown (the nearest valid name is given), or a value has the wrong type or range.
     """
     given = dict(values)
+    fields = {field.name for field in dataclasses.fields(cls)}
+    rename_keys(given, {old: new for old, new in SETTINGS.items() if new in fields and old not in fields})
     merged = {**choose(cls.presets, given.pop("preset", "paper"), "preset"), **given}
     defaults = {field.name: field.default for field in dataclasses.fields(cls)}
     for name in merged:

@@ -1,4 +1,4 @@
-"""The networks beside the student: projectors, the averaged target, the frozen reference (GCISG, Fig. 1)."""
+"""The networks beside the student: projectors, momentum encoder, frozen reference (GCISG, Fig. 1)."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ class FrozenModule(nn.Module):
         return super().train(False)
 
 
-class TargetEncoder(nn.Module):
+class MomentumEncoder(nn.Module):
     """f̄_s and h_i: an exponential moving average of the student's backbone, and the projectors as they were at first.
 
-    After each optimiser step, parameters become ``decay * target + (1 - decay) * student``. Only parameters are
+    After each optimiser step, parameters become ``decay * own + (1 - decay) * student``. Only parameters are
     averaged: BatchNorm buffers follow the student's, and in the forward pass each layer is in the student's mode.
 
     Args:

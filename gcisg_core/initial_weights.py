@@ -22,7 +22,7 @@ from gcisg_core.ibn import SHARE, added_names, ibn_layers, join_halves
 from gcisg_core.problems import DataError
 from gcisg_core.ranks import rank
 
-LEAST_MATCH = 0.9
+MIN_MATCH_RATIO = 0.9
 
 _ANCHORS = ("layer1.0.", "res2.0.", "res2_0_")  # the first block of a ResNet: torchvision's, Detectron2's, Caffe2's
 _AVERAGED = re.compile(r"encoder_k|momentum|target|teacher|ema\b|regularizer")  # copies of the network beside it
@@ -36,7 +36,7 @@ _NO_WEIGHTS = ("num_batches_tracked", SHARE)
 
 
 def load_initial_weights(
-    backbone: nn.Module, state: Mapping[str, Tensor], file: object, least_match: float = LEAST_MATCH
+    backbone: nn.Module, state: Mapping[str, Tensor], file: object, min_match_ratio: float = MIN_MATCH_RATIO
 ) -> None:
     """Load what fits, and print what matched and what did not.
 
@@ -44,7 +44,7 @@ def load_initial_weights(
         backbone: Changed in place, unless the weights are refused.
         state: See :func:`gcisg_core.safe_load.read_state_dict`.
         file: Where it comes from, for the messages.
-        least_match: The share of tensors that must match: of the backbone's, and of those in the file that are of a
+        min_match_ratio: The share of tensors that must match: of the backbone's, and of those in the file that are of a
             backbone (a deeper network's do not fit). Another stem is refused in any case but 0, which takes what fits.
 
     Where the file has no running statistics at all, they are absorbed in weight and bias (MSRA): 0 and 1 are loaded.
@@ -52,16 +52,16 @@ def load_initial_weights(
     Raises:
         DataError: too little matches, or the file is of another kind of network: deep and plain stems, an IBN-Net's
             weights for a backbone that is none.
-        ValueError: `least_match` is not in [0, 1].
+        ValueError: `min_match_ratio` is not in [0, 1].
     """
-    require(0 <= least_match <= 1, "least_match", least_match, "in [0, 1]")
+    require(0 <= min_match_ratio <= 1, "min_match_ratio", min_match_ratio, "in [0, 1]")
     match = match_names(backbone, state)
     report = f"initial weights {file} for {type(backbone).__name__}: {match}"
-    if match.share < least_match or (match.difference and least_match > 0):
+    if match.share < min_match_ratio or (match.difference and min_match_ratio > 0):
         why = f"{match.difference}; " if match.difference else ""
         remedy = (
-            f"Give weights of this network. To take what fits, set least_match to {match.share:.2f} or less "
-            f"(0 for another kind of network); it is {least_match}"
+            f"Give weights of this network. To take what fits, set min_match_ratio to {match.share:.2f} or less "
+            f"(0 for another kind of network); it is {min_match_ratio}"
         )
         raise DataError(file, f"is of another network than {type(backbone).__name__}: {why}{match}", remedy)
     own = backbone.state_dict()
@@ -230,8 +230,8 @@ def _ibn_difference(own: Mapping[str, Tensor], prefix: str, state: Mapping[str, 
     tops = {name.partition(".")[0] for name in canonical_names(own).values()}
     other = [path for path, share in there.items() if path.partition(".")[0] in tops and here.get(path) != share]
     return (
-        f"the file is of an IBN-Net with an instance normalisation in {other[0]} (changes: ibn), the backbone has "
-        f"{'another share of channels' if other[0] in here else 'none'} there"
+        f"the file is of an IBN-Net with an instance normalisation in {other[0]} (backbone_plugins: ibn), the backbone "
+        f"has {'another share of channels' if other[0] in here else 'none'} there"
         if other
         else ""
     )

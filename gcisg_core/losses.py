@@ -109,21 +109,21 @@ class _WithGradient(torch.autograd.Function):
 
 
 def causal_invariance_loss(
-    z: Tensor, z_target: Tensor, support: Tensor, tau: float = 0.12, tau_target: float = 0.04
+    z: Tensor, z_momentum: Tensor, support: Tensor, tau: float = 0.12, tau_momentum: float = 0.04
 ) -> Tensor:
-    """Cross-entropy between the relational distributions of target and student (Eq. 1 and 2), mean over rows.
+    """Cross-entropy between the relational distributions of momentum encoder and student (Eq. 1 and 2), mean over rows.
 
-    p_t(z; Q)[k] = softmax_k(z . q_k / t) and the loss of a row is - sum_k p_tau_target(z_target; Q)[k] log
-    p_tau(z; Q)[k]. Only ``z`` takes a gradient, (p_tau - p_tau_target) Q / tau, which is formed along with the value
+    p_t(z; Q)[k] = softmax_k(z . q_k / t) and the loss of a row is - sum_k p_tau_m(z_momentum; Q)[k] log
+    p_tau(z; Q)[k]. Only ``z`` takes a gradient, (p_tau - p_tau_m) Q / tau, which is formed along with the value
     (see :func:`_attend`): nothing of N x K numbers ever exists. Half precision is computed in float32, under autocast
     too.
 
     Args:
         z: (N, d), unit rows: the student's embeddings.
-        z_target: (N, d), unit rows: the target encoder's embeddings of the other view.
+        z_momentum: (N, d), unit rows: the momentum encoder's embeddings of the other view.
         support: (K, d), unit rows: the queue Q.
         tau: temperature of the student, above 0.
-        tau_target: temperature of the target, above 0; sharper than ``tau`` in the paper.
+        tau_momentum: temperature of the momentum encoder, above 0; sharper than ``tau`` in the paper.
 
     Returns:
         A scalar.
@@ -133,16 +133,16 @@ def causal_invariance_loss(
 
     Source: GCISG (ECCV 2022), Eq. 1 and 2.
     """
-    _check_rows(z=z, z_target=z_target, support=support)
-    _check_positive(tau=tau, tau_target=tau_target)
+    _check_rows(z=z, z_momentum=z_momentum, support=support)
+    _check_positive(tau=tau, tau_momentum=tau_momentum)
     with torch.autocast(z.device.type, enabled=False):
-        rows, target, keys = map(full_precision, (z, z_target.detach(), support.detach()))
+        rows, partner, keys = map(full_precision, (z, z_momentum.detach(), support.detach()))
         with torch.no_grad():
             log_normaliser, mean_key = _attend(rows, keys, tau)
-            _, mean_key_target = _attend(target, keys, tau_target)
-            # - sum_k p_target[k] log p[k], since the mean similarity is the similarity to the mean key.
-            value = (log_normaliser - torch.linalg.vecdot(rows, mean_key_target) / tau).mean()
-            gradient = (mean_key - mean_key_target) / (tau * len(rows))
+            _, mean_key_momentum = _attend(partner, keys, tau_momentum)
+            # - sum_k p_momentum[k] log p[k], since the mean similarity is the similarity to the mean key.
+            value = (log_normaliser - torch.linalg.vecdot(rows, mean_key_momentum) / tau).mean()
+            gradient = (mean_key - mean_key_momentum) / (tau * len(rows))
         loss: Tensor = _WithGradient.apply(rows, value, gradient)
         return loss
 

@@ -1,4 +1,4 @@
-"""Measures of what a model learnt besides its task: style invariance, what it kept of the pretrained network."""
+"""Metrics of what a model learnt besides its task: style invariance, what it kept of the pretrained network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The support samples Q: a ring of the newest target embeddings (GCISG, Section 3.1)."""
+"""The support samples Q: a ring of the momentum encoder's newest embeddings (GCISG, Section 3.1)."""
 
 from __future__ import annotations
 

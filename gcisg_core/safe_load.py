@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 from torch.serialization import add_safe_globals, clear_safe_globals, get_safe_globals
 
+from gcisg_core.export import verify_hash
 from gcisg_core.problems import DataError
-from gcisg_core.release import verify_hash
 
 TORCH_STARTS = (b"PK\x03\x04", pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2))  # zip and legacy
 DTYPES = {

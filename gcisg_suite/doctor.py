@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import NamedTuple
 
-from gcisg_suite.rows import Package, Task
+from gcisg_suite.rows import Package, TaskSpec
 from gcisg_suite.tasks import TASKS
 
 INSTALL = f"{sys.executable} -m pip install"
@@ -45,7 +45,7 @@ def package(task: str, needed: Package) -> Check:
     return Check(task, needed.module, "installed", "")
 
 
-def of_task(task: Task) -> Iterator[Check]:
+def of_task(task: TaskSpec) -> Iterator[Check]:
     """What a task's row says that it needs."""
     with contextlib.suppress(Exception):  # the line of what is wrong will say so
         importlib.import_module(task.package)  # fills in what old versions of a framework miss

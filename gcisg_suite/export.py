@@ -13,64 +13,64 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from gcisg_core.release import Release, save
+from gcisg_core.export import Export, save
 from gcisg_suite.tasks import read_config, task_of
 
 PACKAGES = ("gcisg", "torch", "torchvision", "onedl-mmengine", "onedl-mmcv", "onedl-mmsegmentation", "detectron2")
 
 
-def read(config: str, overrides: list[str], checkpoint: str) -> Release:
-    """The release of a config's model."""
+def read(config: str, overrides: list[str], checkpoint: str) -> Export:
+    """The exported of a config's model."""
     loaded = read_config(config, overrides)
-    found: Release = task_of(loaded).door("export")(loaded, checkpoint)
+    found: Export = task_of(loaded).door("export")(loaded, checkpoint)
     return found
 
 
-def save_safetensors(release: Release, path: Path) -> None:
+def save_safetensors(exported: Export, path: Path) -> None:
     """The bare state dict, with what is known of it as JSON in the header."""
-    tensors = {name: value.contiguous() for name, value in release.state.items()}
-    save_file(tensors, path, {"meta": json.dumps(release.meta)})
+    tensors = {name: value.contiguous() for name, value in exported.state.items()}
+    save_file(tensors, path, {"meta": json.dumps(exported.meta)})
 
 
-def save_program(release: Release, path: Path) -> None:
+def save_program(exported: Export, path: Path) -> None:
     """torch.export's form, with what is known of it in `meta.json` inside."""
-    network, images, batch = graph_inputs(release)
+    network, images, batch = graph_inputs(exported)
     program = torch.export.export(network, (images,), dynamic_shapes=({0: batch},), strict=False)
     with path.open("wb") as stream:
-        torch.export.save(program, stream, extra_files={"meta.json": json.dumps(release.meta)})
+        torch.export.save(program, stream, extra_files={"meta.json": json.dumps(exported.meta)})
     with path.open("rb") as stream:
         loaded = torch.export.load(stream).module()
     compare(network, images[:1], loaded)
 
 
-def save_onnx(release: Release, path: Path) -> None:
+def save_onnx(exported: Export, path: Path) -> None:
     """ONNX, with what is known of it in the metadata; compared by onnxruntime."""
     try:
         import onnxruntime
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
         raise ValueError(f"--format onnx needs {error.name}: pip install 'gcisg[export]'") from error
-    network, images, batch = graph_inputs(release)
+    network, images, batch = graph_inputs(exported)
     program = torch.onnx.export(
         network, (images,), input_names=["images"], output_names=["scores"], dynamic_shapes=({0: batch},), dynamo=True
     )
     assert program is not None
-    program.model.metadata_props["meta"] = json.dumps(release.meta)
+    program.model.metadata_props["meta"] = json.dumps(exported.meta)
     program.save(str(path))
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     compare(network, images[:1], lambda one: torch.from_numpy(session.run(None, {"images": one.numpy()})[0]))
 
 
-def graph_inputs(release: Release) -> tuple[nn.Module, Tensor, Any]:
+def graph_inputs(exported: Export) -> tuple[nn.Module, Tensor, Any]:
     """The network, two images to trace it with, and the name of their number."""
-    if release.network is None:
+    if exported.network is None:
         raise ValueError(
             "--format onnx and pt2: Detectron2's models take dictionaries, choose boxes by their values and return "
             "Instances, so they are no function of a tensor. Export pth, and deploy it by Detectron2's own export "
             "(detectron2.export, from a source installation)"
         )
-    images = torch.rand(2, 3, *release.size, generator=torch.Generator().manual_seed(0))
-    return release.network, images, torch.export.Dim("batch")
+    images = torch.rand(2, 3, *exported.size, generator=torch.Generator().manual_seed(0))
+    return exported.network, images, torch.export.Dim("batch")
 
 
 @torch.no_grad()
@@ -92,14 +92,14 @@ TOLERANCE = 1e-4  # of the greatest score
 
 
 def provenance(config: str, metrics: list[str]) -> dict[str, Any]:
-    """What made the model: the config, versions, the commit of this suite where there is a checkout, its measures."""
+    """What made the model: the config, versions, the commit of this suite where there is a checkout, its metrics."""
     versions = {}
     for package in PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return {"config": config, "versions": versions, "commit": commit(), "metrics": dict(map(measure, metrics))}
+    return {"config": config, "versions": versions, "commit": commit(), "metrics": dict(map(parse_metric, metrics))}
 
 
 def commit() -> str:
@@ -111,7 +111,7 @@ def commit() -> str:
     return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def measure(item: str) -> tuple[str, float]:
+def parse_metric(item: str) -> tuple[str, float]:
     """`NAME=VALUE`."""
     name, _, value = item.partition("=")
     try:

@@ -1,4 +1,4 @@
-"""Two configs, a baseline and GCISG, that train on synthetic images of yours and are measured on real ones.
+"""Two configs, a baseline and GCISG, that train on synthetic images of yours and are evaluated on real ones.
 
 The folders are audited first: each fault is a line with its file and what to do. docs/your_data.md describes them.
 """
@@ -27,7 +27,7 @@ class Answers:
 
     Attributes:
         synthetic: Images with labels, to train on.
-        real: Real images with labels, to measure on.
+        real: Real images with labels, to evaluate on.
         classes: Segmentation: a file with a line a class.
         images: The images' folder in both folders.
         labels: The labels' folder, or the COCO JSON; None for the usual name.

@@ -83,7 +83,7 @@ class Inputs:
         goal[name] = file
 
 
-class Run:
+class PredictionWriter:
     """Predicts, writes, counts, and keeps what went wrong."""
 
     def __init__(self, predictor: Any, out: Path, batch_size: int) -> None:
@@ -182,7 +182,7 @@ def _save(image: Image.Image, path: Path) -> None:
 
 def predict(inputs: Inputs, predictor: Any, out: Path, batch_size: int) -> list[str]:
     """Predict on everything and say how much it was; returns what went wrong, a line each."""
-    run = Run(predictor, out, batch_size)
+    run = PredictionWriter(predictor, out, batch_size)
     start = time.perf_counter()
     if inputs.images:
         run.images(inputs.images)

@@ -28,8 +28,8 @@ class Framework:
         read_config: `(file, overrides)` -> the config.
         train: `(args)` -> None trains or evaluates; `args` are those of `gcisg train`.
         launches: Whether `train` starts the processes of `--num-gpus` itself.
-        evaluate: `(config_file, checkpoint, measure, work_dir)` -> metrics of a checkpoint on the config's test data;
-            with ``measure=False`` it is only loaded.
+        evaluate: `(config_file, checkpoint, with_metrics, work_dir)` -> metrics of a checkpoint on the config's test
+            data; with ``with_metrics=False`` it is only loaded.
         replay: Module with `build_model(record)` and `framework()`, and `context(record)` if a step needs one.
         base: Of a config that inherits from `{}`, the first line.
         as_text: A config -> its whole content as text.
@@ -85,14 +85,14 @@ class Audit(NamedTuple):
 
 # What a task can offer -> what its function takes and gives. A task offers what it has: what asks for more says so.
 DOORS = {
-    "analysis": "(config, options) -> gcisg_suite.analysis.task.Task",
+    "analysis": "(config, options) -> gcisg_suite.analysis.task.EvalTask",
     "demo": "(runs) -> the task's section of the demonstration",
-    "export": "(config, checkpoint) -> gcisg_core.release.Release",
-    "mini": "(config_name, halves, work_dir, overrides, seed) -> measures of a run on the miniature",
+    "export": "(config, checkpoint) -> gcisg_core.export.Export",
+    "mini": "(config_name, splits, work_dir, overrides, seed) -> metrics of a run on the miniature",
     "named_predictor": "(name, checkpoint, device) -> a predictor of a network that has no config, or None",
     "new_project": "(answers) -> gcisg_suite.new_project.Project",
     "panel": "(runs) -> gcisg_suite.report.page.Picture of what they predict",
-    "paper": "(config_file, work_dir, overrides, seed) -> measures of a run on any other data",
+    "paper": "(config_file, work_dir, overrides, seed) -> metrics of a run on any other data",
     "predictor": "(config, checkpoint, device, score) -> what `gcisg predict` runs",
     "reference": "(seed) -> the file of another reference network of the miniature",
     "source_config": "(config, root) -> the config with source images as its test data",
@@ -101,7 +101,7 @@ DOORS = {
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskSpec:
     """A row of the table of tasks.
 
     Attributes:
@@ -110,7 +110,7 @@ class Task:
         package: What its configs import (`custom_imports`), by which they are recognised.
         packages: What it needs installed, the framework first: without that one the task cannot be run here.
         recognises: Whether a config that imports no task's package is one of this task.
-        metrics: What a run of a sweep measures; the first one is compared.
+        metrics: What a run of a sweep is evaluated by; the first one is compared.
         recipe: What stands in place of `mini` in the names of the configs for the papers' data.
         doors: Name -> `module:function`, see :data:`DOORS`.
         audits: Data set of `gcisg audit` -> its audit.

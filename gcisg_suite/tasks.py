@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gcisg_suite.rows import Audit, Framework, Package, Task, load
+from gcisg_suite.rows import Audit, Framework, Package, TaskSpec, load
 
 MMENGINE = Framework(
     name="mmengine",
@@ -60,7 +60,7 @@ MMENGINE_PACKAGE = Package("mmengine", PINNED, ("onedl-mmengine", "mmengine"), "
 SCENES = {"Scenes": "gcisg_suite.prepare:scenes"}
 REFERENCE = {"Images and reference network": "gcisg_cls.mini:prepare_mini"}
 _ROWS = (
-    Task(
+    TaskSpec(
         name="classification",
         framework=MMENGINE,
         package="gcisg_cls",
@@ -75,12 +75,12 @@ _ROWS = (
         doors={
             "analysis": "gcisg_cls.analysis:ClassificationTask",
             "demo": "gcisg_cls.demo:classification_section",
-            "export": "gcisg_cls.release:release",
-            "mini": "gcisg_cls.mini:train_and_measure",
+            "export": "gcisg_cls.export:export",
+            "mini": "gcisg_cls.mini:train_and_evaluate",
             "named_predictor": "gcisg_cls.predict:from_name",
             "new_project": "gcisg_cls.new_project:classification",
             "panel": "gcisg_cls.panels:panel",
-            "paper": "gcisg_cls.measures:train_and_test",
+            "paper": "gcisg_cls.model_metrics:train_and_test",
             "predictor": "gcisg_cls.predict:from_config",
             "reference": "gcisg_cls.mini:prepare_reference",
             "source_config": "gcisg_cls.selection:source_config",
@@ -92,7 +92,7 @@ _ROWS = (
         },
         prepares=REFERENCE,
     ),
-    Task(
+    TaskSpec(
         name="segmentation",
         framework=MMENGINE,
         package="gcisg_seg",
@@ -107,8 +107,8 @@ _ROWS = (
         doors={
             "analysis": "gcisg_seg.analysis:SegmentationTask",
             "demo": "gcisg_seg.demo:segmentation_section",
-            "export": "gcisg_seg.release:release",
-            "mini": "gcisg_seg.mini:train_and_measure",
+            "export": "gcisg_seg.export:export",
+            "mini": "gcisg_seg.mini:train_and_evaluate",
             "new_project": "gcisg_seg.new_project:segmentation",
             "panel": "gcisg_seg.panels:panel",
             "paper": "gcisg_seg.evaluation:train_and_test",
@@ -127,7 +127,7 @@ _ROWS = (
         },
         prepares={**SCENES, **REFERENCE},
     ),
-    Task(
+    TaskSpec(
         name="detection",
         framework=DETECTRON2,
         package="gcisg_det",
@@ -142,8 +142,8 @@ _ROWS = (
         doors={
             "analysis": "gcisg_det.analysis:DetectionTask",
             "demo": "gcisg_det.demo:detection_section",
-            "export": "gcisg_det.release:export",
-            "mini": "gcisg_det.mini:train_and_measure",
+            "export": "gcisg_det.export:export",
+            "mini": "gcisg_det.mini:train_and_evaluate",
             "new_project": "gcisg_det.new_project:detection",
             "panel": "gcisg_det.panels:panel",
             "paper": "gcisg_det.engine:train_and_test",
@@ -185,7 +185,7 @@ def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Any:
     return load(framework_of(file).read_config)(str(file), list(overrides))
 
 
-def find_task(config: Any) -> Task | None:
+def find_task(config: Any) -> TaskSpec | None:
     """The task of a loaded config, by the package that it imports or, if none's, by what it looks like.
 
     None for a model of another kind.
@@ -196,7 +196,7 @@ def find_task(config: Any) -> Task | None:
     return named[0] if len(named) == 1 else next((task for task in _ROWS if task.recognises(config)), None)
 
 
-def task_of(config: Any) -> Task:
+def task_of(config: Any) -> TaskSpec:
     """The task of a loaded config.
 
     Raises:

@@ -116,7 +116,7 @@ RULES: list[tuple[str, Callable[[str], None]]] = [
     # Minutes of training or drawing; what they do is tested in tests/classification/test_mini.py and tests/miniature.
     (r"python tools/(demo|prepare_mini)\.py", as_written("--help")),
     (r"python tools/(train_net|new_project)\.py$", as_written("--help")),  # named in the text
-    (r"python tools/sweep\.py .*--half test$", as_written("--dry-run")),
+    (r"python tools/sweep\.py .*--split test$", as_written("--dry-run")),
     (r"python tools/export\.py ", export),
     (r"python tools/train_net\.py .*_mini\.py .*--eval-only", evaluate),
     (r"python tools/predict\.py .*_mini\.py ", as_written("--overrides", *TINY_CLASSIFICATION)),

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from gcisg_core.export import file_hash, verify_hash, write_export
 from gcisg_core.problems import DataError
-from gcisg_core.release import file_hash, verify_hash, write_release
 from tests.official import save_official
 
 ROOT = Path(__file__).parents[1]
@@ -236,22 +236,22 @@ class TestComputation:
 
     def test_a_wrong_graph_gets_no_name(self, tmp_path, exporter, monkeypatch):
         network = torch.nn.Conv2d(3, 2, 1)
-        release = exporter.Release({}, "", "", ".py", {}, network, (8, 8))
+        release = exporter.Export({}, "", "", ".py", {}, network, (8, 8))
         load = torch.export.load
         monkeypatch.setattr(torch.export, "load", lambda file: _Doubled(load(file)))
         with pytest.raises(RuntimeError, match="differs from the original by"):
-            write_release(release, tmp_path / "release", "net", "pt2", exporter.save_program)
+            write_export(release, tmp_path / "release", "net", "pt2", exporter.save_program)
         assert not list((tmp_path / "release").iterdir())
 
     def test_a_detector_is_refused_with_the_reason(self, tmp_path, exporter):
-        release = exporter.Release({}, "model", "", ".yaml", {})
+        release = exporter.Export({}, "model", "", ".yaml", {})
         with pytest.raises(ValueError, match=r"return Instances, so they are no function of a tensor.*Export pth"):
             exporter.save_onnx(release, tmp_path / "net.onnx")
 
 
 def in_process(exporter, tmp_path, config, checkpoint, overrides, kind):
     release = exporter.read(str(ROOT / config), overrides, str(checkpoint))
-    return write_release(release, tmp_path / "release", "net", kind, exporter.WRITERS[kind])
+    return write_export(release, tmp_path / "release", "net", kind, exporter.WRITERS[kind])
 
 
 class _Doubled:

@@ -40,8 +40,8 @@ METRIC = """
 import numpy as np
 import torch
 from gcisg_cls.classifier import SynToRealClassifier
-from gcisg_cls.measures import observe
-from gcisg_suite.analysis.page import HEADS, measure_rows
+from gcisg_cls.model_metrics import evaluate
+from gcisg_suite.analysis.page import HEADS, metric_rows
 class Images:
     classes = ("a", "b", "c")
     def __len__(self):
@@ -50,14 +50,14 @@ class Images:
         pixels = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(index))
         return {"inputs": 255 * pixels, "label": index % 3}
 torch.manual_seed(0)
-result = observe(SynToRealClassifier("mini_resnet", num_classes=3, regularizer={"method": "none"}), Images())
+result = evaluate(SynToRealClassifier("mini_resnet", num_classes=3, regularizer={"method": "none"}), Images())
 features = result.sample.rows.double().numpy()
 shares = np.linalg.svd(features - features.mean(0), compute_uv=False)
 shares = shares[shares > 1e-12 * shares.max()] / shares.sum()
 expected = np.prod(shares ** -shares)
 assert abs(result.values["effective_rank"] - expected) < 1e-6, (result.values, expected)
 assert 1 < expected < 5
-assert ["effective rank", f"{expected:.4f}"] in measure_rows({"": result.values}, HEADS)
+assert ["effective rank", f"{expected:.4f}"] in metric_rows({"": result.values}, HEADS)
 """
 FORMAT = """
 import json
@@ -101,7 +101,7 @@ import numpy as np
 import setuptools
 from PIL import Image
 from gcisg_suite.cli import main
-from gcisg_suite.zoo.zoo import load_and_measure
+from gcisg_suite.zoo.zoo import load_and_evaluate
 
 def gcisg(command):
     said = io.StringIO()
@@ -135,7 +135,7 @@ for method in ("none", "consistency"):  # the second is this document's; it need
 assert "loss_consistency" in next(pathlib.Path("runs/consistency").glob("*/vis_data/scalars.json")).read_text()
 code, said = gcisg(f"eval --config {config} --checkpoint runs/none/iter_4.pth --output runs/eval")
 assert code == 0, said
-error = load_and_measure(config, "runs/none/iter_4.pth")["count/error"]  # as `gcisg zoo` does
+error = load_and_evaluate(config, "runs/none/iter_4.pth")["count/error"]  # as `gcisg zoo` does
 assert 0 < error < 4, error
 code, said = gcisg("report runs/none runs/consistency --output runs/report.html")
 assert code == 0, said
@@ -146,7 +146,7 @@ assert ["ok", "counting", "mmengine"] in [line.split()[:3] for line in said.spli
 code, said = gcisg(f"predict --config {config} --checkpoint runs/none/iter_4.pth --output out data/counts/real")
 assert "the task counting does not offer this" in said and "'predictor'" in said, said
 pathlib.Path("grid.yaml").write_text("{task: counting, variants: {A: {config: baseline_mini}}}")
-code, said = gcisg("sweep --grid grid.yaml")
+code, said = gcisg("sweep --sweep grid.yaml")
 assert "does not offer this" in said and "'mini'" in said, said
 for command in ("demo --tasks", "prepare --tasks", "new-project --task"):
     code, said = gcisg(f"{command} counting")

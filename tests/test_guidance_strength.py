@@ -21,7 +21,7 @@ from gcisg_suite.miniature.network import MiniResNet
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "projects").glob("*/gcisg_r*.*"))
-SMALL = {"queue_length": 2048, "embedding_dim": 8, "grid": [1, 1]}
+SMALL = {"queue_length": 2048, "embedding_dim": 8, "patches": [1, 1]}
 
 
 def recipe(path):
@@ -42,10 +42,10 @@ def authors_guidance(student, reference):
     return (pooled[0] - pooled[1]).norm()
 
 
-def authors_ci(z, z_target, queue):
+def authors_ci(z, z_momentum, queue):
     """Both directions, added; here with one queue."""
     return sum(
-        F.cross_entropy(z[i] @ queue.T / 0.12, (z_target[1 - i] @ queue.T / 0.04).softmax(dim=1)) for i in range(2)
+        F.cross_entropy(z[i] @ queue.T / 0.12, (z_momentum[1 - i] @ queue.T / 0.04).softmax(dim=1)) for i in range(2)
     )
 
 
@@ -58,13 +58,13 @@ def ratios(method, step):
     losses, _ = method.step(views, lambda: {"loss_task": F.cross_entropy(student(views[view]), labels)})
     maps = [method.taps[view].run(student, v) for v in views]
     reference = method.reference(views[view])
-    targets = [method.target(v, student) for v in views]
+    targets = [method.momentum_encoder(v, student) for v in views]
     theirs = {"guidance": 0.0, "ci": 0.0}
     for stage in (3, 4):
         theirs["guidance"] += authors_guidance(maps[view][stage], reference[stage])
         z = [method.projectors.embed(stage, m[stage].mean(dim=(2, 3))) for m in maps]
-        z_target = [method.target.projectors.embed(stage, m[stage].mean(dim=(2, 3))) for m in targets]
-        theirs["ci"] += authors_ci(z, z_target, queues[stage])
+        z_momentum = [method.momentum_encoder.projectors.embed(stage, m[stage].mean(dim=(2, 3))) for m in targets]
+        theirs["ci"] += authors_ci(z, z_momentum, queues[stage])
     weights = [p for name, p in student.named_parameters() if not name.startswith("fc")]
 
     def length(loss):
@@ -76,7 +76,7 @@ def ratios(method, step):
     sum(losses.values()).backward()
     method.before_optimizer_step()
     method.optimizer.step()
-    method.update_target()
+    method.after_optimizer_step()
     return found
 
 

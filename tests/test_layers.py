@@ -111,10 +111,18 @@ def test_the_suite_names_projects_in_its_table_alone():
     [
         ("gcisg_core.losses", "import gcisg_suite.tasks", "gcisg_core.losses -> gcisg_suite.tasks"),
         ("gcisg_core.losses", "def f():\n    from .integrations import timm", "losses -> gcisg_core.integrations.timm"),
-        ("gcisg_seg.analysis", "from gcisg_cls.measures import observe", "gcisg_seg.analysis -> gcisg_cls.measures"),
+        (
+            "gcisg_seg.analysis",
+            "from gcisg_cls.model_metrics import evaluate",
+            "gcisg_seg.analysis -> gcisg_cls.model_metrics",
+        ),
         ("gcisg_det.config", "def f():\n    import gcisg_suite.cli", "gcisg_det.config -> gcisg_suite.cli"),
-        ("gcisg_suite.export", "def f():\n    from gcisg_det import release", "suite.export -> gcisg_det.release"),
-        ("gcisg_suite.report.page", "from gcisg_suite.sweep import grids", "report.page -> gcisg_suite.sweep.grids"),
+        ("gcisg_suite.export", "def f():\n    from gcisg_det import export", "suite.export -> gcisg_det.export"),
+        (
+            "gcisg_suite.report.page",
+            "from gcisg_suite.sweep import variants",
+            "report.page -> gcisg_suite.sweep.variants",
+        ),
         (
             "gcisg_suite.places",
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .tasks import Task",

@@ -38,7 +38,7 @@ def test_the_documents_method_trains_by_its_name(added):
         optimizer.zero_grad()
         model.parse_losses(losses)[0].backward()
         optimizer.step()
-        model.regularizer.update_target()
+        model.regularizer.after_optimizer_step()
         history.append(losses["loss_feature_norm"].item())
     assert losses.keys() == {"loss_task", "loss_feature_norm"}
     assert 0 < history[-1] != history[0]

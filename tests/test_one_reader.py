@@ -16,12 +16,12 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 from detectron2.data import DatasetCatalog
 
 from gcisg_cls.audit import audit_folders
-from gcisg_cls.datasets import VisDA17Dataset
+from gcisg_cls.datasets import ClassFolderDataset
 from gcisg_cls.selection import UnlabelledImages
 from gcisg_core.problems import DataError
 from gcisg_det.config import read_config
 from gcisg_det.datasets import setup_datasets
-from gcisg_det.mapper import CarMapper, build_mapper
+from gcisg_det.mapper import CheckedMapper, build_mapper
 from gcisg_seg.audit import audit_image_labels
 from gcisg_seg.datasets import ImageLabelDataset
 from gcisg_suite import images, predict
@@ -71,16 +71,16 @@ def test_every_part_reads_the_same_pixels(tmp_path, name):
     init_default_scope("mmseg")
     load = {kind: TRANSFORMS.build({"type": kind}) for kind in ("LoadImageFromFile", "LoadCheckedImage")}
     record = {"file_name": str(path), "width": SIDE, "height": SIDE, "image_id": 1}
-    mapped = {order: CarMapper(train, augmentations=[], image_format=order)(record)["image"].permute(1, 2, 0).numpy()
+    mapped = {order: CheckedMapper(train, augmentations=[], image_format=order)(record)["image"].permute(1, 2, 0)
               for order, train in (("RGB", True), ("BGR", False))}  # fmt: skip
-    run = predict.Run(None, tmp_path / "out", 1)
+    run = predict.PredictionWriter(None, tmp_path / "out", 1)
     pipeline = [{"type": "LoadImageFromFile"}, {"type": "PackSegInputs"}]
     prefix, meta = {"img_path": str(folder)}, {"classes": ("a", "b")}
     plain = BaseSegDataset(data_prefix=prefix, metainfo=meta, img_suffix=path.suffix, pipeline=pipeline)
     seen = {
-        "classification": np.asarray(VisDA17Dataset(str(tmp_path / "data"), VIEW, None).load(0)),
+        "classification": np.asarray(ClassFolderDataset(str(tmp_path / "data"), VIEW, None).load(0)),
         "classification, target": np.asarray(UnlabelledImages(str(tmp_path / "data"), VIEW).load(0)),
-        "classification, tensors": VisDA17Dataset(str(tmp_path / "data"), VIEW, None)[0]["inputs"].permute(1, 2, 0),
+        "classification, tensors": ClassFolderDataset(str(tmp_path / "data"), VIEW, None)[0]["inputs"].permute(1, 2, 0),
         "segmentation": load["LoadCheckedImage"]({"img_path": str(path)})["img"][..., ::-1],
         "segmentation, plain": load["LoadImageFromFile"]({"img_path": str(path)})["img"][..., ::-1],
         "segmentation, plain data set": plain[0]["inputs"].permute(1, 2, 0).numpy()[..., ::-1],
@@ -115,17 +115,17 @@ def test_every_part_refuses_the_same_files_in_the_same_words(tmp_path, name, mon
     damage(path)
     init_default_scope("mmseg")
     parts = {
-        "classification": VisDA17Dataset(str(tmp_path / "data"), VIEW, None).load,
+        "classification": ClassFolderDataset(str(tmp_path / "data"), VIEW, None).load,
         "segmentation": lambda _: TRANSFORMS.build({"type": "LoadCheckedImage"})({"img_path": str(path)}),
         "segmentation, plain": lambda _: TRANSFORMS.build({"type": "LoadImageFromFile"})({"img_path": str(path)}),
-        "detection": lambda _: CarMapper(True, augmentations=[], image_format="BGR")({"file_name": str(path)}),
+        "detection": lambda _: CheckedMapper(True, augmentations=[], image_format="BGR")({"file_name": str(path)}),
     }
     said = set()
     for part in parts.values():
         with pytest.raises(DataError) as raised:
             part(0)
         said.add(str(raised.value))
-    run = predict.Run(None, tmp_path / "out", 1)
+    run = predict.PredictionWriter(None, tmp_path / "out", 1)
     assert dict(run._read({"x": path})) == {}
     said |= {*run.problems, *(str(p) for p in audit_folders(tmp_path / "data").problems if p.file == str(path))}
     assert len(said) == 1, said

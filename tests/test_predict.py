@@ -18,13 +18,13 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 from detectron2.engine import DefaultPredictor
 from detectron2.modeling import build_model
 
-from gcisg_cls.release import release as release_classifier
+from gcisg_cls.export import export as export_classifier
 from gcisg_cls.views import EvalView, normalize
+from gcisg_core.export import write_export
 from gcisg_core.integrations.mmengine import load_config
-from gcisg_core.release import write_release
 from gcisg_det.config import read_config
-from gcisg_det.release import release as release_detector
-from gcisg_seg.release import release as release_segmentor
+from gcisg_det.export import export as export_detector
+from gcisg_seg.export import export as export_segmentor
 from gcisg_suite.cli import main
 from tests.detection.scenes import TINY
 from tests.official import save_official
@@ -130,7 +130,7 @@ def test_an_exported_classifier_says_what_ours_says(predict, photos, tmp_path):
     config = load_config(file, CLASSIFICATION)
     model = disturb(MODELS.build(config.model))
     torch.save({"state_dict": model.state_dict()}, tmp_path / "iter_1.pth")
-    exported = write_release(release_classifier(config, str(tmp_path / "iter_1.pth")), tmp_path, "net")
+    exported = write_export(export_classifier(config, str(tmp_path / "iter_1.pth")), tmp_path, "net")
     out, _ = predict(exported.with_suffix(".py"), exported, photos / "0.png")
     plain = read(out)
     out, _ = predict(file, exported, photos / "0.png", "--overrides", *CLASSIFICATION)
@@ -163,7 +163,7 @@ def test_a_segmentor_maps_images(predict, photos, tmp_path):
     assert found.getpalette()[13 * 3 : 14 * 3] == [0, 0, 142]
 
     labels = {path.name: path.read_bytes() for path in out.rglob("labels/*.png")}
-    plain = write_release(release_segmentor(config, str(tmp_path / "iter_1.pth")), tmp_path, "net")
+    plain = write_export(export_segmentor(config, str(tmp_path / "iter_1.pth")), tmp_path, "net")
     out, _ = predict(plain.with_suffix(".py"), plain, photos)
     assert {path.name: path.read_bytes() for path in out.rglob("labels/*.png")} == labels
 
@@ -184,7 +184,7 @@ def test_a_detector_gives_cocos_results(predict, photos, tmp_path, monkeypatch):
     loaded = COCO(str(out / "images.json")).loadRes(str(out / "predictions.json"))
     assert loaded.loadCats([0])[0]["name"] == "car"
 
-    exported = write_release(release_detector(cfg, str(tmp_path / "model_final.pth")), tmp_path, "net")
+    exported = write_export(export_detector(cfg, str(tmp_path / "model_final.pth")), tmp_path, "net")
     monkeypatch.chdir(tmp_path)
     plain = read_config(exported.with_suffix(".yaml"), ["MODEL.DEVICE", "cpu"])
     framework = DefaultPredictor(plain)

@@ -25,12 +25,12 @@ def test_page_is_what_the_tool_writes():
 
 @pytest.mark.parametrize("section", SECTIONS, ids=[section["title"] for section in SECTIONS])
 def test_figures_follow_from_the_runs(section):
-    grid = ROOT / section["grid"]
-    lines = grid.with_name(f"{grid.stem}_{section['half']}.jsonl").read_text().splitlines()
-    measure = TASKS[grid.parents[1].name].metrics[0]
+    grid = ROOT / section["sweep"]
+    lines = grid.with_name(f"{grid.stem}_{section['split']}.jsonl").read_text().splitlines()
+    metric = TASKS[grid.parents[1].name].metrics[0]
     runs = {}
     for run in map(json.loads, lines):
-        runs.setdefault(run["variant"], {})[run["seed"]] = run[section["half"]][measure]
+        runs.setdefault(run["variant"], {})[run["seed"]] = run[section["split"]][metric]
     text = PAGE.partition(f"## {section['title']}\n")[2].partition("\n## ")[0]
     table = text.strip().partition("\n\n")[0].splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table[2:]]
@@ -56,11 +56,11 @@ NETWORKS = [section for section in SECTIONS if "networks" in section]
 @pytest.mark.parametrize("section", NETWORKS, ids=[section["title"] for section in NETWORKS])
 def test_differences_over_networks_follow_from_the_runs(section):
     values = {}
-    for grid in (ROOT / section["networks"]["grid"], ROOT / section["grid"]):
-        lines = grid.with_name(f"{grid.stem}_{section['half']}.jsonl").read_text().splitlines()
+    for grid in (ROOT / section["networks"]["sweep"], ROOT / section["sweep"]):
+        lines = grid.with_name(f"{grid.stem}_{section['split']}.jsonl").read_text().splitlines()
         for run in map(json.loads, lines):
             name, _, network = run["variant"].partition(", ")
-            values.setdefault(network, {}).setdefault(name, {})[run["seed"]] = run[section["half"]]["accuracy"]
+            values.setdefault(network, {}).setdefault(name, {})[run["seed"]] = run[section["split"]]["accuracy"]
     for name, other in section["networks"]["differences"]:
         means = [statistics.mean(v[name][seed] - v[other][seed] for seed in v[name]) for v in values.values()]
         *cells, mean = re.search(rf"^\| {name} - {other} +\|(.*)\|$", PAGE, re.MULTILINE)[1].split("|")

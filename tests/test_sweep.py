@@ -35,13 +35,13 @@ def train_and_test(file, work_dir, overrides, seed):
 def command(tmp_path, monkeypatch):
     package = tmp_path / "stand_in" / "gcisg_cls"
     package.mkdir(parents=True)
-    for name in ("__init__", "mini", "measures"):
+    for name in ("__init__", "mini", "metrics"):
         (package / f"{name}.py").write_text(STAND_IN)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(package.parent), *filter(None, sys.path)]))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text("x = 1\n")
     (tmp_path / "grid.yaml").write_text("grid: {x: [1, 2]}\n")
-    return [sys.executable, str(ROOT / "tools/sweep.py"), "--config", "mine.py", "--grid", "grid.yaml"]
+    return [sys.executable, str(ROOT / "tools/sweep.py"), "--config", "mine.py", "--sweep", "grid.yaml"]
 
 
 def wait(condition):

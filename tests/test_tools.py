@@ -71,54 +71,54 @@ class TestSweep:
         return sweep
 
     def test_reads_variants_and_their_product(self, sweep, grid):
-        assert sweep.read_grid(grid) == ("classification", {
+        assert sweep.read_sweep(grid) == ("classification", {
             "A, tau 0.1": ("a_mini", ["x=1", "m.tau=0.1"]), "A, tau 0.2": ("a_mini", ["x=1", "m.tau=0.2"]),
             "B, tau 0.1": ("b_mini", ["m.tau=0.1"]), "B, tau 0.2": ("b_mini", ["m.tau=0.2"]),
         })  # fmt: skip
 
     def test_overrides_are_written_as_the_framework_takes_them(self, sweep, grid):
         grid.write_text("task: detection\nvariants: {A: {config: a, overrides: {SEED: 3, X.Y: 0.5}}}\n")
-        assert sweep.read_grid(grid) == ("detection", {"A": ("a", ["SEED", "3", "X.Y", "0.5"])})
+        assert sweep.read_sweep(grid) == ("detection", {"A": ("a", ["SEED", "3", "X.Y", "0.5"])})
 
     def test_a_config_takes_the_place_of_the_grids(self, sweep, grid, tmp_path):
         own = tmp_path / "mine.py"
         grid.write_text("grid: {x: [1, 2]}\n")
         expected = {f"mine, x {x}": (str(tmp_path / "mine"), [f"x={x}"]) for x in (1, 2)}
-        assert sweep.read_grid(grid, config=own)[1] == expected
+        assert sweep.read_sweep(grid, config=own)[1] == expected
         ours = Path("projects/classification/gcisg_r101_visda17.py")
         grid.write_text("variants: {A: {config: a_mini, overrides: {x: 1}}, B: {config: a_mini}}\n")
-        assert [v.config for v in sweep.read_grid(grid, config=ours)[1].values()] == ["gcisg_r101_visda17"] * 2
+        assert [v.config for v in sweep.read_sweep(grid, config=ours)[1].values()] == ["gcisg_r101_visda17"] * 2
         grid.write_text("variants: {A: {config: a_mini}, B: {config: b_mini}}\n")
         with pytest.raises(ValueError, match="compares several configs"):
-            sweep.read_grid(grid, config=ours)
+            sweep.read_sweep(grid, config=ours)
 
     def test_the_papers_scale_has_the_counterparts_and_what_the_file_replaces(self, sweep, grid):
         text = "variants: {A: {config: a_mini, overrides: {start.config: b_mini, x: 1}}}\n"
         grid.write_text(text + "grid: {y: [1]}\npaper: {grid: {y: [2]}}\n")
         name, overrides = "a_r101_visda17", ["start.config=b_r101_visda17", "x=1", "y=2"]
-        assert sweep.read_grid(grid, "paper")[1] == {"A, y 2": (name, overrides)}
+        assert sweep.read_sweep(grid, "paper")[1] == {"A, y 2": (name, overrides)}
         grid.write_text(text + "paper: false\n")
         with pytest.raises(ValueError, match="miniature alone"):
-            sweep.read_grid(grid, "paper")
+            sweep.read_sweep(grid, "paper")
 
     def test_the_papers_data_have_no_dev_half(self, sweep, grid):
         with pytest.raises(SystemExit, match="only the miniature has halves"):
-            main(["sweep", "--grid", str(grid), "--scale", "paper", "--half", "dev", "--dry-run"])
+            main(["sweep", "--sweep", str(grid), "--scale", "paper", "--split", "dev", "--dry-run"])
 
     def test_a_misspelt_key_is_named(self, sweep, grid):
         grid.write_text("variant: {}")
         with pytest.raises(ValueError, match="Did you mean 'variants'"):
-            sweep.read_grid(grid)
+            sweep.read_sweep(grid)
         grid.write_text("task: detect\nvariants: {}")
         with pytest.raises(ValueError, match="Did you mean 'detection'"):
-            sweep.read_grid(grid)
+            sweep.read_sweep(grid)
 
     def test_missing_runs_are_printed_as_commands_and_their_results_collected(self, sweep, grid, tmp_path, capsys):
         measures = dict.fromkeys(sweep.TASKS["classification"].metrics, 50.0)
         line = json.dumps({"variant": "A, tau 0.1", "seed": 0, "dev": measures}) + "\n"
         out = tmp_path / "grid_dev.jsonl"
         out.write_text(line)
-        main(["sweep", "--grid", str(grid), "--dry-run"])
+        main(["sweep", "--sweep", str(grid), "--dry-run"])
         commands = [shlex.split(command) for command in capsys.readouterr().out.splitlines()]
         assert [command[command.index("--only") + 1] for command in commands] == [
             "A, tau 0.2", "B, tau 0.1", "B, tau 0.2",
@@ -127,12 +127,12 @@ class TestSweep:
         capsys.readouterr()
         main([*commands[0][1:], "--dry-run"])
         (command,) = capsys.readouterr().out.splitlines()
-        flags = ("--grid", "--only", "--seeds", "--half", "--jobs")
+        flags = ("--sweep", "--only", "--seeds", "--split", "--jobs")
         again = shlex.split(command)
         assert [again[again.index(flag) + 1] for flag in flags] == [str(grid), "A, tau 0.2", "0", "dev", "1"]
         (tmp_path / "done").mkdir()
         (tmp_path / "done" / "grid_dev.0.jsonl").write_text(line + line.replace("0.1", "0.2") + '{"variant": "B')
-        main(["sweep", "--grid", str(grid), "--collect", str(tmp_path / "done"), "--plot", str(tmp_path / "plot.png")])
+        main(["sweep", "--sweep", str(grid), "--collect", str(tmp_path / "done"), "--plot", str(tmp_path / "plot.png")])
         assert [entry["variant"] for entry in sweep.read_runs(out)] == ["A, tau 0.1", "A, tau 0.2"]
         assert "| A, tau 0.2 | 1 " in " ".join(capsys.readouterr().out.split())
         assert (tmp_path / "plot.png").stat().st_size > 1000
@@ -141,7 +141,7 @@ class TestSweep:
         entry = {"variant": "A, tau 0.1", "seed": 3, "config": "a_mini", "overrides": ["x=2", "m.tau=0.1"], "dev": {}}
         (tmp_path / "grid_dev.jsonl").write_text(json.dumps(entry) + "\n")
         with pytest.raises(SystemExit, match=r"'A, tau 0.1', seed 3, was run with the overrides \['x=2'"):
-            main(["sweep", "--grid", str(grid), "--dry-run"])
+            main(["sweep", "--sweep", str(grid), "--dry-run"])
 
     def test_the_hash_follows_what_a_config_inherits(self, sweep, tmp_path):
         base, config = tmp_path / "base.py", tmp_path / "config.py"

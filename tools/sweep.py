@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""Train and measure variants of a config over seeds: `gcisg sweep`.
+"""Train and evaluate variants of a config over seeds: `gcisg sweep`.
 
-python tools/sweep.py --grid projects/classification/sweeps/lambdas.yaml --seeds 0-1 --half dev
+python tools/sweep.py --sweep projects/classification/sweeps/lambdas.yaml --seeds 0-1 --split dev
 """
 
 import sys

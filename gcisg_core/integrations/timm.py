@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gcisg_core.export import verify_hash
 from gcisg_core.guides import GUIDES, GuideNetwork
 from gcisg_core.lookup import unknown_name
-from gcisg_core.release import verify_hash
 
 
 class TimmGuide(GuideNetwork):

@@ -111,7 +111,7 @@ class StepRecorder:
         if self._saved:
             torch._foreach_copy_(self._saved, self._buffers())
         else:
-            self.regularizer.capture_pretrained()  # it is kept whatever becomes of the step
+            self.regularizer.init_from_student()  # it is kept whatever becomes of the step
             self._saved = [buffer.clone() for buffer in self._buffers()]
         device = next(module.parameters()).device.type
         self.start = {

@@ -100,7 +100,7 @@ class ASG(Regularizer):
                 rows = rows if inside is None else rows[inside.flatten()]
             return F.log_softmax(F.linear(rows, self.weight, self.bias) / self.settings.temperature, dim=1)
 
-    def _capture(self) -> None:
+    def _init_from_student(self) -> None:
         self.reference.capture(self.student)
 
 

@@ -13,8 +13,14 @@ from torch import Tensor, nn
 from gcisg_core.config import Settings
 from gcisg_core.feature_tap import Features, StageTap
 
-# Steps without an update of the target, as under gradient accumulation, before a forgotten hook is suspected.
-PATIENCE = 100
+# Steps without `after_optimizer_step`, as under gradient accumulation, before a forgotten hook is suspected.
+WARN_AFTER_STEPS = 100
+# Earlier names of the methods that a subclass overrides.
+RENAMED_METHODS = {
+    "update_target": "after_optimizer_step",
+    "capture_pretrained": "init_from_student",
+    "_capture": "_init_from_student",
+}
 
 
 class Terms(NamedTuple):
@@ -45,6 +51,13 @@ class Regularizer(nn.Module):
     on_nonfinite: str | None = None  # asked for among the method's settings, as in earlier versions; see `read_method`
     steady_buffers: ClassVar[tuple[str, ...]] = ()  # that a forward pass never changes: the NaN recorder keeps no copy
     captured: Tensor
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Refuse earlier names of the methods to override: nothing would call them."""
+        super().__init_subclass__(**kwargs)
+        for old, new in RENAMED_METHODS.items():
+            if old in cls.__dict__:
+                raise TypeError(f"{cls.__name__}.{old} is called {new} now; rename it")
 
     def __init__(self, student: nn.Module, settings: Settings) -> None:
         super().__init__()
@@ -92,12 +105,12 @@ class Regularizer(nn.Module):
                 f"pipeline or preprocessor of the project, which draws as many as the method needs"
             )
         if not self._ready:
-            self.capture_pretrained()
+            self.init_from_student()
         self._steps_since_update += 1
-        if self._steps_since_update == PATIENCE:
+        if self._steps_since_update == WARN_AFTER_STEPS:
             warnings.warn(
-                f"update_target() was not called for {PATIENCE} steps: whatever follows the student stands still; add "
-                f"the project's hook to the config",
+                f"after_optimizer_step() was not called for {WARN_AFTER_STEPS} steps: whatever follows the student "
+                f"stands still; add the project's hook to the config",
                 stacklevel=2,
             )
         task_view = self.settings.task_view
@@ -117,18 +130,18 @@ class Regularizer(nn.Module):
         """The method's terms; ``features[i]`` are the student's stage outputs for ``views[i]``."""
         return Terms({}, {})
 
-    def capture_pretrained(self) -> None:
+    def init_from_student(self) -> None:
         """Copy the student's weights into the networks beside it, once.
 
         The first step does it: by then the pretrained weights are loaded, and nothing is trained yet. That it was
         done is part of the state dict, so a resumed run does not do it again.
         """
         if not self.captured:
-            self._capture()
+            self._init_from_student()
             self.captured.fill_(True)
         self._ready = True
 
-    def _capture(self) -> None:
+    def _init_from_student(self) -> None:
         """Copy whatever this method keeps of the pretrained student."""
 
     def after_backward(self, scale: float = 1.0) -> None:
@@ -144,6 +157,6 @@ class Regularizer(nn.Module):
         A loop that clips no gradients and scales none may leave :meth:`after_backward` to it.
         """
 
-    def update_target(self) -> None:
+    def after_optimizer_step(self) -> None:
         """Follow the student; to be called after each optimiser step."""
         self._steps_since_update = 0

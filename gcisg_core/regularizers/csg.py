@@ -1,6 +1,6 @@
 """Contrastive synthetic-to-real generalisation (CSG, ICLR 2021): pull to the pretrained network, push apart.
 
-B images, N embeddings (B, or B times the cells of the grid in the dense form), d dimensions, K support vectors.
+B images, N embeddings (B, or B times the patches of the dense form), d dimensions, K support vectors.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gcisg_core.feature_tap import Features, make_tap
 from gcisg_core.lookup import choose
 from gcisg_core.losses import info_nce_loss
 from gcisg_core.padding import mask_at
-from gcisg_core.patches import cut_cells, pool_cells
+from gcisg_core.patches import cut_patches, pool_patches
 from gcisg_core.pooling import self_attention_pool
 from gcisg_core.precision import full_precision
 from gcisg_core.queue import SupportQueue
@@ -31,7 +31,7 @@ POOLINGS = ("self_attention", "global_average")
 
 @dataclass(frozen=True)
 class CSGSettings(Settings):
-    """Settings of CSG; the defaults are the paper's for classification. Segmentation: ``lambda_csg`` 75, 8 x 8 cells.
+    """Settings of CSG; the defaults are the paper's for classification. Segmentation: ``lambda_csg`` 75, 8 x 8 patches.
 
     Attributes:
         lambda_csg: Weight, one number or one a stage (Eq. 4); 0 turns it off.
@@ -41,7 +41,7 @@ class CSGSettings(Settings):
         queue_length: K, negatives a stage.
         embedding_dim: d, length of an embedding.
         decay: Of the average of the projectors.
-        grid: ph x pw cells of the dense form (Eq. 6); 1 x 1 is one embedding an image.
+        patches: ph x pw of the dense form (Eq. 6); 1 x 1 is one embedding an image.
     """
 
     lambda_csg: float | tuple[float, ...] = 0.1
@@ -51,7 +51,7 @@ class CSGSettings(Settings):
     queue_length: int = 65536
     embedding_dim: int = 128
     decay: float = 0.999
-    grid: tuple[int, ...] = (1, 1)
+    patches: tuple[int, ...] = (1, 1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,7 +62,7 @@ class CSGSettings(Settings):
         require(self.queue_length > 0, "queue_length", self.queue_length, "at least 1")
         require(self.embedding_dim > 0, "embedding_dim", self.embedding_dim, "at least 1")
         require(0 <= self.decay <= 1, "decay", self.decay, "in [0, 1]")
-        require(len(self.grid) == 2 and min(self.grid) > 0, "grid", self.grid, "two numbers of at least 1")
+        require(len(self.patches) == 2 and min(self.patches) > 0, "patches", self.patches, "two numbers of at least 1")
 
     @property
     def weights(self) -> dict[int, float]:
@@ -75,7 +75,7 @@ class CSGSettings(Settings):
 
 
 class CSG(Regularizer):
-    """L_task + sum_l lambda L_NCE^(l) (Eq. 4 and 5; Eq. 6 with a grid).
+    """L_task + sum_l lambda L_NCE^(l) (Eq. 4 and 5; Eq. 6 with patches).
 
     Anchor: the student's features of the task's view, pooled by their own attention (A-pool) and projected.
     Positive: the pretrained network's features of the other view, pooled by the attention of the student's features
@@ -136,25 +136,25 @@ class CSG(Regularizer):
         return terms
 
     def _pool(self, features: Tensor, attention_from: Tensor | None, mask: Tensor | None) -> Tensor:
-        """The pooled cells (N, C), in float32 under autocast too; cells that are all padding are left out."""
-        rows, columns = self.settings.grid
+        """The pooled patches (N, C), in float32 under autocast too; patches that are all padding are left out."""
+        rows, columns = self.settings.patches
         image = mask_at(mask, features)
         with torch.autocast(features.device.type, enabled=False):
             maps = [full_precision(m) for m in (features, attention_from) if m is not None]
             if self.settings.pooling == "global_average":
-                return pool_cells(maps[0], (rows, columns), image)
-            cells = [cut_cells(m, (rows, columns)) for m in maps]
+                return pool_patches(maps[0], (rows, columns), image)
+            patches = [cut_patches(m, (rows, columns)) for m in maps]
             if image is None:
-                return self_attention_pool(*cells)
-            inside = cut_cells(image.unsqueeze(1).to(cells[0]), (rows, columns)).squeeze(1) > 0
+                return self_attention_pool(*patches)
+            inside = cut_patches(image.unsqueeze(1).to(patches[0]), (rows, columns)).squeeze(1) > 0
             kept = inside.flatten(1).any(dim=1)
-            return self_attention_pool(*(m[kept] for m in cells), mask=inside[kept])
+            return self_attention_pool(*(m[kept] for m in patches), mask=inside[kept])
 
-    def _capture(self) -> None:
+    def _init_from_student(self) -> None:
         if self.weights:
             self.reference.capture(self.student)
 
-    def update_target(self) -> None:
-        super().update_target()
+    def after_optimizer_step(self) -> None:
+        super().after_optimizer_step()
         if self.weights:
             self.average.update_parameters(self.projectors)

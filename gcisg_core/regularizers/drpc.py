@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gcisg_core.config import Settings, per_stage, require, require_stages
 from gcisg_core.feature_tap import Features, make_tap
 from gcisg_core.padding import mask_at
-from gcisg_core.patches import pool_cells
+from gcisg_core.patches import pool_patches
 from gcisg_core.precision import full_precision
 from gcisg_core.regularizers.base import Regularizer, Terms
 
@@ -40,7 +40,7 @@ class DRPCSettings(Settings):
         super().__post_init__()
         require_stages("stages", self.stages)
         require(
-            bool(self.pyramid) and min(self.pyramid) == 1, "pyramid", self.pyramid, "numbers of cells a side, with 1"
+            bool(self.pyramid) and min(self.pyramid) == 1, "pyramid", self.pyramid, "numbers of patches a side, with 1"
         )
         require(0 < self.smallest_crop <= 1, "smallest_crop", self.smallest_crop, "in (0, 1]")
 
@@ -57,8 +57,8 @@ class DRPCSettings(Settings):
 class DRPC(Regularizer):
     """L_task + sum_l lambda_across |M_k - mean_k M_k|_1 + sum_l lambda_within |M(crop) - crop of M|_1.
 
-    M_k are the student's features of the k-th style of an image, pooled in cells of several sizes; |.|_1 is the mean
-    over images, styles, levels, cells and channels. Within an image, the features of a random crop that is enlarged
+    M_k are the student's features of the k-th style of an image, pooled in patches of several sizes; |.|_1 is the mean
+    over images, styles, levels, patches and channels. Within an image, the features of a random crop that is enlarged
     to the image's size are compared to the same region of the whole image's features.
 
     The styles come from the views: give the project's views a folder of style images (``styles``, see
@@ -104,14 +104,14 @@ class DRPC(Regularizer):
         return terms
 
     def _distance(self, first: Tensor, second: Tensor, mask: Tensor | None) -> Tensor:
-        """Mean over the levels of the mean absolute difference of the cells, in float32 under autocast too."""
+        """Mean over the levels of the mean absolute difference of the patches, in float32 under autocast too."""
         inside = mask_at(mask, first)
-        levels = [cells for cells in self.settings.pyramid if cells <= min(first.shape[-2:])]
+        levels = [side for side in self.settings.pyramid if side <= min(first.shape[-2:])]
         values = []
         with torch.autocast(first.device.type, enabled=False):
             maps = [full_precision(m) for m in (first, second)]
-            for cells in levels:
-                one, other = (pool_cells(m, (cells, cells), inside) for m in maps)
+            for side in levels:
+                one, other = (pool_patches(m, (side, side), inside) for m in maps)
                 values.append((one - other).abs().mean())
         return torch.stack(values).mean()
 

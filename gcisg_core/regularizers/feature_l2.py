@@ -66,7 +66,7 @@ class FeatureL2(Regularizer):
                 terms.losses[f"loss_feature_l2_stage{stage}"] = weight * distance
         return terms
 
-    def _capture(self) -> None:
+    def _init_from_student(self) -> None:
         if self.reference is not None:
             self.reference.capture(self.student)
 

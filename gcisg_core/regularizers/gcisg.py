@@ -1,6 +1,6 @@
 """Guided causal-invariant learning (GCISG, ECCV 2022): guidance by the pretrained network, and causal invariance.
 
-B images, N embeddings (B, or B times the cells of the grid in the dense form), d dimensions, K support vectors.
+B images, N embeddings (B, or B times the patches of the dense form), d dimensions, K support vectors.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from gcisg_core.config import Settings, per_stage, require, require_stages
-from gcisg_core.encoders import ReferenceEncoder, StageProjectors, TargetEncoder
+from gcisg_core.encoders import MomentumEncoder, ReferenceEncoder, StageProjectors
 from gcisg_core.feature_tap import Features, make_tap
 from gcisg_core.lookup import choose
 from gcisg_core.losses import REDUCTIONS, causal_invariance_loss, guidance_loss, info_nce_loss
+from gcisg_core.old_names import rename_tensors
 from gcisg_core.padding import mask_at
-from gcisg_core.patches import pool_cells
+from gcisg_core.patches import pool_patches
 from gcisg_core.pooling import POOLINGS
 from gcisg_core.queue import SupportQueue
 from gcisg_core.regularizers.base import Regularizer, Terms
@@ -41,14 +42,14 @@ class GCISGSettings(Settings):
         guidance_reduction: ``batch_mean`` (Eq. 8) or ``frobenius`` (the authors' code, at a weight of 1).
         ci_loss: ``causal_invariance`` (Eq. 2) or ``info_nce`` (Table 5).
         tau: Temperature of the student, or of InfoNCE (0.07 there in CSG).
-        tau_target: Temperature of the target; not used by InfoNCE.
+        tau_momentum: Temperature of the momentum encoder; not used by InfoNCE.
         queue_length: K, support vectors a stage.
         embedding_dim: d, length of an embedding.
-        decay: m, of the target's moving average.
-        target_update: When the target follows the student: ``after_step`` of the optimiser, or ``before_step``, towards
-            the weights that made this step's losses (the authors' code).
-        grid: ph x pw cells of the dense form (Eq. 4); 1 x 1 is one embedding an image.
-        in_turn: False: both directions of Eq. 3 see the same queue, and their mean counts. True: the second
+        decay: m, of the momentum encoder's moving average.
+        momentum_update: When the momentum encoder follows the student: ``after_step`` of the optimiser, or
+            ``before_step``, towards the weights that made this step's losses (the authors' code).
+        patches: ph x pw of the dense form (Eq. 4); 1 x 1 is one embedding an image.
+        sequential_enqueue: False: both directions of Eq. 3 see the same queue, and their mean counts. True: the second
             direction sees the keys of the first in the queue, and their sum counts (the authors' code, with a weight
             of 1).
     """
@@ -59,8 +60,8 @@ class GCISGSettings(Settings):
             "lambda_guidance": 1.0,
             "lambda_ci": 1.0,
             "guidance_reduction": "frobenius",
-            "in_turn": True,
-            "target_update": "before_step",
+            "sequential_enqueue": True,
+            "momentum_update": "before_step",
             "task_view": 1,
         },
     }
@@ -73,13 +74,13 @@ class GCISGSettings(Settings):
     guidance_reduction: str = "batch_mean"
     ci_loss: str = "causal_invariance"
     tau: float = 0.12
-    tau_target: float = 0.04
+    tau_momentum: float = 0.04
     queue_length: int = 65536
     embedding_dim: int = 128
     decay: float = 0.996
-    target_update: str = "after_step"
-    grid: tuple[int, ...] = (1, 1)
-    in_turn: bool = False
+    momentum_update: str = "after_step"
+    patches: tuple[int, ...] = (1, 1)
+    sequential_enqueue: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -88,13 +89,15 @@ class GCISGSettings(Settings):
         choose(POOLINGS, self.pooling, "pooling")
         choose(REDUCTIONS, self.guidance_reduction, "guidance_reduction")
         choose(CI_LOSSES, self.ci_loss, "ci_loss")
-        require(self.tau > 0 and self.tau_target > 0, "tau, tau_target", (self.tau, self.tau_target), "above 0")
+        require(self.tau > 0 and self.tau_momentum > 0, "tau, tau_momentum", (self.tau, self.tau_momentum), "above 0")
         require(self.queue_length > 0, "queue_length", self.queue_length, "at least 1")
         require(self.embedding_dim > 0, "embedding_dim", self.embedding_dim, "at least 1")
         require(0 <= self.decay <= 1, "decay", self.decay, "in [0, 1]")
         orders = ("after_step", "before_step")
-        require(self.target_update in orders, "target_update", self.target_update, "'after_step' or 'before_step'")
-        require(len(self.grid) == 2 and min(self.grid) > 0, "grid", self.grid, "two numbers of at least 1")
+        require(
+            self.momentum_update in orders, "momentum_update", self.momentum_update, "'after_step' or 'before_step'"
+        )
+        require(len(self.patches) == 2 and min(self.patches) > 0, "patches", self.patches, "two numbers of at least 1")
 
     @property
     def ci_weights(self) -> dict[int, float]:
@@ -109,8 +112,8 @@ class GCISGSettings(Settings):
 class GCISG(Regularizer):
     """L_task + sum_l lambda_G L_G^(l) + sum_l lambda_CI L_CI^(l) (Eq. 10).
 
-    Forward passes a step beside the task's: student on the other view, target on both, reference on the task's view.
-    Without causal invariance only the reference's is left.
+    Forward passes a step beside the task's: student on the other view, momentum encoder on both, reference on the
+    task's view. Without causal invariance only the reference's is left.
 
     Source: GCISG (ECCV 2022), Eq. 1 to 10, and Tables 3 to 5 for the options.
     """
@@ -124,8 +127,8 @@ class GCISG(Regularizer):
         self.guidance_weights = per_stage("lambda_guidance", s.lambda_guidance, s.stages_guidance)
         self.ci_weights = s.ci_weights
         self.reference: nn.Module | None = None
-        self.target: TargetEncoder | None = None
-        self._moved = False  # whether the target has followed in the step at hand
+        self.momentum_encoder: MomentumEncoder | None = None
+        self._moved = False  # whether the momentum encoder has followed in the step at hand
         stages = [*self.guidance_weights, *self.ci_weights]
         if stages:
             self.taps[s.task_view] = make_tap(student, stages, s.stage_locations)
@@ -135,7 +138,7 @@ class GCISG(Regularizer):
             tap = make_tap(student, [*self.ci_weights], s.stage_locations)
             self.taps[1 - s.task_view] = tap
             self.projectors = StageProjectors(tap.channels(student), s.embedding_dim)
-            self.target = TargetEncoder(student, self.projectors, tap, s.decay)
+            self.momentum_encoder = MomentumEncoder(student, self.projectors, tap, s.decay)
             self.queues = nn.ModuleDict(
                 {f"stage{stage}": SupportQueue(s.queue_length, s.embedding_dim) for stage in self.ci_weights}
             )
@@ -148,13 +151,14 @@ class GCISG(Regularizer):
         if self.reference is not None:
             view = self.settings.task_view
             self._guide(terms, features[view], self.reference(views[view]), mask)
-        if self.target is not None:
+        if self.momentum_encoder is not None:
             z = [self._embed(self.projectors, maps, mask) for maps in features[:2]]
-            # View by view: the maps of one target pass are freed before the next.
-            z_target = [
-                self._embed(self.target.projectors, self.target(view, self.student), mask) for view in views[:2]
+            # View by view: the maps of one pass are freed before the next.
+            z_momentum = [
+                self._embed(self.momentum_encoder.projectors, self.momentum_encoder(view, self.student), mask)
+                for view in views[:2]
             ]
-            self._align(terms, z, z_target)
+            self._align(terms, z, z_momentum)
         return terms
 
     def _guide(self, terms: Terms, student: Features, reference: Features, mask: Tensor | None) -> None:
@@ -167,18 +171,18 @@ class GCISG(Regularizer):
                 mask=mask_at(mask, student[stage]),
             )
 
-    def _cells(self, features: Tensor, mask: Tensor | None) -> Tensor:
-        rows, columns = self.settings.grid
-        return pool_cells(features, (rows, columns), mask_at(mask, features))
+    def _patches(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        rows, columns = self.settings.patches
+        return pool_patches(features, (rows, columns), mask_at(mask, features))
 
     def _embed(self, projectors: StageProjectors, maps: Features, mask: Tensor | None) -> Features:
-        """Stage -> unit embeddings (N, d) of the cells of one view."""
-        return {stage: projectors.embed(stage, self._cells(maps[stage], mask)) for stage in self.ci_weights}
+        """Stage -> unit embeddings (N, d) of the patches of one view."""
+        return {stage: projectors.embed(stage, self._patches(maps[stage], mask)) for stage in self.ci_weights}
 
-    def _align(self, terms: Terms, z: Sequence[Features], z_target: Sequence[Features]) -> None:
+    def _align(self, terms: Terms, z: Sequence[Features], z_momentum: Sequence[Features]) -> None:
         """Add the loss of every stage, given the embeddings of both views."""
         for stage, weight in self.ci_weights.items():
-            ours, theirs = [view[stage] for view in z], [view[stage] for view in z_target]
+            ours, theirs = [view[stage] for view in z], [view[stage] for view in z_momentum]
             queue = self.queues[f"stage{stage}"]
             assert isinstance(queue, SupportQueue)
             terms.losses[f"loss_ci_stage{stage}"] = weight * self._relate(ours, theirs, queue)
@@ -186,59 +190,63 @@ class GCISG(Regularizer):
                 terms.metrics[f"ci_match_stage{stage}"] = pair_match(ours[0], theirs[1])
                 terms.metrics[f"queue_concentration_stage{stage}"] = queue.features.mean(dim=0).norm()
 
-    def _relate(self, z: list[Tensor], z_target: list[Tensor], queue: SupportQueue) -> Tensor:
-        """Both directions of Eq. 3, z and z_target being those of view 1 and view 2; then the keys join the queue."""
+    def _relate(self, z: list[Tensor], z_momentum: list[Tensor], queue: SupportQueue) -> Tensor:
+        """Both directions of Eq. 3, z and z_momentum being those of view 1 and view 2; then the keys join the queue."""
         loss = CI_LOSSES[self.settings.ci_loss]
-        if not self.settings.in_turn:
+        if not self.settings.sequential_enqueue:
             # The mean over the rows of both directions is the mean of the two directions.
-            value = loss(self.settings, torch.cat(z), torch.cat(z_target[::-1]), queue.features)
-            queue.enqueue(torch.cat(z_target))
+            value = loss(self.settings, torch.cat(z), torch.cat(z_momentum[::-1]), queue.features)
+            queue.enqueue(torch.cat(z_momentum))
             return value
-        first = loss(self.settings, z[0], z_target[1], queue.features)
-        queue.enqueue(z_target[1])
-        second = loss(self.settings, z[1], z_target[0], queue.features)
-        queue.enqueue(z_target[0])
+        first = loss(self.settings, z[0], z_momentum[1], queue.features)
+        queue.enqueue(z_momentum[1])
+        second = loss(self.settings, z[1], z_momentum[0], queue.features)
+        queue.enqueue(z_momentum[0])
         return first + second
 
-    def _capture(self) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        rename_tensors(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _init_from_student(self) -> None:
         if isinstance(self.reference, ReferenceEncoder):
             self.reference.capture(self.student)
-        if self.target is not None:
-            self.target.capture(self.student)
+        if self.momentum_encoder is not None:
+            self.momentum_encoder.capture(self.student)
 
     def before_optimizer_step(self) -> None:
         super().before_optimizer_step()
         # An optimiser that clips gradients calls this twice a step.
-        if self.target is not None and self.settings.target_update == "before_step" and not self._moved:
-            self.target.update(self.student)
+        if self.momentum_encoder is not None and self.settings.momentum_update == "before_step" and not self._moved:
+            self.momentum_encoder.update(self.student)
             self._moved = True
 
-    def update_target(self) -> None:
-        super().update_target()
-        if self.target is None:
+    def after_optimizer_step(self) -> None:
+        super().after_optimizer_step()
+        if self.momentum_encoder is None:
             return
-        if self.settings.target_update == "after_step":
-            self.target.update(self.student)
+        if self.settings.momentum_update == "after_step":
+            self.momentum_encoder.update(self.student)
         elif not self._moved:
             raise ValueError(
-                "target_update 'before_step' needs before_optimizer_step() right before each step of the optimiser; "
+                "momentum_update 'before_step' needs before_optimizer_step() right before each step of the optimiser; "
                 "add the project's RegularizerHook to the config"
             )
         self._moved = False
 
 
-def pair_match(z: Tensor, z_target: Tensor) -> Tensor:
-    """Share of rows of ``z`` (N, d) whose nearest row of ``z_target`` (N, d) is their own partner, in [0, 1]."""
-    nearest = (z @ z_target.T).argmax(dim=1)
+def pair_match(z: Tensor, z_momentum: Tensor) -> Tensor:
+    """Share of rows of ``z`` (N, d) whose nearest row of ``z_momentum`` (N, d) is their own partner, in [0, 1]."""
+    nearest = (z @ z_momentum.T).argmax(dim=1)
     return (nearest == torch.arange(len(z), device=z.device)).float().mean()
 
 
-def _causal_invariance(settings: GCISGSettings, z: Tensor, z_target: Tensor, support: Tensor) -> Tensor:
-    return causal_invariance_loss(z, z_target, support, settings.tau, settings.tau_target)
+def _causal_invariance(settings: GCISGSettings, z: Tensor, z_momentum: Tensor, support: Tensor) -> Tensor:
+    return causal_invariance_loss(z, z_momentum, support, settings.tau, settings.tau_momentum)
 
 
-def _info_nce(settings: GCISGSettings, z: Tensor, z_target: Tensor, support: Tensor) -> Tensor:
-    return info_nce_loss(z, z_target, support, settings.tau)
+def _info_nce(settings: GCISGSettings, z: Tensor, z_momentum: Tensor, support: Tensor) -> Tensor:
+    return info_nce_loss(z, z_momentum, support, settings.tau)
 
 
 CI_LOSSES: dict[str, Callable[[GCISGSettings, Tensor, Tensor, Tensor], Tensor]] = {

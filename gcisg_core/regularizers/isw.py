@@ -100,9 +100,9 @@ class ISW(Regularizer):
     of the squared difference between the covariances of both views, collected at the end of the warm-up. The preset
     ``robustnet`` has the statistics of the authors' code.
 
-    Where it departs from the paper: the features are standardised in the loss alone; ``changes: {ibn: isw}`` also
-    puts the instance normalisations into the network, as RobustNet does (see `docs/methods.md`). The statistics come
-    from the training's last steps before the loss sets in; RobustNet stops the training for them.
+    Where it departs from the paper: the features are standardised in the loss alone; ``backbone_plugins: {ibn: isw}``
+    also puts the instance normalisations into the network, as RobustNet does (see `docs/methods.md`). The statistics
+    come from the training's last steps before the loss sets in; RobustNet stops the training for them.
 
     Forward passes a step beside the task's: student (without gradient) on the other view (``strong``: on the task's
     view and on its change), in ``statistics_steps`` steps only; later none, and a second view is drawn but not used.

@@ -84,7 +84,7 @@ class SynapticIntelligence(Regularizer):
         return Terms({"loss_si": self.settings.lambda_si * distance}, {"si_importance": self.importance.mean()})
 
     @torch.no_grad()
-    def _capture(self) -> None:
+    def _init_from_student(self) -> None:
         self.anchor.copy_(self._weights())
         self.start.copy_(self.anchor)
 
@@ -102,8 +102,8 @@ class SynapticIntelligence(Regularizer):
             self.after_backward()
 
     @torch.no_grad()
-    def update_target(self) -> None:
-        super().update_target()
+    def after_optimizer_step(self) -> None:
+        super().after_optimizer_step()
         if self._before is None:
             raise ValueError(
                 "si sums over the path of the optimiser and needs before_optimizer_step() before each of its steps; "

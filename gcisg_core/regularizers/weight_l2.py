@@ -58,5 +58,5 @@ class WeightL2(Regularizer):
         return Terms({"loss_weight_l2": self.settings.lambda_weight_l2 / 2 * distance}, {})
 
     @torch.no_grad()
-    def _capture(self) -> None:
+    def _init_from_student(self) -> None:
         self.anchor.copy_(self._weights())

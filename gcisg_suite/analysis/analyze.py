@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gcisg_core.files import write_text
-from gcisg_core.measures import Measured, Value
+from gcisg_core.model_metrics import ModelMetrics, Value
 from gcisg_suite.report.page import Picture, Section, write_report
 
 from .compare import difference, over_images, over_seeds
-from .page import measure_rows, page_sections
+from .page import metric_rows, page_sections
 from .pictures import (
     REFERENCE,
     attention_figure,
@@ -25,7 +25,7 @@ from .pictures import (
     failures_figure,
     grad_cam_figure,
 )
-from .task import Task
+from .task import EvalTask
 
 SCHEMA = 1
 
@@ -46,8 +46,8 @@ def labels_of(checkpoints: Sequence[Checkpoint]) -> list[str]:
     ]
 
 
-def analyze(task: Task, config: str, checkpoints: Sequence[Checkpoint], out: Path) -> Path:
-    """Measure the checkpoints, compare them with the first, and write `analysis.json` and `analysis.html`.
+def analyze(task: EvalTask, config: str, checkpoints: Sequence[Checkpoint], out: Path) -> Path:
+    """Evaluate the checkpoints, compare them with the first, and write `analysis.json` and `analysis.html`.
 
     Returns:
         The page.
@@ -57,10 +57,10 @@ def analyze(task: Task, config: str, checkpoints: Sequence[Checkpoint], out: Pat
     """
     names = labels_of(checkpoints)
     models = {name: task.load(checkpoint.path) for name, checkpoint in zip(names, checkpoints, strict=True)}
-    measured: dict[str, Measured] = {}
+    evaluated: dict[str, ModelMetrics] = {}
     for name, model in models.items():
-        measured[name] = task.observe(model)
-        measured[name].values["acc_in"] = task.acc_in(task.backbone(model))
+        evaluated[name] = task.evaluate(model)
+        evaluated[name].values["acc_in"] = task.acc_in(task.backbone(model))
     first, *others = names
     content: dict[str, Any] = {
         "schema": SCHEMA,
@@ -69,22 +69,22 @@ def analyze(task: Task, config: str, checkpoints: Sequence[Checkpoint], out: Pat
         "data": {"name": task.data, "images": len(task)},
         "energy_form": task.options.form,
         "score": task.score,
-        "reference": {"weights": task.weights, "measures": _of_reference(task, measured[first])},
+        "reference": {"weights": task.weights, "metrics": _of_reference(task, evaluated[first])},
         "checkpoints": [
-            {"name": name, "file": checkpoint.path, **_as_json(measured[name])}
+            {"name": name, "file": checkpoint.path, **_as_json(evaluated[name])}
             for name, checkpoint in zip(names, checkpoints, strict=True)
         ],
         "differences": [
             {
                 "name": name,
                 "to": first,
-                "measures": difference(measured[name].values, measured[first].values),
-                "paired_over_images": over_images(measured[name], measured[first]),
+                "metrics": difference(evaluated[name].values, evaluated[first].values),
+                "paired_over_images": over_images(evaluated[name], evaluated[first]),
             }
             for name in others
         ],
         "paired_over_seeds": over_seeds(
-            [checkpoint.name for checkpoint in checkpoints], [measured[name].values for name in names]
+            [checkpoint.name for checkpoint in checkpoints], [evaluated[name].values for name in names]
         ),
     }
     write_text(out / "analysis.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -94,46 +94,46 @@ def analyze(task: Task, config: str, checkpoints: Sequence[Checkpoint], out: Pat
         for position, name in enumerate(names)
         if checkpoints[position].name not in [earlier.name for earlier in checkpoints[:position]]
     }
-    sections = [*page_sections(content, task.heads), *_pictures(task, shown, measured, content)]
+    sections = [*page_sections(content, task.heads), *_pictures(task, shown, evaluated, content)]
     return write_report(out / "analysis.html", f"Analysis: {task.title}", sections)
 
 
-def _of_reference(task: Task, measured: Measured) -> dict[str, Value]:
+def _of_reference(task: EvalTask, evaluated: ModelMetrics) -> dict[str, Value]:
     if task.reference is None:
         return {"reference": task.no_reference}
     headless = "the pretrained network has no head for this task"
     values: dict[str, Value] = dict.fromkeys([*task.heads, "match_rate"], headless)
-    itself = Measured(
+    itself = ModelMetrics(
         values,
-        sample=measured.reference,
-        reference=measured.reference,
-        alignments=dict.fromkeys(measured.alignments, 1.0),
+        sample=evaluated.reference,
+        reference=evaluated.reference,
+        alignments=dict.fromkeys(evaluated.alignments, 1.0),
         form=task.options.form,
     )
     return {**itself.values, "acc_in": task.acc_in(task.reference)}
 
 
-def _as_json(measured: Measured) -> dict[str, Any]:
-    counts = measured.confusion
+def _as_json(evaluated: ModelMetrics) -> dict[str, Any]:
+    counts = evaluated.confusion
     return {
-        "measures": measured.values,
-        "per_class": measured.per_class,
-        "confusion": {"axes": list(measured.axes), "counts": counts.tolist()} if isinstance(counts, Tensor) else counts,
+        "metrics": evaluated.values,
+        "per_class": evaluated.per_class,
+        "confusion": {"axes": [*evaluated.axes], "counts": counts.tolist()} if isinstance(counts, Tensor) else counts,
     }
 
 
 def _pictures(
-    task: Task, models: Mapping[str, Any], measured: Mapping[str, Measured], content: Mapping[str, Any]
+    task: EvalTask, models: Mapping[str, Any], evaluated: Mapping[str, ModelMetrics], content: Mapping[str, Any]
 ) -> list[Section]:
     indices = chosen(len(task))
     backbones = {name: task.backbone(model) for name, model in models.items()}
-    samples = {name: measured[name].sample for name in models}
-    results = {name: measured[name].values for name in models}
+    samples = {name: evaluated[name].sample for name in models}
+    results = {name: evaluated[name].values for name in models}
     reason = "" if task.reference is not None else f" The reference is not shown: {task.no_reference}."
     if task.reference is not None:
         backbones[REFERENCE] = task.reference
-        samples[REFERENCE] = next(iter(measured.values())).reference
-        results[REFERENCE] = content["reference"]["measures"]
+        samples[REFERENCE] = next(iter(evaluated.values())).reference
+        results[REFERENCE] = content["reference"]["metrics"]
         if task.classifier is None:
             reason = " The reference is not shown: its weights hold no classifier whose prediction could be explained."
     images = f"{len(indices)} images, evenly spaced through the data"
@@ -162,12 +162,12 @@ def _pictures(
         ),
         _section(
             "What is taken for what",
-            lambda: confusion_figure({name: measured[name] for name in models}),
+            lambda: confusion_figure({name: evaluated[name] for name in models}),
             "Confusion matrices: of each row's truth, the share in per cent that the model calls by the column.",
         ),
     ]
     for name, model in models.items():
-        failure = measured[name].failure
+        failure = evaluated[name].failure
         sections.append(
             _section(
                 f"The worst failures of {name}",
@@ -180,7 +180,7 @@ def _pictures(
 
 
 def _energy_text(values: Mapping[str, Value]) -> str:
-    rows = measure_rows({"": values}, {f"energy_{power}": f"power {power}" for power in (0, 1, 2)})
+    rows = metric_rows({"": values}, {f"energy_{power}": f"power {power}" for power in (0, 1, 2)})
     return "\n".join(f"{head}: {value}" for head, value in rows)
 
 

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from gcisg_core.measures import Measured, Value
+from gcisg_core.model_metrics import ModelMetrics, Value
 
 LEVEL = 0.95
 
 
 def difference(later: Mapping[str, Value], first: Mapping[str, Value]) -> dict[str, Value]:
-    """``later - first``, measure by measure; the reason of the one that has no number."""
+    """``later - first``, metric by metric; the reason of the one that has no number."""
     result: dict[str, Value] = {}
     for name in later:
-        pair = later[name], first.get(name, "not measured")
+        pair = later[name], first.get(name, "not evaluated")
         reason = next((value for value in pair if isinstance(value, str)), None)
         result[name] = reason if reason is not None else pair[0] - pair[1]  # type: ignore[operator]
     return {name: value for name, value in result.items() if not name.endswith("_error")}
@@ -46,7 +46,7 @@ def paired(later: Sequence[float], first: Sequence[float]) -> dict[str, float] |
     return {"difference": mean, "low": low, "high": high, "pairs": len(differences)}
 
 
-def over_images(later: Measured, first: Measured) -> dict[str, Any]:
+def over_images(later: ModelMetrics, first: ModelMetrics) -> dict[str, Any]:
     """Match rate and score, image by image, in per cent points."""
     return {
         name: paired([100 * share for share in mine], [100 * share for share in theirs])
@@ -64,10 +64,10 @@ def over_seeds(names: Sequence[str], values: Sequence[Mapping[str, Value]]) -> d
 
     Args:
         names: Of the checkpoints, in the order given.
-        values: Their measures.
+        values: Their metrics.
 
     Returns:
-        Name, but the first -> measure -> what :func:`paired` says; empty unless a name comes twice.
+        Name, but the first -> metric -> what :func:`paired` says; empty unless a name comes twice.
     """
     runs = defaultdict(list)
     for name, value in zip(names, values, strict=True):
@@ -83,7 +83,7 @@ def _pairs(later: Sequence[Mapping[str, Value]], first: Sequence[Mapping[str, Va
         return {"all": f"{len(later)} and {len(first)} checkpoints; give as many of each name"}
     result: dict[str, Any] = {}
     for name in later[0]:
-        columns = [[run.get(name, "not measured") for run in runs] for runs in (later, first)]
+        columns = [[run.get(name, "not evaluated") for run in runs] for runs in (later, first)]
         reason = next((value for column in columns for value in column if isinstance(value, str)), None)
         result[name] = reason or paired(*columns)  # type: ignore[arg-type]
     return {name: value for name, value in result.items() if not name.endswith("_error")}

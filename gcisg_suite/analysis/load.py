@@ -7,10 +7,10 @@ from typing import Any
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
+from gcisg_core.export import METHOD_PREFIX, without_method
 from gcisg_core.ibn import added_names, join_halves
 from gcisg_core.integrations.mmengine import check_state  # the import lets mmengine read weights alone
 from gcisg_core.problems import DataError
-from gcisg_core.release import BESIDE, without_method
 from gcisg_core.safe_load import unwrap_state_dict
 
 
@@ -41,7 +41,7 @@ def load_model(model: nn.Module, state: dict[str, Tensor], path: str) -> None:
     Raises:
         ValueError: they belong to another model.
     """
-    check_state(model, state, path, ignore=(BESIDE,))
+    check_state(model, state, path, ignore=(METHOD_PREFIX,))
     model.load_state_dict(state, strict=False)
 
 

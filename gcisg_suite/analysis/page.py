@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gcisg_core.measures import METRICS, Value
+from gcisg_core.model_metrics import METRICS, Value
 from gcisg_suite.report.page import Section
 
-# Measure -> what the page calls it; the task's own stand before them.
+# Metric -> what the page calls it; the task's own stand before them.
 HEADS = {
     "match_rate": "match rate %",
     "acc_in": "Acc_IN %",
@@ -18,8 +18,8 @@ INTERVAL = "95 % interval by Student's t"
 
 
 def text(values: Mapping[str, Value], name: str, signed: bool = False) -> str:
-    """A measure as a cell, with its standard error if it has one."""
-    value = values.get(name, "not measured")
+    """A metric as a cell, with its standard error if it has one."""
+    value = values.get(name, "not evaluated")
     if isinstance(value, str):
         return value
     digits = _digits(name)
@@ -33,12 +33,12 @@ def _digits(name: str) -> int:
     return METRICS[name].digits if name in METRICS else 2
 
 
-def measure_rows(
+def metric_rows(
     columns: Mapping[str, Mapping[str, Value]],
     heads: Mapping[str, str],
     differences: Mapping[str, Mapping[str, Value]] | None = None,
 ) -> list[list[str]]:
-    """A row a measure that one of the columns has; differences stand behind them, with their sign."""
+    """A row a metric that one of the columns has; differences stand behind them, with their sign."""
     return [
         [
             head,
@@ -51,14 +51,14 @@ def measure_rows(
 
 
 def page_sections(content: Mapping[str, Any], task_heads: Mapping[str, str]) -> list[Section]:
-    """The tables: all measures, paired differences, classes."""
+    """The tables: all metrics, paired differences, classes."""
     heads = {**task_heads, **HEADS}
-    columns = {entry["name"]: entry["measures"] for entry in content["checkpoints"]}
-    later = {f"{entry['name']} - {entry['to']}": entry["measures"] for entry in content["differences"]}
-    rows = measure_rows({"reference": content["reference"]["measures"], **columns}, heads, later)
+    columns = {entry["name"]: entry["metrics"] for entry in content["checkpoints"]}
+    later = {f"{entry['name']} - {entry['to']}": entry["metrics"] for entry in content["differences"]}
+    rows = metric_rows({"reference": content["reference"]["metrics"], **columns}, heads, later)
     sections = [
         Section(
-            "Measures",
+            "Metrics",
             [
                 f"{content['data']['images']} images of {content['data']['name']}. Reference: "
                 f"{content['reference']['weights'] or 'none'}.",
@@ -68,7 +68,7 @@ def page_sections(content: Mapping[str, Any], task_heads: Mapping[str, str]) -> 
                 f"({content['energy_form']} form): the lower, the more diverse the features. docs/analysis.md has the "
                 "definitions.",
             ],
-            ["measure", "reference", *columns, *later],
+            ["metric", "reference", *columns, *later],
             rows,
         )
     ]
@@ -99,17 +99,17 @@ def _over_images(content: Mapping[str, Any]) -> Section:
         f"{INTERVAL} of their mean. It says how far these images decide, not what another training run would give. "
         f"An image's score is {content['score']}."
     )
-    return Section("Differences on the same images", [note], ["models", "measure", "difference", "images"], rows)
+    return Section("Differences on the same images", [note], ["models", "metric", "difference", "images"], rows)
 
 
 def _over_seeds(content: Mapping[str, Any], heads: Mapping[str, str]) -> Section:
     rows = [
-        [name, heads.get(measure, measure), *_paired_text(paired, _digits(measure))]
-        for name, measures in content["paired_over_seeds"].items()
-        for measure, paired in measures.items()
+        [name, heads.get(metric, metric), *_paired_text(paired, _digits(metric))]
+        for name, metrics in content["paired_over_seeds"].items()
+        for metric, paired in metrics.items()
     ]
     note = f"The k-th checkpoint of one name with the k-th of the first name; {INTERVAL}."
-    return Section("Differences over seeds", [note], ["method", "measure", "difference", "seeds"], rows)
+    return Section("Differences over seeds", [note], ["method", "metric", "difference", "seeds"], rows)
 
 
 def _classes(content: Mapping[str, Any]) -> Section | None:
@@ -117,9 +117,9 @@ def _classes(content: Mapping[str, Any]) -> Section | None:
     if not entries:
         return None
     names = entries[0]["per_class"]
-    measures = list(next(iter(names.values())))
-    shared = [name for name in measures if name in ("images", "pixels")]
-    own = [name for name in measures if name not in shared]
+    metrics = list(next(iter(names.values())))
+    shared = [name for name in metrics if name in ("images", "pixels")]
+    own = [name for name in metrics if name not in shared]
     rows = [
         [
             label,

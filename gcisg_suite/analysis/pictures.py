@@ -22,11 +22,11 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from gcisg_core.feature_tap import find_stages
-from gcisg_core.measures import Measured
 from gcisg_core.metrics import FeatureSample
+from gcisg_core.model_metrics import ModelMetrics
 from gcisg_core.pooling import self_attention
 
-from .task import Task
+from .task import EvalTask
 
 REFERENCE = "reference"
 MAP_SHARE = 0.6  # of a heat map over its image
@@ -39,7 +39,7 @@ def chosen(count: int, most: int = 6) -> list[int]:
     return sorted(set(np.linspace(0, count - 1, min(most, count)).astype(int).tolist()))
 
 
-def _grid(task: Task, indices: Sequence[int], rows: Sequence[str]) -> tuple[Figure, Any]:
+def _grid(task: EvalTask, indices: Sequence[int], rows: Sequence[str]) -> tuple[Figure, Any]:
     """A figure with a column an image, axes without ticks, and the rows' names."""
     height, width = task.pixels(indices[0]).shape[:2]
     figure = Figure(figsize=(1.7 * len(indices), (1.7 * height / width + 0.25) * len(rows)))
@@ -57,7 +57,7 @@ def _wrapped(name: str, inches: float) -> str:
     return "\n".join(line for part in name.split("\n") for line in textwrap.wrap(part, room))
 
 
-def _finish(task: Task, figure: Figure) -> Figure:
+def _finish(task: EvalTask, figure: Figure) -> Figure:
     """The figure with the task's legend below it."""
     handles = [Patch(color=colour, label=name) for name, colour in task.legend()]
     room = 0.35 / figure.get_figheight() if handles else 0
@@ -73,7 +73,7 @@ def _overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return (1 - MAP_SHARE) * grey + MAP_SHARE * mpl.colormaps["viridis"](heat)[..., :3]
 
 
-def grad_cam_figure(task: Task, models: Mapping[str, Any], indices: Sequence[int]) -> Figure:
+def grad_cam_figure(task: EvalTask, models: Mapping[str, Any], indices: Sequence[int]) -> Figure:
     """Grad-CAM of each model, and of the reference's own classifier where there is one."""
     classified = task.reference is not None and task.classifier is not None
     figure, axes = _grid(task, indices, ["image, truth", *models, *([REFERENCE] if classified else [])])
@@ -100,7 +100,7 @@ class _Network(nn.Module):
         return scores
 
 
-def grad_cam(task: Task, backbone: nn.Module | None, index: int, model: Any | None = None) -> np.ndarray:
+def grad_cam(task: EvalTask, backbone: nn.Module | None, index: int, model: Any | None = None) -> np.ndarray:
     """(H, W) in [0, 1], of a model's prediction or, without a model, of the reference's own by its classifier.
 
     HiResCAM (Draelos and Carin, 2020) does not average the gradient over the map as Grad-CAM does. After global pooling
@@ -140,7 +140,7 @@ def cam_layer(backbone: nn.Module, stage: int) -> nn.Module:
     return modules[str(place)]
 
 
-def attention_figure(task: Task, backbones: Mapping[str, nn.Module], indices: Sequence[int]) -> Figure:
+def attention_figure(task: EvalTask, backbones: Mapping[str, nn.Module], indices: Sequence[int]) -> Figure:
     """The weights by which self-attention pooling sums a stage's features, each map from its least to its largest."""
     rows = [(name, stage) for name, network in backbones.items() for stage in STAGES_SHOWN
             if stage in task.stages(network)]  # fmt: skip
@@ -196,9 +196,9 @@ def on_circle(features: Tensor) -> np.ndarray:
     return np.asarray(plane / np.linalg.norm(plane, axis=1, keepdims=True).clip(1e-12))
 
 
-def confusion_figure(measured: Mapping[str, Measured]) -> Figure:
+def confusion_figure(evaluated: Mapping[str, ModelMetrics]) -> Figure:
     """A matrix a model: each row (truth) divided by its sum, in per cent."""
-    shown = {name: result for name, result in measured.items() if isinstance(result.confusion, Tensor)}
+    shown = {name: result for name, result in evaluated.items() if isinstance(result.confusion, Tensor)}
     size = max(len(result.axes) for result in shown.values())
     side = 2.2 + 0.22 * size
     figure = Figure(figsize=(side * len(shown), side))
@@ -217,7 +217,7 @@ def confusion_figure(measured: Mapping[str, Measured]) -> Figure:
     return figure
 
 
-def failures_figure(task: Task, model: Any, failure: Sequence[float], most: int = 6) -> Figure:
+def failures_figure(task: EvalTask, model: Any, failure: Sequence[float], most: int = 6) -> Figure:
     """The worst images of a model: truth above, prediction below; the worst comes first."""
     worst = np.argsort(-np.asarray(failure), kind="stable")[:most].tolist()
     figure, axes = _grid(task, worst, ["truth", "prediction"])

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from gcisg_core.measures import Value
+from gcisg_core.model_metrics import Value
 from gcisg_core.problems import DataError
 from gcisg_suite.folders import is_hidden
 from gcisg_suite.images import SUFFIXES, read_image

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gcisg_core.feature_tap import Features, find_stages, make_tap
-from gcisg_core.measures import STAGES, Measured, Value
+from gcisg_core.model_metrics import STAGES, ModelMetrics, Value
 
 # Okabe and Ito's colours, black among them: told apart by colour-blind people.
 OKABE_ITO = (
@@ -43,13 +43,13 @@ class Options:
     device: str = "cpu"
 
 
-class Task(ABC):
-    """A data set of one task, and how its models are loaded, measured and drawn.
+class EvalTask(ABC):
+    """A data set of one task, and how its models are loaded, evaluated and drawn.
 
     Attributes:
         title: The task.
-        heads: The task's own measures -> how the page calls them.
-        score: What an image's score is (:attr:`gcisg_core.measures.Measured.score`), a sentence.
+        heads: The task's own metrics -> how the page calls them.
+        score: What an image's score is (:attr:`gcisg_core.model_metrics.ModelMetrics.score`), a sentence.
         failure: What else an image's failure is judged by, with a blank before it.
         cam: What the Grad-CAM panels explain, a sentence.
         data: What is evaluated on.
@@ -84,7 +84,7 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def observe(self, model: Any) -> Measured:
+    def evaluate(self, model: Any) -> ModelMetrics:
         """Everything but Acc_IN."""
 
     @abstractmethod

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from gcisg_core.lookup import choose
 from gcisg_suite.commands.arguments import Several, UsageError
-from gcisg_suite.rows import Task
+from gcisg_suite.rows import TaskSpec
 from gcisg_suite.tasks import TASKS
 
 
@@ -28,7 +28,7 @@ def demo(*, output: Path = Path("runs/demo"), tasks: Annotated[list[str] | None,
     demonstrate(output, chosen)
 
 
-def chosen_tasks(given: list[str] | None, offers: Callable[[Task], bool]) -> list[str]:
+def chosen_tasks(given: list[str] | None, offers: Callable[[TaskSpec], bool]) -> list[str]:
     """The tasks that were asked for, or those that offer what is asked for and can be run here."""
     try:
         asked = [choose(TASKS, name, "task") for name in given or ()]

@@ -40,13 +40,13 @@ def export(
     file = config_file(config)
     check_file("--checkpoint", checkpoint)
 
-    from gcisg_core.release import write_release
+    from gcisg_core.export import write_export
     from gcisg_suite.export import WRITERS, provenance, read
 
     try:
         about = provenance(config, metrics or [])
-        release = read(file, list(overrides), checkpoint)
-        release.meta.update(about)
-        print(write_release(release, output, Path(file).stem, format, WRITERS[format]))
+        exported = read(file, list(overrides), checkpoint)
+        exported.meta.update(about)
+        print(write_export(exported, output, Path(file).stem, format, WRITERS[format]))
     except RuntimeError as error:  # the plain model does not take the tensors, or the graph computes something else
         raise ValueError(str(error)) from error

@@ -28,7 +28,7 @@ def new_project(
     workers: int = os.cpu_count() or 1,
     force: Flag = False,
 ) -> int:
-    """Write two configs, a baseline and GCISG, that train on synthetic images of yours and are measured on real ones.
+    """Write two configs, a baseline and GCISG, that train on synthetic images of yours and are evaluated on real ones.
 
     For example:
 
@@ -39,7 +39,7 @@ def new_project(
 
     Args:
         synthetic: Images with labels, to train on.
-        real: Real images with labels, to measure on.
+        real: Real images with labels, to evaluate on.
         output: Where the two configs go.
         classes: Segmentation: a file with a line a class, `name` or `name R G B`.
         images: The images' folder in both folders.

@@ -27,10 +27,10 @@ def select(
         gcisg select runs/gcisg_mini --source data/mini/classification/source_1
         gcisg select runs/gcisg_mini --target-labels
 
-    Criteria (docs/selection.md): the task's measure on source validation images, match rate, CKA to the pretrained
+    Criteria (docs/selection.md): the task's metric on source validation images, match rate, CKA to the pretrained
     network and energy on target images, and the mean of these ranks, which chooses by default. Target labels are not
     used, unless --target-labels asks what the choices cost, or --by target for a comparison with published numbers.
-    What was measured is kept in the run's selection.jsonl.
+    What was evaluated is kept in the run's selection.jsonl.
 
     Args:
         run: The folder of a run, with its checkpoints.
@@ -50,7 +50,7 @@ def select(
 
     from gcisg_suite.analysis.task import Options
     from gcisg_suite.selection.criteria import report
-    from gcisg_suite.selection.run_checkpoints import config_of, make_tasks, measure_run, settings_of
+    from gcisg_suite.selection.run_checkpoints import config_of, evaluate_run, make_tasks, settings_of
     from gcisg_suite.tasks import read_config
 
     loaded = read_config(config or config_of(run), overrides)
@@ -58,4 +58,4 @@ def select(
     chooses = by or settings.by
     options = Options(reference=reference, data=data or settings.data or None, device=chosen_device(device))
     target, source_task = make_tasks(loaded, options, source or settings.source or None)
-    print(report(measure_run(run, target, source_task, target_labels or chooses == TARGET), chooses))
+    print(report(evaluate_run(run, target, source_task, target_labels or chooses == TARGET), chooses))

@@ -30,7 +30,7 @@ def list_() -> None:
 
     from gcisg_suite.zoo.zoo import read_models, rows, zoo_folder
 
-    print(tabulate(rows(read_models(zoo_folder())), headers=("model", "measured", "checkpoint"), disable_numparse=True))
+    print(tabulate(rows(read_models(zoo_folder())), headers=("model", "result", "checkpoint"), disable_numparse=True))
 
 
 @app.command

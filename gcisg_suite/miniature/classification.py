@@ -54,17 +54,17 @@ def restyled_source_pictures(seed: int, per_class: int) -> Iterator[tuple[int, n
             yield label, _real_picture(block_counts(draw_digit(label, rng)), "reference", rng)
 
 
-def target_pictures(half: str, composites: int = COMPOSITES) -> Iterator[tuple[int, np.ndarray]]:
-    """Real digits of one half, each on `composites` photo patches that follow each other; the same on every call.
+def target_pictures(split: str, composites: int = COMPOSITES) -> Iterator[tuple[int, np.ndarray]]:
+    """Real digits of one split, each on `composites` photo patches that follow each other; the same on every call.
 
     Raises:
-        ValueError: `half` is neither "dev" nor "test".
+        ValueError: `split` is neither "dev" nor "test".
     """
-    inks, labels = real_digits(half)
-    rng = np.random.default_rng([STREAMS[half], 0])
+    inks, labels = real_digits(split)
+    rng = np.random.default_rng([STREAMS[split], 0])
     for ink, label in zip(inks, labels, strict=True):
         for _ in range(composites):
-            yield int(label), _real_picture(ink, half, rng)
+            yield int(label), _real_picture(ink, split, rng)
 
 
 def reference_pictures(part: str, seed: int, per_class: int, size: int, label: int) -> Iterator[np.ndarray]:
@@ -82,10 +82,12 @@ def prepare_source(folder: Path, seed: int = 0, per_class: int = 800, progress: 
     return Path(folder)
 
 
-def prepare_target(folder: Path, half: str, composites: int = COMPOSITES) -> Path:
-    """Write one half of the real target ("dev": 2,694 pictures, "test": 2,697); see `prepare`."""
-    recipe = {"recipe": half, "version": VERSION, "composites": composites}
-    write_once(Path(folder), recipe, lambda at: write_class_folders(at, DIGIT_NAMES, target_pictures(half, composites)))
+def prepare_target(folder: Path, split: str, composites: int = COMPOSITES) -> Path:
+    """Write one split of the real target ("dev": 2,694 pictures, "test": 2,697); see `prepare`."""
+    recipe = {"recipe": split, "version": VERSION, "composites": composites}
+    write_once(
+        Path(folder), recipe, lambda at: write_class_folders(at, DIGIT_NAMES, target_pictures(split, composites))
+    )
     return Path(folder)
 
 
@@ -132,7 +134,7 @@ def prepare(root: Path, seed: int = 0, reference_seed: int = 0, progress: bool =
     """
     root = Path(root)
     prepare_source(root / "source", seed, progress=progress)
-    Parallel(n_jobs=-1)(delayed(prepare_target)(root / half, half) for half in ("dev", "test"))
+    Parallel(n_jobs=-1)(delayed(prepare_target)(root / split, split) for split in ("dev", "test"))
     prepare_reference(root / "reference", reference_seed, progress=progress)
     return root
 

@@ -1,7 +1,7 @@
 """Re-measure the design criteria of the miniature benchmark; they know nothing of the compared methods.
 
 `python -m gcisg_suite.miniature.criteria --root data/mini/classification` prints a table; 4 to 8 minutes on one
-thread. Plain torch and scikit-learn, `dev` half only. Accuracies are means over the classes, in percent.
+thread. Plain torch and scikit-learn, `dev` split only. Accuracies are means over the classes, in percent.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def measure(reference: MiniResNet, seeds: Iterable[int], per_class: int = 800) -
 @one_thread()
 def main() -> None:
     """Command line; writes the data first where they are missing."""
-    parser = argparse.ArgumentParser(description="Measure the design criteria of the miniature benchmark (dev half).")
+    parser = argparse.ArgumentParser(description="Measure the design criteria of the miniature benchmark (dev split).")
     parser.add_argument("--root", type=Path, default=Path("data/mini/classification"), help="the benchmark's folder")
     parser.add_argument("--seeds", type=int, default=5, help="number of source seeds for the fine-tuning")
     arguments = parser.parse_args()

@@ -28,7 +28,7 @@ from sklearn.datasets import load_digits, load_sample_images
 
 DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 # The digits come in writers' order, so halves by index also separate most writers.
-DIGIT_HALVES = {"dev": (0, 898), "test": (898, 1797)}
+DIGIT_SPLITS = {"dev": (0, 898), "test": (898, 1797)}
 # Vertical strips of both photographs, as fractions of their width: no pixel belongs to two of them.
 PHOTO_STRIPS = {"reference": (0.0, 0.6), "dev": (0.6, 0.8), "test": (0.8, 1.0)}
 FONT_FILES = tuple(
@@ -43,21 +43,21 @@ FONT_FILES = tuple(
 
 
 @cache
-def real_digits(half: str) -> tuple[np.ndarray, np.ndarray]:
-    """Handwritten digits of one half of the data set.
+def real_digits(split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Handwritten digits of one split of the data set.
 
     Args:
-        half: "dev" (images 0-897) or "test" (898-1796).
+        split: "dev" (images 0-897) or "test" (898-1796).
 
     Returns:
         Ink (N, 8, 8) float32 in [0, 1] and labels (N,) int in 0..9.
 
     Raises:
-        ValueError: `half` is neither of the two.
+        ValueError: `split` is neither of the two.
     """
-    if half not in DIGIT_HALVES:
-        raise ValueError(f"half is {half!r}; choose one of {sorted(DIGIT_HALVES)}")
-    start, stop = DIGIT_HALVES[half]
+    if split not in DIGIT_SPLITS:
+        raise ValueError(f"split is {split!r}; choose one of {sorted(DIGIT_SPLITS)}")
+    start, stop = DIGIT_SPLITS[split]
     digits = load_digits()
     return (digits.images[start:stop] / 16).astype(np.float32), digits.target[start:stop].astype(int)
 

@@ -4,7 +4,7 @@
     <root>/sim10k/VOC2012/{JPEGImages,Annotations,ImageSets}     the same synthetic scenes, Sim10k's VOC layout
     <root>/cityscapes/{leftImg8bit,gtFine}/{val,test}/mini/...   real digits, Cityscapes' layout
 
-`val` is the dev half of the digits and of the photographs, `test` the other half; see `ingredients`. Digits play
+`val` is the dev split of the digits and of the photographs, `test` the other half; see `ingredients`. Digits play
 Cityscapes classes, so readers and evaluators of the real data sets work unchanged:
 
     paper  road 7      2  car 26      4  person 24      6  motorcycle 32      8  train 31
@@ -38,7 +38,7 @@ VERSION = 4
 WIDTH, HEIGHT = 128, 96  # pixels
 SIDES = (24, 48)  # smallest and largest side of a digit, pixels
 COUNTS = (1, 4)  # fewest and most digits of a scene
-HALVES = {"val": "dev", "test": "test"}  # Cityscapes split -> half of digits and photographs
+SPLITS = {"val": "dev", "test": "test"}  # Cityscapes split -> half of digits and photographs
 # digit -> Cityscapes class and its share of the digits drawn
 CLASSES = {
     0: ("truck", 1),
@@ -69,12 +69,12 @@ def real_scene(split: str, index: int) -> Scene:
     Raises:
         ValueError: `split` is neither "val" nor "test".
     """
-    if split not in HALVES:
-        raise ValueError(f"split is {split!r}; choose one of {sorted(HALVES)}")
+    if split not in SPLITS:
+        raise ValueError(f"split is {split!r}; choose one of {sorted(SPLITS)}")
     rng = np.random.default_rng([STREAMS[split], index])
-    blocks, labels = real_digits(HALVES[split])
+    blocks, labels = real_digits(SPLITS[split])
     ink, objects = _compose(lambda digit, side: enlarge(rng.choice(blocks[labels == digit]), side), rng)
-    tiles = [photo_background(HALVES[split], (HEIGHT // 2, WIDTH // 2), rng) for _ in range(4)]
+    tiles = [photo_background(SPLITS[split], (HEIGHT // 2, WIDTH // 2), rng) for _ in range(4)]
     background = np.concatenate([np.concatenate(tiles[:2], axis=1), np.concatenate(tiles[2:], axis=1)])
     return Scene(real_look(background, ink, rng), objects)
 
@@ -104,7 +104,7 @@ def prepare(root: Path, seed: int = 0, train_scenes: int = 300, eval_scenes: int
         return [synthetic_scene(seed, index) for index in indices]
 
     def write_cityscapes(at: Path) -> None:
-        for split in HALVES:
+        for split in SPLITS:
             indices = tqdm(
                 range(eval_scenes), desc=f"cityscapes {split}", unit="scene", disable=not progress, leave=False
             )

@@ -10,7 +10,7 @@ from typing import Any
 from gcisg_suite.tasks import TASKS
 
 from .page import Picture, Section, compare
-from .runs import Run, curves, details, read_run
+from .runs import TrainingRun, curves, details, read_run
 
 CONFIGS = {"baseline": "baseline_mini", "GCISG": "gcisg_mini"}
 
@@ -22,19 +22,19 @@ class Demonstration:
     Attributes:
         task: Its name.
         title: Of the section.
-        text: What was trained on and what was measured.
-        measures: Measure of a run -> how the page calls it.
+        text: What was trained on and what was evaluated on.
+        metrics: Metric of a run -> how the page calls it.
         panel: The picture of what the runs predict.
     """
 
     task: str
     title: str
     text: str
-    measures: Mapping[str, str]
-    panel: Callable[[Mapping[str, Run]], Picture]
+    metrics: Mapping[str, str]
+    panel: Callable[[Mapping[str, TrainingRun]], Picture]
 
     def section(self, runs: Path, overrides: Sequence[str] = ()) -> Section:
-        """Train both models and measure them on the test half.
+        """Train both models and evaluate them on the test split.
 
         Args:
             runs: Where the runs are kept; a finished one is not repeated.
@@ -46,7 +46,7 @@ class Demonstration:
             name: run(config, ["test"], runs / config, overrides) for name, config in CONFIGS.items()
         }
         read = {name: read_run(runs / config, name) for name, config in CONFIGS.items()}
-        columns, rows = compare({name: result["test"] for name, result in results.items()}, self.measures)
+        columns, rows = compare({name: result["test"] for name, result in results.items()}, self.metrics)
         took = ", ".join(f"{name} {result['seconds']:.0f} s" for name, result in results.items())
         return Section(
             title=self.title,

@@ -1,4 +1,4 @@
-"""One self-contained HTML page of what was trained or measured: no external resource is needed to read it."""
+"""One self-contained HTML page of what was trained or evaluated: no external resource is needed to read it."""
 
 from __future__ import annotations
 
@@ -56,20 +56,20 @@ class Section:
 
 
 def compare(
-    results: Mapping[str, Mapping[str, float]], measures: Mapping[str, str]
+    results: Mapping[str, Mapping[str, float]], metrics: Mapping[str, str]
 ) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows of a table: a row a measure, a column a method, and beside each but the first its gain over that.
+    """Heads and rows of a table: a row a metric, a column a method, and beside each but the first its gain over that.
 
     Args:
-        results: Method -> measure -> number.
-        measures: Measure -> how it is called.
+        results: Method -> metric -> number.
+        metrics: Metric -> how it is called.
     """
     first, *others = results
-    columns = ["measure", first]
+    columns = ["metric", first]
     for name in others:
         columns += [name, "gain" if len(others) == 1 else f"gain of {name}"]
     rows = []
-    for key, label in measures.items():
+    for key, label in metrics.items():
         row = [label, f"{results[first][key]:.2f}"]
         for name in others:
             row += [f"{results[name][key]:.2f}", f"{results[name][key] - results[first][key]:+.2f}"]

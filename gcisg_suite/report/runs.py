@@ -1,4 +1,4 @@
-"""Reads what a training of mmengine or Detectron2 left in its folder: scalars, measures, settings, checkpoint."""
+"""Reads what a training of mmengine or Detectron2 left in its folder: scalars, metrics, settings, checkpoint."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from matplotlib.figure import Figure
 
+from gcisg_core.old_names import rename_model_keys
 from gcisg_core.run_folder import checkpoint_number, checkpoints_in, newest_checkpoint
 from gcisg_suite.tasks import find_task, framework_of, task_of
 
@@ -25,13 +26,13 @@ SETTINGS = {
     "backbone": ("model.backbone", "MODEL.BACKBONE.NAME"),
     "weights at the start": ("model.weights", "MODEL.WEIGHTS"),
     "method": ("model.regularizer", "REGULARIZER"),
-    "changes of the backbone": ("model.changes", "MODEL.CHANGES"),
+    "backbone plugins": ("model.backbone_plugins", "MODEL.BACKBONE_PLUGINS"),
 }
-MEASURE = re.compile(r"(^|/)(AP|AP50|AP75)$")  # of those that Detectron2 logs
+METRIC = re.compile(r"(^|/)(AP|AP50|AP75)$")  # of those that Detectron2 logs
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """A run.
 
     Attributes:
@@ -41,7 +42,7 @@ class Run:
         config_file: What the framework saved of the config, all in one file.
         config: The same as plain values.
         training: Entries in the order of their ``step``, each with the scalars that were logged.
-        measures: The same for evaluations; those of ``--eval-only`` have no step.
+        metrics: The same for evaluations; those of ``--eval-only`` have no step.
         measured_by: The data loader of a mmengine config whose data the last of them used.
         checkpoint: The last one; None where there is none.
     """
@@ -52,7 +53,7 @@ class Run:
     config_file: Path
     config: Mapping[str, Any]
     training: list[dict[str, Any]]
-    measures: list[dict[str, Any]]
+    metrics: list[dict[str, Any]]
     checkpoint: Path | None
     measured_by: str = "val_dataloader"
 
@@ -71,8 +72,8 @@ class Run:
 
     @property
     def result(self) -> dict[str, float]:
-        """Measure -> number, of the last evaluation."""
-        last = self.measures[-1] if self.measures else {}
+        """Metric -> number, of the last evaluation."""
+        last = self.metrics[-1] if self.metrics else {}
         return {key: value for key, value in last.items() if key not in ("step", "time", "data_time")}
 
     def setting(self, row: str) -> str:
@@ -86,7 +87,7 @@ class Run:
 
     @property
     def data(self) -> tuple[str, str]:
-        """What was trained on and what was measured on."""
+        """What was trained on and what was evaluated on."""
         if framework_of(self.config_file).name == "detectron2":
             data = self.config["DATASETS"]
             own = {name: place for name, place, *_ in data.get("COCO", [])}
@@ -125,14 +126,15 @@ def _in_order(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return kept
 
 
-def _read_mmengine(folder: Path, name: str, config_file: Path) -> Run:
+def _read_mmengine(folder: Path, name: str, config_file: Path) -> TrainingRun:
     from mmengine.config import Config
 
     config = Config.fromfile(config_file, import_custom_modules=False).to_dict()
+    rename_model_keys(config.get("model"))
     entries = [entry for path in sorted(folder.glob("*/vis_data/scalars.json")) for entry in _lines(path)]
     tested = [entry for path in sorted(folder.glob("*/[0-9]*.json")) for entry in _lines(path)]
     task = find_task(config)
-    return Run(
+    return TrainingRun(
         name,
         folder,
         task.name if task else "",
@@ -145,10 +147,10 @@ def _read_mmengine(folder: Path, name: str, config_file: Path) -> Run:
     )
 
 
-def _read_detectron2(folder: Path, name: str, config_file: Path) -> Run:
+def _read_detectron2(folder: Path, name: str, config_file: Path) -> TrainingRun:
     logged = [{**entry, "step": entry["iteration"] + 1} for entry in _lines(folder / "metrics.json")]
     config = yaml.safe_load(config_file.read_text())
-    return Run(
+    return TrainingRun(
         name,
         folder,
         task_of(config).name,
@@ -156,15 +158,15 @@ def _read_detectron2(folder: Path, name: str, config_file: Path) -> Run:
         config,
         _in_order(entry for entry in logged if "total_loss" in entry),
         _in_order(
-            {"step": entry["step"], **{key: entry[key] for key in entry if MEASURE.search(key)}}
+            {"step": entry["step"], **{key: entry[key] for key in entry if METRIC.search(key)}}
             for entry in logged
-            if any(MEASURE.search(key) for key in entry)
+            if any(METRIC.search(key) for key in entry)
         ),
         max(checkpoints_in(folder), key=checkpoint_number, default=None),
     )
 
 
-def read_run(folder: Path, name: str = "") -> Run:
+def read_run(folder: Path, name: str = "") -> TrainingRun:
     """Read a run's folder, the `--work-dir` of `tools/train_net.py`.
 
     Raises:
@@ -182,14 +184,14 @@ def read_run(folder: Path, name: str = "") -> Run:
     )
 
 
-def curves(runs: Mapping[str, Run]) -> Figure:
-    """The task's losses of all runs, the methods' own terms, and the measures where there were several evaluations."""
+def curves(runs: Mapping[str, TrainingRun]) -> Figure:
+    """The task's losses of all runs, the methods' own terms, and the metrics where there were several evaluations."""
     losses = {
         name: {key for entry in run.training for key in entry if "loss" in key and key not in ("loss", "total_loss")}
         for name, run in runs.items()
     }
     shared = set.intersection(*losses.values())
-    evaluated = any(len(run.measures) > 1 for run in runs.values())
+    evaluated = any(len(run.metrics) > 1 for run in runs.values())
     figure = Figure(figsize=(10 if evaluated else 7.5, 3))
     axes: Any = figure.subplots(1, 3 if evaluated else 2)
     for name, run in runs.items():
@@ -198,10 +200,10 @@ def curves(runs: Mapping[str, Run]) -> Figure:
         for key in sorted(losses[name] - shared):
             points = [(entry["step"], entry[key]) for entry in run.training if key in entry]
             axes[1].plot(*zip(*points, strict=True), ".-", label=f"{name}: {key.removeprefix('loss_')}")
-        points = [(e["step"], value) for e in run.measures if "step" in e for value in [*run_values(e)][:1]]
+        points = [(e["step"], value) for e in run.metrics if "step" in e for value in [*run_values(e)][:1]]
         if evaluated and points:
             axes[2].plot(*zip(*points, strict=True), "o-", label=f"{name}: {next(iter(run.result), '')}")
-    for axis, title in zip(axes, ("losses of the task", "weighted terms of the method", "measured"), strict=False):
+    for axis, title in zip(axes, ("losses of the task", "weighted terms of the method", "evaluated"), strict=False):
         axis.set(title=title, xlabel="iteration")
         if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=7)
@@ -210,11 +212,11 @@ def curves(runs: Mapping[str, Run]) -> Figure:
 
 
 def run_values(entry: Mapping[str, Any]) -> Iterator[float]:
-    """The measures of one evaluation."""
+    """The metrics of one evaluation."""
     return (value for key, value in entry.items() if key not in ("step", "time", "data_time"))
 
 
-def details(runs: Mapping[str, Run]) -> dict[str, Any]:
+def details(runs: Mapping[str, TrainingRun]) -> dict[str, Any]:
     """The settings and configs of a :class:`gcisg_suite.report.page.Section`."""
     rows = [[row, *(run.setting(row) for run in runs.values())] for row in SETTINGS]
     return {

@@ -8,12 +8,12 @@ from gcisg_core.shell import command_line
 from gcisg_suite.tasks import TASKS
 
 from .page import Picture, Section, compare, duration
-from .runs import Run, curves, details
+from .runs import TrainingRun, curves, details
 
 TRAIN = ("python", "tools/train_net.py", "--config")
 
 
-def panel(task: str, runs: Mapping[str, Run]) -> tuple[list[Picture], list[str]]:
+def panel(task: str, runs: Mapping[str, TrainingRun]) -> tuple[list[Picture], list[str]]:
     """The picture of a task, or a sentence that says why there is none."""
     if task not in TASKS:
         return [], []
@@ -23,7 +23,7 @@ def panel(task: str, runs: Mapping[str, Run]) -> tuple[list[Picture], list[str]]
         return [], [f"No pictures: {' '.join(str(error).split())}"]
 
 
-def section(task: str, runs: Mapping[str, Run]) -> Section:
+def section(task: str, runs: Mapping[str, TrainingRun]) -> Section:
     """What the runs of one task say of themselves."""
     first = next(iter(runs.values()))
     names = list(dict.fromkeys(key for run in runs.values() for key in run.result))
@@ -33,9 +33,9 @@ def section(task: str, runs: Mapping[str, Run]) -> Section:
     return Section(
         title=(task or first.config["model"]["type"]).capitalize(),
         text=[
-            f"Trained on {first.data[0]}; measured on {first.data[1]}.",
+            f"Trained on {first.data[0]}; evaluated on {first.data[1]}.",
             *(
-                f"{name} is trained on {run.data[0]} and measured on {run.data[1]}, unlike {first.name}."
+                f"{name} is trained on {run.data[0]} and evaluated on {run.data[1]}, unlike {first.name}."
                 for name, run in runs.items()
                 if run.data != first.data
             ),

@@ -10,11 +10,11 @@ from typing import Any
 from scipy.stats import rankdata
 from tabulate import tabulate
 
+from gcisg_core.export import file_hash
 from gcisg_core.files import write_text
 from gcisg_core.lookup import choose
-from gcisg_core.measures import Value
-from gcisg_core.release import file_hash
-from gcisg_suite.analysis.task import Task
+from gcisg_core.model_metrics import Value
+from gcisg_suite.analysis.task import EvalTask
 
 from .settings import CHOICES, COMBINED, CRITERIA, TARGET
 
@@ -22,8 +22,8 @@ FILE = "selection.jsonl"
 SCHEMA = 1  # of its lines
 
 
-def measure_checkpoint(
-    path: Path, iteration: int, target: Task, source: Task | None = None, labels: bool = False
+def evaluate_checkpoint(
+    path: Path, iteration: int, target: EvalTask, source: EvalTask | None = None, labels: bool = False
 ) -> dict[str, Any]:
     """A line of `selection.jsonl`.
 
@@ -32,10 +32,10 @@ def measure_checkpoint(
         iteration: After which it was written.
         target: Its images are used, and its labels only with ``labels``.
         source: Labelled images of the source that were not trained on.
-        labels: Also measure the task on the target, for the cost of a choice made without.
+        labels: Also evaluate the task on the target, for the cost of a choice made without.
     """
     head = next(iter(target.heads))
-    values = target.observe(target.load(str(path))).values
+    values = target.evaluate(target.load(str(path))).values
     line: dict[str, Any] = {
         "schema": SCHEMA,
         "checkpoint": path.name,
@@ -44,26 +44,26 @@ def measure_checkpoint(
         "head": head,
         "images": target.data,
         "source_images": source.data if source else None,
-        "source": source.observe(source.load(str(path))).values[head] if source else "no source validation images",
+        "source": source.evaluate(source.load(str(path))).values[head] if source else "no source validation images",
     }
-    line |= {name: values[criterion.measure] for name, criterion in CRITERIA.items() if criterion.measure}
+    line |= {name: values[criterion.metric] for name, criterion in CRITERIA.items() if criterion.metric}
     return line | ({TARGET: values[head]} if labels else {})
 
 
 def read_lines(run: Path) -> list[dict[str, Any]]:
-    """The measured checkpoints of a run."""
+    """The evaluated checkpoints of a run."""
     file = run / FILE
     lines = map(json.loads, file.read_text().splitlines() if file.is_file() else [])
     return [line for line in lines if line.get("schema") == SCHEMA]
 
 
 def append_line(run: Path, line: Mapping[str, Any]) -> None:
-    """Add a measured checkpoint to the run's file, which is replaced as a whole."""
+    """Add an evaluated checkpoint to the run's file, which is replaced as a whole."""
     write_text(run / FILE, "".join(json.dumps(each) + "\n" for each in [*read_lines(run), line]))
 
 
-def covers(line: Mapping[str, Any], path: Path, target: Task, source: Task | None, labels: bool) -> bool:
-    """Whether a line says all that :func:`measure_checkpoint` would."""
+def covers(line: Mapping[str, Any], path: Path, target: EvalTask, source: EvalTask | None, labels: bool) -> bool:
+    """Whether a line says all that :func:`evaluate_checkpoint` would."""
     same = line["images"] == target.data and line["source_images"] == (source.data if source else None)
     return same and (TARGET in line or not labels) and line["hash"] == file_hash(path)
 
@@ -102,7 +102,7 @@ def select(lines: Sequence[Mapping[str, Any]], by: str = COMBINED) -> Mapping[st
     choose(dict.fromkeys(CHOICES, True), by, "criterion")
     found = ranks(lines)
     if by not in found:
-        reason = lines[0].get(by, "it needs the target's labels") if lines else "no checkpoint was measured"
+        reason = lines[0].get(by, "it needs the target's labels") if lines else "no checkpoint was evaluated"
         raise ValueError(f"cannot choose by {by!r}: {reason}. There is: {', '.join(found) or 'nothing'}")
     best = min(range(len(lines)), key=lambda index: (found[by][index], -lines[index]["iteration"]))
     return lines[best]

@@ -8,12 +8,12 @@ from typing import Any
 from gcisg_suite.analysis.task import Options
 
 from .criteria import report
-from .run_checkpoints import make_tasks, measure_run, settings_of
+from .run_checkpoints import evaluate_run, make_tasks, settings_of
 from .settings import TARGET
 
 
 class Selector:
-    """Measures the checkpoints of a run as they come; holds the pretrained network and the lists of images.
+    """Evaluates the checkpoints of a run as they come; holds the pretrained network and the lists of images.
 
     Args:
         run: The run's folder.
@@ -29,13 +29,13 @@ class Selector:
         options = Options(data=self.settings.data or None, device=device)
         self.target, self.source = make_tasks(config, options, self.settings.source or None)
 
-    def measure(self) -> list[dict[str, Any]]:
-        """Measure what is new; the lines of the checkpoints that are there."""
-        return measure_run(self.run, self.target, self.source, self.settings.by == TARGET)
+    def evaluate(self) -> list[dict[str, Any]]:
+        """Evaluate what is new; the lines of the checkpoints that are there."""
+        return evaluate_run(self.run, self.target, self.source, self.settings.by == TARGET)
 
     def report(self) -> str:
         """The ranking and the choice, or why there is none: a trained model is not lost for that."""
         try:
-            return report(self.measure(), self.settings.by)
+            return report(self.evaluate(), self.settings.by)
         except ValueError as error:
             return str(error)

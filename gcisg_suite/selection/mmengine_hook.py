@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 
 @HOOKS.register_module()
 class SelectionHook(Hook):
-    """Measures each checkpoint for its choice, if the config's `selection.every_checkpoint` says so; on one process.
+    """Evaluates each checkpoint for its choice, if the config's `selection.every_checkpoint` says so; on one process.
 
     After training the ranking goes to the log.
     """
@@ -33,7 +33,7 @@ class SelectionHook(Hook):
         written = runner.message_hub.runtime_info.get("last_ckpt")
         if self.selector is not None and written != self.seen:
             self.seen = written
-            self.selector.measure()
+            self.selector.evaluate()
 
     def after_train(self, runner: Runner) -> None:
         if self.selector is not None:

@@ -10,10 +10,10 @@ import torch
 
 from gcisg_core.problems import DataError
 from gcisg_core.run_folder import FINAL, checkpoint_number, checkpoints_in
-from gcisg_suite.analysis.task import Options, Task
+from gcisg_suite.analysis.task import EvalTask, Options
 from gcisg_suite.tasks import task_of
 
-from .criteria import append_line, covers, measure_checkpoint, read_lines
+from .criteria import append_line, covers, evaluate_checkpoint, read_lines
 from .settings import SelectionSettings
 
 
@@ -59,7 +59,7 @@ def settings_of(config: Any) -> SelectionSettings:
     return SelectionSettings.read({name.lower(): value for name, value in values.items()})
 
 
-def make_tasks(config: Any, options: Options, source: str | None = None) -> tuple[Task, Task | None]:
+def make_tasks(config: Any, options: Options, source: str | None = None) -> tuple[EvalTask, EvalTask | None]:
     """What checkpoints are chosen on: target images, and source validation images if there are some.
 
     Args:
@@ -74,14 +74,14 @@ def make_tasks(config: Any, options: Options, source: str | None = None) -> tupl
     return target, make(source_config(copy.deepcopy(config), source), source_options) if source else None
 
 
-def measure_run(
-    run: Path, target: Task, source: Task | None = None, labels: bool = False, only: int | None = None
+def evaluate_run(
+    run: Path, target: EvalTask, source: EvalTask | None = None, labels: bool = False, only: int | None = None
 ) -> list[dict[str, Any]]:
-    """Measure the checkpoints of a run that `selection.jsonl` lacks, and add them to it.
+    """Evaluate the checkpoints of a run that `selection.jsonl` lacks, and add them to it.
 
     Args:
         run: The folder.
-        target, source, labels: See :func:`gcisg_suite.selection.criteria.measure_checkpoint`.
+        target, source, labels: See :func:`gcisg_suite.selection.criteria.evaluate_checkpoint`.
         only: The iteration of the one checkpoint that is wanted.
 
     Returns:
@@ -94,7 +94,7 @@ def measure_run(
             continue
         line = next((line for line in reversed(known) if covers(line, path, target, source, labels)), None)
         if line is None:
-            line = measure_checkpoint(path, iteration, target, source, labels)
+            line = evaluate_checkpoint(path, iteration, target, source, labels)
             append_line(run, line)
         result.append(line)
     return result

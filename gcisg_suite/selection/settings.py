@@ -10,20 +10,20 @@ from gcisg_core.lookup import choose, unknown_name
 
 
 class Criterion(NamedTuple):
-    """How a measure chooses: its name in :class:`gcisg_core.measures.Measured`, and whether more is better."""
+    """How a metric chooses: its name in :class:`gcisg_core.model_metrics.ModelMetrics`, and whether more is better."""
 
-    measure: str
+    metric: str
     more: bool
 
 
 CRITERIA = {
-    "source": Criterion("", True),  # the task's own measure on source validation images
+    "source": Criterion("", True),  # the task's own metric on source validation images
     "match_rate": Criterion("match_rate", True),
     "cka": Criterion("cka", True),
     "energy": Criterion("energy_0", False),
 }
 COMBINED = "mean_rank"  # over all criteria that have a number
-TARGET = "target"  # the task's own measure on the target: needs its labels, and is told as such
+TARGET = "target"  # the task's own metric on the target: needs its labels, and is told as such
 CHOICES = (*CRITERIA, COMBINED, TARGET)
 
 
@@ -32,7 +32,7 @@ class SelectionSettings:
     """`selection` in a config of mmengine, `SELECTION` in one of Detectron2: the only home of the defaults.
 
     Attributes:
-        every_checkpoint: Measure each checkpoint when it is written, in the training process; else `gcisg select`
+        every_checkpoint: Evaluate each checkpoint when it is written, in the training process; else `gcisg select`
             does when it is asked.
         by: What chooses, one of :data:`CHOICES`; ``target`` uses target labels.
         source: Source images that were not trained on, in the layout of the training data; empty: none.

@@ -15,17 +15,19 @@ from tabulate import tabulate
 
 from gcisg_core.files import write_text
 
-from .grids import read_grid
-from .sweep import check_runs, draw, in_order, measures_of, read_runs, table, with_interval
+from .sweep import check_runs, draw, in_order, metrics_of, read_runs, table, with_interval
+from .variants import read_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
 
 def contents(sections: list[dict[str, Any]], introduction: str, root: Path = ROOT) -> str:
-    """The page. A section: `title`, `grid`, `half`, `text`, and of the papers' figures `paper` (variant -> figure) and
-    `measure`, what they measure; `compare: false` where the first row is nothing to compare with; `networks` asks for
-    the differences over several reference networks, see :func:`_networks`.
+    """The page.
+
+    A section has `title`, `sweep`, `split` and `text`; of the papers' figures `paper` (variant -> figure) and `metric`,
+    what they are figures of; `compare: false` where the first row is nothing to compare with; `networks` asks for the
+    differences over several reference networks, see :func:`_networks`.
     """
     parts = ["# Results", introduction.strip()]
     for section in sections:
@@ -34,24 +36,24 @@ def contents(sections: list[dict[str, Any]], introduction: str, root: Path = ROO
 
 
 def _runs(section: dict[str, Any], root: Path) -> tuple[str, list[dict[str, Any]]]:
-    grid = root / section["grid"]
-    task, variants = read_grid(grid)
-    lines = grid.with_name(f"{grid.stem}_{section['half']}.jsonl")
+    file = root / section["sweep"]
+    task, variants = read_sweep(file)
+    lines = file.with_name(f"{file.stem}_{section['split']}.jsonl")
     runs = read_runs(lines)
     check_runs(runs, variants, lines)
-    return task, in_order(runs, variants, section["half"])
+    return task, in_order(runs, variants, section["split"])
 
 
 def _section(section: dict[str, Any], root: Path) -> Iterator[str]:
     task, runs = _runs(section, root)
-    measures = measures_of(task, runs, section["half"])
-    rows = list(table(runs, section["half"], measures))
-    heads = [task, "seeds", *measures, "against the first, 95 %"]
+    metrics = metrics_of(task, runs, section["split"])
+    rows = list(table(runs, section["split"], metrics))
+    heads = [task, "seeds", *metrics, "against the first, 95 %"]
     if not section.get("compare", True):
         heads.pop()
         rows = [row[:-1] for row in rows]
     if "paper" in section:
-        heads.append(section["measure"])
+        heads.append(section["metric"])
         rows = [[*row, str(section["paper"].get(row[0], ""))] for row in rows]
     yield tabulate(rows, headers=heads, tablefmt="github", disable_numparse=True)
     yield f"![Each run and the means]({plot(section).relative_to(DOCS)})"
@@ -59,34 +61,36 @@ def _section(section: dict[str, Any], root: Path) -> Iterator[str]:
     if "networks" in section:
         yield _networks(section, runs, root)
     seeds = sorted({entry["seed"] for entry in runs})
-    command = f"python tools/sweep.py --grid {section['grid']} --seeds {seeds[0]}-{seeds[-1]} --half {section['half']}"
+    command = (
+        f"python tools/sweep.py --sweep {section['sweep']} --seeds {seeds[0]}-{seeds[-1]} --split {section['split']}"
+    )
     yield f"Again: `{command}`"
 
 
 def _networks(section: dict[str, Any], runs: list[dict[str, Any]], root: Path) -> str:
-    """Differences, each a mean over seeds, on the first network and on those of the section's own grid.
+    """Differences, each a mean over seeds, on the first network and on those of the section's own sweep.
 
-    `networks` has the `grid` of the first network's runs and `differences`, pairs of its variants.
+    `networks` has the `sweep` of the first network's runs and `differences`, pairs of its variants.
     """
     asked = section["networks"]
     task, first = _runs({**section, **asked}, root)
-    measure = measures_of(task, runs, section["half"])[0]
+    metric = metrics_of(task, runs, section["split"])[0]
     values: dict[str, dict[str, dict[int, float]]] = {}  # of a network, a variant, a seed
     for entry in [*first, *runs]:
         name, _, network = entry["variant"].partition(", ")
-        values.setdefault(network, {}).setdefault(name, {})[entry["seed"]] = entry[section["half"]][measure]
+        values.setdefault(network, {}).setdefault(name, {})[entry["seed"]] = entry[section["split"]][metric]
     rows = []
     for name, other in asked["differences"]:
         means = [np.mean([known[name][s] - known[other][s] for s in known[name]]) for known in values.values()]
         rows.append([f"{name} - {other}", *(f"{mean:+.2f}" for mean in means), with_interval(np.array(means))])
-    heads = [f"{measure}, difference", *map(str, range(len(values))), "mean over networks, 95 %"]
+    heads = [f"{metric}, difference", *map(str, range(len(values))), "mean over networks, 95 %"]
     return tabulate(rows, headers=heads, tablefmt="github", disable_numparse=True)
 
 
 def plot(section: dict[str, Any]) -> Path:
     """Where a section's plot goes."""
-    grid = Path(section["grid"])
-    return DOCS / "results" / f"{grid.parents[1].name}_{grid.stem}.png"
+    file = Path(section["sweep"])
+    return DOCS / "results" / f"{file.parents[1].name}_{file.stem}.png"
 
 
 def write() -> None:
@@ -95,4 +99,4 @@ def write() -> None:
     write_text(DOCS / "results.md", contents(**content))
     for section in content["sections"]:
         task, runs = _runs(section, ROOT)
-        draw(runs, section["half"], measures_of(task, runs, section["half"])[0], plot(section))
+        draw(runs, section["split"], metrics_of(task, runs, section["split"])[0], plot(section))

@@ -1,4 +1,4 @@
-"""Train and measure variants of a config over seeds, each run in a process of its own; `gcisg sweep`."""
+"""Train and evaluate variants of a config over seeds, each run in a process of its own; `gcisg sweep`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gcisg_core.shell import command_line
 from gcisg_suite.prepare import prepare
 from gcisg_suite.tasks import TASKS, framework_of, read_config
 
-from .grids import Variant, read_grid
+from .variants import Variant, read_sweep
 
 
 def read_runs(path: Path) -> list[dict[str, Any]]:
@@ -44,7 +44,7 @@ def append_runs(path: Path, runs: Iterable[dict[str, Any]]) -> None:
         file.writelines(json.dumps(run).encode() + b"\n" for run in runs)
 
 
-def run(task: str, name: str, variant: Variant, seed: int, half: str, work: str) -> dict[str, Any]:
+def run(task: str, name: str, variant: Variant, seed: int, split: str, work: str) -> dict[str, Any]:
     """One run in a process of its own; one that is finished is read, not repeated.
 
     Returns:
@@ -67,7 +67,7 @@ def run(task: str, name: str, variant: Variant, seed: int, half: str, work: str)
         return line
     resumed = {"resumed": True} if folder.is_dir() else {}
     if variant.is_mini:
-        result = row.door("mini")(variant.config, [half], folder, variant.overrides, seed)
+        result = row.door("mini")(variant.config, [split], folder, variant.overrides, seed)
     else:
         result = row.door("paper")(file, folder, variant.overrides, seed)
     gpu = {"gpu_peak_mb": torch.cuda.max_memory_allocated() >> 20} if torch.cuda.is_available() else {}
@@ -105,7 +105,7 @@ def config_hash(file: Path, overrides: list[str]) -> str:
 
 
 def check_runs(runs: Sequence[dict[str, Any]], variants: dict[str, Variant], path: Path) -> None:
-    """What was run must be what the grid says.
+    """What was run must be what the sweep says.
 
     Raises:
         ValueError: a variant has other settings now, or its runs differ in their configs.
@@ -117,7 +117,7 @@ def check_runs(runs: Sequence[dict[str, Any]], variants: dict[str, Variant], pat
         for key, value in asked._asdict().items():
             if entry.get(key, value) != value:
                 raise ValueError(
-                    f"{path}: {name!r}, seed {entry['seed']}, was run with the {key} {entry[key]}, the grid says "
+                    f"{path}: {name!r}, seed {entry['seed']}, was run with the {key} {entry[key]}, the sweep says "
                     f"{value}. Remove its lines, or give the variant another name"
                 )
         if "hash" in entry:
@@ -127,32 +127,32 @@ def check_runs(runs: Sequence[dict[str, Any]], variants: dict[str, Variant], pat
             print(f"{path}: {name!r} was run with {len(found)} different configs: {found}", file=sys.stderr)
 
 
-def in_order(runs: Sequence[dict[str, Any]], variants: dict[str, Variant], half: str) -> list[dict[str, Any]]:
-    """The grid's runs that were measured on this half, in its order."""
+def in_order(runs: Sequence[dict[str, Any]], variants: dict[str, Variant], split: str) -> list[dict[str, Any]]:
+    """The sweep's runs that were evaluated on this split, in its order."""
     order = list(variants)
-    found = [entry for entry in runs if entry["variant"] in variants and half in entry]
+    found = [entry for entry in runs if entry["variant"] in variants and split in entry]
     return sorted(found, key=lambda entry: order.index(entry["variant"]))
 
 
-def measures_of(task: str, runs: Sequence[dict[str, Any]], half: str) -> list[str]:
-    """The task's measures that every run has; the first one is compared."""
-    return [key for key in TASKS[task].metrics if all(key in entry[half] for entry in runs)]
+def metrics_of(task: str, runs: Sequence[dict[str, Any]], split: str) -> list[str]:
+    """The task's metrics that every run has; the first one is compared."""
+    return [key for key in TASKS[task].metrics if all(key in entry[split] for entry in runs)]
 
 
-def table(runs: Sequence[dict[str, Any]], half: str, measures: Sequence[str]) -> Iterator[list[str]]:
+def table(runs: Sequence[dict[str, Any]], split: str, metrics: Sequence[str]) -> Iterator[list[str]]:
     """Rows of the printed table, the variants in the order of the runs' first appearance."""
     values: dict[str, dict[int, dict[str, float]]] = {}
     for entry in runs:
-        values.setdefault(entry["variant"], {})[entry["seed"]] = entry[half]
+        values.setdefault(entry["variant"], {})[entry["seed"]] = entry[split]
     first = next(iter(values.values()), {})
     for variant, seeds in values.items():
         row = [variant, str(len(seeds))]
-        for key in measures:
+        for key in metrics:
             numbers = np.array([found[key] for found in seeds.values()])
             spread = f" ± {numbers.std(ddof=1):.2f}" if len(numbers) > 1 else ""
             row.append(f"{numbers.mean():.2f}{spread}")
         common = sorted(seeds.keys() & first.keys())
-        differences = np.array([seeds[s][measures[0]] - first[s][measures[0]] for s in common])
+        differences = np.array([seeds[s][metrics[0]] - first[s][metrics[0]] for s in common])
         row.append(with_interval(differences) if len(differences) else "")
         yield row
 
@@ -168,7 +168,7 @@ def with_interval(differences: np.ndarray) -> str:
     return f"{mean} [{low:+.2f}, {high:+.2f}]"
 
 
-def draw(runs: Sequence[dict[str, Any]], half: str, measure: str, path: Path) -> None:
+def draw(runs: Sequence[dict[str, Any]], split: str, metric: str, path: Path) -> None:
     """A dot a run and a bar at each variant's mean, in the order of the table."""
     from matplotlib.figure import Figure
 
@@ -176,10 +176,10 @@ def draw(runs: Sequence[dict[str, Any]], half: str, measure: str, path: Path) ->
     figure = Figure(figsize=(7, 0.8 + 0.4 * len(names)))
     axis = figure.subplots()
     for row, name in enumerate(names):
-        numbers = [entry[half][measure] for entry in runs if entry["variant"] == name]
+        numbers = [entry[split][metric] for entry in runs if entry["variant"] == name]
         axis.plot(numbers, [row] * len(numbers), "o", color="#0072b2", alpha=0.5)
         axis.plot([np.mean(numbers)] * 2, [row - 0.3, row + 0.3], color="#d55e00", linewidth=2)
-    axis.set(yticks=range(len(names)), yticklabels=names, xlabel=f"{measure}, {half} half")
+    axis.set(yticks=range(len(names)), yticklabels=names, xlabel=f"{metric}, {split} split")
     axis.invert_yaxis()
     axis.grid(axis="x", alpha=0.3)
     with replacing(path) as partial:
@@ -201,7 +201,7 @@ def _context(modules: Iterable[str]) -> multiprocessing.context.BaseContext:
 
 
 def _run_all(
-    task: str, variants: dict[str, Variant], todo: list[tuple[str, int]], half: str, work: str, out: Path, jobs: int
+    task: str, variants: dict[str, Variant], todo: list[tuple[str, int]], split: str, work: str, out: Path, jobs: int
 ) -> list[str]:
     """Run what is to do; returns what failed and why."""
     doors = {"mini" if variants[name].is_mini else "paper" for name, _ in todo}
@@ -211,7 +211,7 @@ def _run_all(
 
     def isolated(name: str, seed: int) -> dict[str, Any]:
         with ProcessPoolExecutor(1, mp_context=context) as process:
-            return process.submit(run, task, name, variants[name], seed, half, work).result()
+            return process.submit(run, task, name, variants[name], seed, split, work).result()
 
     failed = []
     with ThreadPoolExecutor(jobs) as pool:
@@ -236,11 +236,11 @@ def _collect(folder: Path, out: Path, done: set[tuple[str, int]]) -> None:
 class Options:
     """What `gcisg sweep` is asked for, by the names of its flags."""
 
-    grid: Path
+    file: Path
     config: Path | None = None
     scale: str = "mini"
     seeds: Sequence[int] = (0,)
-    half: str | None = None
+    split: str | None = None
     output: Path | None = None
     jobs: int | None = None
     only: Sequence[str] = ()
@@ -253,24 +253,24 @@ def sweep(args: Options) -> None:
     """Run, print or collect, as the arguments say.
 
     Raises:
-        ValueError: the grid, a variant or the half does not exist, or the output belongs to another grid.
-        FileNotFoundError: there is no such grid.
+        ValueError: the sweep, a variant or the split does not exist, or the output belongs to another sweep.
+        FileNotFoundError: there is no such sweep.
     """
-    task, variants = read_grid(args.grid, args.scale, args.config)
+    task, variants = read_sweep(args.file, args.scale, args.config)
     mini = all(variant.is_mini for variant in variants.values())
-    half = args.half or ("dev" if mini else "test")
-    if half == "dev" and not mini:
-        raise ValueError("--half dev: only the miniature has halves; the papers' data have one test set")
-    given = ["--grid", args.grid, *(["--config", args.config] if args.config else []), "--scale", args.scale]
+    split = args.split or ("dev" if mini else "test")
+    if split == "dev" and not mini:
+        raise ValueError("--split dev: only the miniature has splits; the papers' data have one test set")
+    given = ["--sweep", args.file, *(["--config", args.config] if args.config else []), "--scale", args.scale]
     parts = [
-        args.grid.stem,
+        args.file.stem,
         *([args.config.stem] if args.config else []),
         *(["paper"] if args.scale == "paper" else []),
     ]
-    name = "_".join([*parts, half])
-    out = args.output or args.grid.with_name(f"{name}.jsonl")
+    name = "_".join([*parts, split])
+    out = args.output or args.file.with_name(f"{name}.jsonl")
     for only in args.only:
-        choose(variants, only, f"variant of {args.grid}")
+        choose(variants, only, f"variant of {args.file}")
     runs = read_runs(out)
     check_runs(runs, variants, out)
     done = {(entry["variant"], entry["seed"]) for entry in runs}
@@ -280,19 +280,19 @@ def sweep(args: Options) -> None:
     todo = [(name, seed) for seed in args.seeds for name in names if (name, seed) not in done]
     if args.dry_run:
         for number, (variant, seed) in enumerate(todo):
-            rest = ["--seeds", seed, "--half", half, "--only", variant, "--jobs", 1]
+            rest = ["--seeds", seed, "--split", split, "--only", variant, "--jobs", 1]
             rest += ["--output", f"{out.stem}.{number}.jsonl"]
             print(command_line("gcisg", "sweep", *given, *rest))
         return
     failed = []
     if not args.collect:
         jobs = args.jobs or (os.cpu_count() or 1 if mini else 1)
-        failed = _run_all(task, variants, todo, half, f"runs/sweeps/{task}/{name}", out, jobs)
-    runs = in_order(read_runs(out), variants, half)
-    measures = measures_of(task, runs, half)
-    heads = ["variant", "seeds", *measures, f"{measures[0]} against the first, 95 %"]
-    print(tabulate(table(runs, half, measures), headers=heads, tablefmt="github", disable_numparse=True))
+        failed = _run_all(task, variants, todo, split, f"runs/sweeps/{task}/{name}", out, jobs)
+    runs = in_order(read_runs(out), variants, split)
+    metrics = metrics_of(task, runs, split)
+    heads = ["variant", "seeds", *metrics, f"{metrics[0]} against the first, 95 %"]
+    print(tabulate(table(runs, split, metrics), headers=heads, tablefmt="github", disable_numparse=True))
     if args.plot:
-        draw(runs, half, measures[0], args.plot)
+        draw(runs, split, metrics[0], args.plot)
     if failed:
         sys.exit("\n".join([f"{len(failed)} runs failed; the same command tries them again", *failed]))

@@ -1,7 +1,7 @@
 """Writes the model zoo's files, `zoo/metafile.yml`, `MODEL_ZOO.md` and `docs/recipes.md`, and packs checkpoints.
 
 Packing keeps the task model alone, its weights as torch's 8-bit floats (a quarter of the size; loading makes 32-bit
-ones of them), compresses the file, names it by its hash, and measures what was packed and what it was packed from.
+ones of them), compresses the file, names it by its hash, and evaluates what was packed and what it was packed from.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from tabulate import tabulate
 from torch import Tensor
 
 import gcisg_core.integrations.mmengine  # noqa: F401 - checkpoints are read without running code
+from gcisg_core.export import without_method, write_hashed
 from gcisg_core.files import write_text
-from gcisg_core.release import without_method, write_hashed
 from gcisg_suite.sweep.sweep import read_runs
 
 from . import recipes
-from .zoo import Model, load_and_measure, sha256
+from .zoo import Model, load_and_evaluate, sha256
 
 PACKED = torch.float8_e4m3fn
 LARGE = 200_000  # values of a weight, above which two of its three mantissa bits are kept: the zoo is small
@@ -38,11 +38,11 @@ Written by `python tools/zoo_write.py` from `zoo/rows.yml`, `docs/recipes.yml`, 
 
 - **Nothing is published at an address yet.** What is shipped lies in `zoo/`: miniature models of 0.3 to
   1.3 MB. `python tools/zoo.py verify` compares hashes, loads each file strictly and, where the miniature's data are
-  (`python tools/prepare_mini.py`), measures it again; `show` and `download` take the names `<task>/<config>`.
+  (`python tools/prepare_mini.py`), evaluates it again; `show` and `download` take the names `<task>/<config>`.
 - **The papers' settings were not trained by us.** Their rows hold the command and, where the recipe is that paper's,
   its figure, which is not ours. The last column says whose recipe it is; [docs/recipes.md](docs/recipes.md) has the
   origin of each setting.
-- Miniature: mean ± standard deviation over seeds of data, order and heads, on the test half; a run takes the stated
+- Miniature: mean ± standard deviation over seeds of data, order and heads, on the test split; a run takes the stated
   time and memory (peak of the process) on one CPU core. To evaluate a file of the zoo:
   `python tools/train_net.py --config ... --eval-only --checkpoint zoo/...`
 - A checkpoint holds one seed's task model, its weights as 8-bit floats; its own figures stand beside the link, and in
@@ -99,7 +99,7 @@ def table(name: str, content: dict[str, Any], entries: list[Model]) -> str:
     lines = []
     for model in entries:
         data = model["Metadata"]
-        reached = measured(model)
+        reached = evaluated(model)
         paper = model.get("Paper's Figures")
         lines.append([
             f"[{Path(model['Config']).stem}]({model['Config']})",
@@ -107,7 +107,7 @@ def table(name: str, content: dict[str, Any], entries: list[Model]) -> str:
             data["Schedule"],
             f"{data['Training Memory (GB)']} GB" if reached else NONE,
             f"{data['Training Time (s)']} s" if reached else NONE,
-            reached or ("not measured" if model["Name"].endswith("_mini") else "not trained by us"),
+            reached or ("not evaluated" if model["Name"].endswith("_mini") else "not trained by us"),
             f"{' / '.join(str(paper[m]) for m in metrics)} ({paper['Source']})" if paper else NONE,
             _file_cell(model),
             f"[log](zoo/{model['Checkpoint']['Log']})" if "Checkpoint" in model else NONE,
@@ -119,7 +119,7 @@ def table(name: str, content: dict[str, Any], entries: list[Model]) -> str:
     return text + tabulate(lines, headers=heads, tablefmt="github", disable_numparse=True) + "\n"
 
 
-def measured(model: Model) -> str:
+def evaluated(model: Model) -> str:
     """`mean ± standard deviation` of each metric, and the number of seeds; empty where there are no runs."""
     if "Results" not in model:
         return ""
@@ -185,7 +185,7 @@ def pack(source: Path, goal: Path, meta: dict[str, Any]) -> Path:
 
 
 def add(folder: Path, name: str, checkpoint: Path, log: Path, seed: int) -> None:
-    """Pack a checkpoint and its log into the zoo, measure it, and remember it in `checkpoints.json`."""
+    """Pack a checkpoint and its log into the zoo, evaluate it, and remember it in `checkpoints.json`."""
     content = yaml.safe_load((folder / "rows.yml").read_text(encoding="utf-8"))
     task = content["tasks"][name.partition("/")[0]]
     config = next(row["config"] for row in task["rows"] if Path(row["config"]).stem == name.partition("/")[2])
@@ -194,7 +194,7 @@ def add(folder: Path, name: str, checkpoint: Path, log: Path, seed: int) -> None
         old.unlink()
     path = pack(checkpoint, folder / name.replace("/", "_"), {"config": config, "seed": seed})
     write_text(path.with_suffix(".log.jsonl"), log.read_text())
-    own, before = (load_and_measure(config, str(file)) for file in (path, checkpoint))
+    own, before = (load_and_evaluate(config, str(file)) for file in (path, checkpoint))
     known = folder / "checkpoints.json"
     entries = json.loads(known.read_text()) if known.is_file() else {}
     entries[name] = {

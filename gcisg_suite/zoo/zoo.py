@@ -47,14 +47,14 @@ def _work_folder() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory()
 
 
-def load_and_measure(config: str, checkpoint: str, measure: bool = True) -> dict[str, float]:
+def load_and_evaluate(config: str, checkpoint: str, with_metrics: bool = True) -> dict[str, float]:
     """Load a checkpoint strictly and, if asked, evaluate it on the test data of its config.
 
     Raises:
         DataError, ValueError: The file is damaged or not of this config's model, or the data cannot be used.
     """
     evaluate = load(framework_of(config).evaluate)
-    metrics: dict[str, float] = evaluate(config, checkpoint, measure, _work_folder().name)
+    metrics: dict[str, float] = evaluate(config, checkpoint, with_metrics, _work_folder().name)
     return metrics
 
 
@@ -72,14 +72,14 @@ def verify(folder: Path, model: Model) -> str:
     if sha256(path) != stated["SHA-256"]:
         raise DataError(path, f"its SHA-256 is {sha256(path)}, expected {stated['SHA-256']}", remedy)
     needed = data_root() / stated["Data"]
-    measured = load_and_measure(find_config(model["Config"]), str(path), needed.is_dir())
-    if not measured:
-        return f"hash and strict load in order; not measured: {needed} is not there (gcisg prepare)"
+    evaluated = load_and_evaluate(find_config(model["Config"]), str(path), needed.is_dir())
+    if not evaluated:
+        return f"hash and strict load in order; not evaluated: {needed} is not there (gcisg prepare)"
     for key, value in stated["Metrics"].items():
-        if abs(measured[key] - value) > TOLERANCE:
-            what = f"{key} is {measured[key]:.2f}, stated are {value:.2f} ± {TOLERANCE}"
+        if abs(evaluated[key] - value) > TOLERANCE:
+            what = f"{key} is {evaluated[key]:.2f}, stated are {value:.2f} ± {TOLERANCE}"
             raise DataError(path, what, "Were the data made by this version? gcisg prepare")
-    found = ", ".join(f"{key} {measured[key]:.2f}" for key in stated["Metrics"])
+    found = ", ".join(f"{key} {evaluated[key]:.2f}" for key in stated["Metrics"])
     return f"hash, strict load and metrics in order: {found}"
 
 
@@ -124,7 +124,7 @@ def rows(models: dict[str, Model]) -> list[list[str]]:
             f"{metric} {value}" for item in model.get("Results", []) for metric, value in item["Metrics"].items()
         )
         file = model["Checkpoint"]["File"] if "Checkpoint" in model else "no checkpoint: train it, see `show`"
-        found.append([name, results or ("not measured" if name.endswith("_mini") else "not trained by us"), file])
+        found.append([name, results or ("not evaluated" if name.endswith("_mini") else "not trained by us"), file])
     return found
 
 

@@ -1,5 +1,5 @@
 _base_ = "baseline_mini.py"
-# Self-training (the paper's Table 8) on the dev half's images without their labels; test is not seen.
+# Self-training (the paper's Table 8) on the dev split's images without their labels; test is not seen.
 # As in cbst_r101_visda17.py, the model that it starts from is trained first, tools/sweep.py does so by itself:
 #   python tools/train_net.py --config projects/classification/gcisg_mini.py model.norm_eval=True \
 #       --work-dir work_dirs/gcisg_mini_frozen_norm

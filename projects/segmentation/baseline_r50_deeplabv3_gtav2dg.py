@@ -1,4 +1,4 @@
-# The same training, measured on Cityscapes, BDD100K and Mapillary.
+# The same training, evaluated on Cityscapes, BDD100K and Mapillary.
 _base_ = [
     "_base_/deeplabv3_r50.py",
     "_base_/gtav.py",

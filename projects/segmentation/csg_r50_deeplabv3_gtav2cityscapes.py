@@ -3,5 +3,5 @@ _base_ = [f"_base_/{part}.py" for part in ("deeplabv3_r50_csg", "gtav_csg", "cit
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={"projectors": dict(lr_mult=0.0, decay_mult=0.0)}))
 model = dict(
     data_preprocessor=dict(plain_views=(0,), photometric=dict(hue=0.4)),
-    regularizer=dict(method="csg", grid=(8, 8), lambda_csg=75.0),
+    regularizer=dict(method="csg", patches=(8, 8), lambda_csg=75.0),
 )

@@ -1,2 +1,2 @@
 _base_ = "baseline_mini.py"
-model = dict(changes=dict(ibn="a"))
+model = dict(backbone_plugins=dict(ibn="a"))

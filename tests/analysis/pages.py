@@ -58,7 +58,7 @@ def read(out: Path) -> tuple[dict, Page]:
     assert all(len(np.unique(picture[..., 0])) > 20 for picture in page.pictures)  # none is empty
     assert not list(out.glob("*.partial*"))
     for checkpoint in content["checkpoints"]:
-        for name, value in checkpoint["measures"].items():
+        for name, value in checkpoint["metrics"].items():
             assert isinstance(value, str) or math.isfinite(value), name
     return content, page
 

@@ -54,11 +54,11 @@ def test_a_plain_resnet_and_ours_side_by_side(files, tmp_path, monkeypatch):
     task_images = images_of(files / "photos")
     with torch.no_grad():
         hits = (network(task_images[0]).argmax(1) == task_images[1]).float()
-    assert plain["measures"]["overall"] == pytest.approx(100 * hits.mean().item())
+    assert plain["metrics"]["overall"] == pytest.approx(100 * hits.mean().item())
     assert sum(map(sum, plain["confusion"]["counts"])) == 15
     assert plain["confusion"]["axes"] == list(CLASSES)
-    assert 0 <= plain["measures"]["acc_in"] <= 100
-    reference = content["reference"]["measures"]
+    assert 0 <= plain["metrics"]["acc_in"] <= 100
+    reference = content["reference"]["metrics"]
     assert (reference["cka_stage3"], reference["accuracy"]) == (1, "the pretrained network has no head for this task")
 
     assert content["energy_form"] == "textbook"
@@ -66,7 +66,7 @@ def test_a_plain_resnet_and_ours_side_by_side(files, tmp_path, monkeypatch):
 
     (difference,) = content["differences"]
     assert difference["to"] == "plain"
-    assert difference["measures"]["cka"] == pytest.approx(ours["measures"]["cka"] - plain["measures"]["cka"])
+    assert difference["metrics"]["cka"] == pytest.approx(ours["metrics"]["cka"] - plain["metrics"]["cka"])
     assert difference["paired_over_images"]["score"]["pairs"] == 15
     assert page.titles[:3] == ["Measures", "Differences on the same images", "Classes"]
     assert f"{plain['measures']['accuracy']:.2f}" in page.cells
@@ -83,10 +83,10 @@ def energy_of(weights, images):
 
 
 def images_of(folder):
-    from gcisg_cls.datasets import VisDA17Dataset
+    from gcisg_cls.datasets import ClassFolderDataset
     from gcisg_cls.views import normalize
 
-    data = VisDA17Dataset(str(folder), {"type": "EvalView", "size": 32}, CLASSES)
+    data = ClassFolderDataset(str(folder), {"type": "EvalView", "size": 32}, CLASSES)
     labels = torch.tensor([label for _, label in data.samples])
     return normalize(torch.stack([data[index]["inputs"] for index in range(len(data))])), labels
 

@@ -86,12 +86,12 @@ def test_a_plain_detector_and_ours_side_by_side(files, monkeypatch):
                                     f"plain={files / 'plain.pth'}", f"ours={files / 'ours.pth'}"))  # fmt: skip
     content, page = read(files / "page")
     plain, ours = content["checkpoints"]
-    assert [plain["measures"][f"cka_stage{stage}"] for stage in (1, 2, 3, 4)] == pytest.approx([1] * 4)
-    assert ours["measures"]["cka"] < 0.999
-    assert isinstance(plain["measures"]["AP50"], float)
+    assert [plain["metrics"][f"cka_stage{stage}"] for stage in (1, 2, 3, 4)] == pytest.approx([1] * 4)
+    assert ours["metrics"]["cka"] < 0.999
+    assert isinstance(plain["metrics"]["AP50"], float)
     assert plain["confusion"]["axes"] == ["box", "background"]
     assert sum(plain["confusion"]["counts"][0]) == 3
-    assert content["reference"]["measures"]["acc_in"] == "needs validation images of the pretraining's task: --imagenet"
+    assert content["reference"]["metrics"]["acc_in"] == "needs validation images of the pretraining's task: --imagenet"
     assert content["data"]["images"] == 3
     assert len(page.pictures) == 6
 

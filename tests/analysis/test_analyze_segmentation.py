@@ -75,12 +75,12 @@ def test_a_plain_segmentor_and_ours_side_by_side(files, monkeypatch):
     content, page = read(files / "page")
     plain, ours = content["checkpoints"]
     # The reference is the backbone of the plain model.
-    assert [plain["measures"][f"cka_stage{stage}"] for stage in (1, 2, 3, 4)] == pytest.approx([1] * 4)
-    assert ours["measures"]["cka"] < 0.999
+    assert [plain["metrics"][f"cka_stage{stage}"] for stage in (1, 2, 3, 4)] == pytest.approx([1] * 4)
+    assert ours["metrics"]["cka"] < 0.999
     counts = np.array(plain["confusion"]["counts"])
     assert counts.sum() == 3 * 60 * 96  # the ignored rows are left out
     union = counts.sum(0) + counts.sum(1) - counts.diagonal()
-    assert plain["measures"]["mIoU"] == pytest.approx(100 * (counts.diagonal() / union).mean())
+    assert plain["metrics"]["mIoU"] == pytest.approx(100 * (counts.diagonal() / union).mean())
     assert content["differences"][0]["paired_over_images"]["match_rate"]["pairs"] == 3
     assert len(page.pictures) == 6
 
@@ -89,8 +89,8 @@ def test_without_its_pretrained_weights_the_page_says_so(files, monkeypatch):
     analyze("--config", files / "plain.py", "--data", files / "data", "--out", files / "page",
             "--device", "cpu", "--checkpoint", files / "plain.pth")  # fmt: skip
     content, page = read(files / "page")
-    assert "give its weights as --reference" in content["reference"]["measures"]["reference"]
-    assert content["checkpoints"][0]["measures"]["cka"] == "no pretrained network to compare with"
-    assert isinstance(content["checkpoints"][0]["measures"]["energy_1"], float)
+    assert "give its weights as --reference" in content["reference"]["metrics"]["reference"]
+    assert content["checkpoints"][0]["metrics"]["cka"] == "no pretrained network to compare with"
+    assert isinstance(content["checkpoints"][0]["metrics"]["energy_1"], float)
     assert content["differences"] == []
     assert len(page.pictures) == 5

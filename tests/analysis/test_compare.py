@@ -3,7 +3,7 @@ import math
 import pytest
 from scipy import stats
 
-from gcisg_core.measures import Measured
+from gcisg_core.model_metrics import ModelMetrics
 from gcisg_suite.analysis.analyze import Checkpoint, labels_of
 from gcisg_suite.analysis.compare import difference, over_images, over_seeds, paired
 
@@ -33,8 +33,8 @@ def test_a_difference_of_what_has_no_number_says_why():
 
 
 def test_images_are_compared_in_points_of_per_cent():
-    first = Measured(match=[1.0, 0.0, 1.0], score=[0.5, 0.5, 0.5])
-    later = Measured(match=[1.0, 1.0, 1.0], score=[])
+    first = ModelMetrics(match=[1.0, 0.0, 1.0], score=[0.5, 0.5, 0.5])
+    later = ModelMetrics(match=[1.0, 1.0, 1.0], score=[])
     result = over_images(later, first)
     assert result["match_rate"]["difference"] == pytest.approx(100 / 3)
     assert result["score"] == "no value for each image"

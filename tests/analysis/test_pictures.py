@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from gcisg_core.measures import Measured
 from gcisg_core.metrics import FeatureSample
+from gcisg_core.model_metrics import ModelMetrics
 from gcisg_suite.analysis.pictures import cam_layer, chosen, confusion_figure, density_figure, on_circle
 from gcisg_suite.miniature.network import MiniResNet
 
@@ -49,7 +49,7 @@ def test_features_that_are_all_alike_have_no_density():
 
 
 def test_rows_of_the_confusion_matrix_sum_to_a_hundred():
-    result = Measured(confusion=torch.tensor([[3, 1], [0, 0]]), axes=("a", "b"))
+    result = ModelMetrics(confusion=torch.tensor([[3, 1], [0, 0]]), axes=("a", "b"))
     (axis,) = confusion_figure({"m": result}).axes
     assert axis.images[0].get_array().tolist() == [[75, 25], [0, 0]]
     assert [text.get_text() for text in axis.texts] == ["75", "25", "0", "0"]

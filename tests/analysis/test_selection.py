@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from gcisg_core.measures import Measured
+from gcisg_core.model_metrics import ModelMetrics
 from gcisg_core.problems import DataError
 from gcisg_suite.selection.criteria import ranks, read_lines, report, select
-from gcisg_suite.selection.run_checkpoints import checkpoints_of, config_of, measure_run
+from gcisg_suite.selection.run_checkpoints import checkpoints_of, config_of, evaluate_run
 from gcisg_suite.selection.settings import SelectionSettings
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -106,9 +106,9 @@ class FakeTask:
     def load(self, path):
         return torch.load(path, weights_only=True)
 
-    def observe(self, model):
+    def evaluate(self, model):
         self.calls += 1
-        return Measured(values=model)
+        return ModelMetrics(values=model)
 
 
 @pytest.fixture
@@ -121,29 +121,29 @@ def run(tmp_path):
 
 def test_nothing_is_measured_twice_and_no_target_accuracy_is_kept(run):
     target, source = FakeTask("target"), FakeTask("source")
-    lines = measure_run(run, target, source)
+    lines = evaluate_run(run, target, source)
     assert [entry["iteration"] for entry in lines] == [5, 10]
     assert [entry["source"] for entry in lines] == [55, 60]
     assert "target" not in (run / "selection.jsonl").read_text().replace('"images": "target"', "")
-    assert measure_run(run, target, source) == lines
+    assert evaluate_run(run, target, source) == lines
     assert (target.calls, source.calls) == (2, 2)
-    labelled = measure_run(run, target, source, labels=True)
+    labelled = evaluate_run(run, target, source, labels=True)
     assert [entry["target"] for entry in labelled] == [55, 60]
     assert (target.calls, source.calls) == (4, 4)
 
 
 def test_another_file_of_the_same_name_and_other_images_are_measured(run):
     target = FakeTask("target")
-    measure_run(run, target)
+    evaluate_run(run, target)
     torch.save({"accuracy": 1.0, "match_rate": 9.0, "cka": 0.5, "energy_0": 1.0}, run / "iter_10.pth")
-    assert measure_run(run, target)[1]["match_rate"] == 9
+    assert evaluate_run(run, target)[1]["match_rate"] == 9
     assert target.calls == 3
-    measure_run(run, FakeTask("others"))
+    evaluate_run(run, FakeTask("others"))
     assert len(read_lines(run)) == 5
 
 
 def test_a_run_that_dies_while_it_writes_keeps_what_was_measured(run, monkeypatch):
-    lines = measure_run(run, FakeTask("target"))
+    lines = evaluate_run(run, FakeTask("target"))
 
     def die(self, target):
         raise KeyboardInterrupt
@@ -151,9 +151,9 @@ def test_a_run_that_dies_while_it_writes_keeps_what_was_measured(run, monkeypatc
     with monkeypatch.context() as broken:
         broken.setattr(Path, "replace", die)
         with pytest.raises(KeyboardInterrupt):
-            measure_run(run, FakeTask("others"))
+            evaluate_run(run, FakeTask("others"))
     assert read_lines(run) == lines
-    assert len(measure_run(run, FakeTask("others"))) == 2
+    assert len(evaluate_run(run, FakeTask("others"))) == 2
     assert len(read_lines(run)) == 4
 
 

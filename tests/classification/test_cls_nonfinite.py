@@ -87,7 +87,7 @@ def test_skip_goes_on_without_the_step(mini, capfd, order, place):
     runner = train(
         mini / "skip",
         f"{place}.on_nonfinite=skip",  # of the hook, or among the method's settings as in earlier versions
-        f"model.regularizer.target_update={order}",
+        f"model.regularizer.momentum_update={order}",
         plant=Keep,
     )
     assert runner.iter == 6

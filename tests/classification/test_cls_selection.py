@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from gcisg_core.integrations.mmengine import build_runner
 from gcisg_suite.analysis.task import Options
-from gcisg_suite.selection.run_checkpoints import make_tasks, measure_run
+from gcisg_suite.selection.run_checkpoints import evaluate_run, make_tasks
 from tests.methods import without_config_formatting
 
 from .conftest import TINY, write_images
@@ -57,7 +57,7 @@ def test_images_without_labels_give_the_same_as_with_them(run, mini):
     config = Config.fromfile(str(run / "config.json"))
     target, _ = make_tasks(config, Options(data=str(flat)))
     labelled = [json.loads(text) for text in (run / "selection.jsonl").read_text().splitlines()]
-    for line, expected in zip(measure_run(run, target), labelled, strict=True):
+    for line, expected in zip(evaluate_run(run, target), labelled, strict=True):
         assert {name: line[name] for name in ("match_rate", "cka", "energy")} == {
             name: expected[name] for name in ("match_rate", "cka", "energy")
         }

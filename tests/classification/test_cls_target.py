@@ -61,14 +61,14 @@ CASES = {  # what goes wrong or is set -> overrides, and the steps that count of
 @pytest.mark.parametrize("order", ["before_step", "after_step"])
 def test_the_target_moves_once_a_step(mini, order, case):
     overrides, steps = CASES[case]
-    method = [f"model.regularizer.{setting}" for setting in (f"decay={DECAY}", f"target_update={order}")]
+    method = [f"model.regularizer.{setting}" for setting in (f"decay={DECAY}", f"momentum_update={order}")]
     regularizer, weights = train(mini / "run", "gcisg_mini", [*method, *overrides], case)
     before, after = weights[::2], weights[1::2]
     assert len(after) == steps
     expected = before[0]  # the target starts as the student
     for followed in before if order == "before_step" else after:
         expected = DECAY * expected + (1 - DECAY) * followed
-    target = regularizer.target.average.module.conv1.weight
+    target = regularizer.momentum_encoder.average.module.conv1.weight
     torch.testing.assert_close(target, expected, rtol=1e-5, atol=1e-7)
     assert not torch.allclose(before[0], after[-1], rtol=1e-3)
 

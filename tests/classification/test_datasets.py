@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gcisg_cls.datasets import VisDA17Dataset
+from gcisg_cls.datasets import ClassFolderDataset
 from gcisg_core.problems import DataError
 from gcisg_suite.analysis.pretraining import PretrainingImages
 
@@ -11,7 +11,7 @@ EVAL = {"type": "EvalView", "size": 32}
 
 
 def make(root, classes=CLASSES, pipeline=EVAL):
-    return VisDA17Dataset(str(root), pipeline, classes)
+    return ClassFolderDataset(str(root), pipeline, classes)
 
 
 def edit(root, old, new):
@@ -136,16 +136,16 @@ class TestFoldersAsPeopleHaveThem:
         (images / "bird/0.png").write_bytes(b"")
         with pytest.raises(DataError, match=r"bird/0.png"):
             make(images)[0]
-        dataset = VisDA17Dataset(str(images), EVAL, CLASSES, on_bad_sample="skip")
+        dataset = ClassFolderDataset(str(images), EVAL, CLASSES, on_bad_sample="skip")
         assert dataset[0]["index"] != 0
         assert dataset[1]["index"] == 1
         (images / "boat/1.png").unlink()
         with pytest.raises(DataError, match=r"the file 'boat/1.png' does not exist"):
             make(images)
-        dataset = VisDA17Dataset(str(images), EVAL, CLASSES, on_bad_sample="skip")
+        dataset = ClassFolderDataset(str(images), EVAL, CLASSES, on_bad_sample="skip")
         assert (len(dataset), dataset.absent) == (11, ["boat/1.png"])
         with pytest.raises(ValueError, match="on_bad_sample must be 'error' or 'skip', got 'pass'"):
-            VisDA17Dataset(str(images), EVAL, CLASSES, on_bad_sample="pass")
+            ClassFolderDataset(str(images), EVAL, CLASSES, on_bad_sample="pass")
 
 
 def test_hidden_folders_do_not_shift_the_labels_of_pretraining_images(images):

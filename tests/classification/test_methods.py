@@ -83,7 +83,7 @@ def test_a_view_that_no_loss_looks_at_changes_nothing(mini):
 
 CONFIG = """
 _base_ = "{base}"
-model = dict(changes=dict(ibn="b", mixstyle=dict(p=1.0)))
+model = dict(backbone_plugins=dict(ibn="b", mixstyle=dict(p=1.0)))
 view = dict(styles=dict(folder="{styles}"), pasta=dict(alpha=3.0))
 train_dataloader = dict(dataset=dict(dataset=dict(pipeline=dict(photometric=view))))
 """

@@ -8,8 +8,8 @@ import torch
 
 from gcisg_cls import demo
 from gcisg_cls.backbones import build_resnet, load_pretrained
-from gcisg_cls.measures import train_and_test
-from gcisg_cls.mini import PROJECT, pretrain, train_and_measure
+from gcisg_cls.mini import PROJECT, pretrain, train_and_evaluate
+from gcisg_cls.model_metrics import train_and_test
 from gcisg_suite.report.page import write_report
 
 from .conftest import CLASSES, TINY
@@ -61,11 +61,11 @@ def test_pretraining_does_not_depend_on_the_number_of_threads(mini):
 
 def test_a_finished_run_is_measured_once(mini):
     work_dir = mini / "run"
-    first = train_and_measure("baseline_mini", ["dev", "test"], work_dir, TINY)
+    first = train_and_evaluate("baseline_mini", ["dev", "test"], work_dir, TINY)
     assert first["dev"].keys() >= {"accuracy", "match_rate", "cka", "acc_in", "energy_0"}
     assert all(0 <= first["test"][key] <= 100 for key in ("accuracy", "match_rate", "acc_in"))
     stamp = (work_dir / "iter_6.pth").stat().st_mtime_ns
-    assert train_and_measure("baseline_mini", ["dev", "test"], work_dir, TINY) == first
+    assert train_and_evaluate("baseline_mini", ["dev", "test"], work_dir, TINY) == first
     assert (work_dir / "iter_6.pth").stat().st_mtime_ns == stamp
 
 

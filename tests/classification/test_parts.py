@@ -9,9 +9,9 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from gcisg_cls.backbones import build_resnet, load_pretrained
 from gcisg_cls.classifier import SynToRealClassifier
-from gcisg_cls.datasets import VisDA17Dataset
-from gcisg_cls.measures import measure
+from gcisg_cls.datasets import ClassFolderDataset
 from gcisg_cls.metrics import ClassAccuracy
+from gcisg_cls.model_metrics import measure
 from gcisg_cls.views import normalize
 from gcisg_core.problems import DataError
 from gcisg_core.views import RandAugment
@@ -143,7 +143,7 @@ def test_measures_of_the_untrained_network(images, tmp_path):
     torch.save(pretrained.state_dict(), tmp_path / "reference.pth")
     model = make_classifier()
     load_pretrained(model.backbone, "mini_resnet", str(tmp_path / "reference.pth"))
-    dataset = VisDA17Dataset(str(images), {"type": "EvalView", "size": 32}, CLASSES)
+    dataset = ClassFolderDataset(str(images), {"type": "EvalView", "size": 32}, CLASSES)
     result = measure(model, dataset, str(tmp_path / "reference.pth"), dataset, batch_size=5)
     pixels = normalize(torch.stack([dataset[i]["inputs"] for i in range(12)]))
     labels = torch.tensor([label for _, label in dataset.samples])

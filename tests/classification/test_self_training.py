@@ -8,8 +8,8 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 from gcisg_cls import self_training
 from gcisg_cls.classifier import SynToRealClassifier
-from gcisg_cls.datasets import VisDA17Dataset
-from gcisg_cls.mini import PROJECT, train, train_and_measure
+from gcisg_cls.datasets import ClassFolderDataset
+from gcisg_cls.mini import PROJECT, train, train_and_evaluate
 from gcisg_cls.self_training import SelfTrainingDataset, SelfTrainingHook, predict
 from gcisg_core.integrations.mmengine import build_runner
 from gcisg_core.self_training import UNLABELLED
@@ -45,7 +45,7 @@ MIX = "train_dataloader.dataset.dataset.mix_source"
 
 
 def part(root):
-    return {"type": "VisDA17Dataset", "root": str(root), "classes": CLASSES, "pipeline": VIEW}
+    return {"type": "ClassFolderDataset", "root": str(root), "classes": CLASSES, "pipeline": VIEW}
 
 
 def views(count=1):
@@ -85,7 +85,7 @@ class TestDataset:
         assert len(data) == 6
         assert [data[i]["label"] for i in range(3)] == [2, 0, 1]
         assert [data[i]["index"] for i in range(3)] == [3, 5, 11]
-        own = VisDA17Dataset(str(data.source.root), VIEW, CLASSES)
+        own = ClassFolderDataset(str(data.source.root), VIEW, CLASSES)
         for item in (data[i] for i in range(3, 6)):
             assert item["label"] == own.samples[item["index"]][1]
 
@@ -151,7 +151,7 @@ def test_training_looks_at_no_label_of_the_target(config, start, mini):
 
 
 def test_the_model_to_start_from_is_trained_first(config, mini):
-    result = train_and_measure(str(config.with_suffix("")), ["test"], mini / "run")
+    result = train_and_evaluate(str(config.with_suffix("")), ["test"], mini / "run")
     assert (mini / "run/start/iter_6.pth").is_file()
     assert (mini / "run/epoch_4.pth").is_file()
     assert 0 <= result["test"]["accuracy"] <= 100
@@ -180,7 +180,7 @@ def test_portions_out_of_order_are_refused():
 
 def test_two_ranks_share_the_images_and_have_all_probabilities(tmp_path, monkeypatch):
     """One after the other; the gathering between them is mmengine's."""
-    images = VisDA17Dataset(str(write_images(tmp_path / "images", per_class=3)), VIEW, CLASSES)  # an odd number
+    images = ClassFolderDataset(str(write_images(tmp_path / "images", per_class=3)), VIEW, CLASSES)  # an odd number
     model = SynToRealClassifier("mini_resnet", 3, 8)
     expected = predict(model, images, 4, 0)
     torch.testing.assert_close(expected.sum(dim=1), torch.ones(9))

@@ -29,11 +29,11 @@ def build(**settings):
     torch.manual_seed(0)
     student = TwoStages()
     where = {"stage_locations": {3: "layer3", 4: "layer4"}}
-    values = {**where, "lambda_csg": [2.0, 3.0], "queue_length": 12, "embedding_dim": 4, "grid": GRID, **settings}
+    values = {**where, "lambda_csg": [2.0, 3.0], "queue_length": 12, "embedding_dim": 4, "patches": GRID, **settings}
     regularizer = build_regularizer(student, {"method": "csg", **values}).double()
     student.double()
     with torch.no_grad():  # the reference must differ from the student to be told apart
-        regularizer.capture_pretrained()
+        regularizer.init_from_student()
         for parameter in [*student.parameters(), *regularizer.projectors.parameters()]:
             parameter.add_(0.1 * torch.randn_like(parameter))
     return student, regularizer, [torch.rand(2, 3, 8, 8).double() for _ in range(2)]
@@ -41,7 +41,7 @@ def build(**settings):
 
 def slow_cells(features):
     """Cells of (B, C, H, W) one by one, rows before columns."""
-    rows, columns = (size // cells for size, cells in zip(features.shape[2:], GRID, strict=True))
+    rows, columns = (size // patches for size, patches in zip(features.shape[2:], GRID, strict=True))
     return [
         image[:, r * rows : (r + 1) * rows, c * columns : (c + 1) * columns].flatten(1)
         for image in features
@@ -122,7 +122,7 @@ def test_averaged_projector_follows_by_its_decay():
     _, regularizer, _ = build(decay=0.9)
     average, own = regularizer.average.module, regularizer.projectors
     before = copy.deepcopy(average)
-    regularizer.update_target()
+    regularizer.after_optimizer_step()
     for new, old, student in zip(average.parameters(), before.parameters(), own.parameters(), strict=True):
         torch.testing.assert_close(new, 0.9 * old + 0.1 * student)
         assert not torch.equal(new, old)
@@ -131,7 +131,7 @@ def test_averaged_projector_follows_by_its_decay():
 def test_padding_has_no_influence():
     student, regularizer, views = build()
     mask = torch.ones(2, 8, 8, dtype=torch.bool)
-    mask[1, 4:] = False  # the lower cells of the second image
+    mask[1, 4:] = False  # the lower patches of the second image
 
     def anchors(second):
         return regularizer._pool(student.layer3(second), None, mask)
@@ -154,7 +154,12 @@ def test_zero_weight_needs_nothing():
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"stages": []}, "stages"), ({"tau": 0.0}, "tau"), ({"grid": [3]}, "grid"), ({"lamda_csg": 1}, "lambda_csg")],
+    [
+        ({"stages": []}, "stages"),
+        ({"tau": 0.0}, "tau"),
+        ({"patches": [3]}, "patches"),
+        ({"lamda_csg": 1}, "lambda_csg"),
+    ],
 )
 def test_wrong_setting_is_named(settings, message):
     with pytest.raises(ValueError, match=message):

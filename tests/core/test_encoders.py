@@ -5,7 +5,7 @@ import torch
 import torchvision
 from torch import nn
 
-from gcisg_core.encoders import Projector, ReferenceEncoder, StageProjectors, TargetEncoder, fold_batch_norm
+from gcisg_core.encoders import MomentumEncoder, Projector, ReferenceEncoder, StageProjectors, fold_batch_norm
 from gcisg_core.feature_tap import make_tap
 
 
@@ -30,7 +30,7 @@ def change(network):
 
 def make_target(resnet, decay=0.9):
     projectors = StageProjectors({3: 256, 4: 512}, dim=16)
-    return TargetEncoder(resnet, projectors, make_tap(resnet, [3, 4]), decay), projectors
+    return MomentumEncoder(resnet, projectors, make_tap(resnet, [3, 4]), decay), projectors
 
 
 def test_a_projector_is_linear_relu_linear():

@@ -32,10 +32,10 @@ class TestGCISG:
         views = [view.double() for view in make_views()]
         with torch.no_grad():  # student and target differ from the reference
             reference = copy.deepcopy(student)
-            gcisg.capture_pretrained()
-            for parameter in [*student.parameters(), *gcisg.target.average.parameters()]:
+            gcisg.init_from_student()
+            for parameter in [*student.parameters(), *gcisg.momentum_encoder.average.parameters()]:
                 parameter.add_(0.05 * torch.randn_like(parameter))
-        target = gcisg.target.average.module
+        target = gcisg.momentum_encoder.average.module
         queues = {stage: gcisg.queues[f"stage{stage}"].features.clone() for stage in (3, 4)}
 
         def stages(network, x):
@@ -46,7 +46,7 @@ class TestGCISG:
         losses, _ = one_step(gcisg, views)
         for stage, weight in ((3, 0.5), (4, 0.25)):
             own = gcisg.projectors[f"stage{stage}"]
-            initial = gcisg.target.projectors[f"stage{stage}"]
+            initial = gcisg.momentum_encoder.projectors[f"stage{stage}"]
             z = [F.normalize(own(stages(student, view)[stage].mean((2, 3)))) for view in views]
             z_bar = [F.normalize(initial(stages(target, view)[stage].mean((2, 3)))) for view in views]
             directions = [
@@ -71,7 +71,7 @@ class TestGCISG:
         with torch.no_grad():
             pooled = [gcisg.taps[0].run(student, view)[4].mean((2, 3)) for view in views]
             z = [F.normalize(gcisg.projectors["stage4"](p)) for p in pooled]
-            z_bar = [F.normalize(gcisg.target.projectors["stage4"](p)) for p in pooled]
+            z_bar = [F.normalize(gcisg.momentum_encoder.projectors["stage4"](p)) for p in pooled]
         expected = 0.0
         for i in range(2):
             for row, partner in zip(z[i], z_bar[1 - i], strict=True):
@@ -85,12 +85,12 @@ class TestGCISG:
         (sum(losses.values()) - losses["loss_task"]).backward()
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in gcisg.projectors.parameters())
         assert gcisg.student.conv1.weight.grad.abs().sum() > 0
-        assert all(p.grad is None for p in [*gcisg.target.parameters(), *gcisg.reference.parameters()])
+        assert all(p.grad is None for p in [*gcisg.momentum_encoder.parameters(), *gcisg.reference.parameters()])
 
     def test_passes_through_the_networks_are_as_few_as_can_be(self):
         student = make_student()
         gcisg = build_regularizer(student, {**SMALL, "stages_guidance": [3], "stages_ci": [2]})
-        reference, target = gcisg.reference.encoder, gcisg.target.average.module
+        reference, target = gcisg.reference.encoder, gcisg.momentum_encoder.average.module
         calls = Calls(
             student=student, student_layer3=student.layer3, student_fc=student.fc,
             target=target, target_layer2=target.layer2, target_layer3=target.layer3,
@@ -106,7 +106,7 @@ class TestGCISG:
     def test_guidance_alone_needs_one_view_and_ci_alone_no_reference(self):
         guidance = build_regularizer(make_student(), {**SMALL, "lambda_ci": 0.0})
         assert guidance.views_needed == 1
-        assert guidance.target is None
+        assert guidance.momentum_encoder is None
         assert one_step(guidance, make_views(1))[0].keys() == {
             "loss_task",
             "loss_guidance_stage3",
@@ -121,7 +121,7 @@ class TestGCISG:
             one_step(build_regularizer(make_student(), SMALL), make_views(1))
 
     def test_the_dense_form_has_a_key_a_cell(self):
-        gcisg = build_regularizer(make_student(), {**SMALL, "grid": [2, 2]})
+        gcisg = build_regularizer(make_student(), {**SMALL, "patches": [2, 2]})
         one_step(gcisg, make_views(batch=3))
         assert int(gcisg.queues["stage3"].pointer) == 2 * 3 * 4
 
@@ -138,7 +138,7 @@ class TestGCISG:
         values = []
         for fill in (0.0, 9.0):
             gcisg = build_regularizer(make_student().eval(), SMALL)
-            gcisg.capture_pretrained()
+            gcisg.init_from_student()
             # Features only: convolutions themselves see the padding.
             maps = {
                 s: torch.rand(6, w, 4, 4, generator=torch.Generator().manual_seed(s)) for s, w in ((3, 64), (4, 128))
@@ -146,7 +146,7 @@ class TestGCISG:
             for features in maps.values():
                 features[:, :, 3:] = fill
             terms = gcisg(make_views(), [maps, maps], mask)
-            values.append([*terms.losses.values(), gcisg._cells(maps[3], mask)])
+            values.append([*terms.losses.values(), gcisg._patches(maps[3], mask)])
         torch.testing.assert_close(values[0], values[1])
 
 
@@ -159,7 +159,7 @@ class TestOfficialPreset:
         losses, _ = one_step(gcisg, views)
         tap = gcisg.taps[1]
         z = [gcisg.projectors.embed(4, tap.run(student, view)[4].mean((2, 3))) for view in views]
-        z_bar = [gcisg.target.projectors.embed(4, tap.run(student, view)[4].mean((2, 3))) for view in views]
+        z_bar = [gcisg.momentum_encoder.projectors.embed(4, tap.run(student, view)[4].mean((2, 3))) for view in views]
         first = F.cross_entropy(z[0] @ queue.T / 0.12, (z_bar[1] @ queue.T / 0.04).softmax(1))
         queue[:6] = z_bar[1]
         second = F.cross_entropy(z[1] @ queue.T / 0.12, (z_bar[0] @ queue.T / 0.04).softmax(1))
@@ -168,7 +168,7 @@ class TestOfficialPreset:
     def test_task_and_guidance_see_the_second_view(self):
         student = make_student().eval()
         gcisg = build_regularizer(student, {**SMALL, "preset": "official"})
-        gcisg.capture_pretrained()
+        gcisg.init_from_student()
         with torch.no_grad():
             student.conv1.weight.add_(0.05 * torch.randn_like(student.conv1.weight))
         views = make_views()
@@ -185,7 +185,7 @@ def test_reference_and_target_take_the_weights_that_were_loaded_last():
     loaded = make_student(7)
     gcisg.student.load_state_dict(loaded.state_dict())
     one_step(gcisg)
-    for mine, theirs in zip(gcisg.target.average.module.parameters(), loaded.parameters(), strict=True):
+    for mine, theirs in zip(gcisg.momentum_encoder.average.module.parameters(), loaded.parameters(), strict=True):
         assert torch.equal(mine, theirs)
     view = make_views(1)[0]
     expected = gcisg.taps[0].run(loaded.eval(), view)[4]

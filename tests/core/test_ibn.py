@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import resnet18, resnet50
 
-from gcisg_core.changes import change_backbone
+from gcisg_core.backbone_plugins import apply_backbone_plugins
 from gcisg_core.encoders import fold_batch_norm
 from gcisg_core.ibn import InstanceBatchNorm, added_names
 from gcisg_core.regularizers import build_regularizer
@@ -125,7 +125,7 @@ def test_output_is_that_of_the_paper_from_plain_weights(name, kind, caplog):
     plain, network = make(name), NETWORKS[name]()
     network.eval()
     with torch.no_grad():
-        change_backbone(network, {"ibn": kind})
+        apply_backbone_plugins(network, {"ibn": kind})
         with caplog.at_level(logging.WARNING):
             network.load_state_dict(plain.state_dict())  # strict: nothing is missing, nothing left over
         images = torch.rand(2, 3, 64, 64)
@@ -145,7 +145,7 @@ def test_output_is_that_of_the_paper_from_plain_weights(name, kind, caplog):
 
 def test_its_own_weights_load_without_a_report_and_not_into_a_plain_network(caplog):
     network = make("torchvision")
-    change_backbone(network, {"ibn": "a"})
+    apply_backbone_plugins(network, {"ibn": "a"})
     state = copy.deepcopy(network.state_dict())
     with caplog.at_level(logging.WARNING):
         network.load_state_dict(state)
@@ -168,7 +168,7 @@ def test_the_batch_part_follows_the_data_and_a_frozen_one_does_not():
 def test_the_reference_of_a_method_is_the_same_function():
     """Its BatchNorm layers are folded; those of IBN-Net are none."""
     network = make("torchvision")
-    change_backbone(network, {"ibn": "b"})
+    apply_backbone_plugins(network, {"ibn": "b"})
     folded = fold_batch_norm(copy.deepcopy(network))
     images = torch.rand(2, 3, 64, 64)
     assert sum(isinstance(module, nn.BatchNorm2d) for module in folded.modules()) == 0
@@ -180,7 +180,7 @@ def test_the_reference_of_a_method_is_the_same_function():
 @pytest.mark.parametrize("kind", ["a", "b"])
 def test_trains_with_a_method_under_bfloat16(kind):
     network = make("torchvision").train()
-    change_backbone(network, {"ibn": kind})
+    apply_backbone_plugins(network, {"ibn": kind})
     gcisg = build_regularizer(network, {"method": "gcisg", "queue_length": 8})
     views = [torch.rand(2, 3, 64, 64) for _ in range(2)]
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -190,14 +190,14 @@ def test_trains_with_a_method_under_bfloat16(kind):
 
 
 @pytest.mark.parametrize(
-    ("network", "changes", "message"),
+    ("network", "backbone_plugins", "message"),
     [
         (resnet18, {"ibn": "c"}, "unknown kind of IBN-Net 'c'"),
-        (resnet18, {"inb": "a"}, "unknown change of the backbone 'inb'. Did you mean 'ibn'"),
+        (resnet18, {"inb": "a"}, "unknown backbone plugin 'inb'. Did you mean 'ibn'"),
         (lambda: nn.Sequential(nn.Conv2d(3, 4, 3)), {"ibn": "a"}, "IBN-Net is defined for the ResNets .*Sequential"),
         (lambda: resnet18(norm_layer=lambda c: nn.GroupNorm(2, c)), {"ibn": "a"}, "BasicBlock has GroupNorm as bn1"),
     ],
 )
 def test_what_cannot_be_converted_is_refused(network, changes, message):
     with pytest.raises(ValueError, match=message):
-        change_backbone(network(), changes)
+        apply_backbone_plugins(network(), changes)

@@ -14,23 +14,23 @@ def unit(*shape, dtype=torch.float64, seed=0):
     return F.normalize(torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed)))
 
 
-def slow_ci_loss(z, z_target, support, tau, tau_target):
+def slow_ci_loss(z, z_momentum, support, tau, tau_momentum):
     """Eq. 1 and 2, term by term."""
     total = 0.0
-    for row, target in zip(z.tolist(), z_target.tolist(), strict=True):
+    for row, target in zip(z.tolist(), z_momentum.tolist(), strict=True):
         dots = [sum(a * b for a, b in zip(row, q, strict=True)) for q in support.tolist()]
         target_dots = [sum(a * b for a, b in zip(target, q, strict=True)) for q in support.tolist()]
         normaliser = math.log(sum(math.exp(dot / tau) for dot in dots))
-        target_sum = sum(math.exp(dot / tau_target) for dot in target_dots)
+        target_sum = sum(math.exp(dot / tau_momentum) for dot in target_dots)
         total -= sum(
-            math.exp(t / tau_target) / target_sum * (dot / tau - normaliser)
+            math.exp(t / tau_momentum) / target_sum * (dot / tau - normaliser)
             for dot, t in zip(dots, target_dots, strict=True)
         )
     return total / len(z)
 
 
-def plain_ci_loss(z, z_target, support, tau=0.12, tau_target=0.04):
-    return F.cross_entropy(z @ support.T / tau, torch.softmax(z_target @ support.T / tau_target, dim=1))
+def plain_ci_loss(z, z_momentum, support, tau=0.12, tau_momentum=0.04):
+    return F.cross_entropy(z @ support.T / tau, torch.softmax(z_momentum @ support.T / tau_momentum, dim=1))
 
 
 def plain_info_nce_loss(anchor, positive, negatives, tau=0.07):
@@ -143,23 +143,23 @@ class TestQueueLosses:
 
 class TestCausalInvarianceLoss:
     def test_equals_the_paper_term_by_term(self):
-        z, z_target, support = unit(3, 4), unit(3, 4, seed=1), unit(7, 4, seed=2)
-        expected = slow_ci_loss(z, z_target, support, 0.12, 0.04)
-        assert causal_invariance_loss(z, z_target, support).item() == pytest.approx(expected, rel=1e-12)
+        z, z_momentum, support = unit(3, 4), unit(3, 4, seed=1), unit(7, 4, seed=2)
+        expected = slow_ci_loss(z, z_momentum, support, 0.12, 0.04)
+        assert causal_invariance_loss(z, z_momentum, support).item() == pytest.approx(expected, rel=1e-12)
 
     def test_computes_in_float32_under_autocast(self):
         projector = nn.Linear(8, 8)
-        x, z_target, support = (
+        x, z_momentum, support = (
             unit(6, 8, dtype=torch.float32),
             unit(6, 8, dtype=torch.float32, seed=1),
             unit(40, 8, dtype=torch.float32, seed=2),
         )
         with torch.autocast("cpu", dtype=torch.bfloat16):
             z = projector(x)
-            loss = causal_invariance_loss(z, z_target, support)
+            loss = causal_invariance_loss(z, z_momentum, support)
         assert z.dtype is torch.bfloat16
         assert loss.dtype is torch.float32
-        torch.testing.assert_close(loss, plain_ci_loss(z.float(), z_target, support))
+        torch.testing.assert_close(loss, plain_ci_loss(z.float(), z_momentum, support))
         loss.backward()
         assert projector.weight.grad.abs().sum() > 0
 
@@ -172,12 +172,12 @@ class TestCausalInvarianceLoss:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ((unit(3, 4), unit(2, 4), unit(5, 4)), r"z_target must have the shape of z \(3, 4\), got \(2, 4\)"),
+            ((unit(3, 4), unit(2, 4), unit(5, 4)), r"z_momentum must have the shape of z \(3, 4\), got \(2, 4\)"),
             ((unit(3, 4), unit(3, 4), unit(5, 6)), r"support must have the d = 4 of z, got \(5, 6\)"),
             ((unit(3, 4)[0], unit(3, 4), unit(5, 4)), r"z must have the shape \(rows, d\)"),
             ((unit(3, 4)[:0], unit(3, 4)[:0], unit(5, 4)), "at least one row"),
             ((unit(3, 4), unit(3, 4), unit(5, 4), 0.0), "tau must be above 0, got 0.0"),
-            ((unit(3, 4), unit(3, 4), unit(5, 4), 0.1, -0.1), "tau_target must be above 0, got -0.1"),
+            ((unit(3, 4), unit(3, 4), unit(5, 4), 0.1, -0.1), "tau_momentum must be above 0, got -0.1"),
         ],
     )
     def test_refuses_what_does_not_fit(self, arguments, message):

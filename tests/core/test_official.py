@@ -49,7 +49,7 @@ class Suite:
         sum(losses.values()).backward()
         self.method.before_optimizer_step()
         self.optimizer.step()
-        self.method.update_target()
+        self.method.after_optimizer_step()
         return {name: value.item() for name, value in losses.items()}
 
 
@@ -89,14 +89,14 @@ class WrittenOut:
         rows = {stage: projectors[stage](maps[stage].mean(dim=(2, 3))) for stage in STAGES}
         return {stage: z / z.norm(dim=1, keepdim=True) for stage, z in rows.items()}
 
-    def relate(self, stage, z, z_target):
+    def relate(self, stage, z, z_momentum):
         """One direction (Eq. 2) with the queue as it is; then its keys take the places of the oldest."""
         queue = self.queues[stage].clone()  # the loss keeps the keys that it saw
-        p_target = ((z_target @ queue.T) / 0.04).exp()
+        p_target = ((z_momentum @ queue.T) / 0.04).exp()
         p_target = p_target / p_target.sum(dim=1, keepdim=True)
         p = ((z @ queue.T) / 0.12).exp()
         p = p / p.sum(dim=1, keepdim=True)
-        for key in z_target:
+        for key in z_momentum:
             self.queues[stage][self.oldest[stage]] = key
             self.oldest[stage] = (self.oldest[stage] + 1) % len(queue)
         return -(p_target * p.log()).sum(dim=1).mean()
@@ -128,7 +128,7 @@ class WrittenOut:
 def test_six_steps_are_the_authors():
     """Losses of every step; student, projectors, momentum, queues and target after the last."""
     suite = Suite()
-    suite.method.capture_pretrained()
+    suite.method.init_from_student()
     own = WrittenOut(suite.method)
     for number in range(STEPS):
         found, expected = suite.step(number), own.step(number)
@@ -137,8 +137,8 @@ def test_six_steps_are_the_authors():
     pairs = [
         (suite.student, own.student),
         (suite.method.projectors, own.projectors),
-        (suite.method.target.average.module, own.target),
-        (suite.method.target.projectors, own.first),
+        (suite.method.momentum_encoder.average.module, own.target),
+        (suite.method.momentum_encoder.projectors, own.first),
     ]
     close = {"rtol": 1e-12, "atol": 1e-12}
     for ours, theirs in pairs:
@@ -157,17 +157,17 @@ class TestOrder:
     @pytest.mark.parametrize("order", ["before_step", "after_step"])
     def test_the_target_follows_the_weights_before_or_after_the_step_once(self, order):
         """Under gradient clipping the optimiser's own class calls the hook again."""
-        suite = Suite(target_update=order)
+        suite = Suite(momentum_update=order)
         method, weight = suite.method, suite.student.conv1.weight
         calls = []
         suite.optimizer.register_step_pre_hook(lambda *_: calls.append(method.before_optimizer_step()))
         suite.step(0)
-        target = method.target.average.module.conv1.weight.clone()
+        target = method.momentum_encoder.average.module.conv1.weight.clone()
         before = weight.detach().clone()
         suite.step(1)
         assert len(calls) == 2
         followed = before if order == "before_step" else weight.detach()
-        torch.testing.assert_close(method.target.average.module.conv1.weight, 0.9 * target + 0.1 * followed)
+        torch.testing.assert_close(method.momentum_encoder.average.module.conv1.weight, 0.9 * target + 0.1 * followed)
         assert not torch.equal(before, weight)
 
     def test_a_loop_that_never_says_before_is_told(self):

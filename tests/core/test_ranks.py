@@ -58,7 +58,7 @@ def train(method, folder, rank=0, ranks=1):
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()
-        task.regularizer.update_target()
+        task.regularizer.after_optimizer_step()
         history.append({name: value.detach() for name, value in losses.items()})
     return history, task.state_dict()
 

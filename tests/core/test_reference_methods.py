@@ -28,7 +28,7 @@ def build(method, **settings):
     where = {"stage_locations": {3: "layer3", 4: "layer4"}}
     regularizer = build_regularizer(student, {"method": method, **where, **settings}).double()
     with torch.no_grad():
-        regularizer.capture_pretrained()
+        regularizer.init_from_student()
         for parameter in student.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return regularizer

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gcisg_core.regularizers import METHODS, build_regularizer
-from gcisg_core.regularizers.base import PATIENCE
+from gcisg_core.regularizers.base import WARN_AFTER_STEPS
 from tests.core.students import make_student, make_views, one_step
 from tests.methods import settings_of
 
@@ -53,7 +53,7 @@ class TestEveryMethod:
                 sum(losses.values()).backward()
                 regularizer.before_optimizer_step()
                 optimizer.step()
-                regularizer.update_target()
+                regularizer.after_optimizer_step()
 
         def build(seed):
             student = make_student(seed)
@@ -84,7 +84,7 @@ class TestEveryMethod:
         before = copy.deepcopy(regularizer.state_dict())
         with torch.no_grad():
             regularizer.student.conv1.weight.zero_()
-        regularizer.capture_pretrained()
+        regularizer.init_from_student()
         assert all(torch.equal(value, before[name]) for name, value in regularizer.state_dict().items())
 
     def test_the_students_weights_are_not_kept_twice(self, method, tmp_path):
@@ -112,7 +112,7 @@ class TestEveryMethod:
                 for parameter in regularizer.student.parameters():
                     parameter.sub_(0.1 * parameter.grad)
                     parameter.grad = None
-            regularizer.update_target()
+            regularizer.after_optimizer_step()
             losses, metrics = one_step(regularizer)
         added = [value for name, value in losses.items() if name != "loss_task"]
         assert all("loss" in name for name in losses)
@@ -130,11 +130,11 @@ def test_a_forgotten_hook_is_noticed():
     student = make_student()
     regularizer = build_regularizer(student, {"method": "none"})
     view = make_views(1)
-    for _ in range(PATIENCE - 1):
+    for _ in range(WARN_AFTER_STEPS - 1):
         regularizer.step(view, dict)
-    with pytest.warns(UserWarning, match="update_target.. was not called for 100 steps"):
+    with pytest.warns(UserWarning, match="after_optimizer_step.. was not called for 100 steps"):
         regularizer.step(view, dict)
-    regularizer.update_target()
+    regularizer.after_optimizer_step()
     regularizer.step(view, dict)  # counted anew
 
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
+from gcisg_core.export import file_hash, verify_hash
 from gcisg_core.problems import DataError
-from gcisg_core.release import file_hash, verify_hash
 from gcisg_core.safe_load import read_checkpoint, read_state_dict
 from tests.official import save_official
 

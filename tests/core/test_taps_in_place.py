@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from gcisg_core.changes import change_backbone
-from gcisg_core.encoders import ReferenceEncoder, StageProjectors, TargetEncoder
+from gcisg_core.backbone_plugins import apply_backbone_plugins
+from gcisg_core.encoders import MomentumEncoder, ReferenceEncoder, StageProjectors
 from gcisg_core.feature_tap import StageTap, find_stages, make_tap
 from gcisg_core.ibn import normalised_stages
 from gcisg_core.regularizers import build_regularizer
@@ -142,7 +142,7 @@ def test_isw_whitens_before_the_relu(name):
 @pytest.mark.parametrize("name", ["torchvision", "mmseg", "detectron2"])
 def test_isw_finds_the_normalisations_of_its_own_network(name):
     network = make(name)
-    change_backbone(network, {"ibn": "isw"})
+    apply_backbone_plugins(network, {"ibn": "isw"})
     first = "res2" if name == "detectron2" else "layer1"
     places = normalised_stages(network)
     assert (places[0], places[1]) == (NETWORKS[name][1], f"{first}.1.IN")
@@ -154,7 +154,7 @@ def test_isw_finds_the_normalisations_of_its_own_network(name):
 def test_the_networks_beside_the_student_too():
     network, images = resnet18().train(), torch.randn(2, 3, 32, 32)
     tap = StageTap({0: "bn1", 1: "layer1"})
-    target = TargetEncoder(network, StageProjectors({1: 64}), tap)
+    target = MomentumEncoder(network, StageProjectors({1: 64}), tap)
     reference = ReferenceEncoder(network, tap)
     expected = before_relu(copy.deepcopy(network), "torchvision", images)
     frozen = before_relu(copy.deepcopy(network).eval(), "torchvision", images)

@@ -52,7 +52,7 @@ def train(model, steps, data=images, clip=None):
         before = copy.deepcopy(dict(task.backbone.named_parameters()))
         optimizer.step()
         optimizer.zero_grad()  # as mmengine does, before anything is told of the step
-        task.regularizer.update_target()
+        task.regularizer.after_optimizer_step()
         history.append((before, gradients, {name: value.detach() for name, value in losses.items()}))
     return history
 
@@ -117,13 +117,13 @@ def test_si_reads_scaled_gradients_and_a_step_left_out_for_overflow_adds_nothing
                 for parameter in model.backbone.parameters():
                     parameter -= 0.1 * parameter.grad / scale
             model.zero_grad()
-            model.regularizer.update_target()
+            model.regularizer.after_optimizer_step()
     assert task.regularizer.path.abs().max() > 0
     torch.testing.assert_close(scaled.regularizer.path, task.regularizer.path)
     before = task.regularizer.path.clone()
     (torch.inf * task(images(3))["loss_task"]).backward()
     task.regularizer.after_backward()
-    task.regularizer.update_target()
+    task.regularizer.after_optimizer_step()
     assert torch.equal(task.regularizer.importance.isfinite(), torch.ones_like(before, dtype=torch.bool))
 
 
@@ -131,7 +131,7 @@ def test_si_without_its_hook_says_so():
     task = Task({"method": "si"})
     task(images(0))
     with pytest.raises(ValueError, match=r"before_optimizer_step\(\).*RegularizerHook"):
-        task.regularizer.update_target()
+        task.regularizer.after_optimizer_step()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 # isort: split
 from gcisg_suite.analysis.task import Options
 from gcisg_suite.selection.criteria import read_lines
-from gcisg_suite.selection.run_checkpoints import checkpoints_of, make_tasks, measure_run
+from gcisg_suite.selection.run_checkpoints import checkpoints_of, evaluate_run, make_tasks
 from gcisg_suite.tasks import read_config
 from tests.detection.scenes import framework_log, make_sim10k, tiny_config, train
 
@@ -46,6 +46,6 @@ def test_the_images_need_no_annotations(root):
     (images / "unlabelled.json").write_text(json.dumps(content))
     config = read_config(root / "run/config.yaml", [])
     target, _ = make_tasks(config, Options(data=str(images / "unlabelled.json")))
-    (line,) = measure_run(root / "run", target)
+    (line,) = evaluate_run(root / "run", target)
     assert isinstance(line["energy"], float)
     assert len(target) == 3

@@ -18,7 +18,7 @@ from detectron2.utils.logger import setup_logger
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from gcisg_det.engine import CarEvaluator, Trainer, end_earlier_logs
+from gcisg_det.engine import BoxEvaluator, Trainer, end_earlier_logs
 from tests.detection.scenes import (
     framework_log,
     tiny_config,
@@ -50,7 +50,7 @@ def test_evaluator_equals_pycocotools(root, convention, caplog):
     tiny_config(root, root / "out")
     name = f"cityscapes_val_car_{convention}"
     records = get_detection_dataset_dicts([name], filter_empty=False)
-    evaluator = CarEvaluator(name, str(root / "out"))
+    evaluator = BoxEvaluator(name, str(root / "out"))
     evaluator.reset()
     truth = {"images": [], "annotations": [], "categories": [{"id": 0, "name": "car"}]}
     found = []
@@ -89,11 +89,11 @@ def test_evaluator_equals_pycocotools(root, convention, caplog):
 
 def test_ground_truth_is_converted_anew_when_data_or_folder_changed(root):
     tiny_config(root, root / "out")
-    CarEvaluator("cityscapes_val_car_coco", str(root / "first"))
+    BoxEvaluator("cityscapes_val_car_coco", str(root / "first"))
     file = next((root / "cityscapes/gtFine").glob("val/*/*_000000_*.json"))
     file.write_text(file.read_text().replace('"car"', '"road"'))
     for folder in ("first", "second"):
-        CarEvaluator("cityscapes_val_car_coco", str(root / folder))
+        BoxEvaluator("cityscapes_val_car_coco", str(root / folder))
         converted = json.loads((root / folder / "cityscapes_val_car_coco_coco_format.json").read_text())
         assert len(converted["annotations"]) == 3
     assert str(root / "second") in MetadataCatalog.get("cityscapes_val_car_coco").json_file

@@ -126,15 +126,15 @@ def test_pretrained_names_reach_the_backbone_and_not_its_copies(root, caplog):
     assert "regularizer" not in caplog.text
     loaded = model.backbone.bottom_up.state_dict()
     assert all(torch.equal(loaded[key], torch.from_numpy(value)) for key, value in weights.items())
-    model.regularizer.capture_pretrained()
-    target = model.regularizer.target.average.module.state_dict()
+    model.regularizer.init_from_student()
+    target = model.regularizer.momentum_encoder.average.module.state_dict()
     assert all(torch.equal(target[key], loaded[key]) for key in loaded)
 
 
 def test_weights_of_a_gcisg_run_start_a_new_run_afresh(root):
     cfg = tiny_config(root, root / "run", config="gcisg_r50_fpn")
     source, model = build_model(cfg), build_model(cfg)
-    source.regularizer.capture_pretrained()
+    source.regularizer.init_from_student()
     torch.save({"model": source.state_dict()}, root / "weights.pth")
     SafeCheckpointer(model, str(root / "run")).resume_or_load(str(root / "weights.pth"))
     assert not model.regularizer.captured

@@ -103,8 +103,8 @@ def test_step_adds_the_methods_losses_and_runs_the_heads_once(name):
     changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
     assert any("res4" in key for key in changed)
     assert "regularizer.projectors.stage3.0.weight" in changed
-    assert not any(key.startswith(("regularizer.target", "regularizer.reference")) for key in changed)
-    frozen = {id(p) for part in (model.regularizer.target, reference) for p in part.parameters()}
+    assert not any(key.startswith(("regularizer.momentum_encoder", "regularizer.reference")) for key in changed)
+    frozen = {id(p) for part in (model.regularizer.momentum_encoder, reference) for p in part.parameters()}
     assert frozen
     assert not frozen & {id(p) for group in optimizer.param_groups for p in group["params"]}
 
@@ -160,7 +160,7 @@ def test_padding_does_not_enter_the_method(method):
         return output.masked_fill(padded, 1e3)
 
     student = model.regularizer.student
-    model.regularizer.capture_pretrained()
+    model.regularizer.init_from_student()
     for network in (student, *(m for m in model.regularizer.modules() if hasattr(m, "res5"))):
         network.res5.register_forward_hook(spoil)
     spoilt, _ = step(model)
@@ -181,7 +181,7 @@ def test_padding_mask_has_the_true_sizes():
 @pytest.mark.parametrize("order", ["before_step", "after_step"])
 @pytest.mark.parametrize("clip", [False, True])
 def test_target_moves_once_a_step_of_the_optimiser(clip, order):
-    method = ["REGULARIZER.DECAY", 0.9, "REGULARIZER.TARGET_UPDATE", order]
+    method = ["REGULARIZER.DECAY", 0.9, "REGULARIZER.MOMENTUM_UPDATE", order]
     model, cfg = build(*method, "SOLVER.CLIP_GRADIENTS.ENABLED", clip, "SOLVER.BASE_LR", 1e-6)
     trainer = SimpleTrainer(model, [batch()] * 3, build_optimizer(cfg, model))
     trainer.register_hooks([RegularizerHook(cfg)])
@@ -201,7 +201,7 @@ def test_target_moves_once_a_step_of_the_optimiser(clip, order):
             assert torch.equal(before, after) == (i == 2)
             followed = before if order == "before_step" else after
             expected = expected if i == 2 else 0.9 * expected + 0.1 * followed
-            weights.append(model.regularizer.target.average.module.get_parameter(name).clone())
+            weights.append(model.regularizer.momentum_encoder.average.module.get_parameter(name).clone())
             assert torch.allclose(weights[-1], expected, atol=1e-7)
     assert not torch.equal(weights[0], weights[1])
     assert torch.equal(weights[1], weights[2])
@@ -271,7 +271,7 @@ def test_missing_parts_are_named():
     [
         ("LAMDA_CI", 1.0, "REGULARIZER .*unknown setting 'lamda_ci'. Did you mean 'lambda_ci'"),
         ("METHOD", "gcsg", "unknown method 'gcsg'. Did you mean 'gcisg'"),
-        ("TAU", -1.0, "tau_target must be above 0"),
+        ("TAU", -1.0, "tau_momentum must be above 0"),
         ("POOLING", "self_atention", "Did you mean 'self_attention'"),
     ],
 )

@@ -63,7 +63,7 @@ def test_steps_move_what_the_method_trains_and_its_losses_are_finite(method, tmp
 def test_changes_styles_and_spectra_are_added_by_the_config(tmp_path):
     styles = write_styles(tmp_path / "styles")
     views = ["INPUT.STYLES", str(styles), "INPUT.STYLE_KIND", "fourier", "INPUT.PASTA", [3.0, 2.0, 0.25]]
-    changes = ["MODEL.CHANGES.IBN", "b", "MODEL.CHANGES.MIXSTYLE.P", 1.0]
+    changes = ["MODEL.BACKBONE_PLUGINS.IBN", "b", "MODEL.BACKBONE_PLUGINS.MIXSTYLE.P", 1.0]
     model, losses, moved = train([*flat(settings_of("drpc", tmp_path)), *views, *changes])
     assert moved
     assert losses.keys() >= {"loss_drpc_across_stage3", "loss_drpc_within_stage4"}
@@ -79,7 +79,7 @@ def test_wrong_values_are_refused_when_the_config_is_read():
 
     with pytest.raises(ValueError, match="INPUT.PASTA must be 3 numbers"):
         read("INPUT.PASTA", [3.0])
-    with pytest.raises(ValueError, match="MODEL.META_ARCHITECTURE must be SynToRealDetector .*MODEL.CHANGES"):
-        read("MODEL.META_ARCHITECTURE", "RetinaNet", "MODEL.CHANGES.IBN", "a")
-    with pytest.raises(ValueError, match="unknown change of the backbone 'inb'"):
-        build_model(read("MODEL.DEVICE", "cpu", "MODEL.CHANGES.INB", "a"))
+    with pytest.raises(ValueError, match="MODEL.META_ARCHITECTURE must be SynToRealDetector .*MODEL.BACKBONE_PLUGINS"):
+        read("MODEL.META_ARCHITECTURE", "RetinaNet", "MODEL.BACKBONE_PLUGINS.IBN", "a")
+    with pytest.raises(ValueError, match="unknown backbone plugin 'inb'"):
+        build_model(read("MODEL.DEVICE", "cpu", "MODEL.BACKBONE_PLUGINS.INB", "a"))

@@ -15,7 +15,7 @@ from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 from gcisg_det.config import read_config
 from gcisg_det.demo import detection_section
 from gcisg_det.engine import train_and_test
-from gcisg_det.mini import HALVES, pretrain
+from gcisg_det.mini import SPLITS, pretrain
 from gcisg_suite.miniature import scenes
 from tests.detection.scenes import PROJECT
 from tests.detection.test_meta_arch import batch, step
@@ -82,7 +82,7 @@ def test_demonstration_trains_both_and_shows_what_was_measured(monkeypatch, tmp_
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.pth")} == stamps
     assert section.columns == ["measure", "baseline", "GCISG", "gain"]
     measured = json.loads(
-        (tmp_path / "runs" / "gcisg_mini" / "inference" / HALVES["test"] / "results.json").read_text()
+        (tmp_path / "runs" / "gcisg_mini" / "inference" / SPLITS["test"] / "results.json").read_text()
     )
     assert section.rows[0][2] == f"{measured['results']['bbox']['AP']:.2f}"
     cars = [item.box for item in scenes.real_scene("test", 0).objects if item.name == "car"]

@@ -14,11 +14,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, BoxMode, Instances
 
 from gcisg_core.problems import DataError
-from gcisg_det.coco_evaluator import CarEvaluator
+from gcisg_det.coco_evaluator import BoxEvaluator
 from gcisg_det.config import read_config
 from gcisg_det.datasets import class_ids, setup_datasets
 from gcisg_det.engine import Trainer
-from gcisg_det.measures import _task
+from gcisg_det.model_metrics import _task
 from tests.coco.files import REPAIRS, categories, make
 from tests.detection.scenes import PROJECT, TINY, framework_log, picture, train
 from tests.documents import run
@@ -63,7 +63,7 @@ def folder(tmp_path):
 
 def evaluate(folder, found=lambda label: True):
     """The result of a detector that finds exactly the boxes whose label `found` accepts."""
-    evaluator = CarEvaluator("real", str(folder / "out"))
+    evaluator = BoxEvaluator("real", str(folder / "out"))
     evaluator.reset()
     for record in DatasetCatalog.get("real"):
         items = [item for item in record["annotations"] if found(item["category_id"])]
@@ -106,7 +106,7 @@ def test_training_evaluation_and_analysis_share_one_object(folder, caplog):
         own = MetadataCatalog.get("real").own
         assert own.read() is own.read()
         records = DatasetCatalog.get("real")
-        CarEvaluator("real", str(folder / "out"))
+        BoxEvaluator("real", str(folder / "out"))
     truth = strict(folder / "out/real_coco_format.json")
     assert [item["bbox"] for record in records for item in record["annotations"]] == [
         item["bbox"] for item in truth["annotations"]

@@ -23,14 +23,14 @@ SPEC.loader.exec_module(example)
 def test_losses_are_the_suites():
     generator = torch.Generator().manual_seed(0)
     v, w = (torch.rand(4, 6, 5, 7, generator=generator, dtype=torch.float64) for _ in range(2))
-    z, z_target, support = (
+    z, z_momentum, support = (
         F.normalize(torch.randn(n, 8, generator=generator, dtype=torch.float64)) for n in (4, 4, 32)
     )
     torch.testing.assert_close(example.self_attention_pool(v), self_attention_pool(v))
     torch.testing.assert_close(example.guidance_loss(v, w), losses.guidance_loss(v, w))
     torch.testing.assert_close(
-        example.causal_invariance_loss(z, z_target, support, 0.12, 0.04),
-        losses.causal_invariance_loss(z, z_target, support),
+        example.causal_invariance_loss(z, z_momentum, support, 0.12, 0.04),
+        losses.causal_invariance_loss(z, z_momentum, support),
     )
 
 
@@ -43,7 +43,7 @@ def test_two_steps_are_the_suites():
     suite = build_regularizer(
         theirs, {"method": "gcisg", "lambda_guidance": 1.0, "lambda_ci": 1.0, "queue_length": 64, "decay": 0.9}
     ).train()
-    suite.capture_pretrained()
+    suite.init_from_student()
     for stage, number in (("layer3", 3), ("layer4", 4)):
         suite.projectors[f"stage{number}"].load_state_dict(method.heads[stage].state_dict())
         suite.target.projectors[f"stage{number}"].load_state_dict(method.heads[stage].state_dict())
@@ -62,8 +62,8 @@ def test_two_steps_are_the_suites():
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
-        example.average(method.target, ours, decay=0.9)
-        suite.update_target()
+        example.average(method.momentum_encoder, ours, decay=0.9)
+        suite.after_optimizer_step()
 
 
 def test_it_runs_and_prints_an_accuracy(tmp_path, monkeypatch, capsys):

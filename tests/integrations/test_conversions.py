@@ -24,7 +24,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling.backbone import build_resnet_backbone
 from detectron2.utils import comm
 
-from gcisg_core.changes import change_backbone
+from gcisg_core.backbone_plugins import apply_backbone_plugins
 from gcisg_core.regularizers import build_regularizer
 
 SYNCHRONISE = nn.SyncBatchNorm.convert_sync_batchnorm
@@ -66,7 +66,7 @@ class Task(nn.Module):
     def __init__(self, backbone, changes=None):
         super().__init__()
         self.backbone = backbone
-        change_backbone(backbone, changes)
+        apply_backbone_plugins(backbone, changes)
         self.regularizer = build_regularizer(backbone, GCISG)
         generator = torch.Generator().manual_seed(0)
         for name, tensor in backbone.state_dict().items():
@@ -113,19 +113,19 @@ def test_copies_are_exact_after_a_conversion(case):
     student.eval()
     expected = task.regularizer.taps[0].run(student, images)
     task.train()
-    task.regularizer.capture_pretrained()
+    task.regularizer.init_from_student()
     for stage, features in task.regularizer.reference(images).items():
         torch.testing.assert_close(features, expected[stage], rtol=1e-4, atol=1e-4)
-    target = task.regularizer.target.average.module.state_dict()
+    target = task.regularizer.momentum_encoder.average.module.state_dict()
     for name, value in student.state_dict().items():
         assert torch.equal(target[name], value), name
     losses = task([images, torch.rand_like(images)])
     sum(losses.values()).backward()
     torch.optim.SGD([p for p in task.parameters() if p.requires_grad], lr=0.1).step()
-    task.regularizer.update_target()
+    task.regularizer.after_optimizer_step()
     decay = task.regularizer.settings.decay
     before = dict(student.named_parameters())
-    target = dict(task.regularizer.target.average.module.named_parameters())
+    target = dict(task.regularizer.momentum_encoder.average.module.named_parameters())
     for name, parameter in task.backbone.named_parameters():
         torch.testing.assert_close(target[name], decay * before[name] + (1 - decay) * parameter, msg=name)
 
@@ -138,7 +138,7 @@ def test_a_backbone_that_was_changed_alone_is_refused():
         task(views)
     task.regularizer.captured.fill_(True)  # as in a run that goes on
     with pytest.raises(ValueError, match=r"parameters of ResNet were changed after .*, at bn1.weight"):
-        task.regularizer.update_target()
+        task.regularizer.after_optimizer_step()
 
 
 def run_rank(rank, folder):
@@ -159,7 +159,7 @@ def run_rank(rank, folder):
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()
-        task.regularizer.update_target()
+        task.regularizer.after_optimizer_step()
     for stage, features in task.regularizer.reference(images).items():
         torch.testing.assert_close(features, expected[stage], rtol=1e-4, atol=1e-4)
     torch.save(task.regularizer.state_dict(), Path(folder) / f"{rank}.pth")

@@ -15,7 +15,7 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 # isort: split
 from detectron2.modeling.backbone import resnet as detectron2
 
-from gcisg_core.changes import change_backbone
+from gcisg_core.backbone_plugins import apply_backbone_plugins
 from gcisg_core.feature_tap import make_tap
 from gcisg_core.initial_weights import load_initial_weights, match_names
 from gcisg_core.problems import DataError
@@ -87,7 +87,7 @@ BACKBONES = {
 def build(target, kind):
     torch.manual_seed(1)
     network = BACKBONES[target]()
-    change_backbone(network, {"ibn": kind} if kind else None)
+    apply_backbone_plugins(network, {"ibn": kind} if kind else None)
     network.eval()
     return network
 
@@ -180,7 +180,7 @@ def test_an_ibn_net_of_another_kind_is_refused(file, backbone, where):
             DataError, match=rf"of an IBN-Net with an instance normalisation in (bn1|{where}) .*has none there"
         ):
             load_initial_weights(network, weights, "ibn.pth")
-    load_initial_weights(network, state, "ibn.pth", least_match=0)  # takes what fits
+    load_initial_weights(network, state, "ibn.pth", min_match_ratio=0)  # takes what fits
     assert torch.equal(network.layer4[0].bn1.weight, state["layer4.0.bn1.weight"])
 
 

@@ -21,7 +21,7 @@ from detectron2.modeling.backbone.resnet import BasicStem, BottleneckBlock
 from detectron2.modeling.backbone.resnet import ResNet as Detectron2ResNet
 
 from gcisg_cls.backbones import build_resnet, load_pretrained
-from gcisg_core.changes import change_backbone
+from gcisg_core.backbone_plugins import apply_backbone_plugins
 from gcisg_core.initial_weights import canonical_names, load_initial_weights, match_names
 from gcisg_core.integrations import mmengine  # noqa: F401 - registers `Pretrained`
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
@@ -169,11 +169,11 @@ def test_a_deeper_or_shallower_network_is_refused(file, target):
     before = network.conv1.weight.clone()
     state = torchvision.models.get_model(file).state_dict()
     with pytest.raises(
-        DataError, match=r"file.pth: is of another network than ResNet: 10\d of 18\d tensors .*least_match"
+        DataError, match=r"file.pth: is of another network than ResNet: 10\d of 18\d tensors .*min_match_ratio"
     ):
         load_initial_weights(network, state, "file.pth")
     assert torch.equal(network.conv1.weight, before)
-    load_initial_weights(network, state, "file.pth", least_match=0.5)
+    load_initial_weights(network, state, "file.pth", min_match_ratio=0.5)
     assert torch.equal(network.conv1.weight, state["conv1.weight"])
 
 
@@ -181,8 +181,8 @@ def test_weights_of_something_else_are_refused():
     state = torchvision.models.mobilenet_v3_small().state_dict()
     with pytest.raises(DataError, match=r"0 of 85 tensors match"):
         load_initial_weights(SmallResNet(depth=50), state, "file.pth")
-    with pytest.raises(ValueError, match="least_match must be in"):
-        load_initial_weights(SmallResNet(depth=50), state, "file.pth", least_match=90)
+    with pytest.raises(ValueError, match="min_match_ratio must be in"):
+        load_initial_weights(SmallResNet(depth=50), state, "file.pth", min_match_ratio=90)
 
 
 def test_deep_and_plain_stems_are_told_apart(source):
@@ -200,7 +200,7 @@ def test_deep_and_plain_stems_are_told_apart(source):
     assert match_names(deep, source).share > 0.75
     with pytest.raises(DataError, match=r"the file has a deep stem .* the backbone a plain stem \(one 7 x 7"):
         load_initial_weights(small_detectron2(), deep.state_dict(), "deep.pth")
-    load_initial_weights(deep, source, "plain.pth", least_match=0)
+    load_initial_weights(deep, source, "plain.pth", min_match_ratio=0)
     assert torch.equal(deep.layer4[0].conv3.weight, source["layer4.0.conv3.weight"])
 
 
@@ -221,7 +221,7 @@ def test_detectron2s_deep_stem_is_read():
 def test_an_ibn_net_takes_plain_weights(source):
     backbone = small_torchvision()
     backbone.fc = torch.nn.Identity()
-    change_backbone(backbone, {"ibn": "a"})
+    apply_backbone_plugins(backbone, {"ibn": "a"})
     load_initial_weights(backbone, source, "file.pth")
     assert torch.equal(backbone.layer1[0].bn1.weight, source["layer1.0.bn1.weight"])
 
@@ -264,7 +264,7 @@ class TestTasks:
         assert torch.equal(build(checkpoint=moco).conv1.weight, source["conv1.weight"])
         with pytest.raises(DataError, match=r"r18.pth: is of another network"):
             build(checkpoint=other)
-        assert build(checkpoint=other, least_match=0.1).depth == 50
+        assert build(checkpoint=other, min_match_ratio=0.1).depth == 50
 
     def test_detection(self, source, moco, other, tmp_path):
         plain = ["MODEL.PIXEL_MEAN", [123.675, 116.28, 103.53], "MODEL.PIXEL_STD", [58.395, 57.12, 57.375]]

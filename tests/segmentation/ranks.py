@@ -31,7 +31,7 @@ def train(rank: int, ranks: int, images: int = 4) -> dict[str, Any]:
         mine = slice(rank * images // ranks, (rank + 1) * images // ranks)
         share = {"inputs": [view[mine] for view in views], "data_samples": data["data_samples"][mine]}
         logs.append({name: value.detach() for name, value in model.train_step(share, optimizer).items()})
-        unwrap(model).regularizer.update_target()
+        unwrap(model).regularizer.after_optimizer_step()
     return {"logs": logs, "state": unwrap(model).state_dict()}
 
 

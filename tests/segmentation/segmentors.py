@@ -13,7 +13,7 @@ from mmseg.structures import SegDataSample
 
 CLASSES = 5
 BN = {"type": "BN", "requires_grad": True}
-GCISG = {"method": "gcisg", "queue_length": 64, "embedding_dim": 16, "grid": (2, 2)}
+GCISG = {"method": "gcisg", "queue_length": 64, "embedding_dim": 16, "patches": (2, 2)}
 PREPROCESSOR = {
     "type": "PhotometricSegDataPreProcessor",
     "mean": [123.675, 116.28, 103.53],

@@ -15,7 +15,7 @@ import gcisg_seg.registry  # noqa: F401
 from gcisg_seg.analysis import SegmentationTask
 from gcisg_seg.datasets import ImageLabelDataset
 from gcisg_seg.evaluation import DomainIoUMetric
-from gcisg_seg.measures import observe, predict
+from gcisg_seg.model_metrics import evaluate, predict
 from gcisg_seg.panels import draw
 from gcisg_seg.predict import Predictor
 from tests.segmentation.segmentors import FCN_AUX, SEGMENTORS, batch, build
@@ -70,7 +70,7 @@ def expected_of(model, dataset):
 
 
 def test_one_channel_is_measured_by_its_threshold(model, dataset):
-    found = observe(model, dataset)
+    found = evaluate(model, dataset)
     predictions, truths = (torch.stack(maps) for maps in zip(*expected_of(model, dataset), strict=True))
     assert 0.1 < predictions.double().mean() < 0.9
     assert found.values["aAcc"] == pytest.approx(100 * (predictions == truths).double().mean().item())

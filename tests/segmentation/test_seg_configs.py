@@ -80,7 +80,7 @@ def test_recipe_of_the_paper():
 def test_a_method_differs_from_the_baseline_in_regularizer_and_derived_views_only(method, settings):
     baseline, config = load_config(str(R50), []), load_config(str(R50).replace("baseline", method), [])
     assert (baseline.model.data_preprocessor.views, config.model.data_preprocessor.views) == (1, 2)
-    assert config.model.regularizer == {"method": method, "grid": (8, 8), **settings}
+    assert config.model.regularizer == {"method": method, "patches": (8, 8), **settings}
     config.model.data_preprocessor.views, config.model.regularizer = 1, baseline.model.regularizer
     assert config.to_dict() == baseline.to_dict()
 
@@ -99,7 +99,7 @@ def test_csg_and_asg_have_the_values_of_their_authors_code():
         _, _, scale, crop, flip, _ = config.train_dataloader.dataset.dataset.pipeline
         assert (scale.ratio_range, crop.crop_size, flip.prob) == ((0.75, 1.25), (512, 512), 0.5)
         assert "cat_max_ratio" not in crop
-    assert csg.model.regularizer == {"method": "csg", "grid": (8, 8), "lambda_csg": 75.0}
+    assert csg.model.regularizer == {"method": "csg", "patches": (8, 8), "lambda_csg": 75.0}
     assert asg.model.regularizer.lambda_asg == 75.0
     assert csg.model.data_preprocessor.photometric == {"hue": 0.4}  # beside our .4 of the other three
     assert csg.model.data_preprocessor.plain_views == (0,)
@@ -108,7 +108,7 @@ def test_csg_and_asg_have_the_values_of_their_authors_code():
 
 def test_csg_trains_what_its_code_trains(gtav, cityscapes, tmp_path):
     config = shrink(Config.fromfile(str(R50).replace("baseline", "csg")), tmp_path / "run")
-    config.merge_from_dict({"model.regularizer": {"queue_length": 300, "grid": (2, 2)}})
+    config.merge_from_dict({"model.regularizer": {"queue_length": 300, "patches": (2, 2)}})
     runner = Runner.from_cfg(config)
     runner.model.init_weights()
     before = {name: value.detach().clone() for name, value in runner.model.state_dict().items()}

@@ -13,7 +13,7 @@ from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
 from gcisg_core.integrations.mmengine import load_config
 from gcisg_seg import heads  # noqa: F401 - registers it
-from gcisg_seg.release import release
+from gcisg_seg.export import export
 from tests.segmentation.segmentors import CLASSES, batch
 
 CSG = Path(__file__).parents[2] / "projects/segmentation/csg_r50_deeplabv3_gtav2cityscapes.py"
@@ -51,7 +51,7 @@ def test_an_exported_config_imports_the_head_and_keeps_nothing_else_of_ours(tmp_
     config = load_config(str(CSG), [*overrides, "model.decode_head.in_channels=64", "model.regularizer.queue_length=8"])
     init_default_scope("mmseg")
     torch.save({"state_dict": MODELS.build(config.model).state_dict()}, tmp_path / "iter_1.pth")
-    exported = release(config, str(tmp_path / "iter_1.pth"))
+    exported = export(config, str(tmp_path / "iter_1.pth"))
     (tmp_path / "plain.py").write_text(exported.config)
     plain = Config.fromfile(tmp_path / "plain.py")
     assert plain.custom_imports["imports"] == ["gcisg_seg.heads"]

@@ -19,7 +19,7 @@ from tests.methods import SMALL, settings_of, without_config_formatting, write_s
 PROJECT = Path(__file__).parents[2] / "projects" / "segmentation"
 BASELINE = PROJECT / "baseline_mini.py"
 STEPS = 4  # past the short schedules of tests.methods
-DENSE = {"grid": (2, 2), "per_location": True}  # for methods that have such a setting
+DENSE = {"patches": (2, 2), "per_location": True}  # for methods that have such a setting
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ CONFIG = """
 _base_ = "{base}"
 photometric = dict(styles=dict(folder="{styles}"), pasta=dict(alpha=3.0))
 changes = dict(ibn="a", mixstyle=dict(p=1.0))
-model = dict(changes=changes, data_preprocessor=dict(photometric=photometric))
+model = dict(backbone_plugins=changes, data_preprocessor=dict(photometric=photometric))
 """
 
 

@@ -14,7 +14,7 @@ from gcisg_suite.replay import report
 
 from .test_seg_methods import PROJECT, STEPS, data, train  # noqa: F401 - a fixture
 
-GCISG = {"method": "gcisg", "grid": (2, 2), "queue_length": 40, "embedding_dim": 8}
+GCISG = {"method": "gcisg", "patches": (2, 2), "queue_length": 40, "embedding_dim": 8}
 
 
 def test_a_run_that_diverges_stops_and_its_step_runs_again(data, tmp_path, monkeypatch):  # noqa: F811

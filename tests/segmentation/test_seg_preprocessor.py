@@ -105,7 +105,7 @@ def test_mask_is_false_in_the_padding_only():
 
 
 def test_cells_that_are_all_padding_stay_out_of_the_queue():
-    model = build("pspnet", {**GCISG, "grid": (4, 4)})
+    model = build("pspnet", {**GCISG, "patches": (4, 4)})
     data = model.data_preprocessor(batch(((64, 64), (16, 64))), True)
     model.loss(**data)
     assert model.regularizer.queues["stage3"].pointer == 2 * (16 + 4)

@@ -50,4 +50,4 @@ def test_every_documented_setting_exists():
     rows = re.findall(r"^\| (`.*?`(?:, `.*?`)*) \|", README.read_text().split("setting of `regularizer`")[1], re.M)
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     assert named - known == {"method", "preset"}
-    assert {"lambda_guidance", "lambda_ci", "grid", "stage_locations", "lambda_csg"} <= named
+    assert {"lambda_guidance", "lambda_ci", "patches", "stage_locations", "lambda_csg"} <= named

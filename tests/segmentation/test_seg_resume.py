@@ -13,9 +13,9 @@ import pytest
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from gcisg_core.export import file_hash
 from gcisg_core.integrations.mmengine import checkpoints
 from gcisg_core.problems import DataError
-from gcisg_core.release import file_hash
 from gcisg_core.run_folder import run_name
 from gcisg_suite.cli import main
 from tests.official import as_numpy_1
@@ -35,7 +35,7 @@ model = dict(
     backbone=dict(depth=18, stem_channels=8, base_channels=8, init_cfg=None),
     decode_head=dict(in_channels=64, channels=8),
     auxiliary_head=dict(in_channels=32, channels=8),
-    regularizer=dict(grid=(2, 2), queue_length=100, embedding_dim=8),
+    regularizer=dict(patches=(2, 2), queue_length=100, embedding_dim=8),
 )
 pipeline = [
     dict(type="LoadCheckedImage"),
@@ -112,7 +112,7 @@ def test_killed_and_resumed_equals_uninterrupted(config, tmp_path):
     assert state["regularizer.captured"]
     assert state["regularizer.queues.stage4.pointer"] == 6 * 2 * 2 * 4 % 100
     start = load_checkpoint(str(killed / "iter_2.pth"))["state_dict"]
-    name = "regularizer.target.average.module.conv1.weight"
+    name = "regularizer.momentum_encoder.average.module.conv1.weight"
     assert not torch.equal(start[name], state[name])
     assert torch.equal(
         start["regularizer.reference.encoder.conv1.weight"], state["regularizer.reference.encoder.conv1.weight"]

@@ -29,9 +29,12 @@ def test_one_step_trains_student_and_projectors(name):
     model = build(name)
     method = model.regularizer
     trained = [next(net.parameters()) for net in (model.backbone, model.decode_head, method.projectors)]
-    kept = [next(net.parameters()) for net in (method.target, method.target.projectors, method.reference)]
+    kept = [
+        next(net.parameters())
+        for net in (method.momentum_encoder, method.momentum_encoder.projectors, method.reference)
+    ]
     before = [weight.clone() for weight in trained]
-    method.capture_pretrained()
+    method.init_from_student()
     initial = [weight.clone() for weight in kept]
     queue = method.queues["stage3"]
     support = queue.features.clone()
@@ -51,7 +54,7 @@ def test_one_step_trains_student_and_projectors(name):
 def test_heads_run_once_and_the_second_view_meets_the_backbone_alone(name):
     model = build(name)
     heads = ("decode_head.conv_seg", "auxiliary_head.conv_seg")
-    target, reference = "regularizer.target.average.module", "regularizer.reference.encoder"
+    target, reference = "regularizer.momentum_encoder.average.module", "regularizer.reference.encoder"
     calls, _ = count_calls(model, *heads, "backbone", target, reference)
     model.train_step(batch(), sgd(model))
     assert calls == {heads[0]: 1, heads[1]: 1, "backbone": 2, target: 2, reference: 1}
@@ -146,7 +149,7 @@ def test_stages_of_an_unknown_backbone_are_named_in_the_config(tmp_path):
 
 
 def test_csg_runs_beside_a_segmentor():
-    model = build("pspnet", {"method": "csg", "queue_length": 64, "embedding_dim": 16, "grid": (2, 2)})
+    model = build("pspnet", {"method": "csg", "queue_length": 64, "embedding_dim": 16, "patches": (2, 2)})
     calls, _ = count_calls(model, "backbone", "regularizer.reference.encoder", "decode_head.conv_seg")
     log = model.train_step(batch(), sgd(model))
     assert calls == {"backbone": 2, "regularizer.reference.encoder": 1, "decode_head.conv_seg": 1}
@@ -162,7 +165,7 @@ def test_bfloat16_on_the_cpu_is_finite(name):
     optimizer = BFloat16OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01))
     for seed in range(3):
         log = model.train_step(batch(seed=seed), optimizer)
-        model.regularizer.update_target()
+        model.regularizer.after_optimizer_step()
         assert all(value.isfinite() for value in log.values())
     assert all(parameter.isfinite().all() for parameter in model.parameters())
     assert log["loss_ci_stage3"].dtype == torch.float32
@@ -178,5 +181,5 @@ def test_float16_on_the_gpu_is_finite(name):
     optimizer = AmpOptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=0.01))
     for seed in range(3):
         log = model.train_step(batch(seed=seed), optimizer)
-        model.regularizer.update_target()
+        model.regularizer.after_optimizer_step()
         assert all(value.isfinite() for value in log.values())

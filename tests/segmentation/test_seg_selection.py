@@ -9,7 +9,7 @@ from gcisg_suite.analysis.task import Options
 from gcisg_suite.miniature import scenes
 from gcisg_suite.miniature.network import MiniResNet
 from gcisg_suite.selection.criteria import read_lines, report
-from gcisg_suite.selection.run_checkpoints import make_tasks, measure_run
+from gcisg_suite.selection.run_checkpoints import evaluate_run, make_tasks
 
 from .test_seg_methods import train
 
@@ -36,8 +36,8 @@ def test_every_checkpoint_is_ranked(data, tmp_path, monkeypatch):
     assert "Chosen by match_rate, without target labels: iter_" in log.read_text()
 
     tasks = make_tasks(runner.cfg, Options(), source)
-    labelled = measure_run(tmp_path / "run", *tasks, labels=True)
+    labelled = evaluate_run(tmp_path / "run", *tasks, labels=True)
     assert [{k: v for k, v in line.items() if k != "target"} for line in labelled] == lines
-    again = tasks[0].observe(tasks[0].load(str(tmp_path / "run/iter_2.pth")))
+    again = tasks[0].evaluate(tasks[0].load(str(tmp_path / "run/iter_2.pth")))
     assert labelled[0]["target"] == again.values["mIoU"]
     assert "target mIoU" in report(labelled)

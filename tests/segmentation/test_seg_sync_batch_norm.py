@@ -49,6 +49,6 @@ def test_copies_are_those_of_the_student(config, tmp_path, processes):  # noqa: 
     assert "stem.0.bias" in reference  # folded
     assert reference.keys() == expected.keys()
     assert all(torch.equal(reference[name], value) for name, value in expected.items())
-    target = part("regularizer.target.average.module.")
+    target = part("regularizer.momentum_encoder.average.module.")
     for name, value in part("backbone.").items():
         torch.testing.assert_close(target[name], value, msg=name)

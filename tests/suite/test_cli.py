@@ -31,7 +31,7 @@ WRONG = {
     "report": (["tests", "docs", "--names", "one"], "--names: expected 2 different names"),
     "audit": (["--dataset", "gta", "--root", "."], "Did you mean 'gtav'?"),
     "new-project": (["--task", "detect"], "Did you mean 'detection'?"),
-    "sweep": (["--grid", "no.yaml"], "--grid no.yaml: no such file"),
+    "sweep": (["--sweep", "no.yaml"], "--sweep no.yaml: no such file"),
     "zoo": (["shw"], 'Unknown command "shw"'),
     "prepare": (["--tasks", "x"], "unknown task 'x'"),
     "demo": (["--tasks", "x"], "unknown task 'x'"),

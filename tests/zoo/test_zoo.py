@@ -12,7 +12,7 @@ import yaml
 from mmengine.config import Config
 from PIL import Image
 
-from gcisg_core.release import file_hash
+from gcisg_core.export import file_hash
 from gcisg_suite.cli import main
 from gcisg_suite.zoo import write as zoo_write
 from gcisg_suite.zoo import zoo
@@ -128,12 +128,12 @@ def test_an_altered_an_absent_and_another_models_file_are_named(own, capsys):
     assert "no such file" in capsys.readouterr().out
     config, file = MODELS["segmentation/gcisg_mini"]["Config"], ZOO / SHIPPED[NAME]["Checkpoint"]["File"]
     with pytest.raises(ValueError, match="is not one of this config's model"):
-        zoo.load_and_measure(config, str(file), measure=False)
+        zoo.load_and_evaluate(config, str(file), measure=False)
 
 
 @pytest.fixture
 def images(own):
-    """Ten classes of noise as the miniature's test half."""
+    """Ten classes of noise as the miniature's test split."""
     classes = Config.fromfile(ROOT / MODELS[NAME]["Config"]).classes
     folder = own.parent / "data/mini/classification"
     rng = np.random.default_rng(0)

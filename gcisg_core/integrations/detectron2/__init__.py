@@ -1,4 +1,4 @@
-"""For every project on Detectron2: the method's settings in a config, the hook that moves the target, checkpoints."""
+"""For every project on Detectron2: the method's settings in a config, the method's hook, checkpoints."""
 
 from gcisg_core.integrations.detectron2 import compat as compat  # first: Detectron2 0.5 does not import without it
 

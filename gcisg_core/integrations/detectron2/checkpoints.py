@@ -10,7 +10,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 
 from gcisg_core.files import write_text
-from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
+from gcisg_core.initial_weights import MIN_MATCH_RATIO, load_initial_weights
 from gcisg_core.integrations.detectron2.weights import check_pixel_statistics
 from gcisg_core.problems import DataError
 from gcisg_core.run_folder import POINTER, check_run, run_name
@@ -29,7 +29,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         model: The model, possibly wrapped for several processes.
         save_dir: Folder of the checkpoints.
         cfg: When given, the weights are compared with its pixel statistics
-            (:mod:`gcisg_core.integrations.detectron2.weights`), and its `MODEL.LEAST_MATCH` holds.
+            (:mod:`gcisg_core.integrations.detectron2.weights`), and its `MODEL.MIN_MATCH_RATIO` holds.
         strict: Refuse a checkpoint that is not one of this task model. Resuming always does.
         **checkpointables: Further objects to save.
     """
@@ -139,11 +139,11 @@ class SafeCheckpointer(DetectionCheckpointer):
         found = len(names) - len(lacking)
         if found < self._least_match() * len(names):
             what = f"has {found} of {len(names)} tensors of {prefix}, not {', '.join(lacking[:3])}, ..."
-            remedy = f"Give weights of this detector, or set MODEL.LEAST_MATCH; it is {self._least_match()}"
+            remedy = f"Give weights of this detector, or set MODEL.MIN_MATCH_RATIO; it is {self._least_match()}"
             raise DataError(self.file, what, remedy)
 
     def _least_match(self) -> float:
-        return LEAST_MATCH if self.cfg is None else self.cfg.MODEL.LEAST_MATCH
+        return MIN_MATCH_RATIO if self.cfg is None else self.cfg.MODEL.MIN_MATCH_RATIO
 
     def _is_detector(self, weights: dict[str, Any]) -> bool:
         """Whether the names are those of a whole model of this framework, or of a detector of Caffe2."""

@@ -31,8 +31,8 @@ def allow_overrides(cfg: CfgNode, overrides: Sequence[Any]) -> None:
             _allow(cfg.REGULARIZER, field)
         elif node == "REGULARIZER" and field:
             cfg.REGULARIZER[field] = CfgNode() if field == "STAGE_LOCATIONS" else None
-        elif str(key).startswith("MODEL.CHANGES."):
-            _allow(cfg.MODEL.CHANGES, str(key).removeprefix("MODEL.CHANGES."))
+        elif str(key).startswith(("MODEL.BACKBONE_PLUGINS.", "MODEL.CHANGES.")):
+            _allow(cfg.MODEL[field.partition(".")[0]], field.partition(".")[2])
 
 
 def _allow(node: CfgNode, key: str) -> None:

@@ -1,4 +1,4 @@
-"""Detectron2: the hook that moves the target, and records the step that is not finite."""
+"""Detectron2: the hook that runs the method's part of a step, and records the step that is not finite."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework
 
 
 class RegularizerHook(HookBase):
-    """Tells the method before and after each step of the optimiser, at one of which its target moves.
+    """Tells the method before and after each step of the optimiser, at one of which its momentum encoder moves.
 
     It also records the step in which a loss or gradient is not finite (:mod:`gcisg_core.nan.recorder`), before the
     framework sees it; `REGULARIZER.HOOK.ON_NONFINITE` says what such a step does: `stop` (the default) or `skip`.
@@ -95,7 +95,7 @@ class RegularizerHook(HookBase):
         self.trainer.storage.put_scalar("skipped_steps", self.recorder.skips, smoothing_hint=False)
 
     def after_step(self) -> None:
-        """Moves the target."""
+        """Lets the method follow the student."""
         if self.stepped:
-            self._regularizer().update_target()
+            self._regularizer().after_optimizer_step()
             self.stepped = False

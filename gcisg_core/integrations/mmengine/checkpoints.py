@@ -26,9 +26,10 @@ from mmengine.runner.checkpoint import (
 from torch import Tensor, nn
 
 from gcisg_core.files import replacing
-from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
+from gcisg_core.initial_weights import MIN_MATCH_RATIO, load_initial_weights
 from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - registers its reader
 from gcisg_core.lookup import unknown_name
+from gcisg_core.old_names import accept_old_arguments
 from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
 
 # mmengine retries a checkpoint that is unsafe to read with the unsafe reader; this setting of torch forbids it.
@@ -114,25 +115,26 @@ def _download(url: str, goal: Path) -> None:
 
 
 @WEIGHT_INITIALIZERS.register_module(name="Pretrained", force=True)
+@accept_old_arguments
 class InitialWeights(PretrainedInit):
     """mmengine's `Pretrained`, by :func:`gcisg_core.initial_weights.load_initial_weights`.
 
     Args:
         checkpoint: A file or an address such as ``torchvision://resnet50``.
-        least_match: The share of tensors that must match; 0 takes what fits.
+        min_match_ratio: The share of tensors that must match; 0 takes what fits.
         **kwargs: mmengine's.
     """
 
-    def __init__(self, checkpoint: str, least_match: float = LEAST_MATCH, **kwargs: Any) -> None:
+    def __init__(self, checkpoint: str, min_match_ratio: float = MIN_MATCH_RATIO, **kwargs: Any) -> None:
         super().__init__(checkpoint, **kwargs)
-        self.least_match = least_match
+        self.min_match_ratio = min_match_ratio
 
     def __call__(self, module: nn.Module) -> None:
         content = CheckpointLoader.load_checkpoint(self.checkpoint, map_location=self.map_location)
         state = unwrap_state_dict(content, self.checkpoint)
         if self.prefix is not None:
             state = {name: value for name, value in state.items() if name.startswith(self.prefix)}
-        load_initial_weights(module, state, self.checkpoint, self.least_match)
+        load_initial_weights(module, state, self.checkpoint, self.min_match_ratio)
         if hasattr(module, "_params_init_info"):
             update_init_info(module, init_info=self._get_init_info())
 

@@ -62,7 +62,7 @@ class RegularizerHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if self.stepped:
-            self.regularizer.update_target()
+            self.regularizer.after_optimizer_step()
             self.stepped = False
 
     def after_train(self, runner: Runner) -> None:

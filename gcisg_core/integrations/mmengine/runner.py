@@ -25,6 +25,7 @@ from torch import nn
 from gcisg_core.integrations.mmengine.checkpoints import load_for_evaluation, unwrap
 from gcisg_core.integrations.mmengine.views import derive_views
 from gcisg_core.lookup import unknown_name
+from gcisg_core.old_names import current_key, rename_model_keys
 from gcisg_core.run_folder import on_first_rank, open_run, release_all
 from gcisg_core.screen import keep_screen_brief
 
@@ -91,6 +92,8 @@ def load_config(path: str, overrides: list[str]) -> Config:
             Or the config states fewer ``views`` than the method needs.
     """
     config = Config.fromfile(path)
+    rename_model_keys(config.get("model"))
+    overrides = ["".join([current_key(key), *rest]) for key, *rest in (item.partition("=") for item in overrides)]
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals:

@@ -12,7 +12,7 @@ train_dataloader = dict(
     dataset=dict(
         type="SeededDataset",
         dataset=dict(
-            type="VisDA17Dataset",
+            type="ClassFolderDataset",
             root=data_root + "/source",
             classes=classes,
             download_hint=hint,
@@ -28,7 +28,7 @@ val_dataloader = dict(
     sampler=dict(type="DefaultSampler", shuffle=False),
     collate_fn=dict(type="default_collate"),
     dataset=dict(
-        type="VisDA17Dataset",
+        type="ClassFolderDataset",
         root=data_root + "/dev",
         classes=classes,
         download_hint=hint,
@@ -53,5 +53,5 @@ model = dict(
     num_classes=10,
     hidden=64,
     regularizer=dict(method="none"),
-    changes=dict(),  # of the backbone, see docs/methods.md
+    backbone_plugins=dict(),  # of the backbone, see docs/methods.md
 )

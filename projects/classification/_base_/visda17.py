@@ -10,7 +10,7 @@ train_dataloader = dict(
     dataset=dict(
         type="SeededDataset",
         dataset=dict(
-            type="VisDA17Dataset",
+            type="ClassFolderDataset",
             root=data_root + "/train",
             # views: as many as the method needs.
             pipeline=dict(
@@ -25,7 +25,7 @@ val_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=False),
     collate_fn=dict(type="default_collate"),
-    dataset=dict(type="VisDA17Dataset", root=data_root + "/validation", pipeline=dict(type="EvalView", size=224)),
+    dataset=dict(type="ClassFolderDataset", root=data_root + "/validation", pipeline=dict(type="EvalView", size=224)),
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(type="ClassAccuracy")
@@ -47,5 +47,5 @@ model = dict(
     num_classes=12,
     hidden=512,
     regularizer=dict(method="none"),
-    changes=dict(),  # of the backbone, see docs/methods.md
+    backbone_plugins=dict(),  # of the backbone, see docs/methods.md
 )

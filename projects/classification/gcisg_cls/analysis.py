@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 from gcisg_cls.backbones import build_resnet, read_weights
 from gcisg_cls.classifier import SynToRealClassifier
-from gcisg_cls.measures import build_dataset, observe
+from gcisg_cls.model_metrics import build_dataset, evaluate
 from gcisg_cls.views import normalize
 from gcisg_core.config import require
-from gcisg_core.measures import Measured, Value
+from gcisg_core.model_metrics import ModelMetrics, Value
 from gcisg_core.problems import DataError
 from gcisg_suite.analysis.load import load_backbone, load_model, read_state
 from gcisg_suite.analysis.pretraining import original_accuracy, original_classifier, stand_in
-from gcisg_suite.analysis.task import RIGHT, WRONG, Options, Task
+from gcisg_suite.analysis.task import RIGHT, WRONG, EvalTask, Options
 
 
-class ClassificationTask(Task):
-    """See :class:`gcisg_suite.analysis.task.Task`.
+class ClassificationTask(EvalTask):
+    """See :class:`gcisg_suite.analysis.task.EvalTask`.
 
     Args:
         config: A config of this project; its test images are used, or those of a class folder ``data``.
@@ -78,8 +78,8 @@ class ClassificationTask(Task):
         load_model(model, state, path)
         return model.to(self.device).eval()
 
-    def observe(self, model: SynToRealClassifier) -> Measured:
-        return observe(model, self.dataset, self.reference, form=self.options.form)
+    def evaluate(self, model: SynToRealClassifier) -> ModelMetrics:
+        return evaluate(model, self.dataset, self.reference, form=self.options.form)
 
     def acc_in(self, backbone: nn.Module) -> Value:
         folder, data = self.options.imagenet or stand_in(self.weights), self.config.test_dataloader.dataset

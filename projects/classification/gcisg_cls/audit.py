@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from gcisg_cls.datasets import IMAGE_LIST, VISDA17_CLASSES, VisDA17Dataset, split_line
+from gcisg_cls.datasets import IMAGE_LIST, VISDA17_CLASSES, ClassFolderDataset, split_line
 from gcisg_core.problems import AuditResult, DataError, Problem
 from gcisg_suite.audit.images import Look, compare, flat_problem, look
 from gcisg_suite.audit.parallel import check_all
@@ -17,7 +17,7 @@ from gcisg_suite.text import read_lines
 PARTS = ("train", "validation", "test")  # of VisDA-17
 
 
-class _Collected(VisDA17Dataset):
+class _Collected(ClassFolderDataset):
     """The data set's own checks, all of their findings instead of the first."""
 
     def __init__(self, root: Path, classes: Sequence[str] | None) -> None:

@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
+from gcisg_core.initial_weights import MIN_MATCH_RATIO, load_initial_weights
 from gcisg_core.lookup import unknown_name
 from gcisg_core.safe_load import read_state_dict
 from gcisg_suite.miniature.network import MiniResNet
@@ -37,20 +37,20 @@ def build_resnet(name: str) -> tuple[nn.Module, int]:
     return network, channels
 
 
-def load_pretrained(backbone: nn.Module, name: str, weights: str, least_match: float = LEAST_MATCH) -> None:
+def load_pretrained(backbone: nn.Module, name: str, weights: str, min_match_ratio: float = MIN_MATCH_RATIO) -> None:
     """Load pretrained weights, all but the classifier's, into a network of :func:`build_resnet`.
 
     Args:
         backbone: Changed in place.
         name: What it was built from.
         weights: A weights file of any origin, or torchvision's name of the weights (``IMAGENET1K_V1``).
-        least_match: See :func:`gcisg_core.initial_weights.load_initial_weights`.
+        min_match_ratio: See :func:`gcisg_core.initial_weights.load_initial_weights`.
 
     Raises:
         FileNotFoundError: the weights cannot be had; says which file to put where.
         ValueError: they belong to another network.
     """
-    load_initial_weights(backbone, read_weights(name, weights), weights, least_match)
+    load_initial_weights(backbone, read_weights(name, weights), weights, min_match_ratio)
 
 
 def read_weights(name: str, weights: str) -> dict[str, Tensor]:

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 
 from gcisg_cls.backbones import build_resnet, load_pretrained
 from gcisg_cls.views import Normalizer
-from gcisg_core.changes import change_backbone
+from gcisg_core.backbone_plugins import apply_backbone_plugins
 from gcisg_core.ibn import InstanceBatchNorm
-from gcisg_core.initial_weights import LEAST_MATCH
+from gcisg_core.initial_weights import MIN_MATCH_RATIO
+from gcisg_core.old_names import accept_old_arguments
 from gcisg_core.regularizers import build_regularizer
 
 
 @MODELS.register_module()
+@accept_old_arguments
 class SynToRealClassifier(BaseModel):
     """A classifier that is trained on synthetic images under a method of :mod:`gcisg_core.regularizers`.
 
@@ -31,8 +33,8 @@ class SynToRealClassifier(BaseModel):
         flip_average: Predict from the image and its mirror image together, see :meth:`averaged_scores`, as the authors'
             code of ASG and CSG evaluates. For ``mode="predict"`` alone: analyses look at the image as it is.
         regularizer: ``method`` and its settings, see :func:`gcisg_core.regularizers.build_regularizer`.
-        changes: Changes of the backbone by name, see :func:`gcisg_core.changes.change_backbone`.
-        least_match: Of the weights, see :func:`gcisg_core.initial_weights.load_initial_weights`.
+        backbone_plugins: Name -> value, see :func:`gcisg_core.backbone_plugins.apply_backbone_plugins`.
+        min_match_ratio: Of the weights, see :func:`gcisg_core.initial_weights.load_initial_weights`.
     """
 
     def __init__(
@@ -44,14 +46,14 @@ class SynToRealClassifier(BaseModel):
         norm_eval: bool = False,
         flip_average: bool = False,
         regularizer: dict[str, Any] | None = None,
-        changes: dict[str, Any] | None = None,
-        least_match: float = LEAST_MATCH,
+        backbone_plugins: dict[str, Any] | None = None,
+        min_match_ratio: float = MIN_MATCH_RATIO,
     ) -> None:
         super().__init__(data_preprocessor=Normalizer())
-        self.name, self.weights, self.norm_eval, self.least_match = backbone, weights, norm_eval, least_match
+        self.name, self.weights, self.norm_eval, self.min_match_ratio = backbone, weights, norm_eval, min_match_ratio
         self.flip_average = flip_average
         self.backbone, channels = build_resnet(backbone)
-        change_backbone(self.backbone, changes)
+        apply_backbone_plugins(self.backbone, backbone_plugins)
         self.head: nn.Module = (
             nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, num_classes))
             if hidden
@@ -62,7 +64,7 @@ class SynToRealClassifier(BaseModel):
     def init_weights(self) -> None:
         """Called by the runner before training; the head keeps its random start."""
         if self.weights is not None:
-            load_pretrained(self.backbone, self.name, self.weights, self.least_match)
+            load_pretrained(self.backbone, self.name, self.weights, self.min_match_ratio)
 
     def train(self, mode: bool = True) -> SynToRealClassifier:
         super().train(mode)

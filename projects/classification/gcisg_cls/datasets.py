@@ -46,8 +46,8 @@ class _Line(NamedTuple):
         return self.name.partition("/")[0]
 
 
-@DATASETS.register_module()
-class VisDA17Dataset(Dataset):
+@DATASETS.register_module(name=["ClassFolderDataset", "VisDA17Dataset"])  # the second is its earlier name
+class ClassFolderDataset(Dataset):
     """Images in a folder a class, listed in ``image_list.txt`` (lines ``relative/path label``) if there is one.
 
     Args:

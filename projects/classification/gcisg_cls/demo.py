@@ -8,10 +8,10 @@ from gcisg_suite.report.demonstration import Demonstration
 classification_section = Demonstration(
     task="classification",
     title="Classification: drawn digits to photographed handwriting",
-    text="Trained on digits drawn with pen strokes on a flat ground, measured on real handwriting (UCI optdigits) "
+    text="Trained on digits drawn with pen strokes on a flat ground, evaluated on real handwriting (UCI optdigits) "
     "over photographs, which training never sees. The pretrained network knows 81 other glyphs in the real style; "
     "Acc_IN is how much of that is left, CKA how alike the features still are, match rate the share of predictions "
     "that survive a change of colour and sharpness.",
-    measures={"accuracy": "accuracy %", "match_rate": "match rate %", "acc_in": "Acc_IN %", "cka": "CKA"},
+    metrics={"accuracy": "accuracy %", "match_rate": "match rate %", "acc_in": "Acc_IN %", "cka": "CKA"},
     panel=panel,
 ).section

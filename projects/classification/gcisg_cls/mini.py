@@ -1,4 +1,4 @@
-"""The miniature benchmark for classification: its data, its reference network, and one measured run."""
+"""The miniature benchmark for classification: its data, its reference network, and one evaluated run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from mmengine.runner import Runner, save_checkpoint
 
 from gcisg_cls.classifier import SynToRealClassifier
-from gcisg_cls.datasets import VisDA17Dataset
-from gcisg_cls.measures import build_dataset, measure, train_config
+from gcisg_cls.datasets import ClassFolderDataset
+from gcisg_cls.model_metrics import build_dataset, metric_values, train_config
 from gcisg_core.integrations.mmengine import build_runner, unwrap
 from gcisg_suite.miniature import classification
-from gcisg_suite.miniature.measured import measured_once
+from gcisg_suite.miniature.evaluated import evaluated_once
 from gcisg_suite.miniature.network import one_thread
 from gcisg_suite.places import mini_root, project_folder
 
@@ -63,24 +63,24 @@ def train(
     return runner, unwrap(runner.model)
 
 
-def half(runner: Runner, name: str) -> VisDA17Dataset:
-    """The ``dev`` half of the target (settings are chosen on it) or its ``test`` half (reported)."""
+def split(runner: Runner, name: str) -> ClassFolderDataset:
+    """The ``dev`` split of the target (settings are chosen on it) or its ``test`` split (reported)."""
     return build_dataset(runner.cfg.val_dataloader.dataset, root=str(mini_root() / "classification" / name))
 
 
-def train_and_measure(
-    config: str, halves: Sequence[str], work_dir: Path, overrides: Sequence[str] = (), seed: int = 0
+def train_and_evaluate(
+    config: str, splits: Sequence[str], work_dir: Path, overrides: Sequence[str] = (), seed: int = 0
 ) -> dict[str, Any]:
-    """Train a config and measure it, once; the arguments: :mod:`gcisg_suite.miniature.measured`.
+    """Train a config and evaluate it, once; the arguments: :mod:`gcisg_suite.miniature.evaluated`.
 
     Returns:
-        What :func:`gcisg_cls.measures.measure` returns, for each half, and ``seconds`` of training.
+        What :func:`gcisg_cls.model_metrics.metric_values` returns, for each split, and ``seconds`` of training.
     """
     reference = mini_root() / "classification" / "reference" / "val"
 
-    def measure_half(trained: tuple[Runner, SynToRealClassifier], name: str) -> dict[str, Any]:
+    def evaluate_split(trained: tuple[Runner, SynToRealClassifier], name: str) -> dict[str, Any]:
         runner, model = trained
         pretraining = build_dataset(runner.cfg.val_dataloader.dataset, root=str(reference), classes=None)
-        return measure(model, half(runner, name), runner.cfg.model.weights, pretraining)
+        return metric_values(model, split(runner, name), runner.cfg.model.weights, pretraining)
 
-    return measured_once(work_dir, halves, lambda: train(config, work_dir, overrides, seed), measure_half)
+    return evaluated_once(work_dir, splits, lambda: train(config, work_dir, overrides, seed), evaluate_split)

@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from mmengine.config import Config
 from mmengine.registry import MODELS
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.image import show_cam_on_image
 
-from gcisg_cls.datasets import VisDA17Dataset
-from gcisg_cls.measures import build_dataset
+from gcisg_cls.datasets import ClassFolderDataset
+from gcisg_cls.model_metrics import build_dataset
 from gcisg_cls.views import normalize
-from gcisg_core.integrations.mmengine import load_for_evaluation
+from gcisg_core.integrations.mmengine import load_config, load_for_evaluation
 from gcisg_suite.report.page import Picture
-from gcisg_suite.report.runs import Run
+from gcisg_suite.report.runs import TrainingRun
 
 CAPTION = (
     "Real images, evenly spaced through all: truth, each model's prediction, and where it looks (Grad-CAM of its "
@@ -26,7 +25,7 @@ CAPTION = (
 )
 
 
-def panel(runs: Mapping[str, Run]) -> Picture:
+def panel(runs: Mapping[str, TrainingRun]) -> Picture:
     """Real images with the predictions of all runs that have a checkpoint.
 
     Raises:
@@ -36,7 +35,7 @@ def panel(runs: Mapping[str, Run]) -> Picture:
     models = {}
     for name, run in runs.items():
         if run.checkpoint is not None:
-            config = Config.fromfile(run.config_file)
+            config = load_config(str(run.config_file), [])
             models[name] = MODELS.build({**config.model, "weights": None, "regularizer": None})
             load_for_evaluation(models[name], str(run.checkpoint))
     if not models:
@@ -44,7 +43,7 @@ def panel(runs: Mapping[str, Run]) -> Picture:
     return Picture(draw(build_dataset(config[run.measured_by].dataset), models), CAPTION)
 
 
-def draw(dataset: VisDA17Dataset, models: dict[str, Any], count: int = 10) -> Figure:
+def draw(dataset: ClassFolderDataset, models: dict[str, Any], count: int = 10) -> Figure:
     """A column an image, a row each for the image and every model."""
     samples = [dataset[index] for index in np.linspace(0, len(dataset) - 1, count).astype(int)]
     images = torch.stack([sample["inputs"] for sample in samples])

@@ -15,7 +15,7 @@ from mmengine.registry import MODELS
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from gcisg_cls.release import class_names
+from gcisg_cls.export import class_names
 from gcisg_cls.views import EvalView, normalize
 from gcisg_core.config import require
 from gcisg_core.integrations.mmengine import check_state

@@ -8,14 +8,14 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS
 
-from gcisg_cls.datasets import VISDA17_CLASSES, VisDA17Dataset
+from gcisg_cls.datasets import VISDA17_CLASSES, ClassFolderDataset
 from gcisg_core.problems import DataError
 from gcisg_suite.folders import list_files
 from gcisg_suite.images import SUFFIXES
 
 
 @DATASETS.register_module()
-class UnlabelledImages(VisDA17Dataset):
+class UnlabelledImages(ClassFolderDataset):
     """All images below a folder, whatever the folders are called; the label of each is 0 and means nothing.
 
     Args:

@@ -18,21 +18,21 @@ from torch import Tensor, nn
 from gcisg_core.channels import swap_bgr
 from gcisg_core.feature_tap import make_tap
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
-from gcisg_core.measures import Measured, Value
+from gcisg_core.model_metrics import ModelMetrics, Value
 from gcisg_suite.analysis.pretraining import original_accuracy, original_classifier, pretraining_images
-from gcisg_suite.analysis.task import Options, Task
+from gcisg_suite.analysis.task import EvalTask, Options
 
 from .config import head_key
 from .datasets import setup_datasets
 from .mapper import build_mapper
-from .measures import SCORE, Boxes, bottom_up, detections, observe, truths
+from .model_metrics import SCORE, Boxes, bottom_up, detections, evaluate, truths
 
 LEAST_CELLS = 6  # along a map's shorter side, for Grad-CAM
 TRUTH, FOUND = "#f0e442", "#56b4e9"  # Okabe and Ito's yellow and sky blue
 
 
-class DetectionTask(Task):
-    """See :class:`gcisg_suite.analysis.task.Task`.
+class DetectionTask(EvalTask):
+    """See :class:`gcisg_suite.analysis.task.EvalTask`.
 
     Args:
         cfg: A config of Detectron2, plain or of this project. The first of `DATASETS.TEST` is used, or what ``data``
@@ -92,9 +92,9 @@ class DetectionTask(Task):
         SafeCheckpointer(model, cfg=self.cfg, strict=True).load(path)
         return model.eval()
 
-    def observe(self, model: Any) -> Measured:
+    def evaluate(self, model: Any) -> ModelMetrics:
         setup_datasets(self.cfg)  # another task may have registered its own since
-        return observe(model, self.cfg, self.name, self.reference, self.options.form)
+        return evaluate(model, self.cfg, self.name, self.reference, self.options.form)
 
     def acc_in(self, backbone: nn.Module) -> Value:
         options = self.options

@@ -24,7 +24,7 @@ logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework
 HEADLINE = ("AP", "AP50", "AP75")
 
 
-class CarEvaluator(COCOEvaluator):
+class BoxEvaluator(COCOEvaluator):
     """COCO's AP by pycocotools, with the convention of the boxes in the log and in `results.json`.
 
     A detector that finds nothing has an AP of 0. A class, or a range of sizes, of which the truth has no box has no AP:

@@ -14,8 +14,9 @@ import yaml
 from detectron2.config import CfgNode, get_cfg
 
 from gcisg_core.config import require
-from gcisg_core.initial_weights import LEAST_MATCH
+from gcisg_core.initial_weights import MIN_MATCH_RATIO
 from gcisg_core.integrations.detectron2 import add_regularizer_config, allow_overrides, regularizer_values
+from gcisg_core.old_names import ARGUMENTS, warn
 from gcisg_core.problems import DataError
 from gcisg_suite.selection.settings import SelectionSettings
 
@@ -26,9 +27,9 @@ def add_detection_config(cfg: CfgNode) -> None:
     # The detector that SynToRealDetector adds the method to: any registered meta-architecture with a backbone.
     cfg.MODEL.PARENT_ARCHITECTURE = "GeneralizedRCNN"
     # Share of the backbone's tensors that MODEL.WEIGHTS must match, see gcisg_core.initial_weights; 0 takes what fits.
-    cfg.MODEL.LEAST_MATCH = LEAST_MATCH
-    # Changes of the backbone by name, see gcisg_core.changes: IBN: "a", MIXSTYLE: {P: 0.5}; empty for none.
-    cfg.MODEL.CHANGES = CfgNode(new_allowed=True)
+    cfg.MODEL.MIN_MATCH_RATIO = MIN_MATCH_RATIO
+    # Plugins of the backbone by name, see gcisg_core.backbone_plugins: IBN: "a", MIXSTYLE: {P: 0.5}; empty for none.
+    cfg.MODEL.BACKBONE_PLUGINS = CfgNode(new_allowed=True)
     # Folder that holds `sim10k` and `cityscapes`; empty: the environment variable GCISG_DATA, else `data`.
     cfg.DATASETS.ROOT = ""
     # Own data, a list of [name, COCO JSON file, image folder].
@@ -76,6 +77,8 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
         add_detection_config(cfg)
     if not Path(file).is_file():
         raise FileNotFoundError(f"config file {file} does not exist")
+    # Earlier names, as empty as their new ones stay unless the file or an override gives them.
+    cfg.MODEL.CHANGES, cfg.MODEL.LEAST_MATCH = CfgNode(new_allowed=True), None
     try:
         cfg.merge_from_file(str(file), allow_unsafe=False)
         allow_overrides(cfg, overrides)
@@ -86,20 +89,26 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
         unknown = re.search(r"Non-existent (?:config )?key: ([\w.]+)", str(error))
         if unknown is None:
             raise ValueError(f"{file} with the overrides {list(overrides)}: {error}") from error
-        nearest = difflib.get_close_matches(unknown[1], list(_keys(cfg)), n=1, cutoff=0.0)[0]
+        keys = [key for key in _keys(cfg) if key.partition(".")[2].lower() not in ARGUMENTS]
+        nearest = difflib.get_close_matches(unknown[1], keys, n=1, cutoff=0.0)[0]
         raise ValueError(f"unknown config key {unknown[1]}; the nearest valid key is {nearest}") from error
+    given = {old: cfg.MODEL.pop(old.upper()) for old in ARGUMENTS}
+    for old, value in given.items():
+        if value not in (None, {}):
+            warn(f"MODEL.{old.upper()}", f"MODEL.{ARGUMENTS[old].upper()}")
+            cfg.MODEL[ARGUMENTS[old].upper()] = value
     os.environ.setdefault("GCISG_DATA", "data")
     cfg.MODEL.WEIGHTS, cfg.DATASETS.ROOT, cfg.INPUT.STYLES = (
         os.path.expandvars(path) for path in (cfg.MODEL.WEIGHTS, cfg.DATASETS.ROOT, cfg.INPUT.STYLES)
     )
     regularizer_values(cfg)
-    if view_values(cfg) or cfg.MODEL.CHANGES or cfg.REGULARIZER.METHOD != "none":
+    if photometric_values(cfg) or cfg.MODEL.BACKBONE_PLUGINS or cfg.REGULARIZER.METHOD != "none":
         require(
             cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector",
             "MODEL.META_ARCHITECTURE",
             cfg.MODEL.META_ARCHITECTURE,
-            "SynToRealDetector (with this one as MODEL.PARENT_ARCHITECTURE) for REGULARIZER, MODEL.CHANGES and "
-            "INPUT.COLOR_JITTER, BLUR, PASTA and STYLES",
+            "SynToRealDetector (with this one as MODEL.PARENT_ARCHITECTURE) for REGULARIZER, MODEL.BACKBONE_PLUGINS "
+            "and INPUT.COLOR_JITTER, BLUR, PASTA and STYLES",
         )
     choice = cfg.INPUT.ON_BAD_SAMPLE
     require(choice in ("error", "skip"), "INPUT.ON_BAD_SAMPLE", choice, "'error' or 'skip'")
@@ -119,7 +128,7 @@ def _not_plain(error: yaml.MarkedYAMLError, file: object) -> DataError:
     return DataError(place, f"is no YAML ({error.problem})", "Mend the line; indent with spaces")
 
 
-def view_values(cfg: CfgNode) -> dict[str, Any]:
+def photometric_values(cfg: CfgNode) -> dict[str, Any]:
     """The arguments of :class:`gcisg_core.views.PhotometricView`; empty when the views are the images themselves."""
     values: dict[str, Any] = {"blur": cfg.INPUT.BLUR} if cfg.INPUT.BLUR else {}
     if cfg.INPUT.PASTA:

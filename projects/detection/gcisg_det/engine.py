@@ -32,7 +32,7 @@ from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoad
 from gcisg_core.run_folder import FINAL, open_run, release_all
 from gcisg_core.screen import keep_screen_brief
 
-from .coco_evaluator import HEADLINE, CarEvaluator
+from .coco_evaluator import HEADLINE, BoxEvaluator
 from .config import head_key, read_config
 from .datasets import setup_datasets
 from .mapper import build_mapper
@@ -121,9 +121,9 @@ class Trainer(DefaultTrainer):
         return build_detection_test_loader(cfg, dataset_name, mapper=build_mapper(cfg, False))
 
     @classmethod
-    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> CarEvaluator:
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> BoxEvaluator:
         """COCO's AP into `OUTPUT_DIR/inference/<data set>`."""
-        return CarEvaluator(dataset_name, str(Path(cfg.OUTPUT_DIR) / "inference" / dataset_name))
+        return BoxEvaluator(dataset_name, str(Path(cfg.OUTPUT_DIR) / "inference" / dataset_name))
 
     @classmethod
     def test(cls, cfg: CfgNode, model: torch.nn.Module, evaluators: Any = None) -> OrderedDict:
@@ -221,7 +221,7 @@ def _run_rank(args: Namespace) -> None:
 
 
 def train_and_test(file: Path, work_dir: Path, overrides: Sequence[str], seed: int) -> dict[str, Any]:
-    """Train a config and measure it on its first test set; a run that was stopped goes on.
+    """Train a config and evaluate it on its first test set; a run that was stopped goes on.
 
     Returns:
         As ``test`` AP, AP50 and AP75, and ``seconds`` of training and evaluation.

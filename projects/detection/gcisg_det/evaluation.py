@@ -9,7 +9,7 @@ from .datasets import setup_datasets
 from .engine import Trainer
 
 
-def evaluate(config: str, checkpoint: str, measure: bool, work_dir: str) -> dict[str, float]:
+def evaluate(config: str, checkpoint: str, with_metrics: bool, work_dir: str) -> dict[str, float]:
     """Load a checkpoint strictly and, if asked, evaluate it on the last test set, which is the one to report.
 
     Raises:
@@ -20,4 +20,4 @@ def evaluate(config: str, checkpoint: str, measure: bool, work_dir: str) -> dict
     setup_datasets(cfg)
     detector = Trainer.build_model(cfg)
     SafeCheckpointer(detector, cfg=cfg, strict=True).load(checkpoint)
-    return Trainer.test(cfg, detector)[cfg.DATASETS.TEST[0]]["bbox"] if measure else {}
+    return Trainer.test(cfg, detector)[cfg.DATASETS.TEST[0]]["bbox"] if with_metrics else {}

@@ -18,7 +18,7 @@ from gcisg_suite.images import check_boxes_size, read_image
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
 
-class CarMapper(DatasetMapper):
+class CheckedMapper(DatasetMapper):
     """The framework's mapper; images come from :func:`gcisg_suite.images.read_image`."""
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class SkippingMapper:
         mapper: Does the work.
     """
 
-    def __init__(self, mapper: CarMapper) -> None:
+    def __init__(self, mapper: CheckedMapper) -> None:
         self.mapper = mapper
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any] | None:
@@ -64,7 +64,7 @@ class SkippingMapper:
 
 def build_mapper(cfg: CfgNode, is_train: bool) -> Callable[[dict], Any]:
     """The mapper of a config: geometry only, since the meta-architecture draws the photometric views."""
-    mapper = CarMapper(**DatasetMapper.from_config(cfg, is_train))
+    mapper = CheckedMapper(**DatasetMapper.from_config(cfg, is_train))
     if not is_train or cfg.INPUT.ON_BAD_SAMPLE == "error":
         return mapper
     return SkippingMapper(mapper)

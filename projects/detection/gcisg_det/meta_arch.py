@@ -18,7 +18,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
-from gcisg_core.changes import change_backbone
+from gcisg_core.backbone_plugins import apply_backbone_plugins
 from gcisg_core.channels import in_rgb
 from gcisg_core.config import require
 from gcisg_core.integrations.detectron2 import lower_keys, regularizer_values
@@ -27,7 +27,7 @@ from gcisg_core.padding import padding_mask
 from gcisg_core.regularizers import build_regularizer
 from gcisg_core.views import PhotometricView
 
-from .config import view_values
+from .config import photometric_values
 
 
 class _InputReachedError(Exception):
@@ -40,9 +40,9 @@ class SynToRealMixin:
     Args:
         *args: The detector's.
         regularizer: ``method`` and its settings, see :func:`gcisg_core.regularizers.build_regularizer`.
-        changes: Changes of the backbone by name, see :func:`gcisg_core.changes.change_backbone`.
-        jitter: Arguments of :class:`gcisg_core.views.PhotometricView`; a baseline draws one view, as a method's task
-            view is drawn. None leaves the images as they are.
+        backbone_plugins: Name -> value, see :func:`gcisg_core.backbone_plugins.apply_backbone_plugins`.
+        photometric: Arguments of :class:`gcisg_core.views.PhotometricView`; a baseline draws one view, as a method's
+            task view is drawn. None leaves the images as they are.
         image_format: Channel order of the images, `BGR` or `RGB`.
         **kwargs: The detector's.
 
@@ -54,20 +54,20 @@ class SynToRealMixin:
         self,
         *args: Any,
         regularizer: Mapping[str, Any] | None = None,
-        changes: Mapping[str, Any] | None = None,
-        jitter: Mapping[str, Any] | None = None,
+        backbone_plugins: Mapping[str, Any] | None = None,
+        photometric: Mapping[str, Any] | None = None,
         image_format: str = "BGR",
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         backbone: Any = getattr(self, "backbone", None)
         require(isinstance(backbone, nn.Module), "backbone", backbone, f"a module of {type(self).__mro__[2].__name__}")
-        require(jitter is None or image_format in ("BGR", "RGB"), "INPUT.FORMAT", image_format, "BGR or RGB")
+        require(photometric is None or image_format in ("BGR", "RGB"), "INPUT.FORMAT", image_format, "BGR or RGB")
         # An FPN's bottom-up network; other backbones have none and are tapped themselves.
         student = getattr(backbone, "bottom_up", backbone)
-        change_backbone(student, changes)
+        apply_backbone_plugins(student, backbone_plugins)
         self.regularizer = build_regularizer(student, regularizer)
-        self.view = PhotometricView(**jitter) if jitter is not None else None
+        self.view = PhotometricView(**photometric) if photometric is not None else None
         self.is_bgr = image_format == "BGR"
 
     def forward(self, batched_inputs: Sequence[dict[str, Any]]) -> Any:
@@ -141,7 +141,7 @@ def SynToRealDetector(cfg: CfgNode) -> nn.Module:  # noqa: N802 - the name in co
     return with_method(parent)(
         cfg,
         regularizer=regularizer_values(cfg),
-        changes=lower_keys(cfg.MODEL.CHANGES),
-        jitter=view_values(cfg) or None,
+        backbone_plugins=lower_keys(cfg.MODEL.BACKBONE_PLUGINS),
+        photometric=photometric_values(cfg) or None,
         image_format=cfg.INPUT.FORMAT,
     )

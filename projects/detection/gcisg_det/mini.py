@@ -1,4 +1,4 @@
-"""The miniature benchmark for detection: its scenes, a backbone that plays the role of ImageNet's, a measured run."""
+"""The miniature benchmark for detection: its scenes, a backbone that plays the role of ImageNet's, a evaluated run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from gcisg_core.files import replacing
 from gcisg_suite.miniature import classification, scenes
-from gcisg_suite.miniature.measured import measured_once
+from gcisg_suite.miniature.evaluated import evaluated_once
 from gcisg_suite.miniature.network import one_thread
 from gcisg_suite.places import mini_root, project_folder
 
@@ -29,7 +29,7 @@ from .mini_backbone import build_mini_resnet
 
 PROJECT = project_folder(__file__, "detection")
 CONFIG = PROJECT / "Base-mini.yaml"
-HALVES = {"dev": "cityscapes_val_car_coco", "test": "cityscapes_test_car_coco"}
+SPLITS = {"dev": "cityscapes_val_car_coco", "test": "cityscapes_test_car_coco"}
 
 
 def prepare_mini() -> Path:
@@ -102,31 +102,31 @@ def pretrain(
     return kept, torch.cat(correct).float().mean().item()
 
 
-def train_and_measure(
-    config: str, halves: Sequence[str], work_dir: Path, overrides: Sequence[str] = (), seed: int = 0
+def train_and_evaluate(
+    config: str, splits: Sequence[str], work_dir: Path, overrides: Sequence[str] = (), seed: int = 0
 ) -> dict[str, Any]:
-    """Train a config and measure it, once; the arguments: :mod:`gcisg_suite.miniature.measured`.
+    """Train a config and evaluate it, once; the arguments: :mod:`gcisg_suite.miniature.evaluated`.
 
     Returns:
-        AP, AP50 and AP75 for each half, and ``seconds`` of training and evaluation.
+        AP, AP50 and AP75 for each split, and ``seconds`` of training and evaluation.
     """
 
-    def measure(_: None, half: str) -> dict[str, Any]:
-        box = json.loads((work_dir / "inference" / HALVES[half] / "results.json").read_text())["results"]["bbox"]
+    def evaluate(_: None, split: str) -> dict[str, Any]:
+        box = json.loads((work_dir / "inference" / SPLITS[split] / "results.json").read_text())["results"]["bbox"]
         return {key: box[key] for key in ("AP", "AP50", "AP75")}
 
-    return measured_once(work_dir, halves, lambda: train(config, halves, work_dir, overrides, seed), measure)
+    return evaluated_once(work_dir, splits, lambda: train(config, splits, work_dir, overrides, seed), evaluate)
 
 
-def train(config: str, halves: Sequence[str], work_dir: Path, overrides: Sequence[str], seed: int) -> None:
-    """Train one of the project's configs and evaluate it on these halves, or go on with a run that was stopped.
+def train(config: str, splits: Sequence[str], work_dir: Path, overrides: Sequence[str], seed: int) -> None:
+    """Train one of the project's configs and evaluate it on these splits, or go on with a run that was stopped.
 
     Each seed has synthetic scenes of its own.
     """
     if seed:
         scenes.prepare(mini_root() / f"scenes_{seed}", seed)
         overrides = [*overrides, "DATASETS.ROOT", str(mini_root() / f"scenes_{seed}")]
-    sets = "(" + "".join(f"'{HALVES[half]}'," for half in halves) + ")"
+    sets = "(" + "".join(f"'{SPLITS[split]}'," for split in splits) + ")"
     alone = {"num_gpus": 1, "num_machines": 1, "machine_rank": 0, "dist_url": "auto", "amp": False, "eval_only": False}
     run(
         Namespace(

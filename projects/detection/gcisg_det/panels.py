@@ -13,12 +13,12 @@ from matplotlib.patches import Rectangle
 
 from gcisg_suite.images import read_image
 from gcisg_suite.report.page import Picture
-from gcisg_suite.report.runs import Run
+from gcisg_suite.report.runs import TrainingRun
 
 SHOWN = 0.5  # lowest score of a box in the pictures
 
 
-def panel(runs: Mapping[str, Run]) -> Picture:
+def panel(runs: Mapping[str, TrainingRun]) -> Picture:
     """Real images with the boxes of all runs that were evaluated.
 
     Raises:
@@ -34,7 +34,7 @@ def panel(runs: Mapping[str, Run]) -> Picture:
     return draw(found, *own.get(next(iter(found.values())).name, ()))
 
 
-def _evaluated(run: Run) -> Path | None:
+def _evaluated(run: TrainingRun) -> Path | None:
     """The folder of the last data set that was evaluated."""
     names = [run.folder / "inference" / name for name in run.config["DATASETS"]["TEST"]]
     return next((path for path in reversed(names) if (path / "coco_instances_results.json").is_file()), None)

@@ -42,7 +42,7 @@ def source_config(cfg: CfgNode, data: str) -> CfgNode:
 
 
 class SelectionHook(HookBase):
-    """Measures each checkpoint for its choice when it is written, on one process; the ranking goes to the log.
+    """Evaluates each checkpoint for its choice when it is written, on one process; the ranking goes to the log.
 
     It stands behind the hook that writes checkpoints.
     """
@@ -55,12 +55,12 @@ class SelectionHook(HookBase):
         setup_datasets(cfg)
 
     def after_step(self) -> None:
-        """Measures what was written in this step."""
+        """Evaluates what was written in this step."""
         pointer = Path(self.trainer.cfg.OUTPUT_DIR) / POINTER
         written = pointer.read_text() if self.selector and pointer.is_file() else ""
         if self.selector and written != self.seen:
             self.seen = written
-            self.selector.measure()
+            self.selector.evaluate()
             setup_datasets(self.trainer.cfg)  # the source's images were registered under the same names
 
     def after_train(self) -> None:

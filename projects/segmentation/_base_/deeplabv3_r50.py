@@ -7,7 +7,7 @@ sync_bn = "torch"  # several GPUs share their batch statistics
 model = dict(
     type="SynToRealEncoderDecoder",
     regularizer=dict(method="none"),
-    changes=dict(),  # of the backbone, see docs/methods.md
+    backbone_plugins=dict(),  # of the backbone, see docs/methods.md
     data_preprocessor=dict(
         type="PhotometricSegDataPreProcessor",
         views=None,  # as many as the method needs; colour jitter .4 / .4 / .4 / .1

@@ -57,7 +57,7 @@ head = dict(num_classes=len(classes), norm_cfg=norm_cfg, align_corners=False, dr
 model = dict(
     type="SynToRealEncoderDecoder",
     regularizer=dict(method="none"),
-    changes=dict(),  # of the backbone, see docs/methods.md
+    backbone_plugins=dict(),  # of the backbone, see docs/methods.md
     data_preprocessor=dict(
         type="PhotometricSegDataPreProcessor",
         views=None,  # as many as the method needs

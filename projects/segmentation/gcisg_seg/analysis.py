@@ -18,15 +18,15 @@ from torch import Tensor, nn
 
 from gcisg_core.channels import swap_bgr
 from gcisg_core.config import require
-from gcisg_core.measures import Measured, Value
-from gcisg_seg.measures import observe, predict
+from gcisg_core.model_metrics import ModelMetrics, Value
+from gcisg_seg.model_metrics import evaluate, predict
 from gcisg_suite.analysis.load import load_backbone, load_model, read_state
 from gcisg_suite.analysis.pretraining import original_accuracy, original_classifier, pretraining_images
-from gcisg_suite.analysis.task import OKABE_ITO, Options, Task
+from gcisg_suite.analysis.task import OKABE_ITO, EvalTask, Options
 
 
-class SegmentationTask(Task):
-    """See :class:`gcisg_suite.analysis.task.Task`.
+class SegmentationTask(EvalTask):
+    """See :class:`gcisg_suite.analysis.task.EvalTask`.
 
     Args:
         config: A config of mmseg, plain or of this project; its test images are used, or those under ``data``, a
@@ -76,8 +76,8 @@ class SegmentationTask(Task):
         load_model(model, read_state(path), path)
         return model.to(self.device).eval()
 
-    def observe(self, model: Any) -> Measured:
-        return observe(model, self.dataset, self.reference, self.options.form)
+    def evaluate(self, model: Any) -> ModelMetrics:
+        return evaluate(model, self.dataset, self.reference, self.options.form)
 
     def acc_in(self, backbone: nn.Module) -> Value:
         options = self.options

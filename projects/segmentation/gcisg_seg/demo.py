@@ -10,8 +10,8 @@ from gcisg_suite.report.demonstration import Demonstration
 segmentation_section = Demonstration(
     task="segmentation",
     title="Segmentation: synthetic scenes to photographed ones",
-    text="Trained on digits drawn on grey clutter, in GTAV's folders and label files; measured on real handwriting "
+    text="Trained on digits drawn on grey clutter, in GTAV's folders and label files; evaluated on real handwriting "
     "over photographs, in Cityscapes' folders, by mmseg's evaluator. Eight digits play classes of Cityscapes.",
-    measures={"mIoU": "mIoU %", "aAcc": "pixel accuracy %"},
+    metrics={"mIoU": "mIoU %", "aAcc": "pixel accuracy %"},
     panel=partial(panel, colours=COLOURS),
 ).section

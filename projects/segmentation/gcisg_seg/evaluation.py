@@ -1,4 +1,4 @@
-"""mIoU for each target domain and their mean; a config trained and measured."""
+"""mIoU for each target domain and their mean; a config trained and evaluated."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class DomainIoUMetric(IoUMetric):
 
 
 def train_and_test(file: Path, work_dir: Path, overrides: Sequence[str], seed: int) -> dict[str, Any]:
-    """Train a config and measure it; a run that was stopped goes on.
+    """Train a config and evaluate it; a run that was stopped goes on.
 
     Returns:
         As ``test`` mIoU, aAcc and mAcc in per cent, the means over the domains, and ``seconds`` of training.

@@ -1,4 +1,4 @@
-"""The miniature benchmark for segmentation: its network as a backbone, and one measured run."""
+"""The miniature benchmark for segmentation: its network as a backbone, and one evaluated run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
+from gcisg_core.initial_weights import MIN_MATCH_RATIO, load_initial_weights
 from gcisg_core.integrations.mmengine import build_runner
+from gcisg_core.old_names import accept_old_arguments
 from gcisg_core.safe_load import read_state_dict
 from gcisg_suite.miniature import scenes
-from gcisg_suite.miniature.measured import measured_once
+from gcisg_suite.miniature.evaluated import evaluated_once
 from gcisg_suite.miniature.network import MiniResNet
 from gcisg_suite.places import mini_root, project_folder
 
@@ -22,6 +23,7 @@ PROJECT = project_folder(__file__, "segmentation")
 
 
 @MODELS.register_module()
+@accept_old_arguments
 class MiniResNetBackbone(MiniResNet):
     """`MiniResNet` without its classifier; its output stride is 8 as it is.
 
@@ -29,7 +31,7 @@ class MiniResNetBackbone(MiniResNet):
         weights: State dict of the reference network; None for random weights.
         norm_eval: BatchNorm keeps its running statistics, as in mmseg's ResNet.
         out_indices: The stages whose maps are returned, counted from 0.
-        least_match: See :func:`gcisg_core.initial_weights.load_initial_weights`.
+        min_match_ratio: See :func:`gcisg_core.initial_weights.load_initial_weights`.
 
     Shape:
         (B, 3, H, W) -> maps of 16, 32, 64, 128 channels at strides 2, 4, 8, 8, those of `out_indices`.
@@ -40,11 +42,16 @@ class MiniResNetBackbone(MiniResNet):
         weights: str | None = None,
         norm_eval: bool = False,
         out_indices: tuple[int, ...] = (0, 1, 2, 3),
-        least_match: float = LEAST_MATCH,
+        min_match_ratio: float = MIN_MATCH_RATIO,
     ) -> None:
         super().__init__(num_classes=1)
         del self.fc
-        self.weights, self.norm_eval, self.out_indices, self.least_match = weights, norm_eval, out_indices, least_match
+        self.weights, self.norm_eval, self.out_indices, self.min_match_ratio = (
+            weights,
+            norm_eval,
+            out_indices,
+            min_match_ratio,
+        )
 
     def init_weights(self) -> None:
         """Called by the runner before training. Raises `FileNotFoundError` without the reference network."""
@@ -52,7 +59,7 @@ class MiniResNetBackbone(MiniResNet):
             return
         if not Path(self.weights).is_file():
             raise FileNotFoundError(f"{self.weights}: no such file. Make the miniature: python tools/prepare_mini.py")
-        load_initial_weights(self, read_state_dict(self.weights), self.weights, self.least_match)
+        load_initial_weights(self, read_state_dict(self.weights), self.weights, self.min_match_ratio)
 
     def train(self, mode: bool = True) -> MiniResNetBackbone:
         super().train(mode)
@@ -84,17 +91,17 @@ def train(config: str, work_dir: Path, overrides: Sequence[str] = (), seed: int 
     return runner
 
 
-def train_and_measure(
-    config: str, halves: Sequence[str], work_dir: Path, overrides: Sequence[str] = (), seed: int = 0
+def train_and_evaluate(
+    config: str, splits: Sequence[str], work_dir: Path, overrides: Sequence[str] = (), seed: int = 0
 ) -> dict[str, Any]:
-    """Train a config and measure it, once; the arguments: :mod:`gcisg_suite.miniature.measured`.
+    """Train a config and evaluate it, once; the arguments: :mod:`gcisg_suite.miniature.evaluated`.
 
     Returns:
-        mIoU, aAcc and mAcc in per cent for each half, and ``seconds`` of training.
+        mIoU, aAcc and mAcc in per cent for each split, and ``seconds`` of training.
     """
 
-    def measure(runner: Runner, half: str) -> dict[str, Any]:
-        measured = runner.val() if half == "dev" else runner.test()
-        return {key: measured[f"cityscapes/{key}"] for key in ("mIoU", "aAcc", "mAcc")}
+    def evaluate(runner: Runner, split: str) -> dict[str, Any]:
+        evaluated = runner.val() if split == "dev" else runner.test()
+        return {key: evaluated[f"cityscapes/{key}"] for key in ("mIoU", "aAcc", "mAcc")}
 
-    return measured_once(work_dir, halves, lambda: train(config, work_dir, overrides, seed), measure)
+    return evaluated_once(work_dir, splits, lambda: train(config, work_dir, overrides, seed), evaluate)

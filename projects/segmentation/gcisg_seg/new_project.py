@@ -73,6 +73,6 @@ test_dataloader = val_dataloader
 model = dict(decode_head=dict(num_classes={len(classes)}), auxiliary_head=dict(num_classes={len(classes)}))
 """
     gcisg = """\
-model = dict(regularizer=dict(method="gcisg", grid=(8, 8)))
+model = dict(regularizer=dict(method="gcisg", patches=(8, 8)))
 """
     return Project(audits, baseline, gcisg)

@@ -9,17 +9,16 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from torch import nn
 
 from gcisg_core.channels import swap_bgr
-from gcisg_core.integrations.mmengine import load_for_evaluation
+from gcisg_core.integrations.mmengine import load_config, load_for_evaluation
 from gcisg_seg.evaluation import predicted_classes
 from gcisg_suite.report.page import Picture
-from gcisg_suite.report.runs import Run
+from gcisg_suite.report.runs import TrainingRun
 
 # Grey for the ground, the colours of Okabe and Ito, and black: told apart by colour-blind people.
 COLOURS = np.array([
@@ -29,7 +28,7 @@ COLOURS = np.array([
 CAPTION = "Real scenes, evenly spaced through all: image, truth, and each model's prediction."
 
 
-def panel(runs: Mapping[str, Run], colours: np.ndarray | None = None) -> Picture:
+def panel(runs: Mapping[str, TrainingRun], colours: np.ndarray | None = None) -> Picture:
     """Real scenes with the predictions of all runs that have a checkpoint.
 
     Args:
@@ -43,7 +42,7 @@ def panel(runs: Mapping[str, Run], colours: np.ndarray | None = None) -> Picture
     models = {}
     for name, run in runs.items():
         if run.checkpoint is not None:
-            config = Config.fromfile(run.config_file)
+            config = load_config(str(run.config_file), [])
             init_default_scope("mmseg")
             models[name] = MODELS.build({**config.model, "regularizer": None})
             load_for_evaluation(models[name], str(run.checkpoint))

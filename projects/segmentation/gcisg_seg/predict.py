@@ -17,7 +17,7 @@ from PIL import Image
 from gcisg_core.integrations.mmengine import load_for_evaluation
 from gcisg_core.safe_load import read_checkpoint
 from gcisg_seg.evaluation import predicted_classes
-from gcisg_seg.release import class_meta
+from gcisg_seg.export import class_meta
 
 
 class Predictor:

@@ -9,13 +9,15 @@ from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from gcisg_core.changes import change_backbone
+from gcisg_core.backbone_plugins import apply_backbone_plugins
+from gcisg_core.old_names import accept_old_arguments
 from gcisg_core.padding import padding_mask
 from gcisg_core.regularizers import build_regularizer
 from gcisg_seg.layouts import IGNORED
 from gcisg_seg.preprocessor import PhotometricSegDataPreProcessor
 
 
+@accept_old_arguments
 class SynToRealMixin:
     """Adds a method to a segmentor; comes before it in the bases of a class.
 
@@ -24,7 +26,7 @@ class SynToRealMixin:
     Args:
         *args: The segmentor's.
         regularizer: ``method`` and its settings, see :func:`gcisg_core.regularizers.build_regularizer`.
-        changes: Changes of the backbone by name, see :func:`gcisg_core.changes.change_backbone`.
+        backbone_plugins: Name -> value, see :func:`gcisg_core.backbone_plugins.apply_backbone_plugins`.
         **kwargs: The segmentor's.
 
     Raises:
@@ -35,11 +37,11 @@ class SynToRealMixin:
         self,
         *args: Any,
         regularizer: Mapping[str, Any] | None = None,
-        changes: Mapping[str, Any] | None = None,
+        backbone_plugins: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        change_backbone(self.backbone, changes)  # type: ignore[attr-defined]
+        apply_backbone_plugins(self.backbone, backbone_plugins)  # type: ignore[attr-defined]
         self.regularizer = build_regularizer(self.backbone, regularizer)  # type: ignore[attr-defined]
         preprocessor: Any = self.data_preprocessor  # type: ignore[attr-defined]
         if isinstance(preprocessor, PhotometricSegDataPreProcessor):

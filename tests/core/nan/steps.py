@@ -58,7 +58,7 @@ class Run:
         else:
             self.optimizer.step()
         if going_on:
-            self.task.regularizer.update_target()
+            self.task.regularizer.after_optimizer_step()
         return going_on
 
 

@@ -83,7 +83,7 @@ def test_skip_leaves_everything_as_it_was(tmp_path, fault):
     if fault != "first step":
         run.step(0)
     else:
-        task.regularizer.capture_pretrained()
+        task.regularizer.init_from_student()
     before, momentum = copied(task), str(run.optimizer.state_dict())
     handle = poison(task.head.weight) if fault == "gradient" else None
     images = views(1)

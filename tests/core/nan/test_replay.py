@@ -12,10 +12,10 @@ from gcisg_core.nan.replay import replay
 from tests.core.nan.steps import PLAIN, Run, Task, only_file, poison, views
 
 
-@pytest.mark.parametrize("in_turn", [False, True])
-def test_the_replay_gives_the_same_losses(tmp_path, in_turn):
+@pytest.mark.parametrize("sequential_enqueue", [False, True])
+def test_the_replay_gives_the_same_losses(tmp_path, sequential_enqueue):
     """Inputs, random numbers, BatchNorm's statistics, target and queues are those of the step's start."""
-    task = Task(in_turn=in_turn)
+    task = Task(sequential_enqueue=sequential_enqueue)
     run = Run(task, tmp_path)
     run.step(0)
     run.step(1)
@@ -23,7 +23,7 @@ def test_the_replay_gives_the_same_losses(tmp_path, in_turn):
     with pytest.raises(NonFiniteError):
         run.step(2)
     record = load(only_file(tmp_path), VERSION)
-    fresh = Task(in_turn=in_turn)
+    fresh = Task(sequential_enqueue=sequential_enqueue)
     torch.manual_seed(99)
     again = replay(record, fresh, PLAIN, nullcontext())
     assert again.losses == record["losses"]

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from gcisg_core.measures import METRICS, FeatureMeasures, Measured, Metric, known, values_alone
 from gcisg_core.metrics import LinearCKA, hyperspherical_energy
+from gcisg_core.model_metrics import METRICS, FeatureMetrics, Metric, ModelMetrics, known, values_alone
 
 
 def maps(count, seed=0):
@@ -11,12 +11,12 @@ def maps(count, seed=0):
 
 
 def values_of(measures):
-    return Measured(**measures.found()).values
+    return ModelMetrics(**measures.found()).values
 
 
 def test_batches_give_what_the_whole_gives():
     mine, theirs = maps(20), maps(20, seed=1)
-    measures = FeatureMeasures()
+    measures = FeatureMetrics()
     for start in range(0, 20, 6):
         part = slice(start, start + 6)
         measures.update({s: m[part] for s, m in mine.items()}, {s: m[part] for s, m in theirs.items()})
@@ -32,7 +32,7 @@ def test_batches_give_what_the_whole_gives():
 
 
 def test_memory_does_not_grow_with_the_images():
-    measures = FeatureMeasures(sample_size=8)
+    measures = FeatureMetrics(sample_size=8)
     sizes = []
     for seed in range(5):
         measures.update(maps(50, seed), maps(50, seed + 9))
@@ -43,7 +43,7 @@ def test_memory_does_not_grow_with_the_images():
 
 
 def test_what_has_no_meaning_says_why():
-    one, equal, alone = FeatureMeasures(), FeatureMeasures(), FeatureMeasures()
+    one, equal, alone = FeatureMetrics(), FeatureMetrics(), FeatureMetrics()
     one.update(maps(1), maps(1))
     assert values_of(one)["cka"] == values_of(one)["energy_0"] == "needs at least 2 images"
     equal.update({4: torch.ones(3, 2, 1, 1)}, {4: torch.rand(3, 2, 1, 1)})
@@ -59,9 +59,9 @@ def test_a_row_is_all_that_a_metric_needs(monkeypatch):
     monkeypatch.setitem(METRICS, "images", Metric("images", lambda measured: float(measured.sample.seen)))
     monkeypatch.setitem(METRICS, "pole", Metric("pole", lambda _: float("inf"), not_finite="a pole"))
     monkeypatch.setitem(METRICS, "none", Metric("none", lambda _: None))
-    measures = FeatureMeasures()
+    measures = FeatureMetrics()
     measures.update(maps(3))
-    values = Measured({"accuracy": 1.0, "energy_0": 2.0}, **measures.found()).values
+    values = ModelMetrics({"accuracy": 1.0, "energy_0": 2.0}, **measures.found()).values
     assert values["images"] == 3
     assert values["pole"] == "a pole"
     assert "none" not in values

@@ -1,4 +1,4 @@
-"""Every grid that is shipped, in miniature and on the papers' data: its configs exist and take its overrides."""
+"""Every sweep that is shipped, in miniature and on the papers' data: its configs exist and take its overrides."""
 
 import copy
 from functools import cache
@@ -10,7 +10,7 @@ from mmengine.config import Config
 from gcisg_core.config import parse_settings
 from gcisg_core.integrations import mmengine
 from gcisg_core.regularizers import METHODS
-from gcisg_suite.sweep import grids
+from gcisg_suite.sweep import variants
 
 PROJECTS = Path(__file__).parents[1] / "projects"
 GRIDS = sorted(PROJECTS.glob("*/sweeps/*.yaml"))
@@ -39,13 +39,13 @@ def values_of(path, overrides, monkeypatch):
 def test_each_variant_is_a_config_that_takes_its_overrides(grid, scale, monkeypatch):
     if scale == "paper" and grid.stem in MINIATURE_ALONE:
         with pytest.raises(ValueError, match="miniature alone"):
-            grids.read_grid(grid, scale)
+            variants.read_sweep(grid, scale)
         return
-    task, variants = grids.read_grid(grid, scale)
+    task, found = variants.read_sweep(grid, scale)
     assert task == grid.parts[-3]
-    for name, variant in variants.items():
+    for name, variant in found.items():
         assert variant.is_mini == (scale == "mini")
-        path = PROJECTS / task / f"{variant.config}{grids.TASKS[task].suffix}"
+        path = PROJECTS / task / f"{variant.config}{variants.TASKS[task].suffix}"
         values = values_of(path, variant.overrides, monkeypatch)
         method = METHODS[values.pop("method")]
         assert parse_settings(method.settings_class, values), name

@@ -10,7 +10,7 @@ from mmseg.registry import DATASETS, METRICS
 from sklearn.metrics import confusion_matrix
 
 import gcisg_seg.registry  # noqa: F401
-from gcisg_seg.measures import measure, observe, predict, restyled
+from gcisg_seg.model_metrics import evaluate, measure, predict, restyled
 from tests.segmentation.segmentors import build
 
 CLASSES = ("road", "sidewalk", "building", "wall", "fence")
@@ -42,7 +42,7 @@ def batches(dataset):
 
 
 def test_figures_equal_the_frameworks_evaluator(model, dataset):
-    result = observe(model, dataset)
+    result = evaluate(model, dataset)
     evaluator = METRICS.build({"type": "DomainIoUMetric"})
     evaluator.dataset_meta = dataset.metainfo
     for batch in batches(dataset):
@@ -56,7 +56,7 @@ def test_figures_equal_the_frameworks_evaluator(model, dataset):
 
 
 def test_confusion_and_scores_equal_scikit_learns(model, dataset):
-    result = observe(model, dataset)
+    result = evaluate(model, dataset)
     expected, scores = 0, []
     for batch in batches(dataset):
         truth = batch["data_samples"][0].gt_sem_seg.data[0]
@@ -71,7 +71,7 @@ def test_confusion_and_scores_equal_scikit_learns(model, dataset):
 
 
 def test_match_rate_is_the_share_of_all_pixels(model, dataset):
-    result = observe(model, dataset)
+    result = evaluate(model, dataset)
     with torch.no_grad():
         shares = [
             (predict(model, batch) == predict(model, restyled(model, batch, index))).float().mean().item()
@@ -105,7 +105,7 @@ def test_the_network_against_itself_is_aligned_at_every_stage(model, dataset):
 
 def test_images_without_labels_have_the_measures_that_need_none(model, dataset):
     dataset.pipeline.transforms.pop(1)
-    result = observe(model, dataset)
+    result = evaluate(model, dataset)
     assert result.values["mIoU"] == "the images have no labels"
     assert isinstance(result.values["match_rate"], float)
     assert result.confusion == "the images have no labels"

@@ -1,4 +1,4 @@
-"""What a segmentor keeps of the pretrained network, how much style matters to it, and its task's measures."""
+"""What a segmentor keeps of the pretrained network, how much style matters to it, and its task's metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gcisg_core.channels import in_rgb
 from gcisg_core.feature_tap import find_stages, make_tap
-from gcisg_core.measures import STAGES, FeatureMeasures, Measured, Value, known
+from gcisg_core.model_metrics import STAGES, FeatureMetrics, ModelMetrics, Value, known
 from gcisg_core.views import restyle
 from gcisg_seg.evaluation import DomainIoUMetric, predicted_classes
 
@@ -23,7 +23,7 @@ UNLABELLED = "the images have no labels"
 
 
 @torch.no_grad()
-def observe(model: Any, dataset: Any, reference: nn.Module | None = None, form: str = "published") -> Measured:
+def evaluate(model: Any, dataset: Any, reference: nn.Module | None = None, form: str = "published") -> ModelMetrics:
     """Everything but Acc_IN, in one pass over the images, one at a time.
 
     The match rate is the share of all pixels whose class a restyle leaves; unlabelled pixels count.
@@ -37,7 +37,7 @@ def observe(model: Any, dataset: Any, reference: nn.Module | None = None, form: 
     model.eval()
     names, ignored = dataset.metainfo["classes"], getattr(dataset, "ignore_index", 255)
     tap = make_tap(model.backbone, [stage for stage in STAGES if stage in find_stages(model.backbone)])
-    measures = FeatureMeasures(form)
+    of_features = FeatureMetrics(form)
     areas = defaultdict(list)
     match: list[float] = []
     score: list[float] = []
@@ -48,7 +48,7 @@ def observe(model: Any, dataset: Any, reference: nn.Module | None = None, form: 
         prediction = predict(model, batch)
         changed = predict(model, restyled(model, batch, index))
         images = model.data_preprocessor(batch, False)["inputs"]
-        measures.update(tap.run(model.backbone, images), None if reference is None else tap.run(reference, images))
+        of_features.update(tap.run(model.backbone, images), None if reference is None else tap.run(reference, images))
         kept = int((prediction == changed).sum())
         same, total = same + kept, total + prediction.numel()
         match.append(kept / prediction.numel())
@@ -63,7 +63,7 @@ def observe(model: Any, dataset: Any, reference: nn.Module | None = None, form: 
         pairs = len(names) * labels[valid] + prediction[valid]
         confusion += torch.bincount(pairs.cpu(), minlength=len(names) ** 2).reshape(confusion.shape)
         score.append((labels == prediction)[valid].double().mean().item())
-    return Measured(
+    return ModelMetrics(
         values={**_task(areas), "match_rate": 100 * same / total},
         per_class=_per_class(names, [image for images in areas.values() for image in images]) if areas else {},
         confusion=confusion if areas else UNLABELLED,
@@ -71,16 +71,16 @@ def observe(model: Any, dataset: Any, reference: nn.Module | None = None, form: 
         match=match,
         score=score,
         failure=[0.0 if math.isnan(share) else 1 - share for share in score],
-        **measures.found(),
+        **of_features.found(),
     )
 
 
-def measure(model: Any, dataset: Any, reference: nn.Module | None = None) -> dict[str, Value]:
+def metric_values(model: Any, dataset: Any, reference: nn.Module | None = None) -> dict[str, Value]:
     """``mIoU`` (the mean over target domains), ``aAcc`` and ``match_rate`` in per cent, and those of `METRICS`.
 
-    See :func:`observe` for the arguments and :data:`gcisg_core.measures.METRICS`.
+    See :func:`evaluate` for the arguments and :data:`gcisg_core.model_metrics.METRICS`.
     """
-    return observe(model, dataset, reference).values
+    return evaluate(model, dataset, reference).values
 
 
 def predict(model: Any, batch: dict[str, Any]) -> Tensor:

@@ -1,4 +1,4 @@
-"""A trained detector for plain Detectron2."""
+"""Export a trained detector to plain Detectron2."""
 
 from __future__ import annotations
 
@@ -10,29 +10,24 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import BACKBONE_REGISTRY, build_model
 
 from gcisg_core.config import require
+from gcisg_core.export import Export, without_method
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
-from gcisg_core.release import Release, without_method
 
 from .datasets import class_ids, setup_datasets
 
 
-def export(cfg: CfgNode, checkpoint: str) -> Release:
-    """:func:`release` of a config as it was read; the model is built on the CPU."""
-    cfg.MODEL.DEVICE = "cpu"
-    setup_datasets(cfg)
-    return release(cfg, checkpoint)
-
-
-def release(cfg: CfgNode, checkpoint: str) -> Release:
+def export(cfg: CfgNode, checkpoint: str) -> Export:
     """The detector without the method, and a config that needs Detectron2 alone.
 
-    It was tried: the plain detector was built and took the tensors strictly.
+    Verified: the tensors load into the plain detector, built on the CPU, with `strict=True`.
 
     Raises:
         ValueError: the backbone is this suite's own or was changed (IBN-Net, MixStyle), so Detectron2 has no such one.
         DataError: the checkpoint cannot be read.
         RuntimeError: the checkpoint is one of another model.
     """
+    cfg.MODEL.DEVICE = "cpu"
+    setup_datasets(cfg)
     name = cfg.MODEL.BACKBONE.NAME
     own = BACKBONE_REGISTRY.get(name).__module__.startswith("gcisg")
     require(not own, "MODEL.BACKBONE.NAME", name, "a backbone of Detectron2, to be loaded without this suite")
@@ -50,7 +45,7 @@ def release(cfg: CfgNode, checkpoint: str) -> Release:
     text = yaml.safe_dump(_difference(plain, get_cfg()), sort_keys=False)
     ids = class_ids(cfg)
     meta = {"classes": list(ids), "category_ids": list(ids.values()), "seed": cfg.SEED, "trained_with": cfg.dump()}
-    return Release(state, "model", text, ".yaml", meta)
+    return Export(state, "model", text, ".yaml", meta)
 
 
 def _copy(source: CfgNode, target: CfgNode) -> None:

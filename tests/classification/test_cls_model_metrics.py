@@ -7,8 +7,8 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, recall_score
 
 from gcisg_cls.classifier import SynToRealClassifier
-from gcisg_cls.datasets import VisDA17Dataset
-from gcisg_cls.measures import observe, original_accuracy, original_classifier
+from gcisg_cls.datasets import ClassFolderDataset
+from gcisg_cls.model_metrics import evaluate, original_accuracy, original_classifier
 from gcisg_cls.views import MEAN, STD, normalize
 
 from .conftest import CLASSES, write_images
@@ -29,7 +29,7 @@ class Judge(SynToRealClassifier):
 
 @pytest.fixture
 def dataset(tmp_path):
-    return VisDA17Dataset(
+    return ClassFolderDataset(
         str(write_images(tmp_path / "images", per_class=8)), {"type": "EvalView", "size": 32}, CLASSES
     )
 
@@ -53,20 +53,20 @@ def halves(root):
             pixels = np.full((32, 32, 3), 70 + number, np.uint8)
             pixels[:, 16 * ((number + label) % 2) :][:, :16] += 80
             Image.fromarray(pixels).save(root / name / f"{number}.png")
-    return VisDA17Dataset(str(root), {"type": "EvalView", "size": 32}, CLASSES)
+    return ClassFolderDataset(str(root), {"type": "EvalView", "size": 32}, CLASSES)
 
 
 def test_match_rate_is_one_for_a_model_that_ignores_colour(tmp_path):
     grey = halves(tmp_path / "halves")
-    blind = observe(Judge(layout), grey, batch_size=7)
+    blind = evaluate(Judge(layout), grey, batch_size=7)
     assert blind.values["match_rate"] == 100
     assert set(predict(Judge(layout), grey).argmax(1).tolist()) == {0, 1}  # it does look at the image
-    light = observe(Judge(lambda pixels: (pixels.mean((1, 2, 3)) > 0.45).long()), grey)
+    light = evaluate(Judge(lambda pixels: (pixels.mean((1, 2, 3)) > 0.45).long()), grey)
     assert light.values["match_rate"] < 90
 
 
 def test_match_rate_is_less_for_a_model_that_reads_colour(dataset):
-    reader = observe(Judge(colour), dataset, batch_size=7)
+    reader = evaluate(Judge(colour), dataset, batch_size=7)
     assert reader.values["accuracy"] == 100
     assert reader.values["match_rate"] < 90
     assert reader.values["match_rate"] == pytest.approx(100 * sum(reader.match) / 24)
@@ -75,7 +75,7 @@ def test_match_rate_is_less_for_a_model_that_reads_colour(dataset):
 def test_figures_equal_scikit_learns(dataset):
     torch.manual_seed(0)
     model = SynToRealClassifier("mini_resnet", num_classes=3, hidden=4).eval()
-    result = observe(model, dataset, batch_size=7)
+    result = evaluate(model, dataset, batch_size=7)
     labels, predictions = [label for _, label in dataset.samples], predict(model, dataset).argmax(1).tolist()
     assert result.values["accuracy"] == pytest.approx(100 * balanced_accuracy_score(labels, predictions))
     assert result.values["overall"] == pytest.approx(100 * accuracy_score(labels, predictions))
@@ -93,7 +93,7 @@ def predict(model, dataset):
 def test_the_surest_wrong_prediction_is_the_worst_failure(dataset):
     torch.manual_seed(0)
     model = SynToRealClassifier("mini_resnet", num_classes=3, hidden=4).eval()
-    result = observe(model, dataset)
+    result = evaluate(model, dataset)
     sure = predict(model, dataset)
     labels = torch.tensor(result.labels)
     wrong = torch.where(sure.argmax(1) == labels, 0, sure.max(1).values)

@@ -1,4 +1,4 @@
-"""What a detector keeps of the pretrained network, how much style matters to it, and its task's measures."""
+"""What a detector keeps of the pretrained network, how much style matters to it, and its task's metrics."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from torchvision.ops import box_iou
 
 from gcisg_core.channels import in_rgb
 from gcisg_core.feature_tap import find_stages, make_tap
-from gcisg_core.measures import STAGES, FeatureMeasures, Measured, Value
+from gcisg_core.model_metrics import STAGES, FeatureMetrics, ModelMetrics, Value
 from gcisg_core.views import restyle
 
-from .coco_evaluator import HEADLINE, CarEvaluator
+from .coco_evaluator import HEADLINE, BoxEvaluator
 from .engine import Trainer
 
 IOU = 0.5  # from here on two boxes match
@@ -60,9 +60,9 @@ def agreement(first: Boxes, second: Boxes) -> tuple[int, int]:
 
 
 @torch.no_grad()
-def observe(
+def evaluate(
     model: Any, cfg: CfgNode, name: str, reference: nn.Module | None = None, form: str = "published"
-) -> Measured:
+) -> ModelMetrics:
     """Everything but Acc_IN, in one pass over the images, one at a time.
 
     The match rate is the share of boxes with a score of at least 0.5, on the images and on their restyles together,
@@ -78,17 +78,17 @@ def observe(
     model.eval()
     student = bottom_up(model)
     tap = make_tap(student, [stage for stage in STAGES if stage in find_stages(student)])
-    measures, boxes = FeatureMeasures(form), truths(name)
+    of_features, boxes = FeatureMetrics(form), truths(name)
     names = [*MetadataCatalog.get(name).thing_classes, BACKGROUND]
     confusion = torch.zeros(len(names), len(names), dtype=torch.long)
     kept, hits = [], []
     with tempfile.TemporaryDirectory() as folder:
-        evaluator = CarEvaluator(name, folder)
+        evaluator = BoxEvaluator(name, folder)
         evaluator.reset()
         for index, inputs in enumerate(Trainer.build_test_loader(cfg, name)):
             with tap.collect(student) as features, _input_of(student) as seen:
                 outputs = model(inputs)
-            measures.update(features, None if reference is None else tap.run(reference, seen[0]))
+            of_features.update(features, None if reference is None else tap.run(reference, seen[0]))
             evaluator.process(inputs, outputs)
             found = detections(outputs[0])
             truth = boxes[inputs[0]["image_id"]]
@@ -97,7 +97,7 @@ def observe(
             _count(confusion, truth, found)
         box = evaluator.evaluate()["bbox"]
     task, per_class = _task(box, names[:-1])
-    return Measured(
+    return ModelMetrics(
         values={**task, "match_rate": _rate(kept)},
         per_class=per_class,
         confusion=confusion,
@@ -105,16 +105,16 @@ def observe(
         match=_shares(kept),
         score=_shares(hits),
         failure=[0.0 if math.isnan(share) else 1 - share for share in _shares(hits)],
-        **measures.found(),
+        **of_features.found(),
     )
 
 
-def measure(model: Any, cfg: CfgNode, name: str, reference: nn.Module | None = None) -> dict[str, Value]:
-    """``AP``, ``AP50``, ``AP75``, ``match_rate`` in per cent, and those of :data:`gcisg_core.measures.METRICS`.
+def metric_values(model: Any, cfg: CfgNode, name: str, reference: nn.Module | None = None) -> dict[str, Value]:
+    """``AP``, ``AP50``, ``AP75``, ``match_rate`` in per cent, and those of :data:`gcisg_core.model_metrics.METRICS`.
 
-    See :func:`observe` for the arguments.
+    See :func:`evaluate` for the arguments.
     """
-    return observe(model, cfg, name, reference).values
+    return evaluate(model, cfg, name, reference).values
 
 
 def bottom_up(model: Any) -> nn.Module:

@@ -16,12 +16,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from gcisg_cls.backbones import build_resnet, load_pretrained, read_weights
 from gcisg_cls.classifier import SynToRealClassifier
-from gcisg_cls.datasets import VisDA17Dataset
+from gcisg_cls.datasets import ClassFolderDataset
 from gcisg_cls.views import normalize
 from gcisg_core.feature_tap import make_tap
 from gcisg_core.integrations.mmengine import build_runner, load_config, unwrap
-from gcisg_core.measures import STAGES, FeatureMeasures, Measured, Value
 from gcisg_core.metrics import match_rate
+from gcisg_core.model_metrics import STAGES, FeatureMetrics, ModelMetrics, Value
 from gcisg_core.run_folder import newest_checkpoint
 from gcisg_core.views import restyle
 from gcisg_suite.analysis.pretraining import original_accuracy, original_classifier
@@ -31,7 +31,7 @@ from gcisg_suite.places import data_root
 class _Pairs(Dataset):
     """(image, restyled image, label) of a data set whose pipeline is an :class:`gcisg_cls.views.EvalView`."""
 
-    def __init__(self, images: VisDA17Dataset) -> None:
+    def __init__(self, images: ClassFolderDataset) -> None:
         self.images = images
 
     def __len__(self) -> int:
@@ -44,13 +44,13 @@ class _Pairs(Dataset):
 
 
 @torch.no_grad()
-def observe(
+def evaluate(
     model: SynToRealClassifier,
-    dataset: VisDA17Dataset,
+    dataset: ClassFolderDataset,
     reference: nn.Module | None = None,
     batch_size: int = 256,
     form: str = "published",
-) -> Measured:
+) -> ModelMetrics:
     """Everything but Acc_IN, in one pass over the images.
 
     Args:
@@ -63,13 +63,13 @@ def observe(
     model.eval()
     device = next(model.parameters()).device
     tap = make_tap(model.backbone, STAGES)
-    measures = FeatureMeasures(form)
+    of_features = FeatureMetrics(form)
     rows: list[Tensor] = []
     for images, restyled, labels in DataLoader(_Pairs(dataset), batch_size):
         images = images.to(device)
         with tap.collect(model.backbone) as features:
             probabilities = model.scores(images).softmax(dim=1)
-        measures.update(features, None if reference is None else tap.run(reference, images))
+        of_features.update(features, None if reference is None else tap.run(reference, images))
         confidences, predictions = probabilities.max(dim=1)
         changed = model.scores(restyled.to(device)).argmax(dim=1)
         rows.append(torch.stack([labels.double(), *(t.cpu().double() for t in (predictions, changed, confidences))]))
@@ -77,7 +77,7 @@ def observe(
     labels, predictions, changed = table[:3].long()
     hits, classes = predictions == labels, range(len(dataset.classes))
     confusion = torch.from_numpy(confusion_matrix(labels, predictions, labels=classes))
-    return Measured(
+    return ModelMetrics(
         values={
             "accuracy": 100 * float(balanced_accuracy_score(labels, predictions)),
             "overall": 100 * hits.double().mean().item(),
@@ -94,36 +94,36 @@ def observe(
         match=(predictions == changed).double().tolist(),
         score=hits.double().tolist(),
         failure=torch.where(hits, 0, table[3]).tolist(),
-        **measures.found(),
+        **of_features.found(),
         labels=labels.tolist(),
     )
 
 
-def measure(
+def metric_values(
     model: SynToRealClassifier,
-    dataset: VisDA17Dataset,
+    dataset: ClassFolderDataset,
     pretrained: str | None = None,
-    pretraining: VisDA17Dataset | None = None,
+    pretraining: ClassFolderDataset | None = None,
     batch_size: int = 256,
 ) -> dict[str, Value]:
-    """The measures of the paper's Table 2, CKA of each stage, and the energy.
+    """The metrics of the paper's Table 2, CKA of each stage, and the energy.
 
     Args:
         model: The trained classifier.
-        dataset: See :func:`observe`.
+        dataset: See :func:`evaluate`.
         pretrained: Weights that training started from, see :func:`gcisg_cls.backbones.read_weights`; for CKA.
         pretraining: Validation images of the pretraining's task (ImageNet), for Acc_IN.
         batch_size: Images at once.
 
     Returns:
         ``accuracy`` (mean per-class, %), ``overall`` and ``match_rate`` (%), those of
-        :data:`gcisg_core.measures.METRICS`, and with ``pretraining`` also ``acc_in`` (%): the accuracy there
+        :data:`gcisg_core.model_metrics.METRICS`, and with ``pretraining`` also ``acc_in`` (%): the accuracy there
         of the original classifier on the trained backbone.
 
     Source: GCISG (ECCV 2022), Section 4, "Evaluation metrics".
     """
     reference = load_reference(model, pretrained) if pretrained else None
-    result = observe(model, dataset, reference, batch_size).values
+    result = evaluate(model, dataset, reference, batch_size).values
     if pretrained and pretraining is not None:
         classifier = original_classifier(read_weights(model.name, pretrained))
         result["acc_in"] = original_accuracy(
@@ -142,10 +142,10 @@ def load_reference(model: SynToRealClassifier, weights: str) -> nn.Module:
     return reference.eval().to(next(model.parameters()).device)
 
 
-def build_dataset(config: Any, **changes: Any) -> VisDA17Dataset:
+def build_dataset(config: Any, **changes: Any) -> ClassFolderDataset:
     """A data set of a config, without the wrapper that training puts around it."""
     own = config["dataset"] if config["type"] == "SeededDataset" else config
-    dataset: VisDA17Dataset = DATASETS.build({**own, **changes})
+    dataset: ClassFolderDataset = DATASETS.build({**own, **changes})
     return dataset
 
 
@@ -176,10 +176,10 @@ def train_config(
 
 
 def train_and_test(file: Path, work_dir: Path, overrides: Sequence[str], seed: int) -> dict[str, Any]:
-    """Train a config and measure it on its test set; a run that was stopped goes on.
+    """Train a config and evaluate it on its test set; a run that was stopped goes on.
 
     Returns:
-        What :func:`measure` returns, as ``test``, and ``seconds`` of training. Acc_IN is not among it where the
+        What :func:`metric_values` returns, as ``test``, and ``seconds`` of training. Acc_IN is not among it where the
         images of the pretraining are not at hand: ``$GCISG_DATA/imagenet/val``, a folder a class.
     """
     start = time.perf_counter()
@@ -188,5 +188,5 @@ def train_and_test(file: Path, work_dir: Path, overrides: Sequence[str], seed: i
     target = runner.cfg.test_dataloader.dataset
     imagenet = data_root() / "imagenet" / "val"
     pretraining = build_dataset(target, root=str(imagenet), classes=None) if imagenet.is_dir() else None
-    measured = measure(unwrap(runner.model), build_dataset(target), runner.cfg.model.weights, pretraining)
-    return {"seconds": seconds, "test": measured}
+    evaluated = metric_values(unwrap(runner.model), build_dataset(target), runner.cfg.model.weights, pretraining)
+    return {"seconds": seconds, "test": evaluated}

@@ -13,7 +13,7 @@ from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.datasets import VISDA17_CLASSES
 from gcisg_cls.views import MEAN, STD
 from gcisg_core.config import require
-from gcisg_core.release import Release, without_method
+from gcisg_core.export import Export, without_method
 
 _CONFIG = '''\
 """Builds the network of {checkpoint}; torchvision alone is needed."""
@@ -33,7 +33,7 @@ def load(path):
 '''
 
 
-def release(config: Config, checkpoint: str) -> Release:
+def export(config: Config, checkpoint: str) -> Export:
     """The ResNet with the head as its `fc`, without the method.
 
     It was tried: torchvision's network took the tensors strictly.
@@ -46,7 +46,12 @@ def release(config: Config, checkpoint: str) -> Release:
     name = values.get("backbone", "resnet101")
     known = name in torchvision.models.list_models()
     require(known, "model.backbone", name, "a ResNet of torchvision, to be loaded without this suite")
-    require(not values.get("changes"), "model.changes", values.get("changes"), "none: torchvision lacks them")
+    require(
+        not values.get("backbone_plugins"),
+        "model.backbone_plugins",
+        values.get("backbone_plugins"),
+        "none: torchvision lacks them",
+    )
     head = SynToRealClassifier(**values).head
     loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
     state = {
@@ -71,7 +76,7 @@ def release(config: Config, checkpoint: str) -> Release:
         for layer in layers
     )
     text = _CONFIG % (MEAN, STD, name, built if len(layers) == 1 else f"nn.Sequential({built})")
-    return Release(state, "", text, ".py", meta, network.eval(), (meta["size"], meta["size"]))
+    return Export(state, "", text, ".py", meta, network.eval(), (meta["size"], meta["size"]))
 
 
 def class_names(config: Config, checkpoint: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is measured of a trained model's features and predictions, whatever its task."""
+"""Task-independent metrics of features and predictions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gcisg_core.metrics import Estimate, FeatureSample, LinearCKA, estimate_ener
 Value: TypeAlias = "float | str"
 STAGES = (1, 2, 3, 4)
 POWERS = (0, 1, 2)  # of the energy
-FEW = "needs at least 2 images"
+TOO_FEW_IMAGES = "needs at least 2 images"
 
 
 def known(value: float, otherwise: str) -> Value:
@@ -25,17 +25,17 @@ def known(value: float, otherwise: str) -> Value:
 
 
 def values_alone(values: Mapping[str, Value]) -> dict[str, float]:
-    """The measures that are numbers."""
+    """The metrics that are numbers."""
     return {name: value for name, value in values.items() if not isinstance(value, str)}
 
 
 @dataclass
-class Measured:
+class ModelMetrics:
     """What one model did on a set of N images.
 
     Attributes:
-        values: Measure -> value: the task's own, to which those of :data:`METRICS` are added.
-        per_class: Class -> measure -> value.
+        values: Metric -> value: the task's own, to which those of :data:`METRICS` are added.
+        per_class: Class -> metric -> value.
         confusion: Counts (truth, prediction), or why there are none.
         axes: Names of the rows and columns of ``confusion``.
         match: (N,), share of each image's prediction that a change of style leaves; NaN where it has none.
@@ -89,28 +89,28 @@ class Metric(NamedTuple):
     """
 
     head: str
-    compute: Callable[[Measured], Value | Estimate | None]
+    compute: Callable[[ModelMetrics], Value | Estimate | None]
     digits: int = 4
     not_finite: str = "not finite"
 
 
-def _penultimate_alignment(measured: Measured) -> Value:
+def _penultimate_alignment(evaluated: ModelMetrics) -> Value:
     return (
-        measured.alignments[max(measured.alignments)]
-        if measured.alignments
+        evaluated.alignments[max(evaluated.alignments)]
+        if evaluated.alignments
         else "no pretrained network to compare with"
     )
 
 
-def _alignment(stage: int, measured: Measured) -> Value | None:
-    return measured.alignments.get(stage)
+def _alignment(stage: int, evaluated: ModelMetrics) -> Value | None:
+    return evaluated.alignments.get(stage)
 
 
-def _energy(power: int, measured: Measured) -> Estimate | str:
-    return measured.energies.get(power, FEW)
+def _energy(power: int, evaluated: ModelMetrics) -> Estimate | str:
+    return evaluated.energies.get(power, TOO_FEW_IMAGES)
 
 
-# What is measured of any model of any task. A metric is a function and a row here.
+# Of any model of any task. A metric is a function and a row here.
 METRICS: dict[str, Metric] = {
     "cka": Metric("CKA, penultimate", _penultimate_alignment),
     **{f"cka_stage{stage}": Metric(f"CKA, stage {stage}", partial(_alignment, stage)) for stage in STAGES},
@@ -123,7 +123,7 @@ METRICS: dict[str, Metric] = {
 }
 
 
-class FeatureMeasures:
+class FeatureMetrics:
     """Linear CKA of each stage with the pretrained network's, and the energy of the deepest stage, batch by batch.
 
     A stage's features are its map's means over positions. Memory does not grow with the number of images.
@@ -151,9 +151,9 @@ class FeatureMeasures:
             self._cka.setdefault(stage, LinearCKA()).update(pooled[stage], theirs[stage])
 
     def found(self) -> dict[str, Any]:
-        """The fields of :class:`Measured` that are of features."""
+        """The fields of :class:`ModelMetrics` that are of features."""
         alignments: dict[int, Value] = {}
         for stage, cka in sorted(self._cka.items()):
             number = cka.compute() if self.sample.seen > 1 else math.nan
-            alignments[stage] = known(number, FEW if self.sample.seen < 2 else "the features do not vary")
+            alignments[stage] = known(number, TOO_FEW_IMAGES if self.sample.seen < 2 else "the features do not vary")
         return {"sample": self.sample, "reference": self.reference, "alignments": alignments, "form": self.form}

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from gcisg_core.files import replacing, write_text
 from gcisg_core.problems import DataError
 
-BESIDE = "regularizer."  # what a method keeps beside the task model: target, reference, projectors, queues
+METHOD_PREFIX = "regularizer."  # of what a method keeps beside the task model
 HASH_LENGTH = 8
 DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])")
 
 
-class Release(NamedTuple):
+class Export(NamedTuple):
     """What the plain framework needs of a trained model.
 
     Attributes:
@@ -46,27 +46,27 @@ class Release(NamedTuple):
 
 def without_method(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict without what the method keeps beside the task model."""
-    return {name: value.detach().clone() for name, value in state.items() if not name.startswith(BESIDE)}
+    return {name: value.detach().clone() for name, value in state.items() if not name.startswith(METHOD_PREFIX)}
 
 
-def save(release: Release, path: Path) -> None:
+def save(exported: Export, path: Path) -> None:
     """Write the checkpoint in torch's format, as the plain framework expects it."""
-    torch.save({release.key: release.state, "meta": release.meta} if release.key else release.state, path)
+    torch.save({exported.key: exported.state, "meta": exported.meta} if exported.key else exported.state, path)
 
 
-def write_release(
-    release: Release,
+def write_export(
+    exported: Export,
     folder: Path,
     stem: str,
     extension: str = "pth",
-    writer: Callable[[Release, Path], None] = save,
+    writer: Callable[[Export, Path], None] = save,
 ) -> Path:
     """Write ``<stem>-<hash>.<extension>``, its config and what is known of it (``.json``); returns the first's path.
 
     The hash is the first eight digits of the file's SHA-256.
     """
-    path = write_hashed(folder / f"{stem}.{extension}", partial(writer, release))
-    for suffix, text in ((release.suffix, release.config), (".json", json.dumps(release.meta, indent=1) + "\n")):
+    path = write_hashed(folder / f"{stem}.{extension}", partial(writer, exported))
+    for suffix, text in ((exported.suffix, exported.config), (".json", json.dumps(exported.meta, indent=1) + "\n")):
         write_text(path.with_suffix(suffix), text.replace("{checkpoint}", path.name))
     return path
 

@@ -1,4 +1,4 @@
-"""Grids of experiments: the configs and overrides that `gcisg sweep` runs, in miniature and on the papers' data."""
+"""Sweeps: the configs and overrides that `gcisg sweep` runs, in miniature and on the papers' data."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Variant(NamedTuple):
         return self.config.endswith("_mini")
 
 
-def read_grid(path: Path, scale: str = "mini", config: Path | None = None) -> tuple[str, dict[str, Variant]]:
+def read_sweep(path: Path, scale: str = "mini", config: Path | None = None) -> tuple[str, dict[str, Variant]]:
     """The task, and name -> variant with the product of the grid included.
 
     Args:
-        path: The grid's file.
+        path: The sweep's file.
         scale: ``mini``, or ``paper``: each config's counterpart for the papers' data, with what the file's ``paper``
             replaces.
-        config: Takes the place of the grid's one config.
+        config: Takes the place of the sweep's one config.
 
     Raises:
-        ValueError: a key or the task is unknown, the grid does not exist at this scale, or names several configs
+        ValueError: a key or the task is unknown, the sweep does not exist at this scale, or names several configs
             where ``config`` is given.
     """
     content = yaml.safe_load(read_text(path))

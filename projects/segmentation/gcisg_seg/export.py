@@ -11,10 +11,10 @@ from mmseg.registry import DATASETS, MODELS
 from torch import Tensor, nn
 
 from gcisg_core.config import require
-from gcisg_core.release import Release, without_method
+from gcisg_core.export import Export, without_method
 
 
-def release(config: Config, checkpoint: str) -> Release:
+def export(config: Config, checkpoint: str) -> Export:
     """The segmentor without the method, and a config that needs mmseg alone.
 
     It was tried: the plain segmentor was built and took the tensors strictly. mmseg has no head of
@@ -31,7 +31,12 @@ def release(config: Config, checkpoint: str) -> Release:
     if kind.__module__.startswith("gcisg"):
         model.type = kind.__mro__[2].__name__  # the segmentor behind SynToRealMixin
     model.pop("regularizer", None)
-    require(not model.pop("changes", None), "model.changes", config.model.get("changes"), "none: mmseg lacks them")
+    require(
+        not model.pop("backbone_plugins", None),
+        "model.backbone_plugins",
+        config.model.get("backbone_plugins"),
+        "none: mmseg lacks them",
+    )
     own = MODELS.get(model.backbone.type).__module__.startswith("gcisg")
     require(not own, "model.backbone.type", model.backbone.type, "a backbone of mmseg, to be loaded without this suite")
     model.backbone.init_cfg = None
@@ -60,7 +65,7 @@ def release(config: Config, checkpoint: str) -> Release:
         "trained_with": trained_with,
     }
     size = preprocessor.get("size") or (512, 512)
-    return Release(state, "state_dict", plain.pretty_text, ".py", meta, _Scores(network).eval(), (size[0], size[1]))
+    return Export(state, "state_dict", plain.pretty_text, ".py", meta, _Scores(network).eval(), (size[0], size[1]))
 
 
 class _Scores(nn.Module):

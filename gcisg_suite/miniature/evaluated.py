@@ -1,0 +1,49 @@
+"""A run on the miniature: trained, evaluated on its splits, and not repeated once it is finished.
+
+A task's door ``mini`` is a `train_and_evaluate(config, splits, work_dir, overrides, seed)`. ``config`` is a name such
+as ``gcisg_mini``; ``overrides`` are in the framework's form; ``seed`` varies the synthetic images, their order and
+augmentation, and the start of the heads.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gcisg_core.files import write_text
+
+RESULT = "metrics.json"
+EARLIER_RESULT = "measures.json"  # of runs before the name changed
+Trained = TypeVar("Trained")
+
+
+def evaluated_once(
+    work_dir: Path,
+    splits: Sequence[str],
+    train: Callable[[], Trained],
+    evaluate: Callable[[Trained, str], dict[str, Any]],
+) -> dict[str, Any]:
+    """Train and evaluate, or read what that gave; the result is kept as `metrics.json`.
+
+    Args:
+        work_dir: Where the run is kept.
+        splits: ``dev``, ``test``.
+        train: Trains and returns what `evaluate` needs.
+        evaluate: Evaluates what was trained on a split.
+
+    Returns:
+        Split -> its metrics, and ``seconds`` of `train`.
+    """
+    for done in (work_dir / EARLIER_RESULT, work_dir / RESULT):
+        if done.is_file():
+            finished: dict[str, Any] = json.loads(done.read_text())
+            return finished
+    start = time.perf_counter()
+    trained = train()
+    result: dict[str, Any] = {"seconds": time.perf_counter() - start}
+    result |= {split: evaluate(trained, split) for split in splits}
+    write_text(done, json.dumps(result))
+    return result
