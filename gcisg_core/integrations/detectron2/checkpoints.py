@@ -9,6 +9,7 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 
+from gcisg_core.export import METHOD_PREFIX
 from gcisg_core.files import write_text
 from gcisg_core.initial_weights import MIN_MATCH_RATIO, load_initial_weights
 from gcisg_core.integrations.detectron2.weights import check_pixel_statistics
@@ -108,7 +109,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         hidden = None if self.resuming else self.model._modules.pop("regularizer", None)
         try:
             if not self.resuming:
-                checkpoint["model"] = {k: v for k, v in weights.items() if not k.startswith("regularizer.")}
+                checkpoint["model"] = {k: v for k, v in weights.items() if not k.startswith(METHOD_PREFIX)}
             incompatible = super()._load_model(checkpoint)
             known = {name for name, _ in self.model.named_parameters()}
         finally:

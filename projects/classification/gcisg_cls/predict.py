@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from gcisg_cls.export import class_names
 from gcisg_cls.views import EvalView, normalize
 from gcisg_core.config import require
+from gcisg_core.export import METHOD_PREFIX
 from gcisg_core.integrations.mmengine import check_state
 from gcisg_core.safe_load import read_checkpoint, read_state_dict, unwrap_state_dict
 
@@ -89,7 +90,7 @@ def from_config(config: Config, checkpoint: str, device: str, score: float = 0.0
     state = unwrap_state_dict(content, checkpoint)
     if any(name.startswith("fc.") for name in state):
         state = {f"head.{name[3:]}" if name.startswith("fc.") else f"backbone.{name}": state[name] for name in state}
-    check_state(model, state, checkpoint, ignore=("regularizer.",))
+    check_state(model, state, checkpoint, ignore=(METHOD_PREFIX,))
     model.load_state_dict(state, strict=False)
     view = EvalView(config.test_dataloader.dataset.pipeline.get("size", 224))
     network = nn.Sequential(model.backbone, model.head)
