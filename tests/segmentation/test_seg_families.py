@@ -82,7 +82,7 @@ def build(path):
     model = shrink(Config.fromfile(path).model.to_dict(), widths=() if path.stem in AS_IT_IS else WIDTHS)
     model.pop("pretrained", None)
     model.get("backbone", {})["init_cfg"] = None
-    regularizer = {**GCISG, "stage_locations": LOCATIONS.get(path.stem)}
+    regularizer = {**GCISG, "stage_locations": None}
     preprocessor = {**PREPROCESSOR, "size": (SIZES.get(path.stem, 64),) * 2}
     kind = f"SynToReal{model['type']}"
     return mmseg.registry.MODELS.build(
