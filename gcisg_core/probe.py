@@ -18,7 +18,7 @@ StageLocation: TypeAlias = "str | int"
 
 WIDE = ((192, 256), (224, 280))  # not square, so that rows and columns cannot be mistaken for channels
 CLASS_TOKENS = 8  # a class token and registers: no known network has more
-UNEQUAL = 0.3  # how far the strides of both axes may differ (log): convolutions without padding lose a border
+UNEQUAL = 0.2  # how far the strides of both axes may differ (log): convolutions without padding lose a border
 
 
 class Seen(NamedTuple):
@@ -40,7 +40,7 @@ class Seen(NamedTuple):
 
     @property
     def level(self) -> int:
-        """0 for stride 2, 1 for 4, ..., 4 for 32: the stage of a ResNet that has such a stride, or one a little larger."""
+        """0 for stride 2, 1 for 4, ..., 4 for 32: the stage of a ResNet of that stride, or of one a little smaller."""
         return round(math.log2(self.stride) - 0.1) - 1
 
 
@@ -52,7 +52,7 @@ class Pass(NamedTuple):
 
 
 def image_sizes(network: nn.Module) -> list[tuple[int, int]]:
-    """Sizes (H, W) that a network may take, the likeliest first; its own, if it names one, for those that take no other."""
+    """Sizes (H, W) that a network may take, the likeliest first; for networks that take one size alone, their own."""
     sizes = [*WIDE]
     for module in (network, getattr(network, "patch_embed", None)):
         for name in ("img_size", "image_size"):
@@ -78,7 +78,7 @@ def in_eval_mode(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def unchanged(network: nn.Module) -> Iterator[None]:
-    """Inside the block the network is in eval mode and computes no gradients; then it and the random state are as before."""
+    """Inside the block the network is in eval mode, without gradients; then it and the random state are as before."""
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     devices = {tensor.device.index for tensor in network.parameters() if tensor.is_cuda}
     with in_eval_mode(network), torch.no_grad(), torch.random.fork_rng(devices=devices):
@@ -162,8 +162,8 @@ def _strides(shape: Sequence[int], size: tuple[int, int]) -> tuple[float, float]
 def token_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int] | None:
     """Rows and columns of the patches of an image (H, W) among its tokens, the first of which may be class tokens.
 
-    Patches are squares. Where they divide the image, the grid is the largest such one; otherwise the image may be cut or
-    padded to whole patches.
+    Patches are squares. Where they divide the image, the grid is the largest such one; otherwise the image may be cut
+    or padded to whole patches.
     """
     exact, rounded = [], []
     for patch, up in product(range(1, max(size) + 1), (0, 1)):

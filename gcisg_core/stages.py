@@ -27,10 +27,11 @@ def find_stages(backbone: nn.Module) -> dict[int, StageLocation]:
     """Where the stages of a backbone are.
 
     Described are the ResNets of torchvision, MMSegmentation and Detectron2 by their names, and timm's networks by their
-    ``feature_info``. Others are seen in one pass: the last map of stride 16 is stage 3 and the last of stride 32 stage 4,
-    among the items of the network's own output if both are there, else among its parts. A network without stride 32
-    (plain ViTs, dilated networks) is cut in thirds by depth at its deepest stride, the ends being stages 2 to 4; if it is
-    not deep there, stage 4 is its deepest map and the stages before have each half its stride.
+    ``feature_info``. Others are seen in one pass: the last map of stride 16 is stage 3 and the last of stride 32 is
+    stage 4, among the items of the network's own output if both are there, else among its parts. If it has no stride
+    32, stage 4 is the deepest: the last item of an output whose strides rise; or, where three blocks or more have the
+    deepest stride (plain ViTs, dilated networks), the last of them, stages 2 and 3 being at a third and two thirds of
+    them; or the last map of that stride, the stages before having half the stride each.
 
     Raises:
         ValueError: no stage can be found.
@@ -51,7 +52,7 @@ def _find(backbone: nn.Module) -> dict[int, StageLocation]:
     seen = look(backbone)
     described = [part for part in map(seen.parts.get, _feature_info(backbone, inner)) if part]
     found = (not inner and _by_stride(seen.outputs)) or _by_stride(described)
-    found = found or _of_parts(backbone, seen, prefix)
+    found = found or (not inner and _rising(seen.outputs)) or _of_parts(backbone, seen, prefix)
     if not found:
         children = ", ".join(name for name, _ in backbone.named_children()) or "none"
         raise ValueError(
@@ -107,6 +108,12 @@ def _by_stride(seen: Iterable[Seen]) -> dict[int, Seen]:
     return found if {3, 4} <= found.keys() else {}
 
 
+def _rising(seen: Sequence[Seen]) -> dict[int, Seen]:
+    """The last maps of an output as the last stages, if their strides rise: an encoder's do, a decoder's do not."""
+    levels = [one.level for one in seen]
+    return dict(zip((4, 3, 2, 1), reversed(seen), strict=False)) if levels == sorted({*levels}) and levels[1:] else {}
+
+
 def _of_parts(backbone: nn.Module, seen: Pass, prefix: str) -> dict[int, Seen]:
     """The stages among the submodules whose paths begin so."""
     parts = [*_outermost(backbone, seen.parts, prefix).values()]
@@ -131,12 +138,14 @@ def _of_parts(backbone: nn.Module, seen: Pass, prefix: str) -> dict[int, Seen]:
 
 def _outermost(backbone: nn.Module, parts: dict[str, Seen], prefix: str) -> dict[str, Seen]:
     """The parts that lie in no other, but for sequences and encoders, in whose place their own parts stand."""
-    kinds = Counter(type(backbone.get_submodule(path)) for path in parts)
-    below = {path: part for path, part in parts.items() if path.startswith(prefix)}
-    closed = {
-        path: part for path, part in below.items() if not _is_opened(module := backbone.get_submodule(path), path, parts)
-        or (kinds[type(module)] > 1 and not isinstance(module, nn.Sequential))
-    }
+    modules = dict(backbone.named_modules())
+    kinds = Counter(type(modules[path]) for path in parts)
+
+    def is_open(path: str) -> bool:
+        once = kinds[type(modules[path])] == 1 or isinstance(modules[path], nn.Sequential)
+        return once and _is_opened(modules[path], path, parts)
+
+    closed = {path: part for path, part in parts.items() if path.startswith(prefix) and not is_open(path)}
     return {path: part for path, part in closed.items() if not any(p in closed for p in _parents(path))}
 
 

@@ -18,6 +18,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
+from gcisg_core.backbone_input import backbone_input
 from gcisg_core.changes import change_backbone
 from gcisg_core.channels import in_rgb
 from gcisg_core.config import require
@@ -28,10 +29,6 @@ from gcisg_core.regularizers import build_regularizer
 from gcisg_core.views import PhotometricView
 
 from .config import view_values
-
-
-class _InputReachedError(Exception):
-    """Carries the backbone's input out of the parent's forward pass."""
 
 
 class SynToRealMixin:
@@ -63,8 +60,8 @@ class SynToRealMixin:
         backbone: Any = getattr(self, "backbone", None)
         require(isinstance(backbone, nn.Module), "backbone", backbone, f"a module of {type(self).__mro__[2].__name__}")
         require(jitter is None or image_format in ("BGR", "RGB"), "INPUT.FORMAT", image_format, "BGR or RGB")
-        # An FPN's bottom-up network; other backbones have none and are tapped themselves.
-        student = getattr(backbone, "bottom_up", backbone)
+        # The network below an FPN or a simple feature pyramid; other backbones are tapped themselves.
+        student = getattr(backbone, "bottom_up", getattr(backbone, "net", backbone))
         change_backbone(student, changes)
         self.regularizer = build_regularizer(student, regularizer)
         self.view = PhotometricView(**jitter) if jitter is not None else None
@@ -109,18 +106,9 @@ class SynToRealMixin:
         So any parent's normalisation and padding holds, also of one without `preprocess_image`.
         """
 
-        def leave(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            raise _InputReachedError(inputs[0])
-
-        handle = self.regularizer.student.register_forward_pre_hook(leave)
-        try:
-            super().forward(batch)  # type: ignore[misc]
-        except _InputReachedError as reached:
-            images: Tensor = reached.args[0]
-            return images
-        finally:
-            handle.remove()
-        raise ValueError(f"{type(self).__mro__[2].__name__} does not run its backbone in training")
+        parent: Any = super()
+        name = type(self).__mro__[2].__name__
+        return backbone_input(self.regularizer.student, lambda: parent.forward(batch), name)
 
 
 @cache
