@@ -134,12 +134,20 @@ class StageTap:
 
     def channels(self, backbone: nn.Module) -> dict[int, int]:
         """Stage -> channels C, seen in one pass of a black image: a small one, or of a size that the backbone takes."""
-        sizes = [(64, 64), *image_sizes(backbone)]
-        for number, size in enumerate(sizes, start=1):
-            with suppress(*(() if number == len(sizes) else (Exception,))), unchanged(backbone):
-                features = self.run(backbone, black_image(backbone, size))
-                return {stage: features[stage].shape[1] for stage in self.locations}
-        raise AssertionError  # the last size's error was raised
+        features, _ = self.look(backbone, [(64, 64), *image_sizes(backbone)])
+        return {stage: maps.shape[1] for stage, maps in features.items()}
+
+    def look(self, backbone: nn.Module, sizes: Sequence[tuple[int, int]]) -> tuple[Features, tuple[int, int]]:
+        """The stages of a black image of the first size (H, W) that the backbone takes, and that size.
+
+        Raises:
+            Exception: it takes none; what it raised for the last.
+        """
+        for size in sizes[:-1]:
+            with suppress(Exception), unchanged(backbone):
+                return self.run(backbone, black_image(backbone, size)), size
+        with unchanged(backbone):
+            return self.run(backbone, black_image(backbone, sizes[-1])), sizes[-1]
 
 
 def _note_size(images: list[tuple[int, int]], module: nn.Module, inputs: Any, keywords: Any) -> None:

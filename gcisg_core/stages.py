@@ -15,12 +15,24 @@ from torch import nn
 
 from gcisg_core.probe import Pass, Seen, StageLocation, look
 
+BACKBONES = ("backbone", "image_encoder")  # what task models call the network of the images
 # What wrappers call the network that holds the pretrained weights.
 INNER = ("bottom_up", "backbone", "net", "body", "timm_model")
 SHARE = 1 / 3  # a part with fewer parameters than this share of the largest of its stride is no stage's end
 BLOCKS = 3  # as many of one stride are counted in thirds
 
 _found: WeakKeyDictionary[nn.Module, tuple[list[str], dict[int, StageLocation]]] = WeakKeyDictionary()
+
+
+def find_backbone(model: nn.Module) -> nn.Module | None:
+    """The network of the images in a task model, if it has one of a usual name."""
+    return next((part for name in BACKBONES if isinstance(part := getattr(model, name, None), nn.Module)), None)
+
+
+def below_pyramid(backbone: nn.Module) -> nn.Module:
+    """The network below a feature pyramid or a simple one, the others themselves."""
+    below = getattr(backbone, "bottom_up", getattr(backbone, "net", backbone))
+    return below if isinstance(below, nn.Module) else backbone
 
 
 def find_stages(backbone: nn.Module) -> dict[int, StageLocation]:

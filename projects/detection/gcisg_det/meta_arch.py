@@ -26,6 +26,7 @@ from gcisg_core.integrations.detectron2 import lower_keys, regularizer_values
 from gcisg_core.lookup import choose
 from gcisg_core.padding import padding_mask
 from gcisg_core.regularizers import build_regularizer
+from gcisg_core.stages import below_pyramid
 from gcisg_core.views import PhotometricView
 
 from .config import view_values
@@ -60,8 +61,7 @@ class SynToRealMixin:
         backbone: Any = getattr(self, "backbone", None)
         require(isinstance(backbone, nn.Module), "backbone", backbone, f"a module of {type(self).__mro__[2].__name__}")
         require(jitter is None or image_format in ("BGR", "RGB"), "INPUT.FORMAT", image_format, "BGR or RGB")
-        # The network below an FPN or a simple feature pyramid; other backbones are tapped themselves.
-        student = getattr(backbone, "bottom_up", getattr(backbone, "net", backbone))
+        student = below_pyramid(backbone)
         change_backbone(student, changes)
         self.regularizer = build_regularizer(student, regularizer)
         self.view = PhotometricView(**jitter) if jitter is not None else None

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from gcisg_core.config import require
 from gcisg_core.release import Release, without_method
+from gcisg_core.stages import BACKBONES
 from gcisg_seg.pipelines import LOADER, evaluation_steps, imports_of
-from gcisg_seg.segmentors import BACKBONES, SynToReal, SynToRealMixin, parent_of
+from gcisg_seg.segmentors import SynToReal, SynToRealMixin, parent_of
 
 
 def release(config: Config, checkpoint: str) -> Release:

@@ -17,10 +17,9 @@ from gcisg_core.config import require
 from gcisg_core.lookup import unknown_name
 from gcisg_core.padding import padding_mask
 from gcisg_core.regularizers import build_regularizer
+from gcisg_core.stages import BACKBONES, find_backbone
 from gcisg_seg.layouts import IGNORED
 from gcisg_seg.preprocessor import PhotometricSegDataPreProcessor
-
-BACKBONES = ("backbone", "image_encoder")  # what segmentors call the network of the images
 
 
 class SynToRealMixin:
@@ -46,9 +45,9 @@ class SynToRealMixin:
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        student = next((getattr(self, name) for name in BACKBONES if hasattr(self, name)), None)
+        student: Any = find_backbone(self)  # type: ignore[arg-type]
         expected = f"a module of {parent_of(type(self))}, or {' or '.join(BACKBONES[1:])}"
-        require(isinstance(student, nn.Module), BACKBONES[0], student, expected)
+        require(student is not None, BACKBONES[0], student, expected)
         change_backbone(student, changes)
         self.regularizer = build_regularizer(student, regularizer)
         preprocessor: Any = self.data_preprocessor  # type: ignore[attr-defined]
