@@ -27,6 +27,7 @@ class Framework:
         suffixes: Of its configs; new ones get the first.
         read_config: `(file, overrides)` -> the config.
         train: `(args)` -> None trains or evaluates; `args` are those of `gcisg train`.
+        student: `config` -> the network that a method regularises, untrained, and the method's values.
         launches: Whether `train` starts the processes of `--num-gpus` itself.
         evaluate: `(config_file, checkpoint, with_metrics, work_dir)` -> metrics of a checkpoint on the config's test
             data; with ``with_metrics=False`` it is only loaded.
@@ -40,6 +41,7 @@ class Framework:
     suffixes: tuple[str, ...]
     read_config: str
     train: str
+    student: str
     launches: bool
     evaluate: str
     replay: str

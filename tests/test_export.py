@@ -30,6 +30,18 @@ SEGMENTATION = [
     "model.decode_head.in_channels=512", "model.decode_head.channels=8",
     "model.auxiliary_head.in_channels=256", "model.auxiliary_head.channels=8",
 ]  # fmt: skip
+RUN = """
+_base_ = "{base}"
+pipeline = [
+    dict(type="LoadCheckedImage"),
+    dict(type="Resize", scale=(144, 96), keep_ratio=True),
+    dict(type="LoadLabelIds"),
+    dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape", "domain")),
+]
+test_dataloader = dict(dataset=dict(pipeline=pipeline))
+model = dict(type="SynToReal", parent="EncoderDecoder")
+model.update(test_cfg=dict(mode="slide", crop_size=(64, 64), stride=(48, 48)))
+"""
 CLASSIFICATION = ["model.backbone=resnet18", "model.weights=None", "model.regularizer.queue_length=32"]
 
 
@@ -123,30 +135,38 @@ def test_the_name_tells_an_altered_file(tmp_path, classifier):
 
 
 def test_mmseg_loads_a_segmentor(tmp_path):
+    from mmcv.transforms import Compose
     from mmengine.registry import init_default_scope
     from mmseg.registry import MODELS
+    from torchvision.transforms.functional import to_pil_image
 
     from gcisg_core.integrations.mmengine import load_config
 
-    file = "projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py"
-    config = load_config(file, SEGMENTATION)
+    file, picture = tmp_path / "segmentor.py", tmp_path / "picture.jpg"
+    file.write_text(RUN.format(base=ROOT / "projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py"))
+    config = load_config(str(file), SEGMENTATION)
     init_default_scope("mmseg")
     model = disturb(MODELS.build(config.model))
     save_official({"state_dict": model.state_dict()}, tmp_path / "iter_1.pth")
+    to_pil_image(images()[0]).save(picture)
     path = export(tmp_path, file, tmp_path / "iter_1.pth", SEGMENTATION)
     code = f"""
 from mmseg.apis import inference_model, init_model
 model = init_model({str(path.with_suffix(".py"))!r}, {str(path)!r}, device="cpu")
 with torch.no_grad():
     scores = model(images, mode="tensor")
-picture = (images[0] * 255).byte().permute(1, 2, 0).numpy()
-labels = inference_model(model, picture).pred_sem_seg.data
-result = dict(scores=scores, labels=labels, classes=list(model.dataset_meta["classes"]))
+found = inference_model(model, {str(picture)!r}).seg_logits.data
+result = dict(scores=scores, found=found, classes=list(model.dataset_meta["classes"]))
 """
     result = plain(tmp_path, code)
+    steps = [step for step in config.test_dataloader.dataset.pipeline if step.type != "LoadLabelIds"]
+    item = Compose(steps)({"img_path": str(picture)})
     with torch.no_grad():
         assert torch.equal(result["scores"], model(images(), mode="tensor"))
-    assert result["labels"].shape == (1, 64, 96)
+        ours = model.test_step({"inputs": [item["inputs"]], "data_samples": [item["data_samples"]]})[0]
+    assert item["inputs"].shape == (3, 96, 144)  # the run's own steps
+    assert torch.equal(result["found"], ours.seg_logits.data)
+    assert result["found"].shape == (19, 64, 96)
     assert (len(result["classes"]), result["classes"][13]) == (19, "car")
 
 

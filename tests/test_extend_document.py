@@ -205,7 +205,7 @@ from mmseg.structures import SegDataSample
 init_default_scope("mmseg")
 head = dict(type="FCNHead", in_channels=64, in_index=3, channels=8, num_convs=1, num_classes=3)
 model = MODELS.build(dict(
-    type="SynToRealDepthEstimator", decode_head=head, train_cfg=dict(), test_cfg=dict(mode="whole"),
+    type="SynToReal", parent="DepthEstimator", decode_head=head, train_cfg=dict(), test_cfg=dict(mode="whole"),
     backbone=dict(type="ResNet", depth=18, stem_channels=8, base_channels=8, norm_cfg=dict(type="BN")),
     regularizer=dict(method="gcisg", queue_length=32),
 )).train()
