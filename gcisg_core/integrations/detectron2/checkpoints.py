@@ -101,7 +101,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         backbone = getattr(self.model, "backbone", None)
         student = getattr(backbone, "bottom_up", backbone)
         if student is not None and not (self.strict or self.resuming or self._is_detector(weights)):
-            load_initial_weights(student, weights, self.file, self._least_match())
+            load_initial_weights(student, weights, self.file, self._min_match_ratio())
             return None
         given = len(weights)
         # Only a run that goes on has use for what a method keeps. Other weights are for the task: names such as
@@ -138,12 +138,12 @@ class SafeCheckpointer(DetectionCheckpointer):
         names = [f"{prefix}.{name}" for name in student.state_dict() if not name.endswith("num_batches_tracked")]
         lacking = [name for name in names if name in absent]
         found = len(names) - len(lacking)
-        if found < self._least_match() * len(names):
+        if found < self._min_match_ratio() * len(names):
             what = f"has {found} of {len(names)} tensors of {prefix}, not {', '.join(lacking[:3])}, ..."
-            remedy = f"Give weights of this detector, or set MODEL.MIN_MATCH_RATIO; it is {self._least_match()}"
+            remedy = f"Give weights of this detector, or set MODEL.MIN_MATCH_RATIO; it is {self._min_match_ratio()}"
             raise DataError(self.file, what, remedy)
 
-    def _least_match(self) -> float:
+    def _min_match_ratio(self) -> float:
         return MIN_MATCH_RATIO if self.cfg is None else self.cfg.MODEL.MIN_MATCH_RATIO
 
     def _is_detector(self, weights: dict[str, Any]) -> bool:

@@ -17,13 +17,8 @@ from gcisg_seg.pipelines import LOADER, evaluation_steps, imports_of
 from gcisg_seg.segmentors import SynToReal, SynToRealMixin, parent_of
 
 
-<<<<<<< 6f8abdc0ef210854898a967dc5c5cdcb2c09e0e9
 def export(config: Config, checkpoint: str) -> Export:
-    """The segmentor without the method, and a config that needs mmseg alone.
-=======
-def release(config: Config, checkpoint: str) -> Export:
     """The segmentor without the method, and a config that needs mmseg alone, with the run's test pipeline and mode.
->>>>>>> 4c2d458b5cf9af2eca42985ab5ad99c7dbe261f2
 
     It was tried: the plain segmentor was built and took the tensors strictly. mmseg has no head of
     :mod:`gcisg_seg.heads`; the config then imports that module.

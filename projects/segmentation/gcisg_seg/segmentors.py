@@ -13,12 +13,9 @@ from torch import Tensor, nn
 
 from gcisg_core.backbone_input import backbone_input
 from gcisg_core.backbone_plugins import apply_backbone_plugins
-<<<<<<< 6f8abdc0ef210854898a967dc5c5cdcb2c09e0e9
-from gcisg_core.old_names import accept_old_arguments
-=======
 from gcisg_core.config import require
 from gcisg_core.lookup import unknown_name
->>>>>>> 4c2d458b5cf9af2eca42985ab5ad99c7dbe261f2
+from gcisg_core.old_names import accept_old_arguments
 from gcisg_core.padding import padding_mask
 from gcisg_core.regularizers import build_regularizer
 from gcisg_core.stages import BACKBONES, find_backbone
