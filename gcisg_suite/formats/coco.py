@@ -150,7 +150,8 @@ def read_masks(folder: Path, role: str) -> Data:
     for item in data.images:
         paint = functools.partial(_paint, (item["height"], item["width"]), parts[item["id"]], data.classes)
         images.append(MaskImage(root / item["file_name"], paint))
-    return _with_findings(Data(root, images, [BACKGROUND, *data.classes]), data)
+    used = {name for found in parts.values() for name, _ in found}
+    return _with_findings(Data(root, images, [BACKGROUND, *(name for name in data.classes if name in used)]), data)
 
 
 def _paint(size: tuple[int, int], parts: list[tuple[str, Any]], classes: list[str]) -> Labels:

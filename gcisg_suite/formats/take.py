@@ -99,7 +99,7 @@ def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
             data = cast("Reader", table[kind].boxes)(folder, name)
         data = data or _unlabelled(name, folder)
         if not classes:
-            occurring = {box.name for image in data.images for box in image.boxes}
+            occurring = {box.name for image in data.images for box in image.boxes if not box.crowd}
             classes = [item for item in data.classes if item in occurring]
             data.leave("classes without a box", "", len(data.classes) - len(classes))
         goal = answers.output / "data" / f"{name}.json"
@@ -204,7 +204,7 @@ def _is_native(folder: Path, images: Path, layouts: Mapping[str, Format]) -> boo
     labels = folder / "labels"
     if not (images.is_dir() and labels.is_dir()):
         return False
-    if any(row.recognises(folder) for key, row in layouts.items() if key.startswith("carla")):
+    if any(row.recognises(folder) for row in layouts.values()):
         return False
     return any(PurePath(name).suffix.lower() in SUFFIXES for name in list_files(labels).files)
 

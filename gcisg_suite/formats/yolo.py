@@ -166,7 +166,8 @@ def read_masks(folder: Path, role: str) -> Data:
     """Pixels within outlines; those of no object are the background."""
     classes, paths = _images(folder, role)
     images = [MaskImage(path, functools.partial(_paint, path, _label_of(path), classes)) for path in paths]
-    return Data(folder, images, [BACKGROUND, *classes])
+    used = {label for path in paths for label, _ in _objects(_label_of(path), len(classes))}
+    return Data(folder, images, [BACKGROUND, *(classes[label] for label in sorted(used))])
 
 
 def _paint(path: Path, file: Path, classes: list[str]) -> Labels:

@@ -109,7 +109,8 @@ def _is_carla(folder: Path) -> bool:
     if found and not found.coloured and found.highest <= HIGHEST_OF_EARLIER:
         what = f"its labels are CARLA's, but no tag is above {HIGHEST_OF_EARLIER}: those of 0.9.13 mean other classes"
         raise DataError(found.labels, what, WHICH)
-    return found is not None
+    # Colours in `labels` are read as they are, by the colours of the classes' file.
+    return found is not None and not (found.coloured and found.labels.name == "labels")
 
 
 def _read_carla(table: str, folder: Path, role: str) -> Data:

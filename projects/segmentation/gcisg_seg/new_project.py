@@ -75,16 +75,19 @@ def _look(
     """The audit of a place, and what its data set must be told."""
     if not place.labelled:
         return audit_images(place.images, workers), {"img_suffix": place.suffix}
+    settings: dict[str, Any] = {}
     if place.listed:
         suffixes, only = (place.suffix, ".png"), names_in(str(place.listed))
-        # 0 and 255 in converted labels are a class and none, never a mask.
-        settings: dict[str, Any] = {"label_values": (0, 1)} if len(classes) == 2 else {}
+        if len(classes) == 2:
+            settings = {"label_values": (0, 1)}  # 255 in converted labels is always no class
     else:
         suffixes, only = (most_common_suffix(place.images), most_common_suffix(place.labels)), None
         rule = LabelRule(len(classes), tuple(colours or ()) or None)
-        values = find_label_values(find_pairs(place.images, place.labels, own_layout(*suffixes)).pairs, rule)
-        settings = {"label_values": values} if values else {}
+        # The audit finds them by itself, and says so.
+        if values := find_label_values(find_pairs(place.images, place.labels, own_layout(*suffixes)).pairs, rule):
+            settings = {"label_values": values}
+    told = settings if place.listed else {}
     audit = audit_image_labels(
-        place.images, place.labels, classes, colours, suffixes, workers, only, place.fixed, **settings
+        place.images, place.labels, classes, colours, suffixes, workers, only, place.fixed, **told
     )
     return audit, {"img_suffix": suffixes[0], "seg_map_suffix": suffixes[1], **settings}
