@@ -17,7 +17,7 @@ from detectron2.data import DatasetCatalog
 
 from gcisg_cls.audit import audit_folders
 from gcisg_cls.datasets import VisDA17Dataset
-from gcisg_cls.selection import UnlabelledImages
+from gcisg_cls.datasets import UnlabelledImages
 from gcisg_core.problems import DataError
 from gcisg_det.config import read_config
 from gcisg_det.datasets import setup_datasets
