@@ -21,9 +21,8 @@ CITYSCAPES = {"car": 26, "person": 24}
 
 def photo(path: Path, number: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(zlib.crc32(f"{number} {path}".encode())).integers(
-        0, 256, (SIZE[1], SIZE[0], 3), np.uint8
-    )
+    rng = np.random.default_rng(zlib.crc32(f"{number} {path}".encode()))
+    pixels = rng.integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8)
     Image.fromarray(pixels).save(path)
     return path
 
@@ -85,8 +84,8 @@ def voc(root: Path) -> None:
     for number in range(FRAMES):
         photo(home / "JPEGImages" / f"2012_{number}.jpg", number)
         objects = "".join(
-            f"<object><name>{name}</name><difficult>{int((name, number) == ('person', 1))}</difficult><bndbox><xmin>{x1 + 1}</xmin>"
-            f"<ymin>{y1 + 1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>"
+            f"<object><name>{name}</name><difficult>{int((name, number) == ('person', 1))}</difficult>"
+            f"<bndbox><xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>"
             for name, (x1, y1, x2, y2) in BOXES.items()
         )
         size = f"<size><width>{SIZE[0]}</width><height>{SIZE[1]}</height><depth>3</depth></size>"

@@ -49,17 +49,13 @@ class DomainIoUMetric(IoUMetric):
         areas = IoUMetric.intersect_and_union(pred_label, label, num_classes, ignore_index)
         return tuple(area.double() for area in areas)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.unlabelled: set[str] = set()
-
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count each sample that has a label, with its domain. Raises `ValueError` when it has no domain."""
         for sample in data_samples:
             if "domain" not in sample:
                 raise ValueError(f"{sample.get('img_path')}: no 'domain'; list it in PackSegInputs(meta_keys=...)")
             if "gt_sem_seg" not in sample:
-                self.unlabelled.add(sample["domain"])
+                self.results.append((sample["domain"], None))
                 continue
             start = len(self.results)
             super().process(data_batch, [sample])
@@ -69,11 +65,12 @@ class DomainIoUMetric(IoUMetric):
         """Metrics in per cent, each named `domain/metric`; and `mIoU`, the mean of the domains' mIoU."""
         if self.format_only:
             return super().compute_metrics(results)
-        for domain in sorted(self.unlabelled):
+        for domain in sorted({domain for domain, areas in results if areas is None}):
             print_log(f"{domain} has no labels: there is no mIoU on it.", logger="current", level=logging.WARNING)
         domains = defaultdict(list)
         for domain, areas in results:
-            domains[domain].append(areas)
+            if areas is not None:
+                domains[domain].append(areas)
         metrics: dict[str, float] = {}
         for domain, areas in domains.items():
             rounded = super().compute_metrics(areas)  # logs mmseg's table of classes
