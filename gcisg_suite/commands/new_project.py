@@ -78,7 +78,7 @@ def new_project(
 
 def formats_of(given: list[str]) -> dict[str, str]:
     """Folder -> format, of words NAME (for both) or FOLDER=NAME."""
-    found = {}
+    found: dict[str, str] = {}
     for word in given:
         folder, equals, name = word.rpartition("=")
         if equals and folder not in FOLDERS:

@@ -78,7 +78,8 @@ def _mask(path: Path) -> np.ndarray:
             pixels = np.asarray(image.convert("RGB") if image.mode in ("RGBA", "P") else image)
     except Exception as error:  # a decoder can raise nearly anything
         raise DataError(path, f"cannot be read as an image ({error})", "Export it again, or remove it") from error
-    return pixels.any(axis=2) if pixels.ndim == 3 else pixels > 0
+    shown: np.ndarray = pixels.max(axis=2) > 0 if pixels.ndim == 3 else pixels > 0
+    return shown
 
 
 def read_boxes(folder: Path, role: str) -> Data:
@@ -116,9 +117,8 @@ def _paint(masks: list[tuple[str, Path]], names: list[str]) -> Labels:
     values = np.zeros(drawn[0][0].shape, np.uint8)
     for mask, name, path in drawn:
         if mask.shape != values.shape:
-            what = (
-                f"is {mask.shape[1]} x {mask.shape[0]} pixels, {drawn[0][2].name} {values.shape[1]} x {values.shape[0]}"
-            )
+            sizes = [" x ".join(map(str, shape[::-1])) for shape in (mask.shape, values.shape)]
+            what = f"is {sizes[0]} pixels, {drawn[0][2].name} {sizes[1]}"
             raise DataError(path, what, "Export all masks of an image at its size")
         values[mask] = names.index(name)
     return Labels(values, dict(enumerate(names)))

@@ -174,7 +174,7 @@ def solo_boxes(folder: Path, role: str) -> Data:
         boxes = []
         given = {**annotation, "values": annotation.get("values") or []}  # a frame without objects has none
         for place, item in entries(given, "values", file, where, SOLO):
-            pairs = [item.get(key) for key in ("origin", "dimension")]
+            pairs: list[Any] = [item.get(key) for key in ("origin", "dimension")]
             if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
                 raise DataError(
                     file, f"{place}: origin and dimension are {shown(pairs)}, expected 2 numbers each", SOLO
@@ -206,5 +206,5 @@ def solo_masks(folder: Path, role: str) -> Data:
 
 
 def _solo_label(mask: Path, names: Mapping[tuple[int, ...], str]) -> Labels:
-    black = {(0, 0, 0, alpha): BACKGROUND for alpha in (0, 255)}
+    black: dict[tuple[int, ...], str] = {(0, 0, 0, alpha): BACKGROUND for alpha in (0, 255)}
     return _coloured(mask, {**black, **names})

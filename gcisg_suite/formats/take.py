@@ -92,6 +92,8 @@ def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
                 images = coco.image_root(folder, file)
             if (kind == NATIVE and asked is None) or _fits(file, images, classes):
                 places[name] = Place(images, file, classes or [])
+                if kind != NATIVE:
+                    print(f"{name}: {folder} read as {kind}: {file}, images in {images}")
                 classes = classes or _names(file, images)
                 continue
             data = coco.boxes_of(file, images)
@@ -125,7 +127,8 @@ def _fits(file: Path, root: Path, classes: list[str] | None) -> bool:
 def _write_coco(data: Data, classes: list[str], goal: Path, what: str, labelled: bool) -> Place:
     """Write boxes as a COCO file and say so."""
     numbers = {name: number for number, name in enumerate(classes, start=1)}
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     counts, others = Counter[str](), Counter[str]()
     root = data.root
     if any(image.pixels for image in data.images):
@@ -142,7 +145,7 @@ def _write_coco(data: Data, classes: list[str], goal: Path, what: str, labelled:
                 data.leave("boxes without area", f"{box.name} {[*box.corners]} of {image.path}")
             else:
                 counts[box.name] += 1
-                entry = {"id": len(annotations) + 1, "image_id": key, "category_id": numbers[box.name]}
+                entry: dict[str, Any] = {"id": len(annotations) + 1, "image_id": key, "category_id": numbers[box.name]}
                 entry |= {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": int(box.crowd)}
                 annotations.append(entry)
     if others:

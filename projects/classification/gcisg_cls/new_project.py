@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gcisg_cls.audit import audit_folders
 from gcisg_cls.datasets import IMAGE_LIST
-from gcisg_core.problems import Problem
+from gcisg_core.problems import AuditResult, Problem
 from gcisg_suite.audit.images import audit_images
 from gcisg_suite.formats.forms import image_files
 from gcisg_suite.formats.table import NATIVE, find_format
@@ -23,7 +23,8 @@ def _real_labels(answers: Answers) -> bool:
 
 def classification(answers: Answers) -> Project:
     """A folder a class in both folders; the classes are the names of the folders."""
-    audits, classes = {}, {}
+    audits: dict[str, AuditResult] = {}
+    classes: dict[str, list[str]] = {}
     labelled = _real_labels(answers)
     for name, folder in answers.folders.items():
         if name == THEIRS and not labelled:
