@@ -229,3 +229,21 @@ def test_a_folder_in_no_format_is_answered_with_those_that_are(task, here, capsy
     error = capsys.readouterr().err
     assert "error: real: is in no format that is known here: " in error
     assert "Name it (--format FOLDER=NAME)" in error
+
+
+def test_the_document_lists_every_format():
+    from gcisg_seg.formats import FORMATS as STREET_FORMATS
+    from gcisg_suite.formats.table import FORMATS, UNLABELLED
+
+    page = (Path(__file__).parents[2] / "docs/your_data.md").read_text()
+    (rows,) = re.findall(r"^\| format \| detection.*?\n\n", page, re.M | re.S)
+    names = {name for row in rows.strip().splitlines()[2:] for name in re.findall(r"`([\w.-]+)`", row.split("|")[1])}
+    assert names == {*FORMATS, *STREET_FORMATS, UNLABELLED}
+    for name in names - {UNLABELLED}:
+        boxes, masks = (
+            any(getattr(table.get(name), kind, None) for table in (FORMATS, STREET_FORMATS))
+            for kind in ("boxes", "masks")
+        )
+        (row,) = [row.split("|") for row in rows.strip().splitlines()[2:] if f"`{name}`" in row.split("|")[1]]
+        alone = row[1].count("`") == 2
+        assert not alone or (bool(row[2].strip()), bool(row[3].strip())) == (boxes, masks), name
