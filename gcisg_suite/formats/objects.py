@@ -1,6 +1,6 @@
 """One mask image an object: pixels that are not 0 belong to it.
 
-`masks/<image>/*.png`, `masks/<image>_*.png` (also in folders named after classes), or `<id>/{images,masks}/*.png`. What
+`masks/<image>/*.png`, `masks/<image>_*.png`, `masks/<class>/<image>*.png`, or `<id>/{images,masks}/*.png`. What
 a mask's name holds beside the image's name and numbers is its class; else the folder's name; else `object`.
 """
 
@@ -26,14 +26,10 @@ def _masks(folder: Path) -> list[Path]:
 
 
 def is_objects(folder: Path) -> bool:
-    """Whether masks lie in folders of that name, and an image has several."""
+    """Whether there are masks, and they are no label images, which have the names of the images."""
     masks = _masks(folder)
-    images = {path.stem for path in image_files(folder)} - {path.stem for path in masks}
-    return bool(masks) and bool(images) and not any(path.stem in _stems(folder) for path in masks)
-
-
-def _stems(folder: Path) -> set[str]:
-    return {path.stem for path in image_files(folder / "images")}
+    images = {path.stem for path in image_files(folder / "images")} if (folder / "images").is_dir() else set()
+    return bool(masks) and not any(path.stem in images and path.parent.name in FOLDERS for path in masks)
 
 
 def _grouped(folder: Path) -> tuple[list[Path], dict[Path, list[tuple[str, Path]]]]:

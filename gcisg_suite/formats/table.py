@@ -121,5 +121,6 @@ def find_format(folder: Path, table: Mapping[str, Format], native: bool, asked: 
         return UNLABELLED
     if found is None:
         what = f"is in no format that is known here: {', '.join(table)}"
-        raise DataError(folder, what, "Name it (--format FOLDER=NAME); docs/your_data.md shows the files of each")
+        remedy = f"Name it (--format FOLDER=NAME, {UNLABELLED} for images alone); docs/your_data.md lists their files"
+        raise DataError(folder, what, remedy)
     return found

@@ -168,7 +168,11 @@ def _write_pixels(images: list[Any], folder: Path) -> Path:
 
 
 def take_masks(
-    answers: Answers, classes: list[str] | None, need: Callable[[], list[str]], layouts: Mapping[str, Format]
+    answers: Answers,
+    classes: list[str] | None,
+    need: Callable[[], list[str]],
+    table: Mapping[str, Format],
+    special: Mapping[str, Format],
 ) -> dict[str, Place]:
     """The places of both folders for segmentation.
 
@@ -176,16 +180,16 @@ def take_masks(
         answers: Of the command line.
         classes: The names that are wanted; by default those of the synthetic labels.
         need: Asks for the names where they are not given and a folder has label images alone.
-        layouts: Formats of official data sets, which :data:`FORMATS` does not hold.
+        table: The formats.
+        special: Those of them that folders named `images` and `labels` may have.
 
     Raises:
         DataError, ValueError: as in :func:`take_boxes`.
     """
-    table = {**layouts, **{name: row for name, row in FORMATS.items() if row.masks}}
     kinds = {}
     for name, folder in answers.folders.items():
         given = answers.formats.get(name)
-        native = answers.labels is not None or (not given and _is_native(folder, folder / answers.images, layouts))
+        native = answers.labels is not None or (not given and _is_native(folder, folder / answers.images, special))
         kinds[name] = find_format(folder, table, native, given)
     if classes is None and NATIVE in kinds.values():
         classes = need()
@@ -202,12 +206,12 @@ def take_masks(
     return places
 
 
-def _is_native(folder: Path, images: Path, layouts: Mapping[str, Format]) -> bool:
+def _is_native(folder: Path, images: Path, special: Mapping[str, Format]) -> bool:
     """Whether there are images and label images that training reads as they are."""
     labels = folder / "labels"
     if not (images.is_dir() and labels.is_dir()):
         return False
-    if any(row.recognises(folder) for row in layouts.values()):
+    if any(row.recognises(folder) for row in special.values()):
         return False
     return any(PurePath(name).suffix.lower() in SUFFIXES for name in list_files(labels).files)
 

@@ -3,17 +3,16 @@
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from gcisg_suite.cli import main
 from gcisg_suite.coco.load import load_coco
-from tests.formats import folders
-from tests.formats.folders import BOXES, NAMES
+from tests.formats import folders, streets
+from tests.formats.commands import gcisg, make, new_project
+from tests.formats.folders import BOXES, FRAMES, NAMES
 
 # Maker -> the format that is recognised.
 BOX_FORMATS = {
@@ -30,31 +29,6 @@ MASK_FORMATS = {
 }  # fmt: skip
 STREETS = ("carla", "shift", "cityscapes", "foggy_cityscapes", "acdc", "bdd100k_masks", "bdd100k_seg", "mapillary",
            "synthia")  # fmt: skip
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """A folder with a space in its name, in which commands run."""
-    (tmp_path / "my data").mkdir()
-    monkeypatch.chdir(tmp_path / "my data")
-    return Path()
-
-
-def new_project(task, *more):
-    command = ["new-project", "--task", task, "--synthetic", "syn", "--real", "real", "--output", "out"]
-    try:
-        main([*command, "--workers", "1", *more])
-    except SystemExit as end:
-        if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
-            return 1
-        return end.code or 0
-    return 0
-
-
-def make(maker):
-    for name in ("syn", "real"):
-        getattr(folders, maker)(Path(name))
 
 
 def read_entries(name):
@@ -123,6 +97,52 @@ def test_masks_reach_training(maker, here, capsys):
         assert np.array_equal(values[outline > 0], folders.painted({"car": car, "person": person})[outline > 0])
 
 
+LAYOUTS = {
+    "acdc": ("ACDCDataset", "fog/val", "acdc"), "bdd100k_seg": ("BDD100KSegDataset", "val", "bdd100k-seg"),
+    "foggy_cityscapes": ("FoggyCityscapesDataset", "val", "foggy-cityscapes"),
+    "shift": ("SHIFTDataset", "val", "shift"), "synthia": ("SYNTHIADataset", "all", "synthia"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("maker", LAYOUTS)
+def test_named_layouts_are_read_and_audited_in_place(maker, here, capsys):
+    from mmengine.registry import init_default_scope
+    from mmseg.registry import DATASETS
+
+    import gcisg_seg.registry  # noqa: F401
+
+    kind, split, audited = LAYOUTS[maker]
+    getattr(streets, maker)(Path("real"))
+    init_default_scope("mmseg")
+    load = [{"type": "LoadCheckedImage"}, {"type": "LoadLabelIds"}]
+    dataset = DATASETS.build({"type": kind, "data_root": "real", "split": split, "pipeline": load})
+    assert len(dataset) == (2 if maker == "acdc" else FRAMES)
+    expected = folders.painted({"car": 13, "person": 11})
+    assert all(np.array_equal(item["gt_seg_map"], expected) for item in dataset)
+    assert gcisg("audit", "--dataset", audited, "--root", "real", "--workers", "1") == 0, capsys.readouterr().out
+
+
+def test_folders_named_like_anyones_can_be_gtavs(here, capsys):
+    for name in ("syn", "real"):
+        for number in range(FRAMES):
+            folders.photo(Path(name, "images", f"{number}.png"), number)
+            folders.save(Path(name, "labels", f"{number}.png"), folders.painted(streets.CITYSCAPES, other=7))
+    assert new_project("segmentation", "--format", "gtav") == 0
+    assert f"real: real read as gtav: {FRAMES} images, classes road, " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("pattern", ["{image}/{name}_0", "{image}_{name}_1", "{name}/{image}"])
+def test_a_masks_class_is_in_its_name_or_folder(pattern, here):
+    for folder in ("syn", "real"):
+        for number in range(2):
+            folders.photo(Path(folder, "images", f"a_{number}.jpg"), number)
+            for name in NAMES:
+                path = Path(folder, "masks", pattern.format(image=f"a_{number}", name=name) + ".png")
+                folders.save(path, folders.painted({name: 255}))
+    assert new_project("detection") == 0
+    assert sorted(read_entries("real")[0].classes) == NAMES
+
+
 def test_what_is_left_out_is_counted_in_the_line(here, capsys):
     make("kitti")
     Path("classes.txt").write_text("car\n")
@@ -149,7 +169,7 @@ def test_a_second_run_replaces_what_was_converted_and_nothing_else(here):
 
 def test_formats_of_both_folders_may_differ_and_can_be_named(here, capsys):
     folders.carla(Path("syn"))
-    folders.cityscapes(Path("real"))
+    streets.cityscapes(Path("real"))
     more = ["--format", "synthetic=carla", "real=cityscapes"]
     assert new_project("segmentation", *more) == 0
     assert "note: out/data/synthetic/labels: class 'train' (value 16) has no pixel" in capsys.readouterr().out
@@ -172,67 +192,8 @@ def test_tags_that_do_not_tell_the_version_are_asked_about(here, capsys):
     assert new_project("segmentation", "--format", f"synthetic={remedy}") == 0
 
 
-def edit(path, old, new):
-    content = Path(path).read_bytes()
-    assert old.encode() in content
-    Path(path).write_bytes(content.replace(old.encode(), new.encode(), 1))
-
-
-TRAIN = "train/labels/a 0.txt"
-VOC = "VOCdevkit/VOC2012/Annotations/2012_0.xml"
-KITTI = "training/label_2/000001.txt"
-SOLO = "sequence.0/step0.frame_data.json"
-PLACE = "captures[0].annotations[0].values[0]"
-BDD = "labels/det_20/det_train.json"
-SHIFT = "discrete/images/train/front/det_2d.json"
-# Maker, file, what becomes what in it, and words of the error.
-BAD = [
-    ("yolo", TRAIN, "0 0.3", "5 0.3", "line 1: class '5', expected a whole number of 0 to 1"),
-    ("yolo", TRAIN, "0 0.3", "0 1.3", "line 1: 1.3125 is no share of the image, expected 0 to 1"),
-    ("yolo", TRAIN, "0 0.3", "0 x.3", "line 1: a value is 'x.3125', expected a number"),
-    ("yolo", "data.yaml", "nc: 2", "nc: 3", "`nc` is 3, but `names` has 2"),
-    ("yolo", "data.yaml", "../train/images", "elsewhere", "`train` names elsewhere, which does not exist below"),
-    ("voc", VOC, "<xmin>11", "<xmin>one", "object[0]/bndbox/xmin is 'one', expected a number"),
-    ("voc", VOC, "</annotation>", "", "cannot be read as XML"),
-    ("kitti", KITTI, "10.00", "left", "line 1: a side of the box is 'left', expected a number"),
-    ("kitti", KITTI, " -1.6\n", "\n", "line 1: 14 values. Expected 15 or 16 values"),
-    ("solo", SOLO, '"origin": [10', '"origin": ["a"', f"{PLACE}.origin or dimension is 'a', expected a number"),
-    ("solo", SOLO, '"labelName": "car"', '"labelName": 3', f"{PLACE}.labelName is 3, expected a text"),
-    ("replicator", "bounding_box_2d_tight_labels_0000.json", '"0": ', '"7": ', "semanticId 0 is none of 7, 1"),
-    ("replicator", "bounding_box_2d_tight_0001.npy", "x_max", "x_mix", "has no field x_max, expected semanticId"),
-    ("bdd100k", BDD, '"x2": 49', '"x2": null', "frames[0].labels[0].box2d.x2 is None, expected a number"),
-    ("shift", SHIFT, '"frames"', '"frame"', "frames is None, expected a list"),
-    ("coco", "annotations/instances_train2017.json", '"category_id": 1', '"category_id": 9', "category_id 9 is none"),
-]
-
-
-@pytest.mark.parametrize(("maker", "file", "old", "new", "words"), BAD)
-def test_a_bad_file_is_one_line_with_its_field(maker, file, old, new, words, here, capsys):
-    make(maker)
-    edit(Path("syn") / file, old, new)
-    assert new_project("detection") == 1
-    output = capsys.readouterr()
-    (line,) = [line for line in (output.out + output.err).splitlines() if words in line]
-    assert f"syn/{file}".replace("labels_0000.json", "0000.npy") in line  # the array is at fault as well
-    assert "Traceback" not in output.err
-    assert not Path("out/baseline.yaml").exists()
-
-
-@pytest.mark.parametrize("task", ["detection", "segmentation"])
-def test_a_folder_in_no_format_is_answered_with_those_that_are(task, here, capsys):
-    make("kitti")
-    Path("real/notes.csv").write_text("what is this")
-    shutil.rmtree("real/training/label_2")
-    shutil.rmtree("syn")
-    folders.solo(Path("syn"))
-    assert new_project(task) == 1
-    error = capsys.readouterr().err
-    assert "error: real: is in no format that is known here: " in error
-    assert "Name it (--format FOLDER=NAME)" in error
-
-
 def test_the_document_lists_every_format():
-    from gcisg_seg.formats import FORMATS as STREET_FORMATS
+    from gcisg_seg.formats import STREETS as STREET_FORMATS
     from gcisg_suite.formats.table import FORMATS, UNLABELLED
 
     page = (Path(__file__).parents[2] / "docs/your_data.md").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,12 +16,13 @@ from gcisg_seg.checks import read_label, read_own_label, to_train_ids
 from gcisg_seg.layouts import IGNORED, LAYOUTS, Layout, Pair, find_pairs
 from gcisg_seg.own_labels import LabelRule, class_numbers
 from gcisg_suite.formats.forms import PARTS, Data, Labels, MaskImage, folders_below, image_files
+from gcisg_suite.formats.table import FORMATS as GENERAL
 from gcisg_suite.formats.table import Format
 
 CLASSES = [trainId2label[number].name for number in range(19)]
 NAMES = dict(enumerate(CLASSES))
 HIGHEST_TAG, HIGHEST_OF_EARLIER = 28, 22  # of CARLA's tags, and of those of 0.9.13
-DEEPEST, SAMPLES = 3, 50  # folders below the root, and labels of a folder, that are looked at
+DEEPEST, SAMPLES = 3, 50  # how deep folders are looked at, and how many of them and of their labels
 # What CARLA's palette has beside Cityscapes' 19 colours; the classes of these have no counterpart there.
 OTHER_COLOURS = (
     (0, 0, 0), (110, 190, 160), (170, 120, 50), (55, 90, 80), (45, 60, 150), (157, 234, 50), (81, 0, 81),
@@ -39,7 +41,8 @@ def _is_layout(layout: Layout, folder: Path) -> bool:
 
 def _read_layout(layout: Layout, folder: Path, role: str) -> Data:
     """The pairs of the splits that the role uses, of those that are there."""
-    present = [split for split in layout.splits if all(path.is_dir() for path in _folders(layout, folder, split))]
+    parts = layout.splits if "{split}" in layout.image_dir else layout.splits[:1]
+    present = [split for split in parts if all(path.is_dir() for path in _folders(layout, folder, split))]
     chosen = [split for split in present if split.rpartition("/")[2] in PARTS[role]] or present or [*layout.splits[:1]]
     data = Data(folder, [], CLASSES, fixed=True)
     for split in chosen:
@@ -67,7 +70,8 @@ class _Carla(NamedTuple):
 
 def _find_carla(folder: Path) -> _Carla | None:
     """Two folders with files of the same names, one of which has tags in the red channel or colours of the palette."""
-    folders = [path for path in (folder, *folders_below(folder, DEEPEST)) if image_files(path, deep=False)]
+    found = (path for path in (folder, *folders_below(folder, DEEPEST)) if image_files(path, deep=False))
+    folders = [*itertools.islice(found, SAMPLES)]
     for labels in folders:
         files = [path for path in image_files(labels, deep=False) if path.suffix.lower() == ".png"]
         looks = [_look(path) for path in files[:1]]
@@ -157,7 +161,8 @@ def _never(folder: Path) -> bool:
     return False
 
 
-FORMATS = {
+# They are asked before a folder counts as one of label images that are read as they are.
+STREETS = {
     **{name.replace("_", "-"): _layout_row(name, layout) for name, layout in LAYOUTS.items()},
     "carla": Format(
         "CARLA's semantic PNGs, tags in the red channel or colours, in a folder beside the images'",
@@ -167,4 +172,10 @@ FORMATS = {
     "carla-0.9.13": Format(
         "the same of CARLA 0.9.13 and before", _never, masks=functools.partial(_read_carla, "carla_0_9_13_ids")
     ),
+}
+# Those of CARLA come last, as they look into the images.
+FORMATS = {
+    **{name: row for name, row in STREETS.items() if not name.startswith("carla")},
+    **{name: row for name, row in GENERAL.items() if row.masks and name not in STREETS},
+    **{name: row for name, row in STREETS.items() if name.startswith("carla")},
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from gcisg_core.problems import AuditResult
 from gcisg_seg.audit import audit_image_labels, find_label_values
-from gcisg_seg.formats import FORMATS
+from gcisg_seg.formats import FORMATS, STREETS
 from gcisg_seg.layouts import find_pairs, own_layout
 from gcisg_seg.own_labels import Colour, LabelRule
 from gcisg_seg.splits import names_in
@@ -38,7 +38,7 @@ def segmentation(answers: Answers) -> Project:
         return read_classes(answers.classes)[0]
 
     given = read_classes(answers.classes)[0] if answers.classes else None
-    places = take_masks(answers, given, need, FORMATS)
+    places = take_masks(answers, given, need, FORMATS, STREETS)
     classes, colours = read_classes(answers.classes) if answers.classes else (places[MINE].classes, None)
     audits, lines = {}, {}
     for name, place in places.items():
