@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-ROOMS = ("analysis", "audit", "coco", "commands", "miniature", "report", "selection", "sweep", "zoo")
+ROOMS = ("analysis", "audit", "coco", "commands", "formats", "miniature", "report", "selection", "sweep", "zoo")
 OLD_NAMES = ("gcisg_analysis", "gcisg_audit", "gcisg_miniature")  # what they were called before the suite
 PROJECTS = sorted(path for path in Path("projects").iterdir() if path.is_dir())
 # Import package -> folder. The projects keep their package beside their configs.
@@ -35,6 +35,7 @@ EXTRAS = {
                   "tabulate", "cloudpickle", "tensorboard", "setuptools<81"],
     "guides": ["timm>=1.0"],
     "heic": ["pillow-heif"],  # phones' photos
+    "hdf5": ["h5py"],  # what BlenderProc writes
     "export": ["onnx", "onnxscript", "onnxruntime"],
     "analysis": ["scikit-learn", "scipy", "matplotlib", "grad-cam", "jinja2", "rich"],
 }  # fmt: skip

@@ -122,7 +122,12 @@ _ROWS = (
             "gtav": Audit("gcisg_seg.audit:audit_gtav"),
             "cityscapes": Audit("gcisg_seg.audit:audit_cityscapes"),
             "bdd100k": Audit("gcisg_seg.audit:audit_bdd100k"),
+            "bdd100k-seg": Audit("gcisg_seg.audit:audit_bdd100k_seg"),
             "mapillary": Audit("gcisg_seg.audit:audit_mapillary"),
+            "foggy-cityscapes": Audit("gcisg_seg.audit:audit_foggy_cityscapes"),
+            "acdc": Audit("gcisg_seg.audit:audit_acdc"),
+            "shift": Audit("gcisg_seg.audit:audit_shift"),
+            "synthia": Audit("gcisg_seg.audit:audit_synthia"),
             "pairs": Audit(
                 "gcisg_seg.audit:audit_pairs", ("images", "labels", "image_suffix", "label_suffix", "num_classes")
             ),

@@ -102,9 +102,10 @@ class ClassificationTask(EvalTask):
 
     def draw(self, axis: Any, index: int, model: Any | None = None) -> None:
         axis.imshow(self.pixels(index))
-        if model is None:
-            axis.set_title(self.dataset.classes[self.dataset.samples[index][1]], fontsize=8)
-        else:
+        label = self.dataset.samples[index][1]
+        if model is None and label >= 0:
+            axis.set_title(self.dataset.classes[label], fontsize=8)
+        elif model is not None:
             self.label(axis, index, model)
 
     @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from gcisg_cls.views import normalize
 from gcisg_core.feature_tap import make_tap
 from gcisg_core.integrations.mmengine import build_runner, load_config, unwrap
 from gcisg_core.metrics import match_rate
-from gcisg_core.model_metrics import STAGES, FeatureMetrics, ModelMetrics, Value
+from gcisg_core.model_metrics import STAGES, UNLABELLED, FeatureMetrics, ModelMetrics, Value
 from gcisg_core.run_folder import newest_checkpoint
 from gcisg_core.views import restyle
 from gcisg_suite.analysis.pretraining import original_accuracy, original_classifier
@@ -75,13 +76,19 @@ def evaluate(
         rows.append(torch.stack([labels.double(), *(t.cpu().double() for t in (predictions, changed, confidences))]))
     table = torch.cat(rows, dim=1)
     labels, predictions, changed = table[:3].long()
+    kept = {"match": (predictions == changed).double().tolist(), **of_features.found()}
+    style = {"match_rate": 100 * match_rate(predictions, changed)}
+    if (labels < 0).all():
+        values: dict[str, Value] = {"accuracy": UNLABELLED, "overall": UNLABELLED, **style}
+        unsure = (1 - table[3]).tolist()
+        return ModelMetrics(values, confusion=UNLABELLED, score=[math.nan] * len(labels), failure=unsure, **kept)
     hits, classes = predictions == labels, range(len(dataset.classes))
     confusion = torch.from_numpy(confusion_matrix(labels, predictions, labels=classes))
     return ModelMetrics(
         values={
             "accuracy": 100 * float(balanced_accuracy_score(labels, predictions)),
             "overall": 100 * hits.double().mean().item(),
-            "match_rate": 100 * match_rate(predictions, changed),
+            **style,
         },
         per_class={
             name: {"images": float(row.sum()), "accuracy": 100 * float(row[label] / row.sum())}
@@ -91,11 +98,10 @@ def evaluate(
         },
         confusion=confusion,
         axes=dataset.classes,
-        match=(predictions == changed).double().tolist(),
         score=hits.double().tolist(),
         failure=torch.where(hits, 0, table[3]).tolist(),
-        **of_features.found(),
         labels=labels.tolist(),
+        **kept,
     )
 
 

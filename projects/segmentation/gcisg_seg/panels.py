@@ -57,21 +57,22 @@ def draw(dataset: Any, models: Mapping[str, nn.Module], colours: np.ndarray, cou
     """A column a scene, a row each for image, truth and every model's prediction.
 
     Args:
-        dataset: Of mmseg, in test mode.
+        dataset: Of mmseg, in test mode; without labels there is no row of the truth.
         models: Segmentors by name.
         colours: (classes, 3), uint8, of the classes.
         count: Scenes.
     """
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours  # what is ignored is black
-    figure = Figure(figsize=(2.1 * count, 1.65 * (2 + len(models))))
-    axes: Any = figure.subplots(2 + len(models), count, squeeze=False)
+    labelled = "gt_sem_seg" in dataset[0]["data_samples"]
+    shown = ("image", *(["truth"] if labelled else []), *models)
+    figure = Figure(figsize=(2.1 * count, 1.65 * len(shown)))
+    axes: Any = figure.subplots(len(shown), count, squeeze=False)
     for column, index in enumerate(np.linspace(0, len(dataset) - 1, count).astype(int)):
         batch = pseudo_collate([dataset[index]])
-        rows = [
-            swap_bgr(batch["inputs"][0]).permute(1, 2, 0).numpy(),  # mmcv loads BGR
-            table[batch["data_samples"][0].gt_sem_seg.data[0].numpy()],
-        ]
+        rows = [swap_bgr(batch["inputs"][0]).permute(1, 2, 0).numpy()]  # mmcv loads BGR
+        if labelled:
+            rows.append(table[batch["data_samples"][0].gt_sem_seg.data[0].numpy()])
         for model in models.values():
             with torch.no_grad():
                 prediction = predicted_classes(model.eval().test_step(batch)[0])  # type: ignore[operator]
@@ -79,7 +80,7 @@ def draw(dataset: Any, models: Mapping[str, nn.Module], colours: np.ndarray, cou
         for axis, picture in zip(axes[:, column], rows, strict=True):
             axis.imshow(picture)
             axis.set(xticks=[], yticks=[])
-    for axis, name in zip(axes[:, 0], ("image", "truth", *models), strict=True):
+    for axis, name in zip(axes[:, 0], shown, strict=True):
         axis.set_ylabel(name)
     names = dataset.metainfo["classes"]
     handles = [Patch(color=colour / 255, label=name) for colour, name in zip(colours, names, strict=True)]
