@@ -91,6 +91,8 @@ def load_config(path: str, overrides: list[str]) -> Config:
             Or the config states fewer ``views`` than the method needs.
     """
     config = Config.fromfile(path)
+    # yapf lays a config out anew for each of its four copies in log and run folder: seconds each where paths are long.
+    object.__setattr__(config, "_format_python_code", False)  # the option of `fromfile` has no effect
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals:
