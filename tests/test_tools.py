@@ -11,6 +11,7 @@ import pytest
 
 from gcisg_suite.cli import main
 from gcisg_suite.commands.sweep import parse_seeds
+from tests.command import gcisg
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,15 +35,17 @@ class TestDoctor:
         assert "Everything is in place." in output
         assert {"classification", "segmentation", "detection"} <= set(output.split())
 
-    def test_names_what_is_missing_and_the_command_that_mends_it(self, tmp_path):
+    def test_names_what_is_missing_and_the_command_that_mends_it(self, tmp_path, monkeypatch):
         (tmp_path / "mmseg.py").write_text("raise ImportError('libGL.so.1 is missing')")
-        path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
-        output = run(sys.executable, "tools/doctor.py", code=1, PYTHONPATH=path)
-        line = next(line for line in output.splitlines() if line.startswith("MEND"))
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "mmseg", raising=False)
+        ended = gcisg("doctor")
+        assert ended.code == 1
+        line = next(line for line in ended.out.splitlines() if line.startswith("MEND"))
         assert "mmseg" in line
         assert "libGL.so.1 is missing" in line
         assert "pip install -r requirements/frameworks.txt" in line
-        assert "1 to mend." in output
+        assert "1 to mend." in ended.out
 
 
 class TestMakefile:
