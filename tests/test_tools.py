@@ -11,6 +11,7 @@ import pytest
 
 from gcisg_suite.cli import main
 from gcisg_suite.commands.sweep import parse_seeds
+from gcisg_suite.tasks import TASKS
 from tests.command import gcisg
 
 ROOT = Path(__file__).parents[1]
@@ -51,11 +52,19 @@ class TestDoctor:
 class TestMakefile:
     def test_an_environment_of_ones_own_is_used_and_nothing_installed(self):
         output = run("make", "--no-print-directory", "-n", "test", "PYTHON=/some/env/bin/python", MAKEFLAGS="")
-        assert output.strip() == "/some/env/bin/python -m pytest -n 2"
+        assert output.strip() == "/some/env/bin/python -m pytest -n 2 --dist worksteal"
+
+    def test_the_fast_tests_are_the_core_and_the_methods_of_each_task(self):
+        plan = run("make", "--no-print-directory", "-n", "test", "test-fast", "PYTHON=python", MAKEFLAGS="")
+        every, command = plan.splitlines()
+        assert command.startswith(every)
+        paths = command.removeprefix(every).split()
+        assert all((ROOT / path).exists() for path in paths)
+        assert {"tests/core", *(f"tests/{task}" for task in TASKS)} <= {*paths, *(str(Path(p).parent) for p in paths)}
 
     def test_help_lists_the_commands(self):
         output = run("make", "help", MAKEFLAGS="")
-        assert all(name in output for name in ("setup", "demo", "test", "lint", "bench"))
+        assert all(name in output for name in ("setup", "demo", "test", "test-fast", "lint", "bench"))
 
 
 class TestSweep:
