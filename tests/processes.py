@@ -19,18 +19,28 @@ def _server() -> multiprocessing.context.ForkServerContext:
     return context
 
 
-def on_two_ranks(run: Callable[..., None], *arguments: Any) -> None:
-    """`run(rank, *arguments)` with rank 0 and 1; an error of either is raised here."""
+def spawn(run: Callable[..., None], args: Sequence[Any], nprocs: int, daemon: bool = False) -> None:
+    """`torch.multiprocessing.spawn`, by such forks; an error of any of them is raised here."""
     _server()
-    start_processes(run, arguments, nprocs=2, start_method="forkserver")
+    start_processes(run, tuple(args), nprocs, daemon=daemon, start_method="forkserver")
 
 
-def status_of(words: Sequence[object], **environment: str) -> int | None:
-    """The exit status of `gcisg WORDS` in a process of its own; -9 where it was killed."""
-    process = _server().Process(target=_command, args=([*map(str, words)], {**os.environ, **environment}))
+def on_two_ranks(run: Callable[..., None], *arguments: Any) -> None:
+    """`run(rank, *arguments)` with rank 0 and 1."""
+    spawn(run, arguments, 2)
+
+
+def status_of(run: Callable[..., object], *arguments: Any) -> int | None:
+    """The exit status of `run(*arguments)` in a process of its own; -9 where it was killed."""
+    process = _server().Process(target=run, args=arguments)
     process.start()
     process.join()
     return process.exitcode
+
+
+def status_of_command(*words: object, **environment: str) -> int | None:
+    """The exit status of `gcisg WORDS` in a process of its own."""
+    return status_of(_command, [*map(str, words)], {**os.environ, **environment})
 
 
 def command_on_two_ranks(*words: object) -> None:

@@ -16,7 +16,7 @@ from gcisg_core.release import file_hash
 from gcisg_core.run_folder import run_name
 from gcisg_suite.cli import main
 from tests.official import as_numpy_1
-from tests.processes import status_of
+from tests.processes import status_of_command
 
 load_checkpoint = CheckpointLoader.load_checkpoint
 ROOT = Path(__file__).parents[2]
@@ -84,7 +84,7 @@ def differences(ours, theirs, path: str = "") -> list[str]:
 def test_killed_and_resumed_equals_uninterrupted(config, tmp_path):
     """With a bad sample skipped on the way, another number of data-loading workers after it, and another numpy."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert status_of(["train", "--config", config, "--work-dir", killed], KILL_AT="4") == -signal.SIGKILL
+    assert status_of_command("train", "--config", config, "--work-dir", killed, KILL_AT="4") == -signal.SIGKILL
     assert not (killed / "iter_6.pth").exists()
     as_numpy_1(killed / "iter_4.pth")
     train_here("--config", config, "--work-dir", killed, "--resume", "train_dataloader.num_workers=1")
