@@ -9,17 +9,15 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import init_default_scope
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import DATASETS
 from torch import nn
 
 from gcisg_core.channels import swap_bgr
-from gcisg_core.integrations.mmengine import load_for_evaluation
 from gcisg_seg.evaluation import predicted_classes
+from gcisg_suite.report.grid import picture_grid
 from gcisg_suite.report.page import Picture
-from gcisg_suite.report.runs import Run
+from gcisg_suite.report.runs import Run, trained_models
 
 # Grey for the ground, the colours of Okabe and Ito, and black: told apart by colour-blind people.
 COLOURS = np.array([
@@ -40,16 +38,8 @@ def panel(runs: Mapping[str, Run], colours: np.ndarray | None = None) -> Picture
         ValueError: no run has one, or it is not of the run's config.
         FileNotFoundError: the images are not there.
     """
-    models = {}
-    for name, run in runs.items():
-        if run.checkpoint is not None:
-            config = Config.fromfile(run.config_file)
-            init_default_scope("mmseg")
-            models[name] = MODELS.build({**config.model, "regularizer": None})
-            load_for_evaluation(models[name], str(run.checkpoint))
-    if not models:
-        raise ValueError("no run has a checkpoint")
-    dataset = DATASETS.build(config[run.measured_by].dataset)
+    models, data = trained_models(runs)
+    dataset = DATASETS.build(data)
     palette = np.array(dataset.metainfo["palette"], np.uint8) if colours is None else colours
     return Picture(draw(dataset, models, palette), CAPTION)
 
@@ -65,8 +55,7 @@ def draw(dataset: Any, models: Mapping[str, nn.Module], colours: np.ndarray, cou
     """
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours  # what is ignored is black
-    figure = Figure(figsize=(2.1 * count, 1.65 * (2 + len(models))))
-    axes: Any = figure.subplots(2 + len(models), count, squeeze=False)
+    figure, axes = picture_grid(["image", "truth", *models], count, (2.1, 1.65))
     for column, index in enumerate(np.linspace(0, len(dataset) - 1, count).astype(int)):
         batch = pseudo_collate([dataset[index]])
         rows = [
@@ -79,9 +68,6 @@ def draw(dataset: Any, models: Mapping[str, nn.Module], colours: np.ndarray, cou
             rows.append(table[prediction.cpu().numpy()])
         for axis, picture in zip(axes[:, column], rows, strict=True):
             axis.imshow(picture)
-            axis.set(xticks=[], yticks=[])
-    for axis, name in zip(axes[:, 0], ("image", "truth", *models), strict=True):
-        axis.set_ylabel(name)
     names = dataset.metainfo["classes"]
     handles = [Patch(color=colour / 255, label=name) for colour, name in zip(colours, names, strict=True)]
     figure.tight_layout(rect=(0, 0.08, 1, 1))
