@@ -10,9 +10,9 @@ endif
 SYSTEM_PYTHON ?= python3
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo test lint bench docs clean
+.PHONY: help setup demo test test-fast lint bench docs clean
 help:  ## list the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
 setup: $(READY)  ## install everything that is missing into .venv
 	@$(PY) tools/doctor.py
@@ -31,8 +31,17 @@ $(VENV)/.ready: requirements/torch.txt requirements/frameworks.txt requirements/
 demo: $(READY)  ## train baseline and GCISG on the miniature benchmark and write runs/demo/report.html (DEMO="--tasks classification")
 	$(PY) tools/demo.py $(DEMO)
 
+# Each process goes through its half in order, so that what a file prepares is made once, and takes over from the other.
+PYTEST := $(PY) -m pytest -n 2 --dist worksteal
+# The core, the command, and a run of each method in each task.
+FAST := tests/core tests/suite tests/test_layers.py tests/classification/test_methods.py \
+	tests/segmentation/test_seg_methods.py tests/detection/test_methods.py
+
 test: $(READY)  ## run every test on two processes
-	$(PY) -m pytest -n 2
+	$(PYTEST)
+
+test-fast: $(READY)  ## run the core's tests and those of the methods in each task
+	$(PYTEST) $(FAST)
 
 lint: $(READY)  ## ruff (lint and format) and mypy
 	$(PY) -m ruff check .

@@ -107,7 +107,7 @@ def own_config(command: str) -> None:
 
 
 RULES: list[tuple[str, Callable[[str], None]]] = [
-    (r"(\S+=\S+ )*make (setup|demo|test|bench|docs)$", dry),
+    (r"(\S+=\S+ )*make (setup|demo|test|test-fast|bench|docs)$", dry),
     (r"pip install ", metadata),
     (r"python tools/(doctor|report)\.py( --config my/project/segmentor\.py)?$", as_written()),
     (r"gcisg --(help|install-completion --help)$", as_written()),

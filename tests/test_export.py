@@ -10,9 +10,11 @@ import torch
 
 from gcisg_core.export import file_hash, verify_hash, write_export
 from gcisg_core.problems import DataError
+from tests.command import gcisg
 from tests.official import save_official
 
 ROOT = Path(__file__).parents[1]
+CLASSIFIER = str(ROOT / "projects/classification/gcisg_r101_visda17.py")
 COMPAT = ROOT / "gcisg_core/integrations/detectron2/compat.py"
 BLOCKED = """
 import sys
@@ -60,14 +62,15 @@ def disturb(model):
     return model.eval()
 
 
-def export(tmp_path, config, checkpoint, overrides, *arguments):
+def words(tmp_path, config, checkpoint, overrides, *arguments):
     command = ["--config", config, "--checkpoint", checkpoint, "--out", tmp_path / "release", *arguments]
-    result = subprocess.run(
-        [sys.executable, "tools/export.py", *map(str, command), "--", *map(str, overrides)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr[-2000:]
-    return Path(result.stdout.splitlines()[-1])
+    return [*map(str, command), "--", *map(str, overrides)]
+
+
+def export(*arguments):
+    ended = gcisg("export", *words(*arguments))
+    assert ended.code == 0, ended.err
+    return Path(ended.out.splitlines()[-1])
 
 
 def plain(tmp_path, code, before=""):
@@ -85,7 +88,7 @@ def classifier(tmp_path):
 
     from gcisg_core.integrations.mmengine import load_config
 
-    config = load_config("projects/classification/gcisg_r101_visda17.py", CLASSIFICATION)
+    config = load_config(CLASSIFIER, CLASSIFICATION)
     model = disturb(MODELS.build(config.model))
     save_official({"state_dict": model.state_dict(), "meta": {"seed": 7}}, tmp_path / "iter_1.pth")
     return model, tmp_path / "iter_1.pth"
@@ -93,9 +96,10 @@ def classifier(tmp_path):
 
 def test_torchvision_loads_a_classifier(tmp_path, classifier):
     model, checkpoint = classifier
-    path = export(
-        tmp_path, "projects/classification/gcisg_r101_visda17.py", checkpoint, CLASSIFICATION, "--metrics", "acc=61.5"
-    )
+    given = words(tmp_path, CLASSIFIER, checkpoint, CLASSIFICATION, "--metrics", "acc=61.5")
+    done = subprocess.run([sys.executable, "tools/export.py", *given], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    path = Path(done.stdout.splitlines()[-1])
     code = f"""
 import importlib.util
 spec = importlib.util.spec_from_file_location("network", {str(path.with_suffix(".py"))!r})
@@ -116,8 +120,7 @@ def test_safetensors_hold_the_same(tmp_path, classifier):
     from safetensors import safe_open
 
     model, checkpoint = classifier
-    config = "projects/classification/gcisg_r101_visda17.py"
-    path = export(tmp_path, config, checkpoint, CLASSIFICATION, "--format", "safetensors")
+    path = export(tmp_path, CLASSIFIER, checkpoint, CLASSIFICATION, "--format", "safetensors")
     with safe_open(path, "pt") as file:
         assert json.loads(file.metadata()["meta"])["arch"] == "resnet18"
         assert torch.equal(file.get_tensor("layer4.1.conv2.weight"), model.backbone.layer4[1].conv2.weight)
@@ -126,7 +129,7 @@ def test_safetensors_hold_the_same(tmp_path, classifier):
 
 
 def test_the_name_tells_an_altered_file(tmp_path, classifier):
-    path = export(tmp_path, "projects/classification/gcisg_r101_visda17.py", classifier[1], CLASSIFICATION)
+    path = export(tmp_path, CLASSIFIER, classifier[1], CLASSIFICATION)
     assert path.stem.endswith(f"-{file_hash(path)}")
     verify_hash(path)
     path.write_bytes(path.read_bytes()[:-100])
@@ -142,9 +145,14 @@ def test_mmseg_loads_a_segmentor(tmp_path):
 
     from gcisg_core.integrations.mmengine import load_config
 
+<<<<<<< 00df61940fc097cf763c3b4536cbd5dda7b63fef
     file, picture = tmp_path / "segmentor.py", tmp_path / "picture.jpg"
     file.write_text(RUN.format(base=ROOT / "projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py"))
     config = load_config(str(file), SEGMENTATION)
+=======
+    file = str(ROOT / "projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py")
+    config = load_config(file, SEGMENTATION)
+>>>>>>> f44de559b6e940d699ffd76aa7e4a512a37b3cf8
     init_default_scope("mmseg")
     model = disturb(MODELS.build(config.model))
     save_official({"state_dict": model.state_dict()}, tmp_path / "iter_1.pth")
@@ -181,7 +189,7 @@ def test_detectron2_loads_a_detector(tmp_path):
     from tests.detection.scenes import TINY
 
     overrides = [*map(str, TINY), "REGULARIZER.QUEUE_LENGTH", "32", "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]
-    file = "projects/detection/gcisg_r50_fpn.yaml"
+    file = str(ROOT / "projects/detection/gcisg_r50_fpn.yaml")
     model = build_model(read_config(ROOT / file, overrides)).eval()
     with torch.no_grad():
         for weight in model.backbone.parameters():
@@ -225,9 +233,7 @@ class TestComputation:
     def test_a_classifier_runs_without_its_code(self, tmp_path, exporter, classifier, kind):
         model, checkpoint = classifier
         overrides = [*CLASSIFICATION, "test_dataloader.dataset.pipeline.size=64"]
-        path = in_process(
-            exporter, tmp_path, "projects/classification/gcisg_r101_visda17.py", checkpoint, overrides, kind
-        )
+        path = in_process(exporter, tmp_path, CLASSIFIER, checkpoint, overrides, kind)
         images = torch.rand(3, 3, 64, 64)
         with torch.no_grad():
             expected = model(images)
@@ -242,7 +248,7 @@ class TestComputation:
 
         from gcisg_core.integrations.mmengine import load_config
 
-        file = "projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py"
+        file = str(ROOT / "projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py")
         overrides = [*SEGMENTATION, "model.data_preprocessor.size=(64,96)"]
         init_default_scope("mmseg")
         model = disturb(MODELS.build(load_config(file, overrides).model))

@@ -25,6 +25,7 @@ from gcisg_core.feature_tap import find_stages
 from gcisg_core.metrics import FeatureSample
 from gcisg_core.model_metrics import ModelMetrics
 from gcisg_core.pooling import self_attention
+from gcisg_suite.report.grid import picture_grid
 
 from .task import EvalTask
 
@@ -42,13 +43,8 @@ def chosen(count: int, most: int = 6) -> list[int]:
 def _grid(task: EvalTask, indices: Sequence[int], rows: Sequence[str]) -> tuple[Figure, Any]:
     """A figure with a column an image, axes without ticks, and the rows' names."""
     height, width = task.pixels(indices[0]).shape[:2]
-    figure = Figure(figsize=(1.7 * len(indices), (1.7 * height / width + 0.25) * len(rows)))
-    axes = figure.subplots(len(rows), len(indices), squeeze=False)
-    for axis, name in zip(axes[:, 0], rows, strict=True):
-        axis.set_ylabel(_wrapped(name, figure.get_figheight() / len(rows)), fontsize=8)
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-    return figure, axes
+    size = 1.7, 1.7 * height / width + 0.25
+    return picture_grid([_wrapped(name, size[1]) for name in rows], len(indices), size, fontsize=8)
 
 
 def _wrapped(name: str, inches: float) -> str:

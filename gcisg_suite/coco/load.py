@@ -196,13 +196,9 @@ def _categories(items: list[dict[str, Any]], findings: Findings) -> dict[int | s
             example = f"categories[{index}].name {name!r}"
             findings.add(Level.REPAIRED, "names of categories with spaces around, read without", example, "Remove them")
             name = name.strip()
-        if key in found and found[key]["name"] == name:
-            example = f"categories: id {key!r} occurs twice, as {name!r}"
-            findings.add(Level.REPAIRED, "categories listed again, taken once", example, UNIQUE)
-            continue
         if key in found:
-            example = f"categories: id {key!r} occurs twice, as {found[key]['name']!r} and {name!r}"
-            findings.add(Level.REFUSED, "ids of several categories", example, UNIQUE)
+            twice = f"categories: id {key!r} occurs twice, as"
+            _note_twice("categories", "ids of several categories", twice, found[key]["name"], name, findings)
             continue
         if name in names:
             example = f"categories: name {name!r} occurs twice, with the ids {names[name]!r} and {key!r}"
@@ -212,6 +208,14 @@ def _categories(items: list[dict[str, Any]], findings: Findings) -> dict[int | s
     numbers = id_numbers(found)
     _note_numbering(numbers, "categories", findings)
     return {key: {**item, "id": numbers[key]} for key, item in found.items()}
+
+
+def _note_twice(group: str, kind: str, twice: str, first: str, second: str, findings: Findings) -> None:
+    """Of two entries with one id and these names: one listed again, or `kind`, which is refused."""
+    if first == second:
+        findings.add(Level.REPAIRED, f"{group} listed again, taken once", f"{twice} {second!r}", UNIQUE)
+    else:
+        findings.add(Level.REFUSED, kind, f"{twice} {first!r} and {second!r}", UNIQUE)
 
 
 def _images(items: list[dict[str, Any]], root: Path | None, findings: Findings) -> dict[int | str, dict[str, Any]]:
@@ -227,13 +231,12 @@ def _images(items: list[dict[str, Any]], root: Path | None, findings: Findings) 
         if "\\" in name and not (root and (root / name).is_file()):
             findings.add(Level.REPAIRED, "file names with backslashes, read as slashes", repr(name), "Write slashes")
             name = name.replace("\\", "/")
-        if key in found and found[key]["file_name"] == name:
-            example = f"images: id {key!r} occurs twice, for {name!r}"
-            findings.add(Level.REPAIRED, "images listed again, taken once", example, UNIQUE)
-            continue
         if key in found:
-            example = f"images: id {key!r} occurs twice, for {found[key]['file_name']!r} and {name!r}"
-            findings.add(Level.REFUSED, "ids of several images, whose boxes cannot be told apart", example, UNIQUE)
+            kind, twice = (
+                "ids of several images, whose boxes cannot be told apart",
+                f"images: id {key!r} occurs twice, for",
+            )
+            _note_twice("images", kind, twice, found[key]["file_name"], name, findings)
             continue
         if name in names:
             example = f"images: file_name {name!r} occurs twice, with the ids {names[name]!r} and {key!r}"

@@ -223,3 +223,30 @@ def details(runs: Mapping[str, TrainingRun]) -> dict[str, Any]:
         "settings": [row for row in rows if any(row[1:])],
         "configs": {name: run.config_file.read_text() for name, run in runs.items()},
     }
+
+
+def trained_models(runs: Mapping[str, TrainingRun], **changes: Any) -> tuple[dict[str, Any], Any]:
+    """The models of mmengine's runs that have a checkpoint, without their methods, and the data that evaluated the last.
+
+    Args:
+        runs: By name.
+        changes: Of each config's `model`.
+
+    Raises:
+        ValueError: no run has one, or it is not of the run's config.
+    """
+    from mmengine.config import Config
+    from mmengine.registry import MODELS, init_default_scope
+
+    from gcisg_core.integrations.mmengine import load_for_evaluation
+
+    models = {}
+    for name, run in runs.items():
+        if run.checkpoint is not None:
+            config = Config.fromfile(run.config_file)
+            init_default_scope(config.get("default_scope", "mmengine"))
+            models[name] = MODELS.build({**config.model, **changes, "regularizer": None})
+            load_for_evaluation(models[name], str(run.checkpoint))
+    if not models:
+        raise ValueError("no run has a checkpoint")
+    return models, config[run.measured_by].dataset

@@ -116,6 +116,16 @@ def test_the_processes_of_a_launcher_get_the_same_arguments(monkeypatch):
     assert isinstance(given[0], Namespace)
 
 
+def test_eval_is_train_with_eval_only(monkeypatch):
+    given = []
+    monkeypatch.setattr(train, "run", given.append)
+    rest = ["--config", str(ROOT / "projects/classification/gcisg_mini.py"), "--checkpoint", "x.pth", "--output", "o"]
+    cli.main(["eval", *rest, "--amp", "--num-gpus", "2", "a=1"])
+    cli.main(["train", "--eval-only", *rest, "--amp", "--num-gpus", "2", "a=1"])
+    assert given[0] == given[1]
+    assert given[0].eval_only
+
+
 def test_of_a_repeated_flag_the_last_counts(monkeypatch):
     """So a script can add to a command line that it was given."""
     given = []

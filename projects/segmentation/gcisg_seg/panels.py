@@ -10,15 +10,18 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import init_default_scope
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import DATASETS
 from torch import nn
 
 from gcisg_core.channels import swap_bgr
+<<<<<<< 00df61940fc097cf763c3b4536cbd5dda7b63fef
 from gcisg_core.integrations.mmengine import load_config, load_for_evaluation
+=======
+>>>>>>> f44de559b6e940d699ffd76aa7e4a512a37b3cf8
 from gcisg_seg.evaluation import predicted_classes
+from gcisg_suite.report.grid import picture_grid
 from gcisg_suite.report.page import Picture
-from gcisg_suite.report.runs import TrainingRun
+from gcisg_suite.report.runs import TrainingRun, trained_models
 
 # Grey for the ground, the colours of Okabe and Ito, and black: told apart by colour-blind people.
 COLOURS = np.array([
@@ -39,6 +42,7 @@ def panel(runs: Mapping[str, TrainingRun], colours: np.ndarray | None = None) ->
         ValueError: no run has one, or it is not of the run's config.
         FileNotFoundError: the images are not there.
     """
+<<<<<<< 00df61940fc097cf763c3b4536cbd5dda7b63fef
     models = {}
     for name, run in runs.items():
         if run.checkpoint is not None:
@@ -49,6 +53,10 @@ def panel(runs: Mapping[str, TrainingRun], colours: np.ndarray | None = None) ->
     if not models:
         raise ValueError("no run has a checkpoint")
     dataset = DATASETS.build(config[run.measured_by].dataset)
+=======
+    models, data = trained_models(runs)
+    dataset = DATASETS.build(data)
+>>>>>>> f44de559b6e940d699ffd76aa7e4a512a37b3cf8
     palette = np.array(dataset.metainfo["palette"], np.uint8) if colours is None else colours
     return Picture(draw(dataset, models, palette), CAPTION)
 
@@ -64,10 +72,14 @@ def draw(dataset: Any, models: Mapping[str, nn.Module], colours: np.ndarray, cou
     """
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours  # what is ignored is black
+<<<<<<< 00df61940fc097cf763c3b4536cbd5dda7b63fef
     labelled = "gt_sem_seg" in dataset[0]["data_samples"]
     shown = ("image", *(["truth"] if labelled else []), *models)
     figure = Figure(figsize=(2.1 * count, 1.65 * len(shown)))
     axes: Any = figure.subplots(len(shown), count, squeeze=False)
+=======
+    figure, axes = picture_grid(["image", "truth", *models], count, (2.1, 1.65))
+>>>>>>> f44de559b6e940d699ffd76aa7e4a512a37b3cf8
     for column, index in enumerate(np.linspace(0, len(dataset) - 1, count).astype(int)):
         batch = pseudo_collate([dataset[index]])
         rows = [swap_bgr(batch["inputs"][0]).permute(1, 2, 0).numpy()]  # mmcv loads BGR
@@ -79,9 +91,12 @@ def draw(dataset: Any, models: Mapping[str, nn.Module], colours: np.ndarray, cou
             rows.append(table[prediction.cpu().numpy()])
         for axis, picture in zip(axes[:, column], rows, strict=True):
             axis.imshow(picture)
+<<<<<<< 00df61940fc097cf763c3b4536cbd5dda7b63fef
             axis.set(xticks=[], yticks=[])
     for axis, name in zip(axes[:, 0], shown, strict=True):
         axis.set_ylabel(name)
+=======
+>>>>>>> f44de559b6e940d699ffd76aa7e4a512a37b3cf8
     names = dataset.metainfo["classes"]
     handles = [Patch(color=colour / 255, label=name) for colour, name in zip(colours, names, strict=True)]
     figure.tight_layout(rect=(0, 0.08, 1, 1))
