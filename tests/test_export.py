@@ -145,14 +145,9 @@ def test_mmseg_loads_a_segmentor(tmp_path):
 
     from gcisg_core.integrations.mmengine import load_config
 
-<<<<<<< 00df61940fc097cf763c3b4536cbd5dda7b63fef
     file, picture = tmp_path / "segmentor.py", tmp_path / "picture.jpg"
     file.write_text(RUN.format(base=ROOT / "projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py"))
     config = load_config(str(file), SEGMENTATION)
-=======
-    file = str(ROOT / "projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py")
-    config = load_config(file, SEGMENTATION)
->>>>>>> f44de559b6e940d699ffd76aa7e4a512a37b3cf8
     init_default_scope("mmseg")
     model = disturb(MODELS.build(config.model))
     save_official({"state_dict": model.state_dict()}, tmp_path / "iter_1.pth")

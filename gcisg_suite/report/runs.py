@@ -226,7 +226,7 @@ def details(runs: Mapping[str, TrainingRun]) -> dict[str, Any]:
 
 
 def trained_models(runs: Mapping[str, TrainingRun], **changes: Any) -> tuple[dict[str, Any], Any]:
-    """The models of mmengine's runs that have a checkpoint, without their methods, and the data that evaluated the last.
+    """The models of mmengine's runs that have a checkpoint, without their methods, and what evaluated the last.
 
     Args:
         runs: By name.
@@ -235,15 +235,14 @@ def trained_models(runs: Mapping[str, TrainingRun], **changes: Any) -> tuple[dic
     Raises:
         ValueError: no run has one, or it is not of the run's config.
     """
-    from mmengine.config import Config
     from mmengine.registry import MODELS, init_default_scope
 
-    from gcisg_core.integrations.mmengine import load_for_evaluation
+    from gcisg_core.integrations.mmengine import load_config, load_for_evaluation
 
     models = {}
     for name, run in runs.items():
         if run.checkpoint is not None:
-            config = Config.fromfile(run.config_file)
+            config = load_config(str(run.config_file), [])
             init_default_scope(config.get("default_scope", "mmengine"))
             models[name] = MODELS.build({**config.model, **changes, "regularizer": None})
             load_for_evaluation(models[name], str(run.checkpoint))

@@ -92,13 +92,10 @@ def load_config(path: str, overrides: list[str]) -> Config:
             Or the config states fewer ``views`` than the method needs.
     """
     config = Config.fromfile(path)
-<<<<<<< 00df61940fc097cf763c3b4536cbd5dda7b63fef
     rename_model_keys(config.get("model"))
     overrides = ["".join([current_key(key), *rest]) for key, *rest in (item.partition("=") for item in overrides)]
-=======
     # yapf lays a config out anew for each of its four copies in log and run folder: seconds each where paths are long.
     object.__setattr__(config, "_format_python_code", False)  # the option of `fromfile` has no effect
->>>>>>> f44de559b6e940d699ffd76aa7e4a512a37b3cf8
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals:

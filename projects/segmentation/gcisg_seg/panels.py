@@ -14,10 +14,6 @@ from mmseg.registry import DATASETS
 from torch import nn
 
 from gcisg_core.channels import swap_bgr
-<<<<<<< 00df61940fc097cf763c3b4536cbd5dda7b63fef
-from gcisg_core.integrations.mmengine import load_config, load_for_evaluation
-=======
->>>>>>> f44de559b6e940d699ffd76aa7e4a512a37b3cf8
 from gcisg_seg.evaluation import predicted_classes
 from gcisg_suite.report.grid import picture_grid
 from gcisg_suite.report.page import Picture
@@ -42,21 +38,8 @@ def panel(runs: Mapping[str, TrainingRun], colours: np.ndarray | None = None) ->
         ValueError: no run has one, or it is not of the run's config.
         FileNotFoundError: the images are not there.
     """
-<<<<<<< 00df61940fc097cf763c3b4536cbd5dda7b63fef
-    models = {}
-    for name, run in runs.items():
-        if run.checkpoint is not None:
-            config = load_config(str(run.config_file), [])
-            init_default_scope("mmseg")
-            models[name] = MODELS.build({**config.model, "regularizer": None})
-            load_for_evaluation(models[name], str(run.checkpoint))
-    if not models:
-        raise ValueError("no run has a checkpoint")
-    dataset = DATASETS.build(config[run.measured_by].dataset)
-=======
     models, data = trained_models(runs)
     dataset = DATASETS.build(data)
->>>>>>> f44de559b6e940d699ffd76aa7e4a512a37b3cf8
     palette = np.array(dataset.metainfo["palette"], np.uint8) if colours is None else colours
     return Picture(draw(dataset, models, palette), CAPTION)
 
@@ -72,14 +55,8 @@ def draw(dataset: Any, models: Mapping[str, nn.Module], colours: np.ndarray, cou
     """
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours  # what is ignored is black
-<<<<<<< 00df61940fc097cf763c3b4536cbd5dda7b63fef
     labelled = "gt_sem_seg" in dataset[0]["data_samples"]
-    shown = ("image", *(["truth"] if labelled else []), *models)
-    figure = Figure(figsize=(2.1 * count, 1.65 * len(shown)))
-    axes: Any = figure.subplots(len(shown), count, squeeze=False)
-=======
-    figure, axes = picture_grid(["image", "truth", *models], count, (2.1, 1.65))
->>>>>>> f44de559b6e940d699ffd76aa7e4a512a37b3cf8
+    figure, axes = picture_grid(["image", *(["truth"] if labelled else []), *models], count, (2.1, 1.65))
     for column, index in enumerate(np.linspace(0, len(dataset) - 1, count).astype(int)):
         batch = pseudo_collate([dataset[index]])
         rows = [swap_bgr(batch["inputs"][0]).permute(1, 2, 0).numpy()]  # mmcv loads BGR
@@ -91,12 +68,6 @@ def draw(dataset: Any, models: Mapping[str, nn.Module], colours: np.ndarray, cou
             rows.append(table[prediction.cpu().numpy()])
         for axis, picture in zip(axes[:, column], rows, strict=True):
             axis.imshow(picture)
-<<<<<<< 00df61940fc097cf763c3b4536cbd5dda7b63fef
-            axis.set(xticks=[], yticks=[])
-    for axis, name in zip(axes[:, 0], shown, strict=True):
-        axis.set_ylabel(name)
-=======
->>>>>>> f44de559b6e940d699ffd76aa7e4a512a37b3cf8
     names = dataset.metainfo["classes"]
     handles = [Patch(color=colour / 255, label=name) for colour, name in zip(colours, names, strict=True)]
     figure.tight_layout(rect=(0, 0.08, 1, 1))
