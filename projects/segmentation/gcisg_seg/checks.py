@@ -10,18 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from gcisg_core.problems import DataError, Problem
+from gcisg_core.problems import DataError, Problem, reading
 from gcisg_seg.layouts import IGNORED, LABEL_TABLES, OUTSIDE, Pair
 from gcisg_seg.own_labels import Colour, LabelRule, OwnLabel, class_numbers, decode_own_label, shown
 from gcisg_suite.images import other_size, read_image
 
 FETCH_AGAIN = "Fetch the file again, or remove the pair"
+LABEL = "a label image"
 REMOVE = "Remove the pair; in training, on_bad_sample='skip' goes on without it"
-
-
-def unreadable(path: str, error: Exception) -> DataError:
-    """The error for a file that cannot be decoded: absent, truncated, or no image."""
-    return DataError(path, f"unreadable ({error})", FETCH_AGAIN)
 
 
 def read_label(path: str) -> np.ndarray:
@@ -30,11 +26,8 @@ def read_label(path: str) -> np.ndarray:
     Raises:
         DataError: The file is unreadable or holds colours in place of one 8-bit value a pixel.
     """
-    try:
-        with Image.open(path) as image:
-            mode, values = image.mode, np.asarray(image)
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        raise unreadable(path, error) from error
+    with reading(path, LABEL, FETCH_AGAIN), Image.open(path) as image:
+        mode, values = image.mode, np.asarray(image)
     if mode not in ("P", "L"):
         what = f"image mode {mode}: a label has one 8-bit value a pixel (mode P or L)"
         raise DataError(path, what, "Use the label file, not its colour rendering")
@@ -91,14 +84,9 @@ def read_own_label(path: str) -> OwnLabel:
     Raises:
         DataError: The file is unreadable or has another form.
     """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return decode_own_label(path, image)
-    except DataError:
-        raise
-    except Exception as error:
-        raise unreadable(path, error) from error
+    with reading(path, LABEL, FETCH_AGAIN), Image.open(path) as image:
+        image.load()
+        return decode_own_label(path, image)
 
 
 class LabelReader(NamedTuple):
