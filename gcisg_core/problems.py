@@ -73,7 +73,7 @@ def reading(file: object, kind: str, remedy: str) -> Iterator[None]:
         raise DataError(file, f"cannot be read as {kind} ({reason(error)})", remedy) from error
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """What an exception says, on one line of at most 200 characters; its class where it says nothing."""
     text = " ".join(str(error).split())
     return (text if len(text) <= 200 else f"{text[:197]}...") or type(error).__name__

@@ -26,11 +26,12 @@ class Framework:
         name: How records of the NaN recorder call it.
         suffixes: Of its configs; new ones get the first.
         read_config: `(file, overrides)` -> the config.
+        read_run: The same for the config that training wrote into a run's folder, of which nothing is run.
         train: `(args)` -> None trains or evaluates; `args` are those of `gcisg train`.
         launches: Whether `train` starts the processes of `--num-gpus` itself.
         evaluate: `(config_file, checkpoint, measure, work_dir)` -> metrics of a checkpoint on the config's test data;
             with ``measure=False`` it is only loaded.
-        replay: Module with `build_model(record)` and `framework()`, and `context(record)` if a step needs one.
+        replay: Module with `build_model(record, trust)` and `framework()`, and `context(record)` if a step needs one.
         base: Of a config that inherits from `{}`, the first line.
         as_text: A config -> its whole content as text.
         key: Pattern of an override's first word; in it are key and value, unless `pairs` says that the value follows.
@@ -39,6 +40,7 @@ class Framework:
     name: str
     suffixes: tuple[str, ...]
     read_config: str
+    read_run: str
     train: str
     launches: bool
     evaluate: str

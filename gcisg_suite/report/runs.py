@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from matplotlib.figure import Figure
 
 from gcisg_core.run_folder import checkpoint_number, checkpoints_in, newest_checkpoint
 from gcisg_suite.tasks import find_task, framework_of, task_of
+from gcisg_suite.text import read_yaml
 
 # Row of the settings' table -> where it is in a config of each framework.
 FRAMEWORKS = ("mmengine", "detectron2")
@@ -126,9 +126,9 @@ def _in_order(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _read_mmengine(folder: Path, name: str, config_file: Path) -> Run:
-    from mmengine.config import Config
+    from gcisg_core.integrations.mmengine import read_plain
 
-    config = Config.fromfile(config_file, import_custom_modules=False).to_dict()
+    config = read_plain(config_file).to_dict()
     entries = [entry for path in sorted(folder.glob("*/vis_data/scalars.json")) for entry in _lines(path)]
     tested = [entry for path in sorted(folder.glob("*/[0-9]*.json")) for entry in _lines(path)]
     task = find_task(config)
@@ -147,7 +147,7 @@ def _read_mmengine(folder: Path, name: str, config_file: Path) -> Run:
 
 def _read_detectron2(folder: Path, name: str, config_file: Path) -> Run:
     logged = [{**entry, "step": entry["iteration"] + 1} for entry in _lines(folder / "metrics.json")]
-    config = yaml.safe_load(config_file.read_text())
+    config = read_yaml(config_file)
     return Run(
         name,
         folder,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from itertools import count
@@ -13,7 +12,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from mmengine.config import Config, DictAction
 from mmengine.dist import get_world_size, init_dist
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
@@ -23,8 +21,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from gcisg_core.integrations.mmengine.checkpoints import load_for_evaluation, unwrap
-from gcisg_core.integrations.mmengine.views import derive_views
-from gcisg_core.lookup import unknown_name
+from gcisg_core.integrations.mmengine.read import load_config
 from gcisg_core.run_folder import on_first_rank, open_run, release_all
 from gcisg_core.screen import keep_screen_brief
 
@@ -76,41 +73,6 @@ class BriefRunner(Runner):
 
 # Where a run lies and how it was started, not its settings.
 NOT_OF_A_RUN = {"work_dir", "load_from", "resume", "launcher", "model_wrapper_cfg", "randomness"}
-# What the framework reads of a config, whether or not the file has it.
-RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
-
-
-def load_config(path: str, overrides: list[str]) -> Config:
-    """Read a config and apply ``key=value`` overrides; ``custom_hooks.1.end=0.6`` is of the second of a list.
-
-    Where the config leaves ``views`` open, it becomes the number that the method needs, see
-    :func:`gcisg_core.integrations.mmengine.views.derive_views`.
-
-    Raises:
-        ValueError: an override has no ``=``, or one of the keys on its way is unknown; the nearest valid one is given.
-            Or the config states fewer ``views`` than the method needs.
-    """
-    config = Config.fromfile(path)
-    for override in overrides:
-        key, equals, _ = override.partition("=")
-        if not equals:
-            raise ValueError(f"override {override!r} must have the form key=value")
-        parent = config
-        *parents, last = key.split(".")
-        for part in parents:
-            if isinstance(parent, list):
-                parent = {str(index): item for index, item in enumerate(parent)}
-            if part not in parent:
-                raise unknown_name(part, parent, f"config key (of {key!r})")
-            parent = parent[part]
-        if not parents and last not in config and last not in RUNNER_KEYS:
-            raise unknown_name(last, config, "config key")
-    if overrides:
-        parsed = Namespace()
-        DictAction(["--overrides"], "overrides")(ArgumentParser(), parsed, overrides)
-        config.merge_from_dict(parsed.overrides)
-    derive_views(config)
-    return config
 
 
 def build_runner(
@@ -139,6 +101,9 @@ def build_runner(
         ValueError: the config or an override is wrong, or the work directory holds another run or is in use.
     """
     config = load_config(str(config_file), list(overrides))
+    for key in ("model", *(["train_dataloader", "train_cfg"] if training else [])):
+        if not isinstance(config.get(key), dict):
+            raise ValueError(f"{config_file}: {key} is {config.get(key)!r}, expected a dictionary of its settings")
     config.work_dir = str(work_dir or config.get("work_dir") or f"work_dirs/{Path(config_file).stem}")
     if seed is not None:
         config.randomness = {**config.get("randomness", {}), "seed": seed}
@@ -161,7 +126,12 @@ def build_runner(
         found = on_first_rank(lambda: open_run(folder, settings, *how))
         if found is not None:
             config.load_from, config.resume = str(found), True
-    return BriefRunner.from_cfg(config)
+    try:
+        return BriefRunner.from_cfg(config)
+    except KeyError as error:
+        if "registry" not in str(error):
+            raise
+        raise ValueError(f"{config_file}: {error.args[0]}") from error
 
 
 def run(args: Namespace) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from mmengine.config import Config
 from mmengine.registry import MODELS
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.image import show_cam_on_image
@@ -16,7 +15,7 @@ from pytorch_grad_cam.utils.image import show_cam_on_image
 from gcisg_cls.datasets import VisDA17Dataset
 from gcisg_cls.measures import build_dataset
 from gcisg_cls.views import normalize
-from gcisg_core.integrations.mmengine import load_for_evaluation
+from gcisg_core.integrations.mmengine import load_for_evaluation, load_run_config
 from gcisg_suite.report.page import Picture
 from gcisg_suite.report.runs import Run
 
@@ -36,7 +35,7 @@ def panel(runs: Mapping[str, Run]) -> Picture:
     models = {}
     for name, run in runs.items():
         if run.checkpoint is not None:
-            config = Config.fromfile(run.config_file)
+            config = load_run_config(str(run.config_file), [])
             models[name] = MODELS.build({**config.model, "weights": None, "regularizer": None})
             load_for_evaluation(models[name], str(run.checkpoint))
     if not models:

@@ -97,6 +97,8 @@ class Trainer(DefaultTrainer):
                 of the evaluation.
             DataError: The data of training or of the evaluation cannot be used.
         """
+        if not cfg.DATASETS.TRAIN:
+            raise ValueError("DATASETS.TRAIN is empty: name the data to train on")
         loader = build_train_loader(cfg, build_mapper(cfg, True))
         classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", [])
         key = head_key(cfg)

@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from torch import nn
 
 from gcisg_core.channels import swap_bgr
-from gcisg_core.integrations.mmengine import load_for_evaluation
+from gcisg_core.integrations.mmengine import load_for_evaluation, load_run_config
 from gcisg_seg.evaluation import predicted_classes
 from gcisg_suite.report.page import Picture
 from gcisg_suite.report.runs import Run
@@ -43,7 +42,7 @@ def panel(runs: Mapping[str, Run], colours: np.ndarray | None = None) -> Picture
     models = {}
     for name, run in runs.items():
         if run.checkpoint is not None:
-            config = Config.fromfile(run.config_file)
+            config = load_run_config(str(run.config_file), [])
             init_default_scope("mmseg")
             models[name] = MODELS.build({**config.model, "regularizer": None})
             load_for_evaluation(models[name], str(run.checkpoint))

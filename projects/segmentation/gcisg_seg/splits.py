@@ -10,7 +10,6 @@ from scipy.io import loadmat, whosmat
 from gcisg_core.problems import DataError, reading
 from gcisg_suite.text import read_lines
 
-
 MOST_NUMBERS = 1_000_000  # GTAV has 24,966 images
 
 

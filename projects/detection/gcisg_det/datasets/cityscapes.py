@@ -97,8 +97,8 @@ def parse_polygons(file: Path) -> tuple[int, int, list[tuple[str, list[tuple[flo
         points = _check_polygon(item.get("polygon"), file, f"objects[{i}].polygon")
         if not item.get("deleted"):
             polygons.append((label, points))
-    if (points := sum(len(polygon) for _, polygon in polygons)) > MOST_POINTS:
-        raise DataError(file, f"its polygons have {points} points, expected at most {MOST_POINTS}", DAMAGED)
+    if (total := sum(len(polygon) for _, polygon in polygons)) > MOST_POINTS:
+        raise DataError(file, f"its polygons have {total} points, expected at most {MOST_POINTS}", DAMAGED)
     return height, width, polygons
 
 
