@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 
 from gcisg_core.files import remove_partial, write_text
+from gcisg_core.launch import is_started
 from gcisg_core.problems import DataError
 from gcisg_core.ranks import rank, world_size
 from gcisg_core.safe_load import find_damage
@@ -28,6 +29,7 @@ except ImportError:  # Windows
 
 IDENTITY = "identity.json"
 LOCK = ".lock"
+START = "start.json"
 POINTER = "last_checkpoint"  # mmengine and Detectron2 write into it which checkpoint is the newest
 FINAL = "model_final"  # the stem of Detectron2's last checkpoint
 MOST_DIFFERENCES = 20
@@ -106,7 +108,7 @@ def on_first_rank(call: Callable[[], T]) -> T:
     """The result of a call that the first rank alone makes; without process group, of a plain call.
 
     Raises:
-        ValueError: what the call raised, on the first rank; the others end without a word.
+        ValueError: what the call raised; where nobody says it once for all, the other ranks end without a word.
     """
     if world_size() == 1:
         return call()
@@ -118,7 +120,7 @@ def on_first_rank(call: Callable[[], T]) -> T:
             found[1] = error
     dist.broadcast_object_list(found)
     if found[1] is not None:
-        raise found[1] if rank() == 0 else SystemExit(1)
+        raise found[1] if rank() == 0 or is_started() else SystemExit(1)
     result: T = found[0]
     return result
 
@@ -186,6 +188,20 @@ def checkpoints_in(folder: Path) -> Iterator[Path]:
 def checkpoint_number(path: Path) -> float:
     """The iteration or epoch in a checkpoint's name; infinity of the last one of Detectron2."""
     return float("inf") if path.stem == FINAL else int(path.stem.rpartition("_")[2])
+
+
+def number_start(logs: Path) -> None:
+    """Write into the log folder of a start which start of its run it is; the names of log folders are of the clock."""
+    number = max(map(start_number, logs.parent.glob("*/")), default=0) + 1
+    write_text(logs / START, json.dumps({"start": number}))
+
+
+def start_number(logs: Path) -> int:
+    """What :func:`number_start` wrote; 0 for a folder of an earlier version."""
+    try:
+        return int(json.loads((logs / START).read_text(encoding="utf-8"))["start"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def _move_aside(folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from gcisg_core.run_folder import checkpoint_number, checkpoints_in, newest_checkpoint
+from gcisg_core.run_folder import checkpoint_number, checkpoints_in, newest_checkpoint, start_number
 from gcisg_suite.tasks import find_task, framework_of, task_of
 from gcisg_suite.text import read_yaml
 
@@ -129,8 +129,9 @@ def _read_mmengine(folder: Path, name: str, config_file: Path) -> Run:
     from gcisg_core.integrations.mmengine import read_plain
 
     config = read_plain(config_file).to_dict()
-    entries = [entry for path in sorted(folder.glob("*/vis_data/scalars.json")) for entry in _lines(path)]
-    tested = [entry for path in sorted(folder.glob("*/[0-9]*.json")) for entry in _lines(path)]
+    starts = sorted(folder.glob("*/"), key=lambda logs: (start_number(logs), logs.name))
+    entries = [entry for logs in starts for path in logs.glob("vis_data/scalars.json") for entry in _lines(path)]
+    tested = [entry for logs in starts for path in sorted(logs.glob("[0-9]*.json")) for entry in _lines(path)]
     task = find_task(config)
     return Run(
         name,

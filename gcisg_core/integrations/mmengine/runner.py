@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from mmengine.dist import get_world_size, init_dist
+from mmengine.dist import broadcast_object_list, get_world_size, init_dist, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
@@ -22,7 +22,8 @@ from torch import nn
 
 from gcisg_core.integrations.mmengine.checkpoints import load_for_evaluation, unwrap
 from gcisg_core.integrations.mmengine.read import load_config
-from gcisg_core.run_folder import on_first_rank, open_run, release_all
+from gcisg_core.launch import rank_timeout
+from gcisg_core.run_folder import number_start, on_first_rank, open_run, release_all
 from gcisg_core.screen import keep_screen_brief
 
 
@@ -53,6 +54,7 @@ class BriefRunner(Runner):
 
     mmengine keeps loggers, message hubs and registry scopes by the run's name, which ends in the second of its start.
     Here it also has the run's number in the process, so that two runs of one second do not write into each other's log.
+    The log folder of a start has a name of its own too, and its number, as clocks are set back.
     """
 
     _numbers = count(1)
@@ -65,10 +67,24 @@ class BriefRunner(Runner):
     def _experiment_name(self, name: str) -> None:
         self._numbered_name = f"{name}_{next(self._numbers)}"
 
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
+        super().setup_env(env_cfg)
+        name = [next(name for name in _names(self._timestamp) if not (Path(self.work_dir) / name).exists())]
+        broadcast_object_list(name)  # of the first process, before one of them makes the folder
+        self._timestamp = name[0]
+
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        if is_main_process():
+            number_start(Path(self.log_dir))
         logger = super().build_logger(*args, **kwargs)
         keep_screen_brief(logger)
         return logger
+
+
+def _names(name: str) -> Iterator[str]:
+    """A name, then the same with numbers behind."""
+    yield name
+    yield from (f"{name}_{number}" for number in count(1))
 
 
 # Where a run lies and how it was started, not its settings.
@@ -114,12 +130,13 @@ def build_runner(
         config.launcher = "pytorch"
         if not torch.cuda.is_available():  # mmengine's own set-up expects a GPU a process
             if not dist.is_initialized():
-                dist.init_process_group("gloo")
+                dist.init_process_group("gloo", timeout=rank_timeout())
             config.sync_bn = None
             wrapper = {"type": "CPUDistributedDataParallel", "broadcast_buffers": False}
             config.model_wrapper_cfg = {**wrapper, **(config.get("model_wrapper_cfg") or {}), "device_ids": None}
         elif not dist.is_initialized():
-            init_dist("pytorch", **(config.get("env_cfg") or {}).get("dist_cfg", {}))
+            how = (config.get("env_cfg") or {}).get("dist_cfg", {})
+            init_dist("pytorch", **{"timeout": rank_timeout().seconds, **how})
     if training:
         folder, used = Path(config.work_dir), (config.get("randomness") or {}).get("seed")
         how = (used, seed is not None, get_world_size(), resume, fresh)

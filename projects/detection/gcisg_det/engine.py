@@ -29,6 +29,7 @@ from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 from gcisg_core.integrations.detectron2.compat import repair_launch
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, build_train_loader
+from gcisg_core.launch import rank_timeout, run_rank, said_once
 from gcisg_core.run_folder import FINAL, open_run, release_all
 from gcisg_core.screen import keep_screen_brief
 
@@ -178,7 +179,12 @@ def run(args: Namespace) -> None:
         args = Namespace(**{**vars(args), "resume": checkpoint is not None})
     repair_launch()
     try:
-        launch(_run_rank, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+        if args.num_gpus * args.num_machines == 1:
+            _run_rank(args)
+            return
+        machines, call = (args.num_machines, args.machine_rank, args.dist_url), partial(_run_rank, args)
+        with said_once():
+            launch(run_rank, args.num_gpus, *machines, args=(call,), timeout=rank_timeout())
     finally:
         release_all()
 

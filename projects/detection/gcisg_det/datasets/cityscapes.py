@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from scipy.ndimage import find_objects
 from gcisg_core.lookup import choose
 from gcisg_core.problems import DataError, reading
 from gcisg_suite.coco.values import shown
+from gcisg_suite.folders import is_file
 from gcisg_suite.images import most_pixels
 
 CONVENTIONS = {
@@ -46,6 +47,7 @@ DOWNLOAD = (
     "Download `leftImg8bit_trainvaltest.zip` and `gtFine_trainvaltest.zip` of Cityscapes and unpack both so that "
     "{folder} holds leftImg8bit/<split>/<city>/*.png and gtFine/<split>/<city>/*"
 )
+MISSING = "Fetch it again, or remove its label"
 DAMAGED = "Unpack gtFine_trainvaltest.zip again"
 # Far more than any file of the download has; drawing what a damaged file may claim would take hours.
 MOST_OBJECTS, MOST_POINTS, FARTHEST = 2000, 50_000, 1e6
@@ -178,6 +180,16 @@ def list_images(folder: Path, split: str) -> list[Path]:
     return files
 
 
+def without_image(folder: Path, split: str, suffixes: Iterable[str]) -> list[Path]:
+    """The images that are not there though there are annotations of them, in the order of their names."""
+    found = set()
+    for suffix in suffixes:
+        for file in (folder / "gtFine" / split).glob(f"*/*_gtFine_{suffix}"):
+            name = file.name.removesuffix(f"gtFine_{suffix}") + "leftImg8bit.png"
+            found.add(folder / "leftImg8bit" / split / file.parent.name / name)
+    return sorted(image for image in found if not is_file(image))
+
+
 def annotation_of(image: Path, suffix: str) -> Path:
     """The file of `gtFine` that belongs to an image of `leftImg8bit`."""
     city, split, folder = image.parent.name, image.parent.parent.name, image.parent.parent.parent.parent
@@ -196,6 +208,8 @@ def load_cityscapes_cars(folder: str | Path, split: str = "val", convention: str
         DataError: A file or folder is missing or damaged, or no image has a car.
     """
     folder, (suffix, read) = Path(folder), choose(READERS, convention, "box convention")
+    if missing := without_image(folder, split, [suffix]):
+        raise DataError(missing[0], f"image missing, one of {len(missing)} that have annotations", MISSING)
     records, cars = [], 0
     for image_id, image in enumerate(list_images(folder, split), start=1):
         height, width, boxes = read(annotation_of(image, suffix))
