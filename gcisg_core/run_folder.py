@@ -9,6 +9,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -246,8 +247,22 @@ def lock(folder: Path) -> None:
     """Keep other processes out of a folder until :func:`release_all` or the end of this one, however it ends.
 
     Raises:
-        ValueError: another process holds it; says which, on which machine.
+        ValueError: another process holds it (says which, on which machine), or nothing can be written there.
     """
+    with _writable(folder):
+        _lock(folder)
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """A folder that cannot be made, or written to, is one line before anything is loaded."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be written ({error.strerror}). Choose another --output") from error
+
+
+def _lock(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if fcntl is None or folder.resolve() in _held:
         return

@@ -9,7 +9,7 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 
-from gcisg_core.files import write_text
+from gcisg_core.files import named_errors, write_text
 from gcisg_core.initial_weights import LEAST_MATCH, load_initial_weights
 from gcisg_core.integrations.detectron2.weights import check_pixel_statistics
 from gcisg_core.problems import DataError
@@ -49,7 +49,13 @@ class SafeCheckpointer(DetectionCheckpointer):
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Writes, with the run's name, under a temporary name; :meth:`tag_last_checkpoint`, called next, renames."""
-        super().save(name + PARTIAL, **{"run": run_name(Path(self.save_dir)), **kwargs})
+        folder = Path(self.save_dir)
+        try:
+            with named_errors(folder / f"{name}.pth"):
+                super().save(name + PARTIAL, **{"run": run_name(folder), **kwargs})
+        finally:
+            if self.save_dir and self.save_to_disk:
+                (folder / f"{name}{PARTIAL}.pth").unlink(missing_ok=True)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Gives a complete checkpoint its name, then lets `last_checkpoint` point to it, each in one step."""

@@ -25,12 +25,13 @@ from detectron2.engine import DefaultTrainer, HookBase, default_setup, defaults,
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from gcisg_core.disk import check_space
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 from gcisg_core.integrations.detectron2.compat import repair_launch
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, build_train_loader
 from gcisg_core.launch import rank_timeout, run_rank, said_once
-from gcisg_core.run_folder import FINAL, open_run, release_all
+from gcisg_core.run_folder import FINAL, on_first_rank, open_run, release_all
 from gcisg_core.screen import keep_screen_brief
 
 from .coco_evaluator import HEADLINE, CarEvaluator
@@ -74,7 +75,9 @@ class Trainer(DefaultTrainer):
         return [RegularizerHook(), *hooks] if self.cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector" else hooks
 
     def train(self) -> Any:
-        """Trains; a run that was stopped between its last step and the final checkpoint first gets that."""
+        """Trains, if there is room for checkpoints; where only the final one is missing, that is saved first."""
+        folder, model = Path(self.cfg.OUTPUT_DIR), getattr(self.model, "module", self.model)
+        on_first_rank(lambda: check_space(folder, model, self.optimizer))
         saved = Path(self.checkpointer.get_checkpoint_file()).name if self.checkpointer.has_checkpoint() else ""
         if self.start_iter >= self.max_iter and saved != f"{FINAL}.pth" and comm.is_main_process():
             self.checkpointer.save(FINAL, iteration=self.iter)
