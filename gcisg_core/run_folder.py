@@ -19,7 +19,7 @@ import torch.distributed as dist
 
 from gcisg_core.files import remove_partial, write_text
 from gcisg_core.launch import is_started
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
 from gcisg_core.ranks import rank, world_size
 from gcisg_core.safe_load import find_damage
 
@@ -129,11 +129,8 @@ def on_first_rank(call: Callable[[], T]) -> T:
 def read_identity(folder: Path) -> dict[str, Any]:
     """What :func:`open_run` wrote; empty where it did not."""
     path = folder / IDENTITY
-    try:
+    with reading(path, "JSON", "Remove it, and the run counts as one from before runs had an identity"):
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        remedy = "Remove it, and the run counts as one from before runs had an identity"
-        raise DataError(path, f"cannot be read ({error})", remedy) from error
     return content if isinstance(content, dict) else {}
 
 
@@ -201,7 +198,7 @@ def start_number(logs: Path) -> int:
     """What :func:`number_start` wrote; 0 for a folder of an earlier version."""
     try:
         return int(json.loads((logs / START).read_text(encoding="utf-8"))["start"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return 0
 
 

@@ -268,8 +268,11 @@ def _allowed() -> dict[tuple[str, str], Any]:
     return allowed
 
 
-class ArrayUnpickler(pickle.Unpickler):
-    """Reads arrays, plain containers and the few classes that it has a stand-in for, all others are an error."""
+class ArrayUnpickler(pickle._Unpickler):
+    """Reads arrays, plain containers and the few classes that it has a stand-in for, all others are an error.
+
+    Python's own form of the reader: the one in C reserves as much memory as a file claims to have shared objects.
+    """
 
     allowed = _allowed()
 

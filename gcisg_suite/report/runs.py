@@ -11,6 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from gcisg_core.problems import DataError
 from gcisg_core.run_folder import checkpoint_number, checkpoints_in, newest_checkpoint, start_number
 from gcisg_suite.tasks import find_task, framework_of, task_of
 from gcisg_suite.text import read_yaml
@@ -106,13 +107,15 @@ def _dataset(loader: Mapping[str, Any]) -> str:
     return ", ".join(f"{part.get('type')} in {part.get('root') or part.get('data_root')}" for part in parts)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """JSON lines; one that a kill cut short counts as not there."""
-    for line in path.read_text().splitlines():
+def _lines(path: Path, count: str = "") -> Iterator[dict[str, Any]]:
+    """JSON lines that have a whole number by the name `count`; one that a kill cut short counts as not there."""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            yield json.loads(line)
-        except ValueError:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(entry, dict) and (not count or type(entry.get(count)) is int):
+            yield entry
 
 
 def _in_order(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -130,7 +133,9 @@ def _read_mmengine(folder: Path, name: str, config_file: Path) -> Run:
 
     config = read_plain(config_file).to_dict()
     starts = sorted(folder.glob("*/"), key=lambda logs: (start_number(logs), logs.name))
-    entries = [entry for logs in starts for path in logs.glob("vis_data/scalars.json") for entry in _lines(path)]
+    entries = [
+        entry for logs in starts for path in logs.glob("vis_data/scalars.json") for entry in _lines(path, "step")
+    ]
     tested = [entry for logs in starts for path in sorted(logs.glob("[0-9]*.json")) for entry in _lines(path)]
     task = find_task(config)
     return Run(
@@ -147,8 +152,10 @@ def _read_mmengine(folder: Path, name: str, config_file: Path) -> Run:
 
 
 def _read_detectron2(folder: Path, name: str, config_file: Path) -> Run:
-    logged = [{**entry, "step": entry["iteration"] + 1} for entry in _lines(folder / "metrics.json")]
+    logged = [{**entry, "step": entry["iteration"] + 1} for entry in _lines(folder / "metrics.json", "iteration")]
     config = read_yaml(config_file)
+    if not isinstance(config, dict):
+        raise DataError(config_file, "holds no keys and values", "Restore it: training writes it at the start")
     return Run(
         name,
         folder,

@@ -127,7 +127,7 @@ def cityscapes(folder: Path) -> None:
 
 
 def sim10k(folder: Path) -> None:
-    box = "".join(f"<{name}>{value}</{name}>" for name, value in zip(("xmin", "ymin", "xmax", "ymax"), (2, 3, 9, 10)))
+    box = "".join(f"<{name}>{value}</{name}>" for name, value in {"xmin": 2, "ymin": 3, "xmax": 9, "ymax": 10}.items())
     thing = f"<object><name>car</name><difficult>0</difficult><bndbox>{box}</bndbox></object>"
     size = "<size><width>16</width><height>12</height><depth>3</depth></size>"
     parts = {
