@@ -17,6 +17,7 @@ MMENGINE = Framework(
     name="mmengine",
     suffixes=(".py", ".json"),
     read_config="gcisg_core.integrations.mmengine:load_config",
+    read_run="gcisg_core.integrations.mmengine:load_run_config",
     train="gcisg_core.integrations.mmengine:run",
     student="gcisg_core.integrations.mmengine.student:student_of",
     launches=False,
@@ -30,6 +31,7 @@ DETECTRON2 = Framework(
     name="detectron2",
     suffixes=(".yaml", ".yml"),
     read_config="gcisg_det.config:read_config",
+    read_run="gcisg_det.config:read_config",
     train="gcisg_det.engine:run",
     student="gcisg_det.student:student_of",
     launches=True,
@@ -190,6 +192,11 @@ def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Any:
         ValueError, FileNotFoundError: it cannot be used.
     """
     return load(framework_of(file).read_config)(str(file), list(overrides))
+
+
+def read_run_config(file: str | Path, overrides: Sequence[str] = ()) -> Any:
+    """:func:`read_config` for the config in the folder of a run; nothing in it is run."""
+    return load(framework_of(file).read_run)(str(file), list(overrides))
 
 
 def find_task(config: Any) -> TaskSpec | None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gcisg_core.problems import DataError
-from gcisg_suite.images import displayed_size
+from gcisg_core.problems import DataError, reading
+from gcisg_suite.folders import is_file
+from gcisg_suite.images import displayed_size, most_pixels
 
 from .annotations import read_annotations
 from .findings import Findings, Level
@@ -133,10 +134,8 @@ def read_categories(file: str | Path) -> list[dict[str, Any]]:
 
 def read_lists(file: Path) -> dict[str, list[dict[str, Any]]]:
     """The three lists of a file; that of the annotations may be empty."""
-    try:
+    with reading(file, "JSON", FORMAT):
         content = json.loads(file.read_bytes())  # of bytes, json also takes UTF-16 and a byte order mark
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(file, f"cannot be read as JSON ({error})", FORMAT) from error
     if not isinstance(content, dict):
         raise DataError(file, f"holds {shown(content)}, expected an object with {', '.join(LISTS)}", FORMAT)
     for field in LISTS:
@@ -228,7 +227,7 @@ def _images(items: list[dict[str, Any]], root: Path | None, findings: Findings) 
             example = f"images[{index}].file_name is {shown(name)}, expected the name of a file"
             findings.add(Level.REFUSED, "images without a file name", example, "Name each one's file")
             continue
-        if "\\" in name and not (root and (root / name).is_file()):
+        if "\\" in name and not (root and is_file(root / name)):
             findings.add(Level.REPAIRED, "file names with backslashes, read as slashes", repr(name), "Write slashes")
             name = name.replace("\\", "/")
         if key in found:
@@ -254,6 +253,11 @@ def _size(item: dict[str, Any], where: str, path: Path | None, findings: Finding
     """Width and height in pixels: as stated, else those of the file."""
     stated = [number(item.get(field)) for field in ("width", "height")]
     sizes = [int(value) for value in stated if value is not None and value >= 1 and value.is_integer()]
+    if len(sizes) == 2 and sizes[0] * sizes[1] > most_pixels():
+        example = f"{where} of {shown(item['width'])} x {shown(item['height'])}"
+        kind = f"images of more than {most_pixels()} pixels, which Pillow does not open"
+        findings.add(Level.REFUSED, kind, example, "Correct width and height")
+        return 1, 1
     if len(sizes) == 2:
         return sizes[0], sizes[1]
     example = f"{where}: width {shown(item.get('width'))}, height {shown(item.get('height'))}"

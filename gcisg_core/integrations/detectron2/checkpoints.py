@@ -9,8 +9,12 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 
+<<<<<<< d2b8cc7cdb5a4fd199b6033f489475d8e797c91d
 from gcisg_core.export import METHOD_PREFIX
 from gcisg_core.files import write_text
+=======
+from gcisg_core.files import named_errors, write_text
+>>>>>>> d5ddbc1a5c6fa455b97104aa82532b9aa49895e6
 from gcisg_core.initial_weights import MIN_MATCH_RATIO, load_initial_weights
 from gcisg_core.integrations.detectron2.weights import check_pixel_statistics
 from gcisg_core.problems import DataError
@@ -50,7 +54,13 @@ class SafeCheckpointer(DetectionCheckpointer):
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Writes, with the run's name, under a temporary name; :meth:`tag_last_checkpoint`, called next, renames."""
-        super().save(name + PARTIAL, **{"run": run_name(Path(self.save_dir)), **kwargs})
+        folder = Path(self.save_dir)
+        try:
+            with named_errors(folder / f"{name}.pth"):
+                super().save(name + PARTIAL, **{"run": run_name(folder), **kwargs})
+        finally:
+            if self.save_dir and self.save_to_disk:
+                (folder / f"{name}{PARTIAL}.pth").unlink(missing_ok=True)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Gives a complete checkpoint its name, then lets `last_checkpoint` point to it, each in one step."""

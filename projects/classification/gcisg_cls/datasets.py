@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from gcisg_core.config import require
 from gcisg_core.problems import DataError, Problem
-from gcisg_suite.folders import is_hidden, left_out, list_files
+from gcisg_suite.folders import is_file, is_hidden, left_out, list_files
 from gcisg_suite.images import SUFFIXES, read_image
 from gcisg_suite.text import read_lines
 
@@ -133,7 +133,7 @@ class ClassFolderDataset(Dataset):
                 f"label {line.label} is {self.classes[line.label]!r} but the folder is {line.folder!r}",
                 "Mend the line, or give the `classes` in the order of the labels",
             )
-        elif not (self.root / line.name).is_file():
+        elif not is_file(self.root / line.name):
             if self.on_bad_sample == "skip":
                 self.absent.append(line.name)
                 return False

@@ -25,11 +25,13 @@ from detectron2.engine import DefaultTrainer, HookBase, default_setup, defaults,
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from gcisg_core.disk import check_space
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 from gcisg_core.integrations.detectron2.compat import repair_launch
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, build_train_loader
-from gcisg_core.run_folder import FINAL, open_run, release_all
+from gcisg_core.launch import rank_timeout, run_rank, said_once
+from gcisg_core.run_folder import FINAL, on_first_rank, open_run, release_all
 from gcisg_core.screen import keep_screen_brief
 
 from .coco_evaluator import HEADLINE, BoxEvaluator
@@ -73,7 +75,9 @@ class Trainer(DefaultTrainer):
         return [RegularizerHook(), *hooks] if self.cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector" else hooks
 
     def train(self) -> Any:
-        """Trains; a run that was stopped between its last step and the final checkpoint first gets that."""
+        """Trains, if there is room for checkpoints; where only the final one is missing, that is saved first."""
+        folder, model = Path(self.cfg.OUTPUT_DIR), getattr(self.model, "module", self.model)
+        on_first_rank(lambda: check_space(folder, model, self.optimizer))
         saved = Path(self.checkpointer.get_checkpoint_file()).name if self.checkpointer.has_checkpoint() else ""
         if self.start_iter >= self.max_iter and saved != f"{FINAL}.pth" and comm.is_main_process():
             self.checkpointer.save(FINAL, iteration=self.iter)
@@ -97,6 +101,8 @@ class Trainer(DefaultTrainer):
                 of the evaluation.
             DataError: The data of training or of the evaluation cannot be used.
         """
+        if not cfg.DATASETS.TRAIN:
+            raise ValueError("DATASETS.TRAIN is empty: name the data to train on")
         loader = build_train_loader(cfg, build_mapper(cfg, True))
         classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", [])
         key = head_key(cfg)
@@ -176,7 +182,12 @@ def run(args: Namespace) -> None:
         args = Namespace(**{**vars(args), "resume": checkpoint is not None})
     repair_launch()
     try:
-        launch(_run_rank, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+        if args.num_gpus * args.num_machines == 1:
+            _run_rank(args)
+            return
+        machines, call = (args.num_machines, args.machine_rank, args.dist_url), partial(_run_rank, args)
+        with said_once():
+            launch(run_rank, args.num_gpus, *machines, args=(call,), timeout=rank_timeout())
     finally:
         release_all()
 

@@ -18,6 +18,7 @@ from detectron2.data.datasets.coco import load_coco_json
 from gcisg_core.problems import DataError
 from gcisg_suite.coco.findings import Level
 from gcisg_suite.coco.load import CocoData, load_coco, read_categories
+from gcisg_suite.folders import is_file
 from gcisg_suite.images import check_boxes_size, displayed_size
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
@@ -71,10 +72,10 @@ def _read(own: OwnData, stamp: object) -> CocoData:
         in_order = data.ordered(own.order)
         logger.warning("%s: its categories %s were matched by name with %s.", own.file, data.classes, [*own.order])
         data = in_order
-    missing = [item["file_name"] for item in data.images if not (Path(own.root) / item["file_name"]).is_file()]
+    missing = [item["file_name"] for item in data.images if not is_file(Path(own.root) / item["file_name"])]
     if missing:
         what = f"is listed in {own.file} but does not exist; {len(missing)} of {len(data.images)} images are missing"
-        above = next((str(f) for f in Path(own.root).parents if (f / missing[0]).is_file()), "the one they start from")
+        above = next((str(f) for f in Path(own.root).parents if is_file(f / missing[0])), "the one they start from")
         raise DataError(Path(own.root) / missing[0], what, f"Name the images' folder in DATASETS.COCO: {above}")
     if not own.trained:
         _check_sizes(own, data)
