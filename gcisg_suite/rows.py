@@ -30,15 +30,9 @@ class Framework:
         train: `(args)` -> None trains or evaluates; `args` are those of `gcisg train`.
         student: `config` -> the network that a method regularises, untrained, and the method's values.
         launches: Whether `train` starts the processes of `--num-gpus` itself.
-<<<<<<< d2b8cc7cdb5a4fd199b6033f489475d8e797c91d
         evaluate: `(config_file, checkpoint, with_metrics, work_dir)` -> metrics of a checkpoint on the config's test
             data; with ``with_metrics=False`` it is only loaded.
-        replay: Module with `build_model(record)` and `framework()`, and `context(record)` if a step needs one.
-=======
-        evaluate: `(config_file, checkpoint, with_metrics, work_dir)` -> metrics of a checkpoint on the config's test data;
-            with ``with_metrics=False`` it is only loaded.
         replay: Module with `build_model(record, trust)` and `framework()`, and `context(record)` if a step needs one.
->>>>>>> d5ddbc1a5c6fa455b97104aa82532b9aa49895e6
         base: Of a config that inherits from `{}`, the first line.
         as_text: A config -> its whole content as text.
         key: Pattern of an override's first word; in it are key and value, unless `pairs` says that the value follows.

@@ -11,13 +11,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-<<<<<<< d2b8cc7cdb5a4fd199b6033f489475d8e797c91d
-from gcisg_core.old_names import rename_model_keys
-from gcisg_core.run_folder import checkpoint_number, checkpoints_in, newest_checkpoint
-=======
 from gcisg_core.problems import DataError
 from gcisg_core.run_folder import checkpoint_number, checkpoints_in, newest_checkpoint, start_number
->>>>>>> d5ddbc1a5c6fa455b97104aa82532b9aa49895e6
 from gcisg_suite.tasks import find_task, framework_of, task_of
 from gcisg_suite.text import read_yaml
 
@@ -136,19 +131,12 @@ def _in_order(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def _read_mmengine(folder: Path, name: str, config_file: Path) -> TrainingRun:
     from gcisg_core.integrations.mmengine import read_plain
 
-<<<<<<< d2b8cc7cdb5a4fd199b6033f489475d8e797c91d
-    config = Config.fromfile(config_file, import_custom_modules=False).to_dict()
-    rename_model_keys(config.get("model"))
-    entries = [entry for path in sorted(folder.glob("*/vis_data/scalars.json")) for entry in _lines(path)]
-    tested = [entry for path in sorted(folder.glob("*/[0-9]*.json")) for entry in _lines(path)]
-=======
     config = read_plain(config_file).to_dict()
     starts = sorted(folder.glob("*/"), key=lambda logs: (start_number(logs), logs.name))
     entries = [
         entry for logs in starts for path in logs.glob("vis_data/scalars.json") for entry in _lines(path, "step")
     ]
     tested = [entry for logs in starts for path in sorted(logs.glob("[0-9]*.json")) for entry in _lines(path)]
->>>>>>> d5ddbc1a5c6fa455b97104aa82532b9aa49895e6
     task = find_task(config)
     return TrainingRun(
         name,
@@ -255,12 +243,12 @@ def trained_models(runs: Mapping[str, TrainingRun], **changes: Any) -> tuple[dic
     """
     from mmengine.registry import MODELS, init_default_scope
 
-    from gcisg_core.integrations.mmengine import load_config, load_for_evaluation
+    from gcisg_core.integrations.mmengine import load_for_evaluation, load_run_config
 
     models = {}
     for name, run in runs.items():
         if run.checkpoint is not None:
-            config = load_config(str(run.config_file), [])
+            config = load_run_config(str(run.config_file), [])
             init_default_scope(config.get("default_scope", "mmengine"))
             models[name] = MODELS.build({**config.model, **changes, "regularizer": None})
             load_for_evaluation(models[name], str(run.checkpoint))

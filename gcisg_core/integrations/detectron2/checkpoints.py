@@ -9,12 +9,8 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 
-<<<<<<< d2b8cc7cdb5a4fd199b6033f489475d8e797c91d
 from gcisg_core.export import METHOD_PREFIX
-from gcisg_core.files import write_text
-=======
 from gcisg_core.files import named_errors, write_text
->>>>>>> d5ddbc1a5c6fa455b97104aa82532b9aa49895e6
 from gcisg_core.initial_weights import MIN_MATCH_RATIO, load_initial_weights
 from gcisg_core.integrations.detectron2.weights import check_pixel_statistics
 from gcisg_core.problems import DataError

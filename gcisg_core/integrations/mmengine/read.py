@@ -17,6 +17,7 @@ from mmengine.utils import import_modules_from_strings
 
 from gcisg_core.integrations.mmengine.views import derive_views
 from gcisg_core.lookup import unknown_name
+from gcisg_core.old_names import current_key, rename_model_keys
 from gcisg_core.problems import DataError, reason
 
 # What the framework reads of a config, whether or not the file has it.
@@ -57,6 +58,8 @@ def load_run_config(path: str, overrides: Sequence[str]) -> Config:
 
 
 def _settled(config: Config, path: str, overrides: Sequence[str]) -> Config:
+    # yapf lays a config out anew for each of its four copies in log and run folder: seconds each where paths are long.
+    object.__setattr__(config, "_format_python_code", False)  # the option of `fromfile` has no effect
     apply_overrides(config, overrides)
     if not isinstance(config.get("model") or {}, dict):
         raise ValueError(f"{path}: model is {config.model!r}, expected a dictionary of its settings")
@@ -73,6 +76,7 @@ def read_file(path: str | Path) -> Config:
     except Exception as error:  # the file is a program
         raise DataError(_place(error, path), f"is no config that runs ({_what(error)})", "Correct it") from error
     import_custom(config, path)
+    rename_model_keys(config.get("model"))
     return config
 
 
@@ -102,7 +106,9 @@ def read_plain(path: str | Path) -> Config:
     except Exception as error:
         place = f"{path}, line {getattr(error, 'lineno', None) or line}"
         raise DataError(place, f"is no config that training wrote ({_what(error)})", PLAIN) from error
-    return Config(values, filename=str(path))
+    config = Config(values, filename=str(path))
+    rename_model_keys(config.get("model"))
+    return config
 
 
 def _literal(node: ast.expr, names: dict[str, Any]) -> Any:
@@ -145,6 +151,7 @@ def _types(value: Any) -> Iterator[str]:
 
 def apply_overrides(config: Config, overrides: Sequence[str]) -> None:
     """Apply ``key=value`` overrides. Raises as :func:`load_config`."""
+    overrides = ["".join([current_key(key), *rest]) for key, *rest in (item.partition("=") for item in overrides)]
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals:

@@ -21,16 +21,9 @@ from mmengine.runner import Runner
 from torch import nn
 
 from gcisg_core.integrations.mmengine.checkpoints import load_for_evaluation, unwrap
-<<<<<<< d2b8cc7cdb5a4fd199b6033f489475d8e797c91d
-from gcisg_core.integrations.mmengine.views import derive_views
-from gcisg_core.lookup import unknown_name
-from gcisg_core.old_names import current_key, rename_model_keys
-from gcisg_core.run_folder import on_first_rank, open_run, release_all
-=======
 from gcisg_core.integrations.mmengine.read import load_config
 from gcisg_core.launch import rank_timeout
 from gcisg_core.run_folder import number_start, on_first_rank, open_run, release_all
->>>>>>> d5ddbc1a5c6fa455b97104aa82532b9aa49895e6
 from gcisg_core.screen import keep_screen_brief
 
 
@@ -96,48 +89,6 @@ def _names(name: str) -> Iterator[str]:
 
 # Where a run lies and how it was started, not its settings.
 NOT_OF_A_RUN = {"work_dir", "load_from", "resume", "launcher", "model_wrapper_cfg", "randomness"}
-<<<<<<< d2b8cc7cdb5a4fd199b6033f489475d8e797c91d
-# What the framework reads of a config, whether or not the file has it.
-RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
-
-
-def load_config(path: str, overrides: list[str]) -> Config:
-    """Read a config and apply ``key=value`` overrides; ``custom_hooks.1.end=0.6`` is of the second of a list.
-
-    Where the config leaves ``views`` open, it becomes the number that the method needs, see
-    :func:`gcisg_core.integrations.mmengine.views.derive_views`.
-
-    Raises:
-        ValueError: an override has no ``=``, or one of the keys on its way is unknown; the nearest valid one is given.
-            Or the config states fewer ``views`` than the method needs.
-    """
-    config = Config.fromfile(path)
-    rename_model_keys(config.get("model"))
-    overrides = ["".join([current_key(key), *rest]) for key, *rest in (item.partition("=") for item in overrides)]
-    # yapf lays a config out anew for each of its four copies in log and run folder: seconds each where paths are long.
-    object.__setattr__(config, "_format_python_code", False)  # the option of `fromfile` has no effect
-    for override in overrides:
-        key, equals, _ = override.partition("=")
-        if not equals:
-            raise ValueError(f"override {override!r} must have the form key=value")
-        parent = config
-        *parents, last = key.split(".")
-        for part in parents:
-            if isinstance(parent, list):
-                parent = {str(index): item for index, item in enumerate(parent)}
-            if part not in parent:
-                raise unknown_name(part, parent, f"config key (of {key!r})")
-            parent = parent[part]
-        if not parents and last not in config and last not in RUNNER_KEYS:
-            raise unknown_name(last, config, "config key")
-    if overrides:
-        parsed = Namespace()
-        DictAction(["--overrides"], "overrides")(ArgumentParser(), parsed, overrides)
-        config.merge_from_dict(parsed.overrides)
-    derive_views(config)
-    return config
-=======
->>>>>>> d5ddbc1a5c6fa455b97104aa82532b9aa49895e6
 
 
 def build_runner(

@@ -8,21 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-<<<<<<< d2b8cc7cdb5a4fd199b6033f489475d8e797c91d
-=======
-from mmengine.registry import MODELS
->>>>>>> d5ddbc1a5c6fa455b97104aa82532b9aa49895e6
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.image import show_cam_on_image
 
 from gcisg_cls.datasets import ClassFolderDataset
 from gcisg_cls.model_metrics import build_dataset
 from gcisg_cls.views import normalize
-<<<<<<< d2b8cc7cdb5a4fd199b6033f489475d8e797c91d
 from gcisg_suite.report.grid import picture_grid
-=======
-from gcisg_core.integrations.mmengine import load_for_evaluation, load_run_config
->>>>>>> d5ddbc1a5c6fa455b97104aa82532b9aa49895e6
 from gcisg_suite.report.page import Picture
 from gcisg_suite.report.runs import TrainingRun, trained_models
 
@@ -39,20 +31,8 @@ def panel(runs: Mapping[str, TrainingRun]) -> Picture:
         ValueError: no run has one, or it is not of the run's config.
         FileNotFoundError: the images are not there.
     """
-<<<<<<< d2b8cc7cdb5a4fd199b6033f489475d8e797c91d
     models, data = trained_models(runs, weights=None)
     return Picture(draw(build_dataset(data), models), CAPTION)
-=======
-    models = {}
-    for name, run in runs.items():
-        if run.checkpoint is not None:
-            config = load_run_config(str(run.config_file), [])
-            models[name] = MODELS.build({**config.model, "weights": None, "regularizer": None})
-            load_for_evaluation(models[name], str(run.checkpoint))
-    if not models:
-        raise ValueError("no run has a checkpoint")
-    return Picture(draw(build_dataset(config[run.measured_by].dataset), models), CAPTION)
->>>>>>> d5ddbc1a5c6fa455b97104aa82532b9aa49895e6
 
 
 def draw(dataset: ClassFolderDataset, models: dict[str, Any], count: int = 10) -> Figure:

@@ -79,12 +79,9 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
         add_detection_config(cfg)
     if not Path(file).is_file():
         raise FileNotFoundError(f"config file {file} does not exist")
-<<<<<<< d2b8cc7cdb5a4fd199b6033f489475d8e797c91d
     # Earlier names, as empty as their new ones stay unless the file or an override gives them.
     cfg.MODEL.CHANGES, cfg.MODEL.LEAST_MATCH = CfgNode(new_allowed=True), None
-=======
     _check_files(Path(file), cfg)
->>>>>>> d5ddbc1a5c6fa455b97104aa82532b9aa49895e6
     try:
         try:
             cfg.merge_from_file(str(file), allow_unsafe=False)

@@ -10,13 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-<<<<<<< d2b8cc7cdb5a4fd199b6033f489475d8e797c91d
-from gcisg_core.problems import DataError, Problem
-from gcisg_seg.layouts import IGNORED, IN_RED, LABEL_TABLES, OUTSIDE, Pair
-=======
 from gcisg_core.problems import DataError, Problem, reading
-from gcisg_seg.layouts import IGNORED, LABEL_TABLES, OUTSIDE, Pair
->>>>>>> d5ddbc1a5c6fa455b97104aa82532b9aa49895e6
+from gcisg_seg.layouts import IGNORED, IN_RED, LABEL_TABLES, OUTSIDE, Pair
 from gcisg_seg.own_labels import Colour, LabelRule, OwnLabel, class_numbers, decode_own_label, shown
 from gcisg_suite.images import other_size, read_image
 
@@ -25,16 +20,7 @@ LABEL = "a label image"
 REMOVE = "Remove the pair; in training, on_bad_sample='skip' goes on without it"
 
 
-<<<<<<< d2b8cc7cdb5a4fd199b6033f489475d8e797c91d
-def unreadable(path: str, error: Exception) -> DataError:
-    """The error for a file that cannot be decoded: absent, truncated, or no image."""
-    return DataError(path, f"unreadable ({error})", FETCH_AGAIN)
-
-
 def read_label(path: str, table: str = "") -> np.ndarray:
-=======
-def read_label(path: str) -> np.ndarray:
->>>>>>> d5ddbc1a5c6fa455b97104aa82532b9aa49895e6
     """Decode the values of a label image, palette indices included, shape (H, W), uint8.
 
     Args:
@@ -44,18 +30,10 @@ def read_label(path: str) -> np.ndarray:
     Raises:
         DataError: The file is unreadable or holds colours in place of one 8-bit value a pixel.
     """
-<<<<<<< d2b8cc7cdb5a4fd199b6033f489475d8e797c91d
     if table in IN_RED:
         return _red_channel(path)
-    try:
-        with Image.open(path) as image:
-            mode, values = image.mode, np.asarray(image)
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        raise unreadable(path, error) from error
-=======
     with reading(path, LABEL, FETCH_AGAIN), Image.open(path) as image:
         mode, values = image.mode, np.asarray(image)
->>>>>>> d5ddbc1a5c6fa455b97104aa82532b9aa49895e6
     if mode not in ("P", "L"):
         what = f"image mode {mode}: a label has one 8-bit value a pixel (mode P or L)"
         raise DataError(path, what, "Use the label file, not its colour rendering")
@@ -66,10 +44,8 @@ def _red_channel(path: str) -> np.ndarray:
     """The red channel, shape (H, W), uint8, of 8 or 16 bits, which OpenCV keeps and Pillow cuts off."""
     import cv2
 
-    try:
+    with reading(path, LABEL, FETCH_AGAIN):
         values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    except (OSError, cv2.error) as error:
-        raise unreadable(path, error) from error
     if values is None:
         raise DataError(path, "unreadable (no format that OpenCV knows)", FETCH_AGAIN)
     if values.ndim != 3 or values[..., 2].max(initial=0) > 255:

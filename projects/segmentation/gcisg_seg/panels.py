@@ -14,10 +14,6 @@ from mmseg.registry import DATASETS
 from torch import nn
 
 from gcisg_core.channels import swap_bgr
-<<<<<<< d2b8cc7cdb5a4fd199b6033f489475d8e797c91d
-=======
-from gcisg_core.integrations.mmengine import load_for_evaluation, load_run_config
->>>>>>> d5ddbc1a5c6fa455b97104aa82532b9aa49895e6
 from gcisg_seg.evaluation import predicted_classes
 from gcisg_suite.report.grid import picture_grid
 from gcisg_suite.report.page import Picture
@@ -42,21 +38,8 @@ def panel(runs: Mapping[str, TrainingRun], colours: np.ndarray | None = None) ->
         ValueError: no run has one, or it is not of the run's config.
         FileNotFoundError: the images are not there.
     """
-<<<<<<< d2b8cc7cdb5a4fd199b6033f489475d8e797c91d
     models, data = trained_models(runs)
     dataset = DATASETS.build(data)
-=======
-    models = {}
-    for name, run in runs.items():
-        if run.checkpoint is not None:
-            config = load_run_config(str(run.config_file), [])
-            init_default_scope("mmseg")
-            models[name] = MODELS.build({**config.model, "regularizer": None})
-            load_for_evaluation(models[name], str(run.checkpoint))
-    if not models:
-        raise ValueError("no run has a checkpoint")
-    dataset = DATASETS.build(config[run.measured_by].dataset)
->>>>>>> d5ddbc1a5c6fa455b97104aa82532b9aa49895e6
     palette = np.array(dataset.metainfo["palette"], np.uint8) if colours is None else colours
     return Picture(draw(dataset, models, palette), CAPTION)
 
