@@ -119,7 +119,13 @@ class ISW(Regularizer):
 
     def __init__(self, student: nn.Module, settings: ISWSettings) -> None:
         super().__init__(student, settings)
-        self.tap = make_tap(student, settings.stages, settings.stage_locations or normalised_stages(student))
+        places = settings.stage_locations or normalised_stages(student)
+        if any(str(places.get(stage, "tokens(")).startswith("tokens(") for stage in settings.stages):
+            raise ValueError(
+                f"isw does not apply to {type(student).__name__}: it whitens the maps of convolutions at stages "
+                f"{', '.join(map(str, settings.stages))}, and there are {places}. Choose other stages, or another method"
+            )
+        self.tap = make_tap(student, settings.stages, places)
         self.taps[settings.task_view] = self.tap
         modules = dict(student.named_modules())
         self.standardised = {n: is_standardised(modules.get(str(place))) for n, place in self.tap.locations.items()}

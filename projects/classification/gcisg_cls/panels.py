@@ -14,15 +14,16 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.image import show_cam_on_image
 
 from gcisg_cls.datasets import VisDA17Dataset
-from gcisg_cls.measures import build_dataset
+from gcisg_cls.measures import build_dataset, explained_stage
 from gcisg_cls.views import normalize
 from gcisg_core.integrations.mmengine import load_for_evaluation
+from gcisg_suite.analysis.pictures import cam_layer
 from gcisg_suite.report.page import Picture
 from gcisg_suite.report.runs import Run
 
 CAPTION = (
     "Real images, evenly spaced through all: truth, each model's prediction, and where it looks (Grad-CAM of its "
-    "prediction at stage 4)."
+    "prediction at its deepest stage)."
 )
 
 
@@ -57,7 +58,8 @@ def draw(dataset: VisDA17Dataset, models: dict[str, Any], count: int = 10) -> Fi
     for row, (name, model) in enumerate(models.items(), start=1):
         model.eval().requires_grad_(True)
         predictions = model(normalize(images)).argmax(dim=1)
-        with GradCAM(model=model, target_layers=[model.backbone.layer4]) as grad_cam:
+        layer, reshape = cam_layer(model.backbone, explained_stage(model.backbone), images.shape[-2:])
+        with GradCAM(model=model, target_layers=[layer], reshape_transform=reshape) as grad_cam:
             maps = grad_cam(normalize(images), targets=None)  # of each image's own prediction
         for column, sample in enumerate(samples):
             hit = int(predictions[column]) == sample["label"]
