@@ -248,9 +248,9 @@ def _blocks(backbone: nn.Module, stage: int) -> list[nn.Module]:
     places = find_stages(backbone) if known else {}
     if stage not in places:
         raise ValueError(
-            f"ibn does not apply to {type(backbone).__name__} of {classes[0].__module__.partition('.')[0]}, which has no stage "
-            f"{stage} of that form: IBN-Net is defined for the ResNets of torchvision, MMSegmentation and Detectron2. Leave "
-            f"ibn out of the changes"
+            f"ibn does not apply to {type(backbone).__name__} of {classes[0].__module__.partition('.')[0]}: IBN-Net is "
+            f"defined for the ResNets of torchvision, MMSegmentation and Detectron2, and this has no stage {stage} of "
+            f"that form. Leave ibn out of the changes"
         )
     return [*backbone.get_submodule(str(places[stage])).children()]
 

@@ -149,12 +149,13 @@ def read_classifier(file: str, channels: int, path: str = "fc") -> tuple[Tensor,
     weight, bias = found.get(f"{path}.weight"), found.get(f"{path}.bias")
     if not isinstance(weight, Tensor) or not isinstance(bias, Tensor):
         raise ValueError(
-            f"classifier {file!r}: {path}.weight and {path}.bias are not both in it (it holds {', '.join(list(found)[:3])}, "
-            f"...). Give the whole pretrained network in torchvision's form, not its backbone alone"
+            f"classifier {file!r}: {path}.weight and {path}.bias are not both in it (it holds "
+            f"{', '.join(list(found)[:3])}, ...). "
+            f"Give the whole pretrained network in torchvision's form, not its backbone alone"
         )
     if weight.shape[1:] != (channels,) or bias.shape != weight.shape[:1]:
         raise ValueError(
-            f"classifier {file!r}: {path}.weight is {tuple(weight.shape)} and {path}.bias {tuple(bias.shape)}, expected "
-            f"(classes, {channels}) and (classes,) for this backbone. Give the classifier of its own weights"
+            f"classifier {file!r}: {path}.weight is {tuple(weight.shape)} and {path}.bias {tuple(bias.shape)}, "
+            f"expected (classes, {channels}) and (classes,) for this backbone. Give the classifier of its own weights"
         )
     return weight.float(), bias.float()

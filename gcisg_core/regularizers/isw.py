@@ -123,7 +123,8 @@ class ISW(Regularizer):
         if any(str(places.get(stage, "tokens(")).startswith("tokens(") for stage in settings.stages):
             raise ValueError(
                 f"isw does not apply to {type(student).__name__}: it whitens the maps of convolutions at stages "
-                f"{', '.join(map(str, settings.stages))}, and there are {places}. Choose other stages, or another method"
+                f"{', '.join(map(str, settings.stages))}, and there are {places}. "
+                f"Choose other stages, or another method"
             )
         self.tap = make_tap(student, settings.stages, places)
         self.taps[settings.task_view] = self.tap
