@@ -117,7 +117,7 @@ def grad_cam(task: Task, backbone: nn.Module | None, index: int, model: Any | No
     if model is not None:
         function, score = task.explained(model, index)
         network = _Network(function, backbone)
-    layer, reshape = cam_layer(backbone, task.explained_stage(backbone), inputs.shape[-2:])
+    layer, reshape = cam_layer(backbone, task.explained_stage(backbone), (inputs.shape[2], inputs.shape[3]))
     before = [(parameter, parameter.requires_grad) for parameter in backbone.parameters()]
     backbone.requires_grad_(True)  # a frozen network has no gradients to look at
     try:

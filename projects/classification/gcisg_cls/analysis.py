@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from gcisg_cls.backbones import build_backbone, read_weights
+from gcisg_cls.backbones import build_backbone, plain_of, read_weights
 from gcisg_cls.classifier import SynToRealClassifier, own_names
 from gcisg_cls.measures import build_dataset, explained_stage, observe
 from gcisg_cls.views import normalize
@@ -51,8 +51,8 @@ class ClassificationTask(Task):
         network, _ = build_backbone(name, options)
         own = ":" not in name and Path(weights).is_file()  # or the library converts it
         state = read_state(weights) if own else read_weights(name, weights, options)
-        load_backbone(network, state, weights, network.plain.classifier)
-        self.classifier = original_classifier(state, network.plain.classifier)
+        load_backbone(network, state, weights, plain_of(network).classifier)
+        self.classifier = original_classifier(state, plain_of(network).classifier)
         return network.to(self.device)
 
     def pooled(self, backbone: nn.Module, images: Tensor) -> Tensor:
@@ -73,9 +73,8 @@ class ClassificationTask(Task):
             ValueError: as in the parent; also where the head knows another number of classes than the data.
         """
         given = {key: value for key, value in self.config.model.items() if key not in ("type", "weights")}
-        classifier = build_backbone(given.get("backbone", "resnet101"), given.get("backbone_options"))[
-            0
-        ].plain.classifier
+        network, _ = build_backbone(given.get("backbone", "resnet101"), given.get("backbone_options"))
+        classifier = plain_of(network).classifier
         state = own_names(read_state(path), classifier)
         hidden, last = (0, state.get("head.weight")) if "head.weight" in state else (1, state.get("head.2.weight"))
         if last is None:

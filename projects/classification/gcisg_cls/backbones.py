@@ -103,7 +103,7 @@ def _build_torchvision(arch: str, options: dict[str, Any]) -> tuple[Any, Plain, 
 
 
 def _build_timm(arch: str, options: dict[str, Any]) -> tuple[Any, Plain, int]:
-    network = timm_networks.create(arch, options, seed=None)
+    network: Any = timm_networks.create(arch, options, seed=None)
     if not network.pretrained_cfg["num_classes"] and getattr(network, "num_prefix_tokens", 0):
         # A foundation model (DINOv3) without a classifier of its own: a classifier reads its class token.
         options.setdefault("global_pool", "token")
@@ -120,6 +120,12 @@ def _build_timm(arch: str, options: dict[str, Any]) -> tuple[Any, Plain, int]:
 
 
 _BUILDERS = {"": _build_resnet, "torchvision": _build_torchvision, "timm": _build_timm}
+
+
+def plain_of(network: Any) -> Plain:
+    """What a network of :func:`build_backbone` is in its library."""
+    plain: Plain = network.plain
+    return plain
 
 
 def plain_network(plain: Plain, head: nn.Module) -> nn.Module:

@@ -14,7 +14,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from gcisg_cls.backbones import build_backbone, load_pretrained, read_weights
+from gcisg_cls.backbones import build_backbone, load_pretrained, plain_of, read_weights
 from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.datasets import VisDA17Dataset
 from gcisg_cls.views import normalize
@@ -126,7 +126,7 @@ def measure(
     result = observe(model, dataset, reference, batch_size).values
     if pretrained and pretraining is not None:
         state = read_weights(model.name, pretrained, model.backbone_options)
-        classifier = original_classifier(state, model.backbone.plain.classifier)
+        classifier = original_classifier(state, plain_of(model.backbone).classifier)
         result["acc_in"] = original_accuracy(
             lambda images: model.backbone(normalize(images).to(next(model.parameters()).device)),
             classifier,

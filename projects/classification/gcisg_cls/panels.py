@@ -58,7 +58,9 @@ def draw(dataset: VisDA17Dataset, models: dict[str, Any], count: int = 10) -> Fi
     for row, (name, model) in enumerate(models.items(), start=1):
         model.eval().requires_grad_(True)
         predictions = model(normalize(images)).argmax(dim=1)
-        layer, reshape = cam_layer(model.backbone, explained_stage(model.backbone), images.shape[-2:])
+        layer, reshape = cam_layer(
+            model.backbone, explained_stage(model.backbone), (images.shape[-2], images.shape[-1])
+        )
         with GradCAM(model=model, target_layers=[layer], reshape_transform=reshape) as grad_cam:
             maps = grad_cam(normalize(images), targets=None)  # of each image's own prediction
         for column, sample in enumerate(samples):

@@ -16,7 +16,7 @@ from mmengine.registry import MODELS
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from gcisg_cls.backbones import Plain, build_backbone, read_weights
+from gcisg_cls.backbones import Plain, build_backbone, plain_of, read_weights
 from gcisg_cls.classifier import own_names
 from gcisg_cls.release import class_names
 from gcisg_cls.views import EvalView, normalize
@@ -91,7 +91,7 @@ def from_config(config: Config, checkpoint: str, device: str, score: float = 0.0
     model: Any = MODELS.build(values)
     content = read_checkpoint(checkpoint)
     state = unwrap_state_dict(content, checkpoint)
-    state = own_names(state, model.backbone.plain.classifier)
+    state = own_names(state, plain_of(model.backbone).classifier)
     check_state(model, state, checkpoint, ignore=("regularizer.",))
     model.load_state_dict(state, strict=False)
     view = EvalView(config.test_dataloader.dataset.pipeline.get("size", 224))
@@ -114,7 +114,7 @@ def from_library(name: str, checkpoint: str, device: str, known: dict[str, Any] 
     """
     known = known or {}
     backbone, _ = build_backbone(name, known.get("options"))
-    plain: Any = backbone.plain
+    plain = plain_of(backbone)
     state = own_names(read_weights(name, checkpoint, plain.options), plain.classifier)
     shapes = [value.shape for key, value in state.items() if key.startswith("head.") and key.endswith("weight")]
     expected = f"a state dict of the names of {plain.library} with the classifier `{plain.classifier}`"
@@ -144,7 +144,7 @@ def library_transform(plain: Plain) -> Callable[[Any], Tensor]:
     import timm.data
 
     own: Callable[[Any], Tensor] = timm.data.create_transform(
-        **timm.data.resolve_data_config({}, pretrained_cfg=timm.get_pretrained_cfg(plain.arch).to_dict())
+        **timm.data.resolve_data_config({}, pretrained_cfg=timm.models.get_pretrained_cfg(plain.arch).to_dict())  # type: ignore[union-attr]
     )
     return own
 

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from gcisg_cls.backbones import Plain, plain_network
+from gcisg_cls.backbones import Plain, plain_network, plain_of
 from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.datasets import VISDA17_CLASSES
 from gcisg_core.config import require
@@ -52,7 +52,7 @@ def release(config: Config, checkpoint: str) -> Release:
     )
     require(not values.get("changes"), "model.changes", values.get("changes"), "none: the plain library lacks them")
     model = SynToRealClassifier(**values)
-    plain: Plain = model.backbone.plain  # type: ignore[assignment]
+    plain = plain_of(model.backbone)
     loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
     state = {
         key.removeprefix("backbone.")

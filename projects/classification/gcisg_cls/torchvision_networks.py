@@ -51,9 +51,9 @@ def build(arch: str, options: dict[str, Any], any_classifier: bool = True) -> tu
     path = next((path for path, module in reversed([*network.named_modules()]) if isinstance(module, nn.Linear)), "")
     if not path:
         raise ValueError(f"backbone torchvision:{arch} ends in a convolution, not in a linear classifier; take another")
-    channels: int = network.get_submodule(path).in_features
+    classifier: Any = network.get_submodule(path)
     network.set_submodule(path, nn.Identity())
-    return network, path, channels
+    return network, path, classifier.in_features
 
 
 def statistics(arch: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
