@@ -24,7 +24,7 @@ from gcisg_suite.coco.load import read_categories
 
 from . import cityscapes, sim10k
 from .formats import own_formats
-from .own import load_own, own_data_sets
+from .own import IGNORED, keypoint_metadata, load_own, own_data_sets
 
 SPLITS = ("train", "val", "test")  # Cityscapes keeps the labels of its test images; the miniature has some
 
@@ -47,7 +47,7 @@ def _register(name: str, load: functools.partial, **metadata: object) -> None:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
     DatasetCatalog.register(name, load)
-    MetadataCatalog.get(name).set(evaluator_type="coco", **metadata)
+    MetadataCatalog.get(name).set(**{"evaluator_type": "coco", **metadata})
 
 
 def register_datasets(root: str = "") -> None:
@@ -72,7 +72,10 @@ def setup_datasets(cfg: CfgNode) -> None:
         _register(name, read, **metadata)
     register_datasets(cfg.DATASETS.ROOT)
     for own in own_data_sets(cfg):
-        _register(own.name, functools.partial(load_own, own), own=own, convention="own")
+        metadata = keypoint_metadata(own.file) if cfg.MODEL.KEYPOINT_ON and Path(own.file).is_file() else {}
+        if own.stuff:
+            metadata |= {"stuff_classes": list(own.stuff), "ignore_label": IGNORED}
+        _register(own.name, functools.partial(load_own, own), own=own, convention="own", **metadata)
 
 
 def class_ids(cfg: CfgNode) -> dict[str, int]:
