@@ -20,7 +20,7 @@ from gcisg_suite.commands.arguments import (
     chosen_device,
 )
 from gcisg_suite.places import find_config
-from gcisg_suite.tasks import FRAMEWORKS
+from gcisg_suite.tasks import FRAMEWORKS, framework_of
 
 
 def predict(
@@ -79,7 +79,8 @@ def predict(
 
 def split(words: Sequence[str], config: str) -> tuple[list[str], list[str]]:
     """Paths, and overrides in the form of the config's framework; what is there is a path."""
-    framework = next((f for f in FRAMEWORKS.values() if Path(config).suffix in f.suffixes), None)
+    known = any(Path(config).suffix in framework.suffixes for framework in FRAMEWORKS.values())
+    framework = framework_of(config) if known else None
     paths, overrides = [], []
     rest = iter(words)
     for word in rest:

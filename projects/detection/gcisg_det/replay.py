@@ -26,9 +26,14 @@ def context(record: dict[str, Any]) -> EventStorage:
 
 def build_model(record: dict[str, Any]) -> nn.Module:
     """The model of a record's config, without weights."""
+    content = yaml.safe_load(record["config"])
+    if "LAZY" in content:
+        from .lazy import build_recorded
+
+        return build_recorded(content["LAZY"]["FILE"], content["LAZY"]["OVERRIDES"])
     cfg = get_cfg()
     add_detection_config(cfg)
-    cfg.merge_from_other_cfg(CfgNode(yaml.safe_load(record["config"])))
+    cfg.merge_from_other_cfg(CfgNode(content))
     if not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
     model = build_detector(cfg)
