@@ -16,7 +16,16 @@ from torch import Tensor, nn
 from gcisg_core.export import Export, save
 from gcisg_suite.tasks import read_config, task_of
 
-PACKAGES = ("gcisg", "torch", "torchvision", "onedl-mmengine", "onedl-mmcv", "onedl-mmsegmentation", "detectron2")
+PACKAGES = (
+    "gcisg",
+    "torch",
+    "torchvision",
+    "timm",
+    "onedl-mmengine",
+    "onedl-mmcv",
+    "onedl-mmsegmentation",
+    "detectron2",
+)
 
 
 def read(config: str, overrides: list[str], checkpoint: str) -> Export:

@@ -35,6 +35,7 @@ class Framework:
         replay: Module with `build_model(record, trust)` and `framework()`, and `context(record)` if a step needs one.
         base: Of a config that inherits from `{}`, the first line.
         as_text: A config -> its whole content as text.
+        owns: Whether a file with one of the suffixes is a config of this framework; it is read, never run.
         key: Pattern of an override's first word; in it are key and value, unless `pairs` says that the value follows.
     """
 
@@ -51,6 +52,7 @@ class Framework:
     as_text: Callable[[Any], str]
     key: str
     pairs: bool = False
+    owns: Callable[[Path], bool] = lambda _: True
 
     def overrides(self, settings: Mapping[str, Any]) -> list[str]:
         """Settings by key as words of a command line."""

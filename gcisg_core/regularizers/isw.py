@@ -119,7 +119,18 @@ class ISW(Regularizer):
 
     def __init__(self, student: nn.Module, settings: ISWSettings) -> None:
         super().__init__(student, settings)
+<<<<<<< ba3e92d72425f05cf9cd91661e2ef01db965d123
         self.tap = make_tap(student, settings.stages, self.places(student, settings.stage_locations))
+=======
+        places = settings.stage_locations or normalised_stages(student)
+        if any(str(places.get(stage, "tokens(")).startswith("tokens(") for stage in settings.stages):
+            raise ValueError(
+                f"isw does not apply to {type(student).__name__}: it whitens the maps of convolutions at stages "
+                f"{', '.join(map(str, settings.stages))}, and there are {places}. "
+                f"Choose other stages, or another method"
+            )
+        self.tap = make_tap(student, settings.stages, places)
+>>>>>>> a754462b9f43fe871da8e687ec0e9d4387bfd865
         self.taps[settings.task_view] = self.tap
         modules = dict(student.named_modules())
         self.standardised = {n: is_standardised(modules.get(str(place))) for n, place in self.tap.locations.items()}

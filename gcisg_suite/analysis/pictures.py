@@ -5,8 +5,9 @@ Colour scales are cividis and viridis, single colours Okabe and Ito's: readable 
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -25,12 +26,17 @@ from gcisg_core.feature_tap import find_stages
 from gcisg_core.metrics import FeatureSample
 from gcisg_core.model_metrics import ModelMetrics
 from gcisg_core.pooling import self_attention
+<<<<<<< ba3e92d72425f05cf9cd91661e2ef01db965d123
 from gcisg_suite.report.grid import picture_grid
+=======
+from gcisg_core.probe import tokens_to_maps
+>>>>>>> a754462b9f43fe871da8e687ec0e9d4387bfd865
 
 from .task import EvalTask
 
 REFERENCE = "reference"
 MAP_SHARE = 0.6  # of a heat map over its image
+TOKENS = re.compile(r"tokens\((.+)\)")
 NUMBERED = 12  # classes up to which a confusion matrix has numbers
 STAGES_SHOWN = (3, 4)  # those that guidance pools by attention
 
@@ -110,11 +116,11 @@ def grad_cam(task: EvalTask, backbone: nn.Module | None, index: int, model: Any 
     if model is not None:
         function, score = task.explained(model, index)
         network = _Network(function, backbone)
-    layer = cam_layer(backbone, task.explained_stage(backbone))
+    layer, reshape = cam_layer(backbone, task.explained_stage(backbone), (inputs.shape[2], inputs.shape[3]))
     before = [(parameter, parameter.requires_grad) for parameter in backbone.parameters()]
     backbone.requires_grad_(True)  # a frozen network has no gradients to look at
     try:
-        with torch.enable_grad(), HiResCAM(model=network.eval(), target_layers=[layer]) as explain:
+        with torch.enable_grad(), HiResCAM(network.eval(), [layer], reshape) as explain:
             heat = explain(inputs, targets=None if score is None else [score])[0]
     finally:
         for parameter, required in before:
@@ -123,17 +129,20 @@ def grad_cam(task: EvalTask, backbone: nn.Module | None, index: int, model: Any 
     return np.asarray(np.nan_to_num(heat)[: pixels.shape[0], : pixels.shape[1]])
 
 
-def cam_layer(backbone: nn.Module, stage: int) -> nn.Module:
-    """The module of a stage.
+def cam_layer(
+    backbone: nn.Module, stage: int, size: tuple[int, int]
+) -> tuple[nn.Module, Callable[[Tensor], Tensor] | None]:
+    """The module of a stage, and what makes maps (B, C, h, w) of its output for images (H, W); None if it is maps.
 
     Raises:
         ValueError: the stage is no module of its own.
     """
-    place = find_stages(backbone)[stage]
-    modules = dict(backbone.named_modules())
-    if place not in modules:
+    place = str(find_stages(backbone)[stage])
+    tokens = TOKENS.fullmatch(place)
+    module = dict(backbone.named_modules()).get(tokens[1] if tokens else place)
+    if module is None:
         raise ValueError(f"stage {stage} of {type(backbone).__name__} is no module of its own")
-    return modules[str(place)]
+    return module, (lambda output: tokens_to_maps(output, size)) if tokens else None
 
 
 def attention_figure(task: EvalTask, backbones: Mapping[str, nn.Module], indices: Sequence[int]) -> Figure:

@@ -29,7 +29,7 @@ def train(
 ) -> None:
     """Train or evaluate any config of the projects, or of your own.
 
-    A .py config runs on mmengine, a .yaml config on Detectron2.
+    A .py config runs on mmengine, a .yaml config on Detectron2, and so does a .py that is a LazyConfig of it.
 
         gcisg train --config projects/classification/gcisg_mini.py
         gcisg train --config projects/classification/gcisg_mini.py train_cfg.max_iters=100

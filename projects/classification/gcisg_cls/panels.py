@@ -12,15 +12,20 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.image import show_cam_on_image
 
 from gcisg_cls.datasets import ClassFolderDataset
-from gcisg_cls.model_metrics import build_dataset
+from gcisg_cls.model_metrics import build_dataset, explained_stage
 from gcisg_cls.views import normalize
+<<<<<<< ba3e92d72425f05cf9cd91661e2ef01db965d123
 from gcisg_suite.report.grid import picture_grid
+=======
+from gcisg_core.integrations.mmengine import load_for_evaluation
+from gcisg_suite.analysis.pictures import cam_layer
+>>>>>>> a754462b9f43fe871da8e687ec0e9d4387bfd865
 from gcisg_suite.report.page import Picture
 from gcisg_suite.report.runs import TrainingRun, trained_models
 
 CAPTION = (
     "Real images, evenly spaced through all: truth, each model's prediction, and where it looks (Grad-CAM of its "
-    "prediction at stage 4)."
+    "prediction at its deepest stage)."
 )
 
 
@@ -47,7 +52,10 @@ def draw(dataset: ClassFolderDataset, models: dict[str, Any], count: int = 10) -
     for row, model in enumerate(models.values(), start=1):
         model.eval().requires_grad_(True)
         predictions = model(normalize(images)).argmax(dim=1)
-        with GradCAM(model=model, target_layers=[model.backbone.layer4]) as grad_cam:
+        layer, reshape = cam_layer(
+            model.backbone, explained_stage(model.backbone), (images.shape[-2], images.shape[-1])
+        )
+        with GradCAM(model=model, target_layers=[layer], reshape_transform=reshape) as grad_cam:
             maps = grad_cam(normalize(images), targets=None)  # of each image's own prediction
         for column, sample in enumerate(samples):
             hit = int(predictions[column]) == sample["label"]

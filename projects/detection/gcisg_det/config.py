@@ -36,6 +36,9 @@ def add_detection_config(cfg: CfgNode) -> None:
     cfg.DATASETS.ROOT = ""
     # Own data, a list of [name, COCO JSON file, image folder].
     cfg.DATASETS.COCO = []
+    # Label images for the images of data of one's own, a list of [name in COCO, folder, "class, class, ..."]: PNG files
+    # of class numbers, 255 for none, called as the images are; for semantic and panoptic architectures.
+    cfg.DATASETS.SEM_SEG = []
     # Data in other formats, a list of [name, format, the format's fields], see gcisg_det.datasets.formats.
     cfg.DATASETS.OWN = []
     # An image that cannot be used: error stops training and names it, skip logs a warning and takes another.
@@ -169,8 +172,13 @@ def photometric_values(cfg: CfgNode) -> dict[str, Any]:
     return values
 
 
+def architecture(cfg: CfgNode) -> str:
+    """The framework's meta-architecture, with a method beside it or not."""
+    wrapped = cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector"
+    name: str = cfg.MODEL.PARENT_ARCHITECTURE if wrapped else cfg.MODEL.META_ARCHITECTURE
+    return name
+
+
 def head_key(cfg: CfgNode) -> str:
     """The node of `MODEL` that has the detector's `NUM_CLASSES`."""
-    wrapped = cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector"
-    detector = cfg.MODEL.PARENT_ARCHITECTURE if wrapped else cfg.MODEL.META_ARCHITECTURE
-    return "RETINANET" if "Retina" in detector else "ROI_HEADS"
+    return "RETINANET" if "Retina" in architecture(cfg) else "ROI_HEADS"

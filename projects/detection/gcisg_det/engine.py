@@ -34,9 +34,10 @@ from gcisg_core.launch import rank_timeout, run_rank, said_once
 from gcisg_core.run_folder import FINAL, on_first_rank, open_run, release_all
 from gcisg_core.screen import keep_screen_brief
 
-from .coco_evaluator import HEADLINE, BoxEvaluator
-from .config import head_key, read_config
+from .coco_evaluator import HEADLINE
+from .config import read_config
 from .datasets import setup_datasets
+from .evaluators import build_evaluator, check_numbers, headline
 from .mapper import build_mapper
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
@@ -105,12 +106,7 @@ class Trainer(DefaultTrainer):
             raise ValueError("DATASETS.TRAIN is empty: name the data to train on")
         loader = build_train_loader(cfg, build_mapper(cfg, True))
         classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", [])
-        key = head_key(cfg)
-        if classes and len(classes) != cfg.MODEL[key].NUM_CLASSES:
-            raise ValueError(
-                f"MODEL.{key}.NUM_CLASSES is {cfg.MODEL[key].NUM_CLASSES}, but {cfg.DATASETS.TRAIN[0]} has "
-                f"{len(classes)}: {', '.join(classes)}"
-            )
+        check_numbers(cfg, cfg.DATASETS.TRAIN[0])
         for name in cfg.DATASETS.TEST:
             cls.build_evaluator(cfg, name)
             tested = MetadataCatalog.get(name).get("thing_classes", [])
@@ -127,9 +123,9 @@ class Trainer(DefaultTrainer):
         return build_detection_test_loader(cfg, dataset_name, mapper=build_mapper(cfg, False))
 
     @classmethod
-    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> BoxEvaluator:
-        """COCO's AP into `OUTPUT_DIR/inference/<data set>`."""
-        return BoxEvaluator(dataset_name, str(Path(cfg.OUTPUT_DIR) / "inference" / dataset_name))
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> Any:
+        """What the architecture is evaluated by, into `OUTPUT_DIR/inference/<data set>`."""
+        return build_evaluator(cfg, dataset_name)
 
     @classmethod
     def test(cls, cfg: CfgNode, model: torch.nn.Module, evaluators: Any = None) -> OrderedDict:
@@ -226,9 +222,7 @@ def _run_rank(args: Namespace) -> None:
         results = getattr(trainer, "_last_eval_results", OrderedDict())
     if comm.is_main_process():
         for name, result in results.items():
-            box = result.get("bbox", {})
-            values = ", ".join(f"{key} {box[key]:.2f}" for key in HEADLINE if key in box) or "no AP, as there is no box"
-            print(f"{name} ({MetadataCatalog.get(name).get('convention', 'own')} boxes): {values}")
+            print(f"{name} ({MetadataCatalog.get(name).get('convention', 'own')} boxes): {headline(result)}")
 
 
 def train_and_test(file: Path, work_dir: Path, overrides: Sequence[str], seed: int) -> dict[str, Any]:

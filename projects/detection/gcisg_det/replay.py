@@ -24,11 +24,21 @@ def context(record: dict[str, Any]) -> EventStorage:
     return EventStorage(record["iteration"])
 
 
+<<<<<<< ba3e92d72425f05cf9cd91661e2ef01db965d123
 def build_model(record: dict[str, Any], trust: bool = False) -> nn.Module:
     """The model of a record's config, without weights; there is nothing to trust, as a config imports nothing."""
+=======
+def build_model(record: dict[str, Any]) -> nn.Module:
+    """The model of a record's config, without weights."""
+    content = yaml.safe_load(record["config"])
+    if "LAZY" in content:
+        from .lazy import build_recorded
+
+        return build_recorded(content["LAZY"]["FILE"], content["LAZY"]["OVERRIDES"])
+>>>>>>> a754462b9f43fe871da8e687ec0e9d4387bfd865
     cfg = get_cfg()
     add_detection_config(cfg)
-    cfg.merge_from_other_cfg(CfgNode(yaml.safe_load(record["config"])))
+    cfg.merge_from_other_cfg(CfgNode(content))
     if not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
     model = build_detector(cfg)
