@@ -29,7 +29,7 @@ def describe(file: str, overrides: list[str]) -> Iterator[str]:
     yield from table([("stage", "module", "stride", "channels"), *stage_rows(student, given or find_stages(student))])
     yield ""
     yield f"What each method reads; {name} is the config's, the others as they are by default:"
-    rows = [("method", "setting", "stages")]
+    rows: list[tuple[str, ...]] = [("method", "setting", "stages")]
     for other, method in METHODS.items():
         chosen = settings if other == name else None
         rows += method_rows(other, method, student, chosen, given)
@@ -49,7 +49,7 @@ def method_rows(
 ) -> list[tuple[str, ...]]:
     """A row a setting that names stages."""
     places = method.places(student, given)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for field in dataclasses.fields(method.settings_class):
         if field.name == "stage" or field.name.startswith("stages"):
             value = field.default if settings is None else getattr(settings, field.name)

@@ -1,13 +1,8 @@
 """Shared by all tests.
 
 No GPU means that the tests of the marker `gpu` are not collected; each has a CPU equivalent. No Chromium means the
-<<<<<<< ba3e92d72425f05cf9cd91661e2ef01db965d123
 same for the marker `browser`: no package of the index brings one, so the workflow's machines do; and Detectron2 0.5 the
 same for `detectron2_main`, what only upstream's main has.
-=======
-same for the marker `browser`: no package of the index brings one, so the workflow's machines do. Tests of the marker
-`detectron2_main` need upstream's main, which the index does not have either.
->>>>>>> a754462b9f43fe871da8e687ec0e9d4387bfd865
 """
 
 import importlib.util
@@ -44,15 +39,9 @@ def chromium() -> str | None:
 
 
 def has_detectron2_main() -> bool:
-<<<<<<< ba3e92d72425f05cf9cd91661e2ef01db965d123
     """Whether the Detectron2 that would be imported has what followed its last release; nothing of it is imported."""
     found = importlib.util.find_spec("detectron2")
     return bool(found and found.origin) and (Path(str(found.origin)).parent / "modeling/backbone/vit.py").is_file()
-=======
-    """Whether the Detectron2 that is installed has ViTDet; 0.5 of the index has none."""
-    spec = importlib.util.find_spec("detectron2")
-    return bool(spec and spec.origin and Path(spec.origin).with_name("modeling").joinpath("backbone/vit.py").is_file())
->>>>>>> a754462b9f43fe871da8e687ec0e9d4387bfd865
 
 
 def pytest_report_header() -> str:
@@ -62,13 +51,8 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-<<<<<<< ba3e92d72425f05cf9cd91661e2ef01db965d123
     markers = {"gpu": torch.cuda.is_available(), "browser": chromium(), "detectron2_main": has_detectron2_main()}
     absent = [name for name, there in markers.items() if not there]
-=======
-    there = {"gpu": torch.cuda.is_available(), "browser": chromium(), "detectron2_main": has_detectron2_main()}
-    absent = [name for name, found in there.items() if not found]
->>>>>>> a754462b9f43fe871da8e687ec0e9d4387bfd865
     left_out = [item for item in items if any(item.get_closest_marker(name) for name in absent)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -66,7 +66,7 @@ def test_a_student_in_mmsegs_own_backbone_trains_and_is_mmsegs_again(weights, tm
     assert find_stages(model.backbone)[4] == "tokens(timm_model.model.blocks.5)"
     torch.save({"state_dict": model.state_dict()}, tmp_path / "iter_1.pth")
     config = Config({"model": {**COMMON, **values}, "default_scope": "mmseg"})
-    exported = release(config, str(tmp_path / "iter_1.pth"))
+    exported = export(config, str(tmp_path / "iter_1.pth"))
     (tmp_path / "plain.py").write_text(exported.config)
     plain = MODELS.build(Config.fromfile(tmp_path / "plain.py").model)
     plain.load_state_dict(exported.state, strict=True)

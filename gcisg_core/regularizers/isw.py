@@ -119,10 +119,7 @@ class ISW(Regularizer):
 
     def __init__(self, student: nn.Module, settings: ISWSettings) -> None:
         super().__init__(student, settings)
-<<<<<<< ba3e92d72425f05cf9cd91661e2ef01db965d123
-        self.tap = make_tap(student, settings.stages, self.places(student, settings.stage_locations))
-=======
-        places = settings.stage_locations or normalised_stages(student)
+        places = self.places(student, settings.stage_locations)
         if any(str(places.get(stage, "tokens(")).startswith("tokens(") for stage in settings.stages):
             raise ValueError(
                 f"isw does not apply to {type(student).__name__}: it whitens the maps of convolutions at stages "
@@ -130,7 +127,6 @@ class ISW(Regularizer):
                 f"Choose other stages, or another method"
             )
         self.tap = make_tap(student, settings.stages, places)
->>>>>>> a754462b9f43fe871da8e687ec0e9d4387bfd865
         self.taps[settings.task_view] = self.tap
         modules = dict(student.named_modules())
         self.standardised = {n: is_standardised(modules.get(str(place))) for n, place in self.tap.locations.items()}

@@ -26,11 +26,8 @@ from gcisg_core.feature_tap import find_stages
 from gcisg_core.metrics import FeatureSample
 from gcisg_core.model_metrics import ModelMetrics
 from gcisg_core.pooling import self_attention
-<<<<<<< ba3e92d72425f05cf9cd91661e2ef01db965d123
-from gcisg_suite.report.grid import picture_grid
-=======
 from gcisg_core.probe import tokens_to_maps
->>>>>>> a754462b9f43fe871da8e687ec0e9d4387bfd865
+from gcisg_suite.report.grid import picture_grid
 
 from .task import EvalTask
 

@@ -65,7 +65,7 @@ def test_every_stage_is_trained_and_the_export_is_the_librarys_own_network(name,
     torch.save({"state_dict": model.state_dict()}, tmp_path / "iter_1.pth")
 
     overrides = [f"model.backbone={name}", "model.hidden=4", "model.num_classes=3"]
-    exported = write_export(release(load_config(str(CONFIG), overrides), str(tmp_path / "iter_1.pth")), tmp_path, "net")
+    exported = write_export(export(load_config(str(CONFIG), overrides), str(tmp_path / "iter_1.pth")), tmp_path, "net")
     spec = importlib.util.spec_from_file_location("network", exported.with_suffix(".py"))
     written = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(written)
@@ -83,7 +83,7 @@ def test_a_linear_head_loads_in_timms_own_builder(tmp_path):
     model = SynToRealClassifier("timm:test_vit", 3, 0)
     torch.save(model.state_dict(), tmp_path / "iter_1.pth")
     overrides = ["model.backbone=timm:test_vit", "model.hidden=0", "model.num_classes=3"]
-    state = release(load_config(str(CONFIG), overrides), str(tmp_path / "iter_1.pth")).state
+    state = export(load_config(str(CONFIG), overrides), str(tmp_path / "iter_1.pth")).state
     timm.create_model("test_vit", num_classes=3).load_state_dict(state, strict=True)
 
 

@@ -50,7 +50,7 @@ model = L(RetinaNet)(
     pixel_mean=[103.5, 116.3, 123.7],
     pixel_std=[1.0, 1.0, 1.0],
 )
-add_method(model, method="gcisg", jitter=(0.4, 0.4, 0.4, 0.1), queue_length=8)
+add_method(model, method="gcisg", photometric=(0.4, 0.4, 0.4, 0.1), queue_length=8)
 _resize = [L(T.ResizeShortestEdge)(short_edge_length=64, max_size=96)]
 dataloader = dict(  # noqa: C408
     train=L(build_detection_train_loader)(

@@ -58,6 +58,7 @@ class BriefRunner(Runner):
     """
 
     _numbers = count(1)
+    _timestamp: str
 
     @property
     def _experiment_name(self) -> str:

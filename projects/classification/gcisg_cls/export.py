@@ -33,13 +33,8 @@ def load(path):
 _BUILDERS = {"torchvision": "torchvision.models.get_model", "timm": "timm.create_model"}
 
 
-<<<<<<< ba3e92d72425f05cf9cd91661e2ef01db965d123
 def export(config: Config, checkpoint: str) -> Export:
-    """The ResNet with the head as its `fc`, without the method.
-=======
-def release(config: Config, checkpoint: str) -> Export:
     """The library's network with the head as its classifier, without the method.
->>>>>>> a754462b9f43fe871da8e687ec0e9d4387bfd865
 
     It was tried: the library's network took the tensors strictly.
 

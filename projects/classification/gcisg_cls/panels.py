@@ -14,12 +14,8 @@ from pytorch_grad_cam.utils.image import show_cam_on_image
 from gcisg_cls.datasets import ClassFolderDataset
 from gcisg_cls.model_metrics import build_dataset, explained_stage
 from gcisg_cls.views import normalize
-<<<<<<< ba3e92d72425f05cf9cd91661e2ef01db965d123
-from gcisg_suite.report.grid import picture_grid
-=======
-from gcisg_core.integrations.mmengine import load_for_evaluation
 from gcisg_suite.analysis.pictures import cam_layer
->>>>>>> a754462b9f43fe871da8e687ec0e9d4387bfd865
+from gcisg_suite.report.grid import picture_grid
 from gcisg_suite.report.page import Picture
 from gcisg_suite.report.runs import TrainingRun, trained_models
 

@@ -92,14 +92,8 @@ def from_config(config: Config, checkpoint: str, device: str, score: float = 0.0
     model: Any = MODELS.build(values)
     content = read_checkpoint(checkpoint)
     state = unwrap_state_dict(content, checkpoint)
-<<<<<<< ba3e92d72425f05cf9cd91661e2ef01db965d123
-    if any(name.startswith("fc.") for name in state):
-        state = {f"head.{name[3:]}" if name.startswith("fc.") else f"backbone.{name}": state[name] for name in state}
-    check_state(model, state, checkpoint, ignore=(METHOD_PREFIX,))
-=======
     state = own_names(state, plain_of(model.backbone).classifier)
-    check_state(model, state, checkpoint, ignore=("regularizer.",))
->>>>>>> a754462b9f43fe871da8e687ec0e9d4387bfd865
+    check_state(model, state, checkpoint, ignore=(METHOD_PREFIX,))
     model.load_state_dict(state, strict=False)
     view = EvalView(config.test_dataloader.dataset.pipeline.get("size", 224))
     network = nn.Sequential(model.backbone, model.head)

@@ -4,7 +4,7 @@
     from gcisg_det.lazy import add_method
 
     model = model_zoo.get_config("common/models/mask_rcnn_vitdet.py").model
-    add_method(model, method="gcisg", jitter=(0.4, 0.4, 0.4, 0.1))
+    add_method(model, method="gcisg", photometric=(0.4, 0.4, 0.4, 0.1))
 
 :func:`run` is what `tools/train_net.py` calls for such a config.
 """
@@ -46,7 +46,7 @@ def add_method(
     model: Any,
     method: str,
     *,
-    jitter: Sequence[float] | Mapping[str, Any] | None = None,
+    photometric: Sequence[float] | Mapping[str, Any] | None = None,
     backbone_plugins: Mapping[str, Any] | None = None,
     image_format: str | None = None,
     **settings: Any,
@@ -56,33 +56,32 @@ def add_method(
     Args:
         model: The node, ``L(GeneralizedRCNN)(...)`` or any other detector with a backbone.
         method: ``gcisg``, ``csg``, ...; see :data:`gcisg_core.regularizers.METHODS`.
-        jitter: Strengths of the views' colour jitter (brightness, contrast, saturation, hue), or all arguments of
+        photometric: Strengths of the views' colour jitter (brightness, contrast, saturation, hue), or all arguments of
             :class:`gcisg_core.views.PhotometricView`; None leaves the images as they are.
-        changes: Of the backbone, see :func:`gcisg_core.backbone_plugins.apply_backbone_plugins`.
+        backbone_plugins: Name -> value, see :func:`gcisg_core.backbone_plugins.apply_backbone_plugins`.
         image_format: Channel order of the images; by default the node's ``input_format``, else BGR.
         **settings: The method's, such as ``lambda_ci=0.5``.
 
     Returns:
         The node.
     """
-    values = dict(zip(STRENGTHS, jitter, strict=True)) if isinstance(jitter, Sequence) else jitter
+    values = dict(zip(STRENGTHS, photometric, strict=True)) if isinstance(photometric, Sequence) else photometric
     model.parent = model["_target_"]
     model["_target_"] = build_detector
     model.regularizer = {"method": method, **settings}
-    model.backbone_plugins, model.jitter = dict(changes or {}), values if values is None else dict(values)
+    model.backbone_plugins, model.photometric = dict(backbone_plugins or {}), values if values is None else dict(values)
     model.image_format = image_format or model.get("input_format", "BGR")
     return model
 
 
 def build_detector(
-    *, parent: Any, regularizer: Any, changes: Any, jitter: Any, image_format: str, **own: Any
+    *, parent: Any, regularizer: Any, backbone_plugins: Any, photometric: Any, image_format: str, **own: Any
 ) -> nn.Module:
     """The detector of a node that :func:`add_method` changed; ``L(build_detector)(parent=..., ...)`` is the same."""
     detector = locate(parent) if isinstance(parent, str) else parent
-    method = {
-        key: plain(value) for key, value in (("regularizer", regularizer), ("changes", changes), ("jitter", jitter))
-    }
-    return with_method(detector)(**method, image_format=image_format, **own)
+    method = {"regularizer": regularizer, "backbone_plugins": backbone_plugins, "photometric": photometric}
+    plain_method = {key: plain(value) for key, value in method.items()}
+    return with_method(detector)(**plain_method, image_format=image_format, **own)
 
 
 def plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from gcisg_core.integrations.detectron2.nan import framework
+from gcisg_core.problems import DataError
 
 from .config import add_detection_config
 from .engine import train_in_bfloat16
@@ -24,18 +25,22 @@ def context(record: dict[str, Any]) -> EventStorage:
     return EventStorage(record["iteration"])
 
 
-<<<<<<< ba3e92d72425f05cf9cd91661e2ef01db965d123
 def build_model(record: dict[str, Any], trust: bool = False) -> nn.Module:
-    """The model of a record's config, without weights; there is nothing to trust, as a config imports nothing."""
-=======
-def build_model(record: dict[str, Any]) -> nn.Module:
-    """The model of a record's config, without weights."""
+    """The model of a record's config, without weights.
+
+    Raises:
+        DataError: the config is a LazyConfig, a program, and ``trust`` is off.
+    """
     content = yaml.safe_load(record["config"])
     if "LAZY" in content:
         from .lazy import build_recorded
 
-        return build_recorded(content["LAZY"]["FILE"], content["LAZY"]["OVERRIDES"])
->>>>>>> a754462b9f43fe871da8e687ec0e9d4387bfd865
+        file = content["LAZY"]["FILE"]
+        if not trust:
+            raise DataError(
+                "the record's config", f"runs the LazyConfig {file}", "Add --trust if the record is your own"
+            )
+        return build_recorded(file, content["LAZY"]["OVERRIDES"])
     cfg = get_cfg()
     add_detection_config(cfg)
     cfg.merge_from_other_cfg(CfgNode(content))
