@@ -18,7 +18,8 @@ from detectron2.utils.logger import setup_logger
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from gcisg_det.engine import BoxEvaluator, Trainer, end_earlier_logs
+from gcisg_det.coco_evaluator import BoxEvaluator
+from gcisg_det.engine import Trainer, end_earlier_logs
 from tests.detection.scenes import (
     framework_log,
     tiny_config,
