@@ -165,7 +165,8 @@ def token_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int] | None:
     Patches are squares. Where they divide the image, the grid is the largest such one; otherwise the image may be cut
     or padded to whole patches.
     """
-    exact, rounded = [], []
+    exact: list[tuple[int, int]] = []
+    rounded: list[tuple[int, int]] = []
     for patch, up in product(range(1, max(size) + 1), (0, 1)):
         rows, columns = (-(-pixels // patch) if up else pixels // patch for pixels in size)
         if 0 <= tokens - rows * columns <= CLASS_TOKENS and rows * columns:

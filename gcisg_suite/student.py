@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -29,7 +29,7 @@ def describe(file: str, overrides: list[str]) -> Iterator[str]:
     yield from table([("stage", "module", "stride", "channels"), *stage_rows(student, given or find_stages(student))])
     yield ""
     yield f"What each method reads; {name} is the config's, the others as they are by default:"
-    rows = [("method", "setting", "stages")]
+    rows: list[tuple[str, ...]] = [("method", "setting", "stages")]
     for other, method in METHODS.items():
         chosen = settings if other == name else None
         rows += method_rows(other, method, student, chosen, given)
@@ -49,7 +49,7 @@ def method_rows(
 ) -> list[tuple[str, ...]]:
     """A row a setting that names stages."""
     places = method.places(student, given)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for field in dataclasses.fields(method.settings_class):
         if field.name == "stage" or field.name.startswith("stages"):
             value = field.default if settings is None else getattr(settings, field.name)
@@ -64,7 +64,7 @@ def output_name(place: StageLocation) -> str:
     return f"output {place}" if isinstance(place, int) else place
 
 
-def table(rows: list[tuple[str, ...]]) -> Iterator[str]:
+def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
     """Rows in columns of equal width."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
