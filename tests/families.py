@@ -219,7 +219,8 @@ def page(data: dict[str, dict[str, dict[str, str]]]) -> str:
         "export, whose model in the plain framework, under the config as exported, gives the outputs of the run's; a",
         "prediction. What does not work has the reason. The names are those of mmseg's `_base_/models` or model zoo.",
         "",
-        "`python -m tests.families` runs all of it and writes this page; names after it run those families alone.",
+        "`python -m tests.families` runs all of it and writes this page; with names after it, those families alone; with",
+        "`new`, those that have no row yet.",
     ]
     for task, families in data.items():
         lines += [
@@ -254,22 +255,25 @@ def read() -> dict[str, dict[str, dict[str, str]]]:
 
 
 def main(names: list[str]) -> None:
-    """Run families, all by default, and write data and page after each."""
+    """Run families (all of them by default, ``new`` for those without a row) and write data and page after each."""
     for module in ("gcisg_cls.classifier", "gcisg_seg.predict", "gcisg_seg.registry", "gcisg_det.engine", "mmseg.apis"):
         importlib.import_module(module)
-    known = {"segmentation": segmentation(), "detection": DETECTION, "classification": CLASSIFICATION}
-    data = read()
-    for task, families in known.items():
-        old = data.get(task, {})
-        data[task] = {name: old[name] for name in families if name in old}
+    data = {
+        task: {name: row for name, row in read().get(task, {}).items() if name in of} for task, of in known().items()
+    }
+    for task, families in known().items():
         for name in families:
-            if not names or name in names:
+            if not names or name in names or (names == ["new"] and name not in data[task]):
                 data[task][name] = run_family(task, name)
                 data[task] = {one: data[task][one] for one in families if one in data[task]}
                 print(task, name, data[task][name], flush=True)
                 DATA.write_text(yaml.safe_dump(data, sort_keys=False, width=110))
                 PAGE.write_text(page(data))
-    PAGE.write_text(page(data))
+
+
+def known() -> dict[str, list[str]]:
+    """The families of each task, in the order of the page."""
+    return {"segmentation": segmentation(), "detection": [*DETECTION], "classification": [*CLASSIFICATION]}
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def build_resnet(name: str) -> tuple[nn.Module, int]:
     Raises:
         ValueError: the name is unknown.
     """
-    known = [*torchvision.models.list_models(include="res*"), *_OWN]
+    known = [*torchvision.models.list_models(include=["res*", "wide_res*"]), *_OWN]
     if name not in known:
         raise unknown_name(name, known, "backbone")
     network: Any = _OWN[name]() if name in _OWN else torchvision.models.get_model(name)
