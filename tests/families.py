@@ -219,8 +219,8 @@ def page(data: dict[str, dict[str, dict[str, str]]]) -> str:
         "export, whose model in the plain framework, under the config as exported, gives the outputs of the run's; a",
         "prediction. What does not work has the reason. The names are those of mmseg's `_base_/models` or model zoo.",
         "",
-        "`python -m tests.families` runs all of it and writes this page; with names after it, those families alone; with",
-        "`new`, those that have no row yet.",
+        "`python -m tests.families` runs all of it and writes this page; with names after it, those families alone;",
+        "with `new`, those that have no row yet.",
     ]
     for task, families in data.items():
         lines += [

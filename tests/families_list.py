@@ -22,7 +22,14 @@ ZOO = {
     "resnest_s101-d8_fcn": "resnest/resnest_s101-d8_fcn_4xb2-80k_cityscapes-512x1024.py",
     "segnext_mscan-t": "segnext/segnext_mscan-t_1xb16-adamw-160k_ade20k-512x512.py",
 }
-UNSHRUNK = ("ddrnet_23-slim", "knet_r50-d8_fcn", "mobilenet_v2-d8_fcn", "pidnet-s", "segnext_mscan-t")
+UNSHRUNK = (
+    "ddrnet_23-slim",
+    "knet_r50-d8_fcn",
+    "mobilenet_v2-d8_fcn",
+    "pidnet-s",
+    "resnest_s101-d8_fcn",
+    "segnext_mscan-t",
+)
 TWO = 'train_cfg = dict(type="IterBasedTrainLoop", max_iters=2)\nrandomness = dict(seed=0)\n' + (
     'default_hooks = dict(logger=dict(type="LoggerHook", interval=1), '
     'checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=1))\n'
@@ -79,6 +86,8 @@ def segmentor(name: str, data: Path) -> str:
     model.pop("pretrained", None)
     if "backbone" in model:
         model["backbone"]["init_cfg"] = None
+    if name.startswith("resnest"):
+        model["backbone"]["depth"] = 50
     if "text_encoder" in model:
         model["text_encoder"]["dataset_name"] = "cityscapes"
     given = model.get("data_preprocessor") or {}
