@@ -61,7 +61,6 @@ def build_backbone(name: str, options: Mapping[str, Any] | None = None) -> tuple
         ValueError: the name or an option is unknown, or the network has no linear classifier.
         ImportError: timm is not installed.
     """
-<<<<<<< d265adf1e9639ed7abaeecfca6396d302bd33f52
     library, _, arch = name.rpartition(":")
     build = choose(_BUILDERS, library, "library of a backbone (library:name)")
     network, plain, channels = build(arch, dict(options or {}))
@@ -75,14 +74,6 @@ def build_backbone(name: str, options: Mapping[str, Any] | None = None) -> tuple
         network.register_buffer("input_scale", std / own_std, persistent=False)
         network.register_buffer("input_shift", (mean - own_mean) / own_std, persistent=False)
         network.register_forward_pre_hook(_take_images)
-=======
-    known = [*torchvision.models.list_models(include=["res*", "wide_res*"]), *_OWN]
-    if name not in known:
-        raise unknown_name(name, known, "backbone")
-    network: Any = _OWN[name]() if name in _OWN else torchvision.models.get_model(name)
-    channels: int = network.fc.in_features
-    network.fc = nn.Identity()
->>>>>>> 729ec22668fc16586d8de7d6d0f2db5ffb5b875b
     return network, channels
 
 
