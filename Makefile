@@ -10,7 +10,7 @@ endif
 SYSTEM_PYTHON ?= python3
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo test lint bench docs clean
+.PHONY: help setup demo test faults fuzz lint bench docs clean
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
@@ -33,6 +33,12 @@ demo: $(READY)  ## train baseline and GCISG on the miniature benchmark and write
 
 test: $(READY)  ## run every test on two processes
 	$(PY) -m pytest -n 2
+
+faults: $(READY)  ## kill and resume runs, and compare them bit for bit (FAULTS="--runs 20 --seed 7 --tasks detection")
+	PYTHONPATH=$$(echo . projects/* | tr ' ' :) $(PY) -m tests.faults.sweep $(FAULTS)
+
+fuzz: $(READY)  ## thousands of mutated files of every format, other ones each time
+	GCISG_FUZZ=2000 $(PY) -m pytest tests/faults/test_mutations.py
 
 lint: $(READY)  ## ruff (lint and format) and mypy
 	$(PY) -m ruff check .

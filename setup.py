@@ -39,7 +39,7 @@ EXTRAS = {
     "analysis": ["scikit-learn", "scipy", "matplotlib", "grad-cam", "jinja2", "rich"],
 }  # fmt: skip
 EXTRAS["docs"] = ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1.0", "latex2mathml>=3.78"]
-EXTRAS["dev"] = ["pytest", "pytest-xdist", "shapely", "ruff", "mypy", "pre-commit"]
+EXTRAS["dev"] = ["pytest", "pytest-xdist", "hypothesis", "shapely", "ruff", "mypy", "pre-commit"]
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 
 setup(

@@ -76,7 +76,8 @@ class Trainer(DefaultTrainer):
 
     def train(self) -> Any:
         """Trains, if there is room for checkpoints; where only the final one is missing, that is saved first."""
-        folder, model = Path(self.cfg.OUTPUT_DIR), getattr(self.model, "module", self.model)
+        model: Any = self.model
+        folder, model = Path(self.cfg.OUTPUT_DIR), getattr(model, "module", model)
         on_first_rank(lambda: check_space(folder, model, self.optimizer))
         saved = Path(self.checkpointer.get_checkpoint_file()).name if self.checkpointer.has_checkpoint() else ""
         if self.start_iter >= self.max_iter and saved != f"{FINAL}.pth" and comm.is_main_process():
