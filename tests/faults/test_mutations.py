@@ -116,7 +116,9 @@ def test_a_mutated_file_is_an_error_a_finding_or_data(name, tmp_path, in_time, m
     strategy = st.one_of(mutated_bytes(content), mutated_json(content)) if is_json else mutated_bytes(content)
     assert not isinstance(read(form.read, whole), ValueError)
 
-    @settings(max_examples=max((EXAMPLES or 15) // form.cost, 2), derandomize=not EXAMPLES, deadline=None, database=None,
+    count = max((EXAMPLES or 15) // form.cost, 2)
+
+    @settings(max_examples=count, derandomize=not EXAMPLES, deadline=None, database=None,
               suppress_health_check=[*HealthCheck])  # fmt: skip
     @given(strategy)
     def try_it(mutated):
