@@ -10,7 +10,11 @@ endif
 SYSTEM_PYTHON ?= python3
 export MPLBACKEND := Agg
 
+<<<<<<< ad6d9db8d7d0d6dda30cc8ad5eaebde0d5c9e4d5
 .PHONY: help setup demo test test-fast lint bench docs clean
+=======
+.PHONY: help setup demo test faults fuzz lint bench docs clean
+>>>>>>> a66f56868113504ae436ec787bb631ce9e954f6a
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
@@ -42,6 +46,12 @@ test: $(READY)  ## run every test on two processes
 
 test-fast: $(READY)  ## run the core's tests and those of the methods in each task
 	$(PYTEST) $(FAST)
+
+faults: $(READY)  ## kill and resume runs, and compare them bit for bit (FAULTS="--runs 20 --seed 7 --tasks detection")
+	PYTHONPATH=$$(echo . projects/* | tr ' ' :) $(PY) -m tests.faults.sweep $(FAULTS)
+
+fuzz: $(READY)  ## thousands of mutated files of every format, other ones each time
+	GCISG_FUZZ=2000 $(PY) -m pytest tests/faults/test_mutations.py
 
 lint: $(READY)  ## ruff (lint and format) and mypy
 	$(PY) -m ruff check .
