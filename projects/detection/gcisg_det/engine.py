@@ -77,13 +77,8 @@ class Trainer(DefaultTrainer):
 
     def train(self) -> Any:
         """Trains, if there is room for checkpoints; where only the final one is missing, that is saved first."""
-<<<<<<< ad6d9db8d7d0d6dda30cc8ad5eaebde0d5c9e4d5
         folder = Path(self.cfg.OUTPUT_DIR)
         model: Any = getattr(self.model, "module", self.model)
-=======
-        model: Any = self.model
-        folder, model = Path(self.cfg.OUTPUT_DIR), getattr(model, "module", model)
->>>>>>> a66f56868113504ae436ec787bb631ce9e954f6a
         on_first_rank(lambda: check_space(folder, model, self.optimizer))
         saved = Path(self.checkpointer.get_checkpoint_file()).name if self.checkpointer.has_checkpoint() else ""
         if self.start_iter >= self.max_iter and saved != f"{FINAL}.pth" and comm.is_main_process():
