@@ -118,13 +118,14 @@ def _check_classifier_reads_mean(student: nn.Module, tap: StageTap, stage: int) 
             break
     else:
         return
-    if isinstance(pooled, Tensor) and pooled.ndim == 2:
-        mean = features[stage].mean(dim=(2, 3))
-        if mean.shape != pooled.shape or not torch.allclose(mean, pooled, rtol=1e-3, atol=1e-5):
-            raise ValueError(
-                f"asg does not apply to {type(student).__name__}: its classifier reads something else than the mean of "
-                f"stage {stage} (a class token, a further layer). Use a ResNet, or the method feature_l2 or gcisg"
-            )
+    mean = features[stage].mean(dim=(2, 3))
+    if not isinstance(pooled, Tensor) or (pooled.shape != mean.shape and not hasattr(student, "plain")):
+        return  # maps, or the scores of a whole classifier
+    if pooled.shape != mean.shape or not torch.allclose(mean, pooled, rtol=1e-3, atol=1e-5):
+        raise ValueError(
+            f"asg does not apply to {type(student).__name__}: its classifier reads something else than the mean of "
+            f"stage {stage} (a class token, a further layer). Use a ResNet, or the method feature_l2 or gcisg"
+        )
 
 
 def read_classifier(file: str, channels: int, path: str = "fc") -> tuple[Tensor, Tensor]:

@@ -50,7 +50,7 @@ def test_a_method_is_the_only_override_that_a_baseline_needs(config, tmp_path):
 
 def test_mmengines_own_runner_draws_enough_views_for_each_method(mini, monkeypatch):
     monkeypatch.setattr(
-        "gcisg_core.integrations.mmengine.runner.derive_views", lambda config: None
+        "gcisg_core.integrations.mmengine.read.derive_views", lambda config: None
     )  # as of `Config.fromfile`
     config = load_config(str(PROJECT / "baseline_mini.py"), overrides("csg", mini))
     assert config.train_dataloader.dataset.dataset.pipeline.views is None
