@@ -46,7 +46,7 @@ def test_two_steps_are_the_suites():
     suite.init_from_student()
     for stage, number in (("layer3", 3), ("layer4", 4)):
         suite.projectors[f"stage{number}"].load_state_dict(method.heads[stage].state_dict())
-        suite.target.projectors[f"stage{number}"].load_state_dict(method.heads[stage].state_dict())
+        suite.momentum_encoder.projectors[f"stage{number}"].load_state_dict(method.heads[stage].state_dict())
         suite.queues[f"stage{number}"].features.copy_(method.queues[stage])
     optimizers = [torch.optim.SGD(network.parameters(), lr=0.1) for network in (ours, theirs)]
     for _ in range(2):

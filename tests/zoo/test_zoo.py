@@ -79,7 +79,7 @@ def test_a_row_is_measured_by_us_or_says_that_it_is_not():
     assert len(lines) == len(MODELS)
     for line in lines:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        unmeasured = "not measured" if "_mini]" in cells[0] else "not trained by us"
+        unmeasured = "not evaluated" if "_mini]" in cells[0] else "not trained by us"
         assert re.match(r"[\d.]+ ± [\d.]+.* \(\d seeds\)$", cells[5]) or cells[5] == unmeasured
         assert cells[7].startswith(("train it: `python tools/train_net.py --config projects/", "["))
 
@@ -111,7 +111,7 @@ def test_each_file_is_whole_and_loads_strictly(own, capsys):
     assert command(["verify"]) == 0
     lines = capsys.readouterr().out.splitlines()
     for name in SHIPPED:
-        assert [line.startswith(f"{name}: hash and strict load in order; not measured") for line in lines].count(
+        assert [line.startswith(f"{name}: hash and strict load in order; not evaluated") for line in lines].count(
             True
         ) == 1
 
@@ -128,7 +128,7 @@ def test_an_altered_an_absent_and_another_models_file_are_named(own, capsys):
     assert "no such file" in capsys.readouterr().out
     config, file = MODELS["segmentation/gcisg_mini"]["Config"], ZOO / SHIPPED[NAME]["Checkpoint"]["File"]
     with pytest.raises(ValueError, match="is not one of this config's model"):
-        zoo.load_and_evaluate(config, str(file), measure=False)
+        zoo.load_and_evaluate(config, str(file), with_metrics=False)
 
 
 @pytest.fixture
