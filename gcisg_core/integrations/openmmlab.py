@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
@@ -22,10 +22,16 @@ DISTRIBUTIONS = {
     "mmcv": (("mmcv", "mmcv-lite"), ("onedl-mmcv",)),
     "mmseg": (("mmsegmentation",), ("onedl-mmsegmentation",)),
 }
+PINNED = "-r requirements/frameworks.txt"  # OneDL's
 EXTENSION = "mmcv._ext"
 
 
-def installed(names: Sequence[str]) -> dict[str, str]:
+def distributions(module: str) -> tuple[str, ...]:
+    """The names on the index of what is imported as `module`, of both stacks."""
+    return sum(DISTRIBUTIONS[module], ())
+
+
+def installed(names: Iterable[str]) -> dict[str, str]:
     """The versions of those distributions that are installed, by name."""
     found = {}
     for name in names:
@@ -36,10 +42,23 @@ def installed(names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def overwritten() -> dict[str, list[str]]:
-    """Import name -> the distributions that both claim its files; the one installed last has overwritten the other."""
-    claims = {module: [*installed(sum(stacks, ()))] for module, stacks in DISTRIBUTIONS.items()}
-    return {module: names for module, names in claims.items() if len(names) > 1}
+def stacks() -> tuple[dict[str, str], dict[str, str]]:
+    """What is installed of the official stack and of OneDL's: versions by distribution."""
+    official, onedl = zip(*DISTRIBUTIONS.values(), strict=True)
+    return installed(sum(official, ())), installed(sum(onedl, ()))
+
+
+def requirements(module: str) -> str:
+    """What `pip install` needs for one of the modules, in the stack that is there; OneDL's where none is.
+
+    mmseg 1.2 refuses mmcv 2.2, so for the official stack both are named, mmcv by the distribution that is there.
+    """
+    official, onedl = stacks()
+    if onedl or not official:
+        return PINNED
+    mmcv = next((name for name in DISTRIBUTIONS["mmcv"][0] if name in official), "mmcv-lite")
+    needed = {"mmengine": "'mmengine>=0.10'", "mmcv": f"'{mmcv}>=2.0,<2.2'"}
+    return {**needed, "mmseg": f"'mmsegmentation>=1.2' {needed['mmcv']}"}[module]
 
 
 class MissingOperators(types.ModuleType):
