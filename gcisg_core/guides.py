@@ -42,17 +42,17 @@ class _TorchvisionGuide(GuideNetwork):
 
 
 def torchvision_guide(name: str, weights: str) -> GuideNetwork:
-    """A ResNet of torchvision.
+    """A classifier of torchvision.
 
     Args:
-        name: ``resnet101``, ...
+        name: ``resnet101``, ``convnext_tiny``, ...
         weights: A state dict file; needed, nothing is downloaded.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the name is unknown.
     """
-    known = torchvision.models.list_models(include="res*")
+    known = torchvision.models.list_models(torchvision.models)
     if name not in known:
         raise unknown_name(name, known, "guide of torchvision")
     if not Path(weights).is_file():

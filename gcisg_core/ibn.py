@@ -242,11 +242,15 @@ def _read(module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> 
 
 
 def _blocks(backbone: nn.Module, stage: int) -> list[nn.Module]:
-    places = find_stages(backbone) if "ResNet" in " ".join(c.__name__ for c in type(backbone).__mro__) else {}
+    classes = type(backbone).__mro__
+    # timm's blocks may hold more than convolutions and normalisations.
+    known = any("ResNet" in c.__name__ for c in classes) and not any(c.__module__.startswith("timm.") for c in classes)
+    places = find_stages(backbone) if known else {}
     if stage not in places:
         raise ValueError(
-            f"IBN-Net is defined for the ResNets of torchvision, MMSegmentation and Detectron2; "
-            f"{type(backbone).__name__} has no stage {stage} of that form. Leave ibn out of the changes"
+            f"ibn does not apply to {type(backbone).__name__} of {classes[0].__module__.partition('.')[0]}: IBN-Net is "
+            f"defined for the ResNets of torchvision, MMSegmentation and Detectron2, and this has no stage {stage} of "
+            f"that form. Leave ibn out of the changes"
         )
     return [*backbone.get_submodule(str(places[stage])).children()]
 

@@ -9,6 +9,7 @@ Backbones that are no ResNets take weights under their own names. IBN-Nets take 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -113,7 +114,9 @@ class Match:
 def match_names(backbone: nn.Module, state: Mapping[str, Tensor]) -> Match:
     """Find the backbone's tensors in a state dict; nothing is loaded."""
     own, state = backbone.state_dict(), join_halves(state)
-    names = {new: name for name, new in canonical_names(own).items() if not name.endswith(_NO_WEIGHTS)}
+    inner = _common_prefix(own)  # of a network in a wrapper (mmseg's TIMMBackbone, Detectron2's SimpleFeaturePyramid)
+    canonical = canonical_names(name.removeprefix(inner) for name in own)
+    names = {canonical[name.removeprefix(inner)]: name for name in own if not name.endswith(_NO_WEIGHTS)}
     prefix, theirs = _best_prefix(names, state)
     added = added_names(backbone)
     # Statistics that an IBN-Net does not use need not be in the file.
@@ -146,6 +149,13 @@ def match_names(backbone: nn.Module, state: Mapping[str, Tensor]) -> Match:
     total = max(len(names), len(of_backbone) + len(absorbed))
     difference = _stems(names, own, theirs, state) or _ibn_difference(own, prefix, state)
     return Match(found, total, prefix, wrong, unused, difference, notes)
+
+
+def _common_prefix(names: Iterable[str]) -> str:
+    """The modules in which all of a state dict's names lie, ending in a dot; empty where there are several."""
+    paths = [name.split(".")[:-1] for name in names]
+    shared = itertools.takewhile(lambda parts: len({*parts}) == 1, zip(*paths, strict=False))
+    return "".join(f"{parts[0]}." for parts in shared)
 
 
 def canonical_names(names: Iterable[str]) -> dict[str, str]:

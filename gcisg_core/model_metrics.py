@@ -16,6 +16,7 @@ from gcisg_core.metrics import Estimate, FeatureSample, LinearCKA, estimate_ener
 Value: TypeAlias = "float | str"
 STAGES = (1, 2, 3, 4)
 POWERS = (0, 1, 2)  # of the energy
+UNLABELLED = "the images have no labels"
 TOO_FEW_IMAGES = "needs at least 2 images"
 
 

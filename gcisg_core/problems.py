@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 
@@ -47,6 +49,34 @@ def worker_message(text: str) -> str:
     """What an exception said in a loader's worker, out of torch's text with its traceback; any other text as it is."""
     found = re.match(r"Caught (\w+) in [^\n]*\.\nOriginal Traceback ", text)
     return re.split(rf"^(?:\w+\.)*{found[1]}: ", text, flags=re.MULTILINE)[-1].rstrip("\n") if found else text
+
+
+@contextmanager
+def reading(file: object, kind: str, remedy: str) -> Iterator[None]:
+    """Turns whatever a decoder or parser raises into an error that names the file; a `DataError` passes as it is.
+
+    Damaged files make decoders raise nearly anything: OSError, SyntaxError, struct.error, RecursionError, MemoryError.
+
+    Args:
+        file: What is read.
+        kind: What it should be: "JSON", "an image".
+        remedy: What the user can do.
+
+    Raises:
+        DataError: anything was raised.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(file, f"cannot be read as {kind} ({reason(error)})", remedy) from error
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, on one line of at most 200 characters; its class where it says nothing."""
+    text = " ".join(str(error).split())
+    return (text if len(text) <= 200 else f"{text[:197]}...") or type(error).__name__
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -17,7 +18,8 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 
 from gcisg_core.files import remove_partial, write_text
-from gcisg_core.problems import DataError
+from gcisg_core.launch import is_started
+from gcisg_core.problems import DataError, reading
 from gcisg_core.ranks import rank, world_size
 from gcisg_core.safe_load import find_damage
 
@@ -28,6 +30,7 @@ except ImportError:  # Windows
 
 IDENTITY = "identity.json"
 LOCK = ".lock"
+START = "start.json"
 POINTER = "last_checkpoint"  # mmengine and Detectron2 write into it which checkpoint is the newest
 FINAL = "model_final"  # the stem of Detectron2's last checkpoint
 MOST_DIFFERENCES = 20
@@ -106,7 +109,7 @@ def on_first_rank(call: Callable[[], T]) -> T:
     """The result of a call that the first rank alone makes; without process group, of a plain call.
 
     Raises:
-        ValueError: what the call raised, on the first rank; the others end without a word.
+        ValueError: what the call raised; where nobody says it once for all, the other ranks end without a word.
     """
     if world_size() == 1:
         return call()
@@ -118,7 +121,7 @@ def on_first_rank(call: Callable[[], T]) -> T:
             found[1] = error
     dist.broadcast_object_list(found)
     if found[1] is not None:
-        raise found[1] if rank() == 0 else SystemExit(1)
+        raise found[1] if rank() == 0 or is_started() else SystemExit(1)
     result: T = found[0]
     return result
 
@@ -126,11 +129,8 @@ def on_first_rank(call: Callable[[], T]) -> T:
 def read_identity(folder: Path) -> dict[str, Any]:
     """What :func:`open_run` wrote; empty where it did not."""
     path = folder / IDENTITY
-    try:
+    with reading(path, "JSON", "Remove it, and the run counts as one from before runs had an identity"):
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        remedy = "Remove it, and the run counts as one from before runs had an identity"
-        raise DataError(path, f"cannot be read ({error})", remedy) from error
     return content if isinstance(content, dict) else {}
 
 
@@ -188,6 +188,20 @@ def checkpoint_number(path: Path) -> float:
     return float("inf") if path.stem == FINAL else int(path.stem.rpartition("_")[2])
 
 
+def number_start(logs: Path) -> None:
+    """Write into the log folder of a start which start of its run it is; the names of log folders are of the clock."""
+    number = max(map(start_number, logs.parent.glob("*/")), default=0) + 1
+    write_text(logs / START, json.dumps({"start": number}))
+
+
+def start_number(logs: Path) -> int:
+    """What :func:`number_start` wrote; 0 for a folder of an earlier version."""
+    try:
+        return int(json.loads((logs / START).read_text(encoding="utf-8"))["start"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return 0
+
+
 def _move_aside(folder: Path) -> None:
     if [*checkpoints_in(folder)] or (folder / IDENTITY).is_file():
         goal = next(p for n in count(1) if not (p := folder.with_name(f"{folder.name}.old{n}")).exists())
@@ -230,8 +244,22 @@ def lock(folder: Path) -> None:
     """Keep other processes out of a folder until :func:`release_all` or the end of this one, however it ends.
 
     Raises:
-        ValueError: another process holds it; says which, on which machine.
+        ValueError: another process holds it (says which, on which machine), or nothing can be written there.
     """
+    with _writable(folder):
+        _lock(folder)
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """A folder that cannot be made, or written to, is one line before anything is loaded."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be written ({error.strerror}). Choose another --output") from error
+
+
+def _lock(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if fcntl is None or folder.resolve() in _held:
         return

@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.serialization import add_safe_globals, clear_safe_globals, get_safe_globals
 
 from gcisg_core.export import verify_hash
+from gcisg_core.extent import check_extent
 from gcisg_core.problems import DataError
 
 TORCH_STARTS = (b"PK\x03\x04", pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2))  # zip and legacy
@@ -40,6 +41,7 @@ CONVERT = (
     "new_file), or whatever holds them instead of 'state_dict'; for a pickle of arrays pickle.dump({name: array})"
 )
 AGAIN = "Fetch it again, or choose another"
+INFLATED = 10  # times the file: torch does not compress
 
 # Suffix -> reader of further formats; integrations add theirs.
 READERS: dict[str, Callable[[Path], Any]] = {}
@@ -64,15 +66,21 @@ def read_checkpoint(file: str | Path) -> Any:
     try:
         with path.open("rb") as stream:
             is_torch = stream.read(max(map(len, TORCH_STARTS))).startswith(TORCH_STARTS)
-        return READERS.get(path.suffix, _read_torch if is_torch else _read_pickle)(path)
+        content = READERS.get(path.suffix, _read_torch if is_torch else _read_pickle)(path)
+        check_extent(content)
+        return content
     except Exception as error:  # a damaged file can raise nearly anything
         foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
         reason = f"it asks for {foreign[1]}" if foreign else _torch_reason(str(error))
         if reason:
             what = f"is refused: {reason}; expected tensors, arrays and plain containers only"
             raise DataError(file, what, CONVERT) from error
-        line = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise DataError(file, f"cannot be read as weights, it is damaged or something else ({line})", AGAIN) from error
+        what = f"cannot be read as weights, it is damaged or something else ({_first_line(error)})"
+        raise DataError(file, what, AGAIN) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def find_damage(file: str | Path) -> str:
@@ -86,10 +94,13 @@ def find_damage(file: str | Path) -> str:
     try:
         if start == b"PK\x03\x04":
             with zipfile.ZipFile(path) as archive:
+                held, size = sum(member.file_size for member in archive.infolist()), path.stat().st_size
+                if held > INFLATED * size:
+                    return f"is damaged: {size:,} bytes that claim to hold {held:,}"
                 bad = archive.testzip()
             return f"is damaged: the check sum of {bad} is wrong" if bad else ""
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        return f"is damaged: {error}"
+    except Exception as error:  # zipfile, zlib and lzma have many kinds
+        return f"is damaged: {_first_line(error)}"
     return "" if start else "is empty"
 
 
@@ -257,8 +268,11 @@ def _allowed() -> dict[tuple[str, str], Any]:
     return allowed
 
 
-class ArrayUnpickler(pickle.Unpickler):
-    """Reads arrays, plain containers and the few classes that it has a stand-in for, all others are an error."""
+class ArrayUnpickler(pickle._Unpickler):
+    """Reads arrays, plain containers and the few classes that it has a stand-in for, all others are an error.
+
+    Python's own form of the reader: the one in C reserves as much memory as a file claims to have shared objects.
+    """
 
     allowed = _allowed()
 

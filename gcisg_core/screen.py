@@ -7,7 +7,7 @@ import re
 import sys
 
 # What the commands end with as one line; see `gcisg_suite.cli`.
-ONE_LINE_ERRORS = (ValueError, FileNotFoundError, FloatingPointError)
+ONE_LINE_ERRORS = (ValueError, OSError, FloatingPointError)
 # First words of what mmengine and Detectron2 write down once, in hundreds of lines.
 LISTINGS = re.compile(
     r"[\s-]*(System environment:|Config:|Hooks will be executed|Environment info:|Running with full config:"

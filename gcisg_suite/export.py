@@ -17,7 +17,7 @@ from gcisg_core.integrations.openmmlab import DISTRIBUTIONS, distributions, inst
 from gcisg_suite.tasks import read_config, task_of
 
 OPENMMLAB = (name for module in DISTRIBUTIONS for name in distributions(module))
-PACKAGES = ("gcisg", "torch", "torchvision", *OPENMMLAB, "detectron2", "detectron2-cdo")
+PACKAGES = ("gcisg", "torch", "torchvision", "timm", *OPENMMLAB, "detectron2", "detectron2-cdo")
 
 
 def read(config: str, overrides: list[str], checkpoint: str) -> Export:

@@ -19,6 +19,14 @@ class Listing(NamedTuple):
     hidden: list[str]
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file of this name; a name that no file can have is none, where pathlib raises an error."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # longer than the file system allows, with a zero byte
+        return False
+
+
 def is_hidden(name: str | Path) -> bool:
     """Whether a file or folder is none of the data by its name: `.ipynb_checkpoints`, `._x.png`, `__MACOSX`."""
     return any(part.startswith(".") or part in CLUTTER for part in PurePath(name).parts)

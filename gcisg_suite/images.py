@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reason
 
 with contextlib.suppress(ImportError):
     from pillow_heif import register_heif_opener
@@ -33,6 +33,11 @@ AS_DISPLAYED = (
     "The labels follow the stored pixels: turn them as the image is displayed, or save the image without its EXIF "
     "orientation"
 )
+
+
+def most_pixels() -> int:
+    """Of the largest image that Pillow opens: an annotation that states more is wrong."""
+    return 2 * (Image.MAX_IMAGE_PIXELS or 10**9)
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -89,14 +94,12 @@ def _reported(path: str | Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise DataError(path, "no such image file", "Restore it, or remove it from the data set") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
-        reason = str(error).rstrip(".") or type(error).__name__
-        raise DataError(path, f"is larger than Pillow opens ({reason})", SMALLER) from error
+        raise DataError(path, f"is larger than Pillow opens ({reason(error).rstrip('.')})", SMALLER) from error
     except Exception as error:
         if isinstance(error, UnidentifiedImageError) and _is_heif(Path(path)):
             raise DataError(path, "is a HEIC image, which Pillow cannot read alone", HEIC) from error
-        unknown = "it has no format that Pillow knows"
-        reason = unknown if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
-        raise DataError(path, f"not a readable image ({reason or type(error).__name__})", AGAIN) from error
+        why = "it has no format that Pillow knows" if isinstance(error, UnidentifiedImageError) else reason(error)
+        raise DataError(path, f"not a readable image ({why})", AGAIN) from error
 
 
 def _is_heif(path: Path) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,11 +27,13 @@ class Answers:
 
     Attributes:
         synthetic: Images with labels, to train on.
-        real: Real images with labels, to evaluate on.
-        classes: Segmentation: a file with a line a class.
+        real: Real images to evaluate on; without labels there is no score.
+        classes: A file with a line a class: those of label images, or those that are wanted of another format.
         images: The images' folder in both folders.
         labels: The labels' folder, or the COCO JSON; None for the usual name.
         workers: Processes of the audit.
+        output: Where the configs go, and below `data` what is converted.
+        formats: What the user says of a folder, `synthetic` or `real`: a format of `gcisg_suite.formats`.
     """
 
     synthetic: Path
@@ -40,6 +42,8 @@ class Answers:
     images: str = "images"
     labels: str | None = None
     workers: int = 1
+    output: Path = Path()
+    formats: dict[str, str] = field(default_factory=dict)
 
     @property
     def folders(self) -> dict[str, Path]:

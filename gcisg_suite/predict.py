@@ -36,7 +36,7 @@ def build_predictor(config: str, overrides: list[str], checkpoint: str, device: 
         if "named_predictor" in task.doors and (found := task.door("named_predictor")(config, checkpoint, device)):
             return found
     if not Path(config).is_file():
-        raise ValueError(f"--config {config}: no such file, nor a ResNet of torchvision")
+        raise ValueError(f"--config {config}: no such file, nor a ResNet of torchvision, torchvision:NAME or timm:NAME")
     loaded = read_config(config, overrides)
     return task_of(loaded).door("predictor")(loaded, checkpoint, device, score)
 

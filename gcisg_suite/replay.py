@@ -15,8 +15,12 @@ from gcisg_core.nan.replay import replay, table
 from gcisg_suite.tasks import FRAMEWORKS
 
 
-def report(file: Path) -> str:
+def report(file: Path, trust: bool = False) -> str:
     """What was recorded, the losses then and now, where values stop being finite, and the statistics of each stage.
+
+    Args:
+        file: Of the recorder.
+        trust: Import modules of any package that the record's config names.
 
     Raises:
         DataError: the file is no record.
@@ -25,7 +29,7 @@ def report(file: Path) -> str:
     record = load(file, VERSION)
     module = import_module(choose(FRAMEWORKS, record["framework"], f"framework of {file}").replay)
     context = getattr(module, "context", lambda _: nullcontext())
-    again = replay(record, module.build_model(record), module.framework(), context(record))
+    again = replay(record, module.build_model(record, trust), module.framework(), context(record))
     losses = [[name, value, again.losses.get(name)] for name, value in record["losses"].items()]
     lines = [
         f"Recorded: {record['message']}",

@@ -6,6 +6,7 @@ obstacle to the tasks of another. A new task is a folder under `projects/` and a
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,9 @@ MMENGINE = Framework(
     name="mmengine",
     suffixes=(".py", ".json"),
     read_config="gcisg_core.integrations.mmengine:load_config",
+    read_run="gcisg_core.integrations.mmengine:load_run_config",
     train="gcisg_core.integrations.mmengine:run",
+    student="gcisg_core.integrations.mmengine.student:student_of",
     launches=False,
     evaluate="gcisg_suite.zoo.evaluate:evaluate",
     replay="gcisg_core.integrations.mmengine.nan",
@@ -30,7 +33,9 @@ DETECTRON2 = Framework(
     name="detectron2",
     suffixes=(".yaml", ".yml"),
     read_config="gcisg_det.config:read_config",
+    read_run="gcisg_det.config:read_config",
     train="gcisg_det.engine:run",
+    student="gcisg_det.student:student_of",
     launches=True,
     evaluate="gcisg_det.evaluation:evaluate",
     replay="gcisg_det.replay",
@@ -39,7 +44,38 @@ DETECTRON2 = Framework(
     key=r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*",
     pairs=True,
 )
-FRAMEWORKS = {framework.name: framework for framework in (MMENGINE, DETECTRON2)}
+
+
+def _is_lazy_config(file: Path) -> bool:
+    """Whether a `.py` file imports as Detectron2's LazyConfigs do; mmengine's do so in `with read_base()` alone."""
+    try:
+        body = ast.parse(file.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return False  # its framework will say what is wrong
+    imported = [
+        name for node in body if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    ]  # fmt: skip
+    relative = any(isinstance(node, ast.ImportFrom) and node.level for node in body)
+    return relative or any(name.partition(".")[0] in ("detectron2", "gcisg_det") for name in imported)
+
+
+LAZY = Framework(
+    name="detectron2_lazy",
+    suffixes=(".py",),
+    read_config="gcisg_det.lazy:for_other_commands",
+    read_run="gcisg_det.lazy:for_other_commands",
+    student="gcisg_det.lazy:for_other_commands",
+    train="gcisg_det.lazy:run",
+    launches=True,
+    evaluate="gcisg_det.lazy:for_other_commands",
+    replay="gcisg_det.replay",
+    base="",
+    as_text=str,
+    key=r"[\w.]+=.*",
+    owns=_is_lazy_config,
+)
+FRAMEWORKS = {framework.name: framework for framework in (LAZY, MMENGINE, DETECTRON2)}
 
 
 def _is_detector(config: Any) -> bool:
@@ -121,7 +157,12 @@ _ROWS = (
             "gtav": Audit("gcisg_seg.audit:audit_gtav"),
             "cityscapes": Audit("gcisg_seg.audit:audit_cityscapes"),
             "bdd100k": Audit("gcisg_seg.audit:audit_bdd100k"),
+            "bdd100k-seg": Audit("gcisg_seg.audit:audit_bdd100k_seg"),
             "mapillary": Audit("gcisg_seg.audit:audit_mapillary"),
+            "foggy-cityscapes": Audit("gcisg_seg.audit:audit_foggy_cityscapes"),
+            "acdc": Audit("gcisg_seg.audit:audit_acdc"),
+            "shift": Audit("gcisg_seg.audit:audit_shift"),
+            "synthia": Audit("gcisg_seg.audit:audit_synthia"),
             "pairs": Audit(
                 "gcisg_seg.audit:audit_pairs", ("images", "labels", "image_suffix", "label_suffix", "num_classes")
             ),
@@ -165,15 +206,15 @@ AUDITS = {data_set: audit for task in _ROWS for data_set, audit in task.audits.i
 
 
 def framework_of(file: str | Path) -> Framework:
-    """The framework of a config file, by its suffix.
+    """The framework of a config file, by its suffix, and of a `.py` by what it imports; nothing in it is run.
 
     Raises:
         ValueError: no framework has configs of that suffix.
     """
     for framework in FRAMEWORKS.values():
-        if Path(file).suffix in framework.suffixes:
+        if Path(file).suffix in framework.suffixes and framework.owns(Path(file)):
             return framework
-    suffixes = ", ".join(framework.suffixes[0] for framework in FRAMEWORKS.values())
+    suffixes = ", ".join(dict.fromkeys(framework.suffixes[0] for framework in FRAMEWORKS.values()))
     raise ValueError(f"{file}: expected one of the suffixes {suffixes}")
 
 
@@ -184,6 +225,11 @@ def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Any:
         ValueError, FileNotFoundError: it cannot be used.
     """
     return load(framework_of(file).read_config)(str(file), list(overrides))
+
+
+def read_run_config(file: str | Path, overrides: Sequence[str] = ()) -> Any:
+    """:func:`read_config` for the config in the folder of a run; nothing in it is run."""
+    return load(framework_of(file).read_run)(str(file), list(overrides))
 
 
 def find_task(config: Any) -> TaskSpec | None:

@@ -1,13 +1,19 @@
-"""The one reader of text files that people write: lists of images, lists of classes, grids."""
+"""The one reader of text files that people write: lists of images, lists of classes, grids and other YAML."""
 
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
+from typing import Any
 
-from gcisg_core.problems import DataError
+import yaml
+
+from gcisg_core.extent import check_extent
+from gcisg_core.problems import DataError, reading, reason
 
 SAVE = "Save it as UTF-8"
+MEND = "Mend the line; indent with spaces"
 # Longest first: the mark of UTF-16 is the start of that of UTF-32.
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -43,3 +49,36 @@ def read_text(path: str | Path) -> str:
 def read_lines(path: str | Path) -> list[str]:
     """The lines of a file, without their ends, the empty ones too. Raises as :func:`read_text`."""
     return read_text(path).removesuffix("\n").split("\n")
+
+
+def read_yaml(path: str | Path) -> Any:
+    """What a YAML file of plain values holds; nothing of it is run.
+
+    Raises:
+        DataError: it cannot be read, does not parse (with its line), has a tag that asks for an object of Python, or
+            its aliases stand for more values than there can be.
+    """
+    text = read_text(path)
+    try:
+        with reading(path, "YAML", MEND):
+            content = yaml.safe_load(text)
+            check_extent(content)
+    except DataError as error:
+        if isinstance(error.__cause__, yaml.MarkedYAMLError):
+            raise not_plain(error.__cause__, path) from error
+        raise
+    return content
+
+
+def not_plain(error: yaml.YAMLError, file: object) -> DataError:
+    """What is wrong with a YAML file, with its line; the mark knows which of several files it is."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return DataError(file, f"is no YAML ({reason(error)})", MEND)
+    mark = error.problem_mark or error.context_mark
+    name = mark.name if mark and mark.name.endswith((".yaml", ".yml")) else file
+    place = f"{name}, line {mark.line + 1}" if mark else str(file)
+    tag = re.search(r"tag '(?:tag:yaml.org,2002:)?([^']+)'", error.problem or "")
+    if tag:
+        what = f"is refused: the tag !!{tag[1]} makes an object of Python"
+        return DataError(place, what, "Write plain values: numbers, texts, lists; (1, 2) is a tuple as it is")
+    return DataError(place, f"is no YAML ({error.problem})", MEND)

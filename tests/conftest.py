@@ -1,9 +1,11 @@
 """Shared by all tests.
 
 No GPU means that the tests of the marker `gpu` are not collected; each has a CPU equivalent. No Chromium means the
-same for the marker `browser`: no package of the index brings one, so the workflow's machines do.
+same for the marker `browser`: no package of the index brings one, so the workflow's machines do; and Detectron2 0.5 the
+same for `detectron2_main`, what only upstream's main has.
 """
 
+import importlib.util
 import logging
 import os
 import shutil
@@ -36,6 +38,12 @@ def chromium() -> str | None:
     return os.environ.get("CHROME") or next(filter(None, map(shutil.which, names)), None)
 
 
+def has_detectron2_main() -> bool:
+    """Whether the Detectron2 that would be imported has what followed its last release; nothing of it is imported."""
+    found = importlib.util.find_spec("detectron2")
+    return bool(found and found.origin) and (Path(str(found.origin)).parent / "modeling/backbone/vit.py").is_file()
+
+
 def pytest_report_header() -> str:
     return (
         f"browser: {chromium() or 'none; apt-get install chromium, or CHROME=/its/path, for the tests that open pages'}"
@@ -43,7 +51,8 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    absent = [name for name, there in (("gpu", torch.cuda.is_available()), ("browser", chromium())) if not there]
+    markers = {"gpu": torch.cuda.is_available(), "browser": chromium(), "detectron2_main": has_detectron2_main()}
+    absent = [name for name, there in markers.items() if not there]
     left_out = [item for item in items if any(item.get_closest_marker(name) for name in absent)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -6,9 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
-from mmengine.config import Config
 from PIL import Image
 from torchvision.models import resnet18
 
@@ -55,8 +53,3 @@ def write_styles(folder: Path, count: int = 3) -> Path:
         noise[..., number % 3] += 160
         Image.fromarray(noise.to(torch.uint8).numpy()).save(folder / f"{number}.png")
     return folder
-
-
-def without_config_formatting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """mmengine lays each config out anew three times a run, which takes longer than some steps of training."""
-    monkeypatch.setattr(Config, "pretty_text", property(lambda config: str(dict(config))))

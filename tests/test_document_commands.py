@@ -17,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 import torchvision
+from safetensors.torch import save_file
 
 from gcisg_suite.miniature.network import MiniResNet
 from tests.classification.conftest import TINY as TINY_CLASSIFICATION
@@ -107,9 +109,9 @@ def own_config(command: str) -> None:
 
 
 RULES: list[tuple[str, Callable[[str], None]]] = [
-    (r"(\S+=\S+ )*make (setup|demo|test|test-openmmlab|bench|docs)$", dry),
+    (r"(\S+=\S+ )*make (setup|demo|test|test-fast|test-openmmlab|bench|docs)$", dry),
     (r"pip install ", metadata),
-    (r"python tools/(doctor|report)\.py", as_written()),
+    (r"python tools/(doctor|report)\.py( --config my/project/segmentor\.py)?$", as_written()),
     (r"gcisg --(help|install-completion --help)$", as_written()),
     (r"gcisg [\w-]+$", as_written("--help")),  # named in the text
     (r"python tools/audit_data\.py --dataset class-folders", as_written("--workers", "1")),
@@ -200,6 +202,7 @@ def add_what_a_reader_has(place, document):
     assert run("python tools/new_project.py --task classification --synthetic my/synthetic --real my/real "
                "--out my/project --workers 1") == 0  # fmt: skip
     torch.save(torchvision.models.resnext50_32x4d().state_dict(), place / "my/resnext50.pth")
+    save_file(timm.create_model("convnext_tiny").state_dict(), place / "my/convnext.safetensors")
     (place / "my/project/your_mmseg_config.py").write_text(MMSEG)
     (place / "my/project/your_detectron2_config.yaml").write_text(DETECTRON2)
     for block in blocks(document):

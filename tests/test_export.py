@@ -10,9 +10,11 @@ import torch
 
 from gcisg_core.export import file_hash, verify_hash, write_export
 from gcisg_core.problems import DataError
+from tests.command import gcisg
 from tests.official import save_official
 
 ROOT = Path(__file__).parents[1]
+CLASSIFIER = str(ROOT / "projects/classification/gcisg_r101_visda17.py")
 COMPAT = ROOT / "gcisg_core/integrations/detectron2/compat.py"
 BLOCKED = """
 import sys
@@ -30,6 +32,18 @@ SEGMENTATION = [
     "model.decode_head.in_channels=512", "model.decode_head.channels=8",
     "model.auxiliary_head.in_channels=256", "model.auxiliary_head.channels=8",
 ]  # fmt: skip
+RUN = """
+_base_ = "{base}"
+pipeline = [
+    dict(type="LoadCheckedImage"),
+    dict(type="Resize", scale=(144, 96), keep_ratio=True),
+    dict(type="LoadLabelIds"),
+    dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape", "domain")),
+]
+test_dataloader = dict(dataset=dict(pipeline=pipeline))
+model = dict(type="SynToReal", parent="EncoderDecoder")
+model.update(test_cfg=dict(mode="slide", crop_size=(64, 64), stride=(48, 48)))
+"""
 CLASSIFICATION = ["model.backbone=resnet18", "model.weights=None", "model.regularizer.queue_length=32"]
 
 
@@ -48,14 +62,15 @@ def disturb(model):
     return model.eval()
 
 
-def export(tmp_path, config, checkpoint, overrides, *arguments):
+def words(tmp_path, config, checkpoint, overrides, *arguments):
     command = ["--config", config, "--checkpoint", checkpoint, "--out", tmp_path / "release", *arguments]
-    result = subprocess.run(
-        [sys.executable, "tools/export.py", *map(str, command), "--", *map(str, overrides)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr[-2000:]
-    return Path(result.stdout.splitlines()[-1])
+    return [*map(str, command), "--", *map(str, overrides)]
+
+
+def export(*arguments):
+    ended = gcisg("export", *words(*arguments))
+    assert ended.code == 0, ended.err
+    return Path(ended.out.splitlines()[-1])
 
 
 def plain(tmp_path, code, before=""):
@@ -73,7 +88,7 @@ def classifier(tmp_path):
 
     from gcisg_core.integrations.mmengine import load_config
 
-    config = load_config("projects/classification/gcisg_r101_visda17.py", CLASSIFICATION)
+    config = load_config(CLASSIFIER, CLASSIFICATION)
     model = disturb(MODELS.build(config.model))
     save_official({"state_dict": model.state_dict(), "meta": {"seed": 7}}, tmp_path / "iter_1.pth")
     return model, tmp_path / "iter_1.pth"
@@ -81,9 +96,10 @@ def classifier(tmp_path):
 
 def test_torchvision_loads_a_classifier(tmp_path, classifier):
     model, checkpoint = classifier
-    path = export(
-        tmp_path, "projects/classification/gcisg_r101_visda17.py", checkpoint, CLASSIFICATION, "--metrics", "acc=61.5"
-    )
+    given = words(tmp_path, CLASSIFIER, checkpoint, CLASSIFICATION, "--metrics", "acc=61.5")
+    done = subprocess.run([sys.executable, "tools/export.py", *given], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    path = Path(done.stdout.splitlines()[-1])
     code = f"""
 import importlib.util
 spec = importlib.util.spec_from_file_location("network", {str(path.with_suffix(".py"))!r})
@@ -104,8 +120,7 @@ def test_safetensors_hold_the_same(tmp_path, classifier):
     from safetensors import safe_open
 
     model, checkpoint = classifier
-    config = "projects/classification/gcisg_r101_visda17.py"
-    path = export(tmp_path, config, checkpoint, CLASSIFICATION, "--format", "safetensors")
+    path = export(tmp_path, CLASSIFIER, checkpoint, CLASSIFICATION, "--format", "safetensors")
     with safe_open(path, "pt") as file:
         assert json.loads(file.metadata()["meta"])["arch"] == "resnet18"
         assert torch.equal(file.get_tensor("layer4.1.conv2.weight"), model.backbone.layer4[1].conv2.weight)
@@ -114,7 +129,7 @@ def test_safetensors_hold_the_same(tmp_path, classifier):
 
 
 def test_the_name_tells_an_altered_file(tmp_path, classifier):
-    path = export(tmp_path, "projects/classification/gcisg_r101_visda17.py", classifier[1], CLASSIFICATION)
+    path = export(tmp_path, CLASSIFIER, classifier[1], CLASSIFICATION)
     assert path.stem.endswith(f"-{file_hash(path)}")
     verify_hash(path)
     path.write_bytes(path.read_bytes()[:-100])
@@ -123,30 +138,38 @@ def test_the_name_tells_an_altered_file(tmp_path, classifier):
 
 
 def test_mmseg_loads_a_segmentor(tmp_path):
+    from mmcv.transforms import Compose
     from mmengine.registry import init_default_scope
     from mmseg.registry import MODELS
+    from torchvision.transforms.functional import to_pil_image
 
     from gcisg_core.integrations.mmengine import load_config
 
-    file = "projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py"
-    config = load_config(file, SEGMENTATION)
+    file, picture = tmp_path / "segmentor.py", tmp_path / "picture.jpg"
+    file.write_text(RUN.format(base=ROOT / "projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py"))
+    config = load_config(str(file), SEGMENTATION)
     init_default_scope("mmseg")
     model = disturb(MODELS.build(config.model))
     save_official({"state_dict": model.state_dict()}, tmp_path / "iter_1.pth")
+    to_pil_image(images()[0]).save(picture)
     path = export(tmp_path, file, tmp_path / "iter_1.pth", SEGMENTATION)
     code = f"""
 from mmseg.apis import inference_model, init_model
 model = init_model({str(path.with_suffix(".py"))!r}, {str(path)!r}, device="cpu")
 with torch.no_grad():
     scores = model(images, mode="tensor")
-picture = (images[0] * 255).byte().permute(1, 2, 0).numpy()
-labels = inference_model(model, picture).pred_sem_seg.data
-result = dict(scores=scores, labels=labels, classes=list(model.dataset_meta["classes"]))
+found = inference_model(model, {str(picture)!r}).seg_logits.data
+result = dict(scores=scores, found=found, classes=list(model.dataset_meta["classes"]))
 """
     result = plain(tmp_path, code)
+    steps = [step for step in config.test_dataloader.dataset.pipeline if step.type != "LoadLabelIds"]
+    item = Compose(steps)({"img_path": str(picture)})
     with torch.no_grad():
         assert torch.equal(result["scores"], model(images(), mode="tensor"))
-    assert result["labels"].shape == (1, 64, 96)
+        ours = model.test_step({"inputs": [item["inputs"]], "data_samples": [item["data_samples"]]})[0]
+    assert item["inputs"].shape == (3, 96, 144)  # the run's own steps
+    assert torch.equal(result["found"], ours.seg_logits.data)
+    assert result["found"].shape == (19, 64, 96)
     assert (len(result["classes"]), result["classes"][13]) == (19, "car")
 
 
@@ -161,7 +184,7 @@ def test_detectron2_loads_a_detector(tmp_path):
     from tests.detection.scenes import TINY
 
     overrides = [*map(str, TINY), "REGULARIZER.QUEUE_LENGTH", "32", "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]
-    file = "projects/detection/gcisg_r50_fpn.yaml"
+    file = str(ROOT / "projects/detection/gcisg_r50_fpn.yaml")
     model = build_model(read_config(ROOT / file, overrides)).eval()
     with torch.no_grad():
         for weight in model.backbone.parameters():
@@ -205,9 +228,7 @@ class TestComputation:
     def test_a_classifier_runs_without_its_code(self, tmp_path, exporter, classifier, kind):
         model, checkpoint = classifier
         overrides = [*CLASSIFICATION, "test_dataloader.dataset.pipeline.size=64"]
-        path = in_process(
-            exporter, tmp_path, "projects/classification/gcisg_r101_visda17.py", checkpoint, overrides, kind
-        )
+        path = in_process(exporter, tmp_path, CLASSIFIER, checkpoint, overrides, kind)
         images = torch.rand(3, 3, 64, 64)
         with torch.no_grad():
             expected = model(images)
@@ -222,7 +243,7 @@ class TestComputation:
 
         from gcisg_core.integrations.mmengine import load_config
 
-        file = "projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py"
+        file = str(ROOT / "projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py")
         overrides = [*SEGMENTATION, "model.data_preprocessor.size=(64,96)"]
         init_default_scope("mmseg")
         model = disturb(MODELS.build(load_config(file, overrides).model))

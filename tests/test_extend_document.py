@@ -205,7 +205,7 @@ from mmseg.structures import SegDataSample
 init_default_scope("mmseg")
 head = dict(type="FCNHead", in_channels=64, in_index=3, channels=8, num_convs=1, num_classes=3)
 model = MODELS.build(dict(
-    type="SynToRealDepthEstimator", decode_head=head, train_cfg=dict(), test_cfg=dict(mode="whole"),
+    type="SynToReal", parent="DepthEstimator", decode_head=head, train_cfg=dict(), test_cfg=dict(mode="whole"),
     backbone=dict(type="ResNet", depth=18, stem_channels=8, base_channels=8, norm_cfg=dict(type="BN")),
     regularizer=dict(method="gcisg", queue_length=32),
 )).train()
@@ -216,10 +216,32 @@ assert {"decode.loss_ce", "loss_ci_stage3", "loss_guidance_stage4"} <= terms.key
 sum(value for name, value in terms.items() if "loss" in name).backward()
 assert model.backbone.conv1.weight.grad.abs().sum() > 0
 """
+NEW_PROJECT = """
+import pathlib
+import numpy as np
+from PIL import Image
+from gcisg_suite.cli import main
+from gcisg_suite.coco.load import load_coco
+for name in ("syn", "real"):
+    root = pathlib.Path("tables") / name
+    root.mkdir(parents=True)
+    for key in range(2):
+        pixels = np.random.default_rng(key + len(name)).integers(0, 256, (20, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(root / f"{key}.png")
+    (root / "boxes.csv").write_text("file,class,x1,y1,x2,y2\\n0.png,car,1,2,11,12\\n0.png,bus,5,5,9,9\\n")
+command = "new-project --task detection --synthetic tables/syn --real tables/real --output tables/out --workers 1"
+try:
+    main(command.split())
+except SystemExit as end:
+    assert not end.code, end.code
+data = load_coco("tables/out/data/real.json", "tables/real")
+assert data.classes == ["bus", "car"], data.classes
+assert [item["bbox"] for item in data.annotations] == [[1, 2, 10, 10], [5, 5, 4, 4]], data.annotations
+"""
 # In one process, those of MMSegmentation last: they change what names of mmengine's registry mean.
 CHECKS = {
     "pooling": POOLING, "method": METHOD, "metric": METRIC, "detector": DETECTOR, "format": FORMAT, "task": TASK,
-    "data set": DATASET, "segmentor": SEGMENTOR,
+    "new-project": NEW_PROJECT, "data set": DATASET, "segmentor": SEGMENTOR,
 }  # fmt: skip
 RUN_ALL = """
 import json, sys, traceback

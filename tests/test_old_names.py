@@ -8,7 +8,7 @@ from mmengine.registry import DATASETS
 
 from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.datasets import ClassFolderDataset
-from gcisg_core.integrations.mmengine import load_config
+from gcisg_core.integrations.mmengine import check_state, load_config
 from gcisg_core.old_names import SETTINGS, TENSORS
 from gcisg_core.regularizers import METHODS, Regularizer, build_regularizer, read_method
 from gcisg_det.config import read_config
@@ -93,3 +93,12 @@ def test_a_detectron2_config(tmp_path):
         assert not read_config(base).MODEL.keys() & {"CHANGES", "LEAST_MATCH"}
     with pytest.raises(ValueError, match="the nearest valid key is MODEL.BACKBONE"):
         read_config(base, ["MODEL.CHANGE", "a"])
+
+
+def test_a_checkpoint_to_resume_from():
+    model = SynToRealClassifier("resnet50", 3, regularizer=SMALL)
+    new = model.state_dict()
+    old = {name.replace("regularizer.momentum_encoder.", "regularizer.target."): value for name, value in new.items()}
+    check_state(model, old, "an old file")
+    with pytest.raises(ValueError, match="an old file is not one"):
+        check_state(model, {name: old[name] for name in [*old][:-1]}, "an old file")

@@ -16,8 +16,7 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 from detectron2.data import DatasetCatalog
 
 from gcisg_cls.audit import audit_folders
-from gcisg_cls.datasets import ClassFolderDataset
-from gcisg_cls.selection import UnlabelledImages
+from gcisg_cls.datasets import ClassFolderDataset, UnlabelledImages
 from gcisg_core.problems import DataError
 from gcisg_det.config import read_config
 from gcisg_det.datasets import setup_datasets

@@ -27,7 +27,7 @@ def values_of(path, overrides, monkeypatch):
         from gcisg_det.config import read_config, regularizer_values
 
         return regularizer_values(read_config(path, overrides))
-    monkeypatch.setattr(Config, "fromfile", lambda path: copy.deepcopy(READ(path)))
+    monkeypatch.setattr(Config, "fromfile", lambda path, **_: copy.deepcopy(READ(path)))
     config = mmengine.load_config(str(path), overrides)
     if "start" in config:
         assert (path.parent / f"{config.start.config}.py").is_file()

@@ -11,6 +11,8 @@ import pytest
 
 from gcisg_suite.cli import main
 from gcisg_suite.commands.sweep import parse_seeds
+from gcisg_suite.tasks import TASKS
+from tests.command import gcisg
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,25 +36,35 @@ class TestDoctor:
         assert "Everything is in place." in output
         assert {"classification", "segmentation", "detection"} <= set(output.split())
 
-    def test_names_what_is_missing_and_the_command_that_mends_it(self, tmp_path):
+    def test_names_what_is_missing_and_the_command_that_mends_it(self, tmp_path, monkeypatch):
         (tmp_path / "mmseg.py").write_text("raise ImportError('libGL.so.1 is missing')")
-        path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
-        output = run(sys.executable, "tools/doctor.py", code=1, PYTHONPATH=path)
-        line = next(line for line in output.splitlines() if line.startswith("MEND"))
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "mmseg", raising=False)
+        ended = gcisg("doctor")
+        assert ended.code == 1
+        line = next(line for line in ended.out.splitlines() if line.startswith("MEND"))
         assert "mmseg" in line
         assert "libGL.so.1 is missing" in line
         assert "pip install -r requirements/frameworks.txt" in line
-        assert "1 to mend." in output
+        assert "1 to mend." in ended.out
 
 
 class TestMakefile:
     def test_an_environment_of_ones_own_is_used_and_nothing_installed(self):
         output = run("make", "--no-print-directory", "-n", "test", "PYTHON=/some/env/bin/python", MAKEFLAGS="")
-        assert output.strip() == "/some/env/bin/python -m pytest -n 2"
+        assert output.strip() == "/some/env/bin/python -m pytest -n 2 --dist worksteal"
+
+    def test_the_fast_tests_are_the_core_and_the_methods_of_each_task(self):
+        plan = run("make", "--no-print-directory", "-n", "test", "test-fast", "PYTHON=python", MAKEFLAGS="")
+        every, command = plan.splitlines()
+        assert command.startswith(every)
+        paths = command.removeprefix(every).split()
+        assert all((ROOT / path).exists() for path in paths)
+        assert {"tests/core", *(f"tests/{task}" for task in TASKS)} <= {*paths, *(str(Path(p).parent) for p in paths)}
 
     def test_help_lists_the_commands(self):
         output = run("make", "help", MAKEFLAGS="")
-        assert all(name in output for name in ("setup", "demo", "test", "lint", "bench"))
+        assert all(name in output for name in ("setup", "demo", "test", "test-fast", "lint", "bench"))
 
 
 class TestSweep:

@@ -1,7 +1,9 @@
-"""timm: any of its models as a guide, DINOv2 and the image encoders of CLIP among them."""
+"""timm: any of its models as a guide or as a classifier's backbone, DINOv2, DINOv3 and CLIP's encoders among them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,12 @@ from torch import Tensor
 
 from gcisg_core.export import verify_hash
 from gcisg_core.guides import GUIDES, GuideNetwork
+from gcisg_core.initial_weights import match_names
 from gcisg_core.lookup import unknown_name
+from gcisg_core.problems import DataError
+from gcisg_core.safe_load import read_state_dict
+
+START = 20_250_607  # no file has this random start: what stays as it was is absent from a file
 
 
 class TimmGuide(GuideNetwork):
@@ -22,57 +29,137 @@ class TimmGuide(GuideNetwork):
         return features
 
 
-def _create(name: str, weights: str = "", pretrained: bool = False) -> Any:
-    """A headless model that takes images of any size if it can, the same start each time."""
+def create(
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    state: Mapping[str, Tensor] | None = None,
+    seed: int | None = START,
+) -> Any:
+    """A model of timm without its classifier that takes images of any size if it can.
+
+    Args:
+        name: ``vit_small_patch14_dinov2``, ``convnext_tiny``, ...; with a tag after a dot, of particular weights.
+        options: Keyword arguments of ``timm.create_model``.
+        state: Weights in any form that timm knows for this model; what does not fit is left out.
+        seed: Of the random start; None draws it from torch's global state.
+
+    Raises:
+        ImportError: timm is not installed.
+        ValueError: timm has no such model, or it does not take the options.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise ImportError(f"timm:{name} needs timm: pip install 'gcisg[guides]'") from error
+    known = timm.list_models()
+    if name.partition(".")[0] not in known:
+        raise unknown_name(name, known, "model of timm")
+    values: dict[str, Any] = {**(options or {}), "num_classes": 0}
+    if state is not None:
+        # The number of classes is that of no model, so that timm loads without the classifier.
+        values |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(state), "num_classes": -1}}
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        try:
+            return timm.create_model(name, **{"dynamic_img_size": True, **values})
+        except TypeError:  # not a transformer: no such argument is needed
+            try:
+                return timm.create_model(name, **values)
+            except TypeError as error:
+                raise ValueError(f"timm's {name} does not take {dict(options or {})}: {error}") from error
+
+
+def fixed_size(network: Any) -> int | None:
+    """The only edge of images that a model takes, in pixels; None if it takes others too."""
+    if getattr(network, "dynamic_img_size", False) or not network.pretrained_cfg.get("fixed_input_size"):
+        return None
+    embedded = getattr(getattr(network, "patch_embed", None), "img_size", None)  # of the option `img_size`
+    size: int = (embedded or network.pretrained_cfg["input_size"][1:])[0]
+    return size
+
+
+def read_weights(
+    name: str, weights: str, options: Mapping[str, Any] | None = None, key: str = "weights"
+) -> dict[str, Tensor]:
+    """The weights of a model of timm under its names, its original classifier included.
+
+    Args:
+        name: See :func:`create`.
+        weights: A file of any form that timm converts (its own, DINOv2's, ...), read without running code in it; or
+            the tag of weights (``lvd142m``), ``DEFAULT`` for the first, from the cache of the hub or from the net.
+        options: With which the model is built.
+        key: What the config calls the weights, for the messages.
+
+    Raises:
+        FileNotFoundError: there is no such file or tag, or the hub cannot be reached; says what to do.
+        DataError: the file is of another model.
+    """
+    network = create(name, options)
+    if Path(weights).is_file():
+        verify_hash(Path(weights))
+        state = read_state_dict(weights)
+        return _converted(network, state, weights, partial(create, name, options))
     import timm
 
-    overlay = {"file": weights} if weights else None
-    options: dict[str, Any] = {"pretrained": pretrained, "num_classes": 0, "pretrained_cfg_overlay": overlay}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        try:
-            return timm.create_model(name, dynamic_img_size=True, **options)
-        except TypeError:  # not a transformer: no such argument is needed
-            return timm.create_model(name, **options)
+    base, _, tag = name.partition(".")
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{base}.*")]
+    if weights not in ("DEFAULT", *tags):
+        raise FileNotFoundError(
+            f"{key} {weights!r} for timm:{name}: no such file, and no weights of timm either (those: "
+            f"{', '.join(tags) or 'none'}). Give a state dict file, one of these tags or DEFAULT"
+        )
+    wanted = f"{base}.{tag if weights == 'DEFAULT' else weights}".rstrip(".")
+    try:
+        whole: dict[str, Tensor] = timm.create_model(wanted, pretrained=True, **(options or {})).state_dict()
+    except (OSError, RuntimeError) as error:
+        raise FileNotFoundError(
+            f"the weights of timm's {name} could not be had ({error}). Fetch them where there is a net, into the hub's "
+            f"cache or a file, and give the file as {key}"
+        ) from error
+    return whole
+
+
+def _converted(network: Any, state: dict[str, Tensor], file: str, build: Callable[..., Any]) -> dict[str, Tensor]:
+    """A state dict as timm's own conversion makes it; what it leaves as it was is left out."""
+    prefix = match_names(network, state).prefix
+    given = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    try:
+        loaded = build(state=given).state_dict()
+    except (RuntimeError, KeyError, AttributeError, TypeError) as error:
+        what = f"is not of timm's {network.pretrained_cfg['architecture']} ({str(error).splitlines()[0]})"
+        raise DataError(file, what, "Give weights of this model, of timm or of its authors") from error
+    untouched = _untouched(network.state_dict(), loaded)
+    classifier = network.pretrained_cfg.get("classifier") or ()
+    paths = tuple(f"{path}." for path in ([classifier] if isinstance(classifier, str) else classifier))
+    original = {key: value for key, value in given.items() if paths and key.startswith(paths)}
+    return {key: value for key, value in loaded.items() if key not in untouched} | original
+
+
+def _untouched(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> set[str]:
+    """timm loads what fits and says nothing of the rest, which still has its random start; biases follow weights."""
+    weights = {key for key, value in after.items() if value.ndim > 1 and value.equal(before[key])}
+    owners = {key.removesuffix(".weight") for key in weights if key.endswith(".weight")}
+    return weights | {key for key in after if key.rpartition(".")[0] in owners}
 
 
 def timm_guide(name: str, weights: str) -> TimmGuide:
     """A model of timm by name.
 
     Args:
-        name: ``vit_small_patch14_dinov2``, ``resnet50``, ...; with a tag after a dot, of particular weights.
-        weights: A file (`.pth` or `.safetensors`), read without running any code in it; empty: timm's own.
+        name: See :func:`create`.
+        weights: As for :func:`read_weights`; empty: ``DEFAULT``.
 
     Raises:
-        ImportError: timm is not installed.
-        FileNotFoundError: there is no such file, or timm's own weights cannot be had.
-        ValueError: timm has no such model, or the file is another model's.
+        ImportError, ValueError: as :func:`create`.
+        FileNotFoundError, DataError: as :func:`read_weights`.
     """
-    try:
-        import timm
-    except ImportError as error:
-        raise ImportError(f"the guide timm:{name} needs timm: pip install 'gcisg[guides]'") from error
-    known = timm.list_models()
-    if name.partition(".")[0] not in known:
-        raise unknown_name(name, known, "model of timm")
-    if weights and not Path(weights).is_file():
-        raise FileNotFoundError(f"guide_weights {weights!r}: no such file. Give a weights file of {name}, or none")
-    if weights:
-        verify_hash(Path(weights))
-    try:
-        fresh, network = _create(name), _create(name, weights=weights, pretrained=True)
-    except (OSError, RuntimeError) as error:
-        if weights:
-            raise ValueError(f"guide_weights {weights!r}: not weights of timm's {name} ({error})") from error
-        raise FileNotFoundError(
-            f"the weights of timm's {name} could not be had ({error}). Fetch them where there is a net and give the "
-            f"file as guide_weights"
-        ) from error
-    # timm loads what fits and says nothing of the rest.
-    before = fresh.state_dict()
-    untouched = [key for key, value in network.state_dict().items() if value.ndim > 1 and value.equal(before[key])]
-    if untouched:
-        raise ValueError(f"guide_weights {weights!r}: {', '.join(untouched[:3])} of timm's {name} are not in it")
+    network = create(name)
+    state = read_weights(name, weights or "DEFAULT", key="guide_weights")
+    missing = network.load_state_dict(state, strict=False).missing_keys
+    if missing:
+        raise ValueError(f"guide_weights {weights!r}: {', '.join(missing[:3])} of timm's {name} are not in it")
     return TimmGuide(network, network.pretrained_cfg["mean"], network.pretrained_cfg["std"])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gcisg_core.extent import check_extent
 from gcisg_core.files import replacing
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
+from gcisg_core.safe_load import find_damage
 
 KIND = "__kind__"  # marks a dictionary that stands for an object of a framework
 
@@ -70,11 +71,12 @@ def load(path: Path, version: int) -> dict[str, Any]:
     Raises:
         DataError: there is no such file, it is damaged or no record, or one of another version.
     """
-    try:
+    remedy = "Name a nonfinite_*.pth file of a run"
+    with reading(path, "a record of a step", remedy):
+        if damage := find_damage(path):
+            raise DataError(path, damage, remedy)
         record = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        what = f"cannot be read as a record of a step ({str(error).splitlines()[0]})"
-        raise DataError(path, what, "Name a nonfinite_*.pth file of a run") from error
+        check_extent(record)
     if not isinstance(record, dict) or record.get("version") != version:
         found = record.get("version") if isinstance(record, dict) else type(record).__name__
         raise DataError(path, f"version {found}, expected a record of version {version}", "Record the step anew")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 
 from gcisg_core.config import Settings, require, require_stages
 from gcisg_core.encoders import ReferenceEncoder
-from gcisg_core.feature_tap import Features, make_tap
+from gcisg_core.feature_tap import Features, StageTap, make_tap
 from gcisg_core.padding import mask_at
 from gcisg_core.pooling import global_average_pool
+from gcisg_core.probe import black_image, image_sizes, unchanged
 from gcisg_core.regularizers.base import Regularizer, Terms
 from gcisg_core.safe_load import read_state_dict
 
@@ -73,7 +75,9 @@ class ASG(Regularizer):
     def __init__(self, student: nn.Module, settings: ASGSettings) -> None:
         super().__init__(student, settings)
         tap = make_tap(student, [settings.stage], settings.stage_locations)
-        weight, bias = read_classifier(settings.classifier, tap.channels(student)[settings.stage])
+        _check_classifier_reads_mean(student, tap, settings.stage)
+        path = getattr(getattr(student, "plain", None), "classifier", "fc")  # of a classifier's backbone
+        weight, bias = read_classifier(settings.classifier, tap.channels(student)[settings.stage], path)
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
         self.taps[settings.task_view] = tap
@@ -104,29 +108,54 @@ class ASG(Regularizer):
         self.reference.capture(self.student)
 
 
-def read_classifier(file: str, channels: int) -> tuple[Tensor, Tensor]:
+def _check_classifier_reads_mean(student: nn.Module, tap: StageTap, stage: int) -> None:
+    """Of a backbone that returns pooled features (B, C): they must be the mean of the stage, which ASG classifies."""
+    for size in [(64, 64), *image_sizes(student)]:
+        with suppress(Exception), unchanged(student):  # a network that does not take the size
+            images = torch.rand(black_image(student, size).shape, generator=torch.Generator().manual_seed(0))
+            with tap.collect(student) as features:
+                pooled = student(images.to(next(student.parameters())))
+            break
+    else:
+        return
+    if isinstance(pooled, Tensor) and pooled.ndim == 2:
+        mean = features[stage].mean(dim=(2, 3))
+        if mean.shape != pooled.shape or not torch.allclose(mean, pooled, rtol=1e-3, atol=1e-5):
+            raise ValueError(
+                f"asg does not apply to {type(student).__name__}: its classifier reads something else than the mean of "
+                f"stage {stage} (a class token, a further layer). Use a ResNet, or the method feature_l2 or gcisg"
+            )
+
+
+def read_classifier(file: str, channels: int, path: str = "fc") -> tuple[Tensor, Tensor]:
     """Weight (classes, C) and bias (classes,) of a pretrained classifier; nothing in the file is run.
+
+    Args:
+        file: A state dict.
+        channels: C.
+        path: Of the classifier in the pretrained network.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it holds no classifier, or one of other features.
     """
-    path = Path(os.path.expandvars(file)).expanduser()
-    if not path.is_file():
+    place = Path(os.path.expandvars(file)).expanduser()
+    if not place.is_file():
         raise FileNotFoundError(
             f"classifier {file!r}: no such file. Give a state dict of torchvision's form with fc.weight and fc.bias, "
             f"such as the weights file of the backbone"
         )
-    found = read_state_dict(path)
-    weight, bias = found.get("fc.weight"), found.get("fc.bias")
+    found = read_state_dict(place)
+    weight, bias = found.get(f"{path}.weight"), found.get(f"{path}.bias")
     if not isinstance(weight, Tensor) or not isinstance(bias, Tensor):
         raise ValueError(
-            f"classifier {file!r}: fc.weight and fc.bias are not both in it (it holds {', '.join(list(found)[:3])}, "
-            f"...). Give the whole pretrained network in torchvision's form, not its backbone alone"
+            f"classifier {file!r}: {path}.weight and {path}.bias are not both in it (it holds "
+            f"{', '.join(list(found)[:3])}, ...). "
+            f"Give the whole pretrained network in torchvision's form, not its backbone alone"
         )
     if weight.shape[1:] != (channels,) or bias.shape != weight.shape[:1]:
         raise ValueError(
-            f"classifier {file!r}: fc.weight is {tuple(weight.shape)} and fc.bias {tuple(bias.shape)}, expected "
-            f"(classes, {channels}) and (classes,) for this backbone. Give the classifier of its own weights"
+            f"classifier {file!r}: {path}.weight is {tuple(weight.shape)} and {path}.bias {tuple(bias.shape)}, "
+            f"expected (classes, {channels}) and (classes,) for this backbone. Give the classifier of its own weights"
         )
     return weight.float(), bias.float()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gcisg_core.config import Settings
-from gcisg_core.feature_tap import Features, StageTap
+from gcisg_core.feature_tap import Features, StageLocation, StageTap, find_stages
 
 # Steps without `after_optimizer_step`, as under gradient accumulation, before a forgotten hook is suspected.
 WARN_AFTER_STEPS = 100
@@ -70,6 +70,11 @@ class Regularizer(nn.Module):
         self.observer: Callable[[Sequence[Tensor], Sequence[Features]], None] | None = None
         self._steps_since_update = 0
         self._ready = False  # spares each step a read of the buffer, which would wait for the device
+
+    @classmethod
+    def places(cls, student: nn.Module, given: Mapping[int, StageLocation] | None) -> Mapping[int, StageLocation]:
+        """Where the method reads a student's stages: as given (``stage_locations``), else as found."""
+        return given or find_stages(student)
 
     @property
     def student(self) -> nn.Module:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gcisg_core.channels import in_rgb
 from gcisg_core.config import Settings, require, require_stages
-from gcisg_core.feature_tap import Features, in_eval_mode, make_tap
+from gcisg_core.feature_tap import Features, StageLocation, in_eval_mode, make_tap
 from gcisg_core.ibn import is_standardised, normalised_stages
 from gcisg_core.padding import mask_at
 from gcisg_core.precision import full_precision
@@ -119,7 +119,14 @@ class ISW(Regularizer):
 
     def __init__(self, student: nn.Module, settings: ISWSettings) -> None:
         super().__init__(student, settings)
-        self.tap = make_tap(student, settings.stages, settings.stage_locations or normalised_stages(student))
+        places = self.places(student, settings.stage_locations)
+        if any(str(places.get(stage, "tokens(")).startswith("tokens(") for stage in settings.stages):
+            raise ValueError(
+                f"isw does not apply to {type(student).__name__}: it whitens the maps of convolutions at stages "
+                f"{', '.join(map(str, settings.stages))}, and there are {places}. "
+                f"Choose other stages, or another method"
+            )
+        self.tap = make_tap(student, settings.stages, places)
         self.taps[settings.task_view] = self.tap
         modules = dict(student.named_modules())
         self.standardised = {n: is_standardised(modules.get(str(place))) for n, place in self.tap.locations.items()}
@@ -130,6 +137,11 @@ class ISW(Regularizer):
         for stage, channels in self.tap.channels(student).items():
             for name in ("variance", "mask"):
                 self.register_buffer(f"{name}_stage{stage}", torch.zeros(channels, channels))
+
+    @classmethod
+    def places(cls, student: nn.Module, given: Mapping[int, StageLocation] | None) -> Mapping[int, StageLocation]:
+        """As given, else behind a normalisation, see :func:`gcisg_core.ibn.normalised_stages`."""
+        return given or normalised_stages(student)
 
     def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
         s = self.settings

@@ -45,14 +45,20 @@ def load_model(model: nn.Module, state: dict[str, Tensor], path: str) -> None:
     model.load_state_dict(state, strict=False)
 
 
-def load_backbone(backbone: nn.Module, state: dict[str, Tensor], path: str) -> None:
-    """Put pretrained weights, or the backbone of a whole checkpoint, into a backbone; the classifier is left out.
+def load_backbone(backbone: nn.Module, state: dict[str, Tensor], path: str, classifier: str = "fc") -> None:
+    """Put pretrained weights, or the backbone of a whole checkpoint, into a backbone.
+
+    Args:
+        backbone: Changed in place.
+        state: The weights.
+        path: Where they come from, for the messages.
+        classifier: The classifier's path in the pretrained network; left out.
 
     Raises:
         ValueError: they belong to another network.
     """
     if any(name.startswith("backbone.") for name in state):
         state = {name[len("backbone.") :]: value for name, value in state.items() if name.startswith("backbone.")}
-    own = join_halves({name: value for name, value in state.items() if not name.startswith("fc.")})
+    own = join_halves({name: value for name, value in state.items() if not name.startswith(f"{classifier}.")})
     check_state(backbone, own, path, ignore=added_names(backbone))
     backbone.load_state_dict(own, strict=False)

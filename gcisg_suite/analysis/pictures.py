@@ -5,8 +5,9 @@ Colour scales are cividis and viridis, single colours Okabe and Ito's: readable 
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -25,11 +26,14 @@ from gcisg_core.feature_tap import find_stages
 from gcisg_core.metrics import FeatureSample
 from gcisg_core.model_metrics import ModelMetrics
 from gcisg_core.pooling import self_attention
+from gcisg_core.probe import tokens_to_maps
+from gcisg_suite.report.grid import picture_grid
 
 from .task import EvalTask
 
 REFERENCE = "reference"
 MAP_SHARE = 0.6  # of a heat map over its image
+TOKENS = re.compile(r"tokens\((.+)\)")
 NUMBERED = 12  # classes up to which a confusion matrix has numbers
 STAGES_SHOWN = (3, 4)  # those that guidance pools by attention
 
@@ -42,13 +46,8 @@ def chosen(count: int, most: int = 6) -> list[int]:
 def _grid(task: EvalTask, indices: Sequence[int], rows: Sequence[str]) -> tuple[Figure, Any]:
     """A figure with a column an image, axes without ticks, and the rows' names."""
     height, width = task.pixels(indices[0]).shape[:2]
-    figure = Figure(figsize=(1.7 * len(indices), (1.7 * height / width + 0.25) * len(rows)))
-    axes = figure.subplots(len(rows), len(indices), squeeze=False)
-    for axis, name in zip(axes[:, 0], rows, strict=True):
-        axis.set_ylabel(_wrapped(name, figure.get_figheight() / len(rows)), fontsize=8)
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-    return figure, axes
+    size = 1.7, 1.7 * height / width + 0.25
+    return picture_grid([_wrapped(name, size[1]) for name in rows], len(indices), size, fontsize=8)
 
 
 def _wrapped(name: str, inches: float) -> str:
@@ -114,11 +113,11 @@ def grad_cam(task: EvalTask, backbone: nn.Module | None, index: int, model: Any 
     if model is not None:
         function, score = task.explained(model, index)
         network = _Network(function, backbone)
-    layer = cam_layer(backbone, task.explained_stage(backbone))
+    layer, reshape = cam_layer(backbone, task.explained_stage(backbone), (inputs.shape[2], inputs.shape[3]))
     before = [(parameter, parameter.requires_grad) for parameter in backbone.parameters()]
     backbone.requires_grad_(True)  # a frozen network has no gradients to look at
     try:
-        with torch.enable_grad(), HiResCAM(model=network.eval(), target_layers=[layer]) as explain:
+        with torch.enable_grad(), HiResCAM(network.eval(), [layer], reshape) as explain:
             heat = explain(inputs, targets=None if score is None else [score])[0]
     finally:
         for parameter, required in before:
@@ -127,17 +126,20 @@ def grad_cam(task: EvalTask, backbone: nn.Module | None, index: int, model: Any 
     return np.asarray(np.nan_to_num(heat)[: pixels.shape[0], : pixels.shape[1]])
 
 
-def cam_layer(backbone: nn.Module, stage: int) -> nn.Module:
-    """The module of a stage.
+def cam_layer(
+    backbone: nn.Module, stage: int, size: tuple[int, int]
+) -> tuple[nn.Module, Callable[[Tensor], Tensor] | None]:
+    """The module of a stage, and what makes maps (B, C, h, w) of its output for images (H, W); None if it is maps.
 
     Raises:
         ValueError: the stage is no module of its own.
     """
-    place = find_stages(backbone)[stage]
-    modules = dict(backbone.named_modules())
-    if place not in modules:
+    place = str(find_stages(backbone)[stage])
+    tokens = TOKENS.fullmatch(place)
+    module = dict(backbone.named_modules()).get(tokens[1] if tokens else place)
+    if module is None:
         raise ValueError(f"stage {stage} of {type(backbone).__name__} is no module of its own")
-    return modules[str(place)]
+    return module, (lambda output: tokens_to_maps(output, size)) if tokens else None
 
 
 def attention_figure(task: EvalTask, backbones: Mapping[str, nn.Module], indices: Sequence[int]) -> Figure:

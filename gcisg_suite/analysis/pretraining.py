@@ -63,9 +63,9 @@ class PretrainingImages(ImageFolder):
 CLASSIFIERS = (("fc.weight", "fc.bias"), ("linear.weight", "linear.bias"), ("fc1000_w", "fc1000_b"))
 
 
-def original_classifier(state: Mapping[str, Any]) -> nn.Linear | None:
-    """The classifier in pretrained weights, where they have one."""
-    for weight, bias in CLASSIFIERS:
+def original_classifier(state: Mapping[str, Any], path: str = "fc") -> nn.Linear | None:
+    """The classifier in pretrained weights, where they have one: at its path in the network, or one that is known."""
+    for weight, bias in ((f"{path}.weight", f"{path}.bias"), *CLASSIFIERS):
         if weight in state and bias in state:
             values = {"weight": torch.as_tensor(state[weight]), "bias": torch.as_tensor(state[bias])}
             classes, channels = values["weight"].shape

@@ -13,6 +13,7 @@ from gcisg_suite.audit.images import Look, compare, flat_problem, look
 from gcisg_suite.audit.parallel import check_all
 from gcisg_suite.coco.findings import Level
 from gcisg_suite.coco.load import CocoData, normalise
+from gcisg_suite.folders import is_file
 from gcisg_suite.images import check_boxes_size
 
 
@@ -81,7 +82,7 @@ def _category_faults(
 
 def _image(root: Path, item: dict[str, Any]) -> tuple[list[Problem], Look | None]:
     path = root / str(item["file_name"])
-    if not path.is_file():
+    if not is_file(path):
         what = "is listed in the JSON file but does not exist"
         return [Problem(str(path), what, "Restore it, or give the folder that `file_name` starts from as --root")], None
     try:

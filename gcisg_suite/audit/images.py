@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gcisg_core.problems import Problem
+from gcisg_core.problems import AuditResult, DataError, Problem
+from gcisg_suite.audit.parallel import check_all
+from gcisg_suite.formats.forms import image_files
 from gcisg_suite.images import read_image
 
 FAR = 6.0  # deviations, estimated by the median, from which on a mean is far from the others
@@ -54,6 +56,22 @@ def describe(path: str | Path, pixels: np.ndarray) -> Look:
     return Look(str(path), (width, height), float(pixels.mean()), flat, digest)
 
 
+def audit_images(folder: Path, workers: int = 1) -> AuditResult:
+    """The audit of images alone: each is decoded, and compared with the others."""
+    found = check_all(_look_or_problem, image_files(folder), workers)
+    looks = [item for item in found if isinstance(item, Look)]
+    problems = [item for item in found if isinstance(item, Problem)]
+    problems += [line for item in looks for line in flat_problem(item)]
+    return AuditResult(problems + compare(looks), {"images": len(looks)})
+
+
+def _look_or_problem(path: Path) -> Look | Problem:
+    try:
+        return look(path)
+    except DataError as error:
+        return error.problem
+
+
 def flat_problem(found: Look) -> list[Problem]:
     """One line when every pixel has the same colour, as where a renderer failed."""
     what = "every pixel has the same colour"
@@ -93,12 +111,15 @@ def _far_means(images: Sequence[Look]) -> list[Problem]:
     ]
 
 
-def repeated_names(paths: Iterable[str | Path]) -> list[Problem]:
-    """File names that occur in more than one folder: results are saved under them, and splits may overlap."""
+def repeated_names(paths: Iterable[str | Path], parts: int = 1) -> list[Problem]:
+    """File names that occur in more than one folder: results are saved under them, and splits may overlap.
+
+    With ``parts=2`` a name includes its folder, as where each sequence numbers its frames.
+    """
     first: dict[str, str] = {}
     problems = []
     for path in map(str, paths):
-        same = first.setdefault(Path(path).name, path)
+        same = first.setdefault("/".join(Path(path).parts[-parts:]), path)
         if same != path:
             what = f"has the file name of {same}"
             problems.append(Problem(path, what, "Rename one, or remove it if it is the same image"))

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gcisg_core.problems import DataError
-from gcisg_suite.images import displayed_size
+from gcisg_core.problems import DataError, reading
+from gcisg_suite.folders import is_file
+from gcisg_suite.images import displayed_size, most_pixels
 
 from .annotations import read_annotations
 from .findings import Findings, Level
@@ -133,10 +134,8 @@ def read_categories(file: str | Path) -> list[dict[str, Any]]:
 
 def read_lists(file: Path) -> dict[str, list[dict[str, Any]]]:
     """The three lists of a file; that of the annotations may be empty."""
-    try:
+    with reading(file, "JSON", FORMAT):
         content = json.loads(file.read_bytes())  # of bytes, json also takes UTF-16 and a byte order mark
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(file, f"cannot be read as JSON ({error})", FORMAT) from error
     if not isinstance(content, dict):
         raise DataError(file, f"holds {shown(content)}, expected an object with {', '.join(LISTS)}", FORMAT)
     for field in LISTS:
@@ -196,13 +195,9 @@ def _categories(items: list[dict[str, Any]], findings: Findings) -> dict[int | s
             example = f"categories[{index}].name {name!r}"
             findings.add(Level.REPAIRED, "names of categories with spaces around, read without", example, "Remove them")
             name = name.strip()
-        if key in found and found[key]["name"] == name:
-            example = f"categories: id {key!r} occurs twice, as {name!r}"
-            findings.add(Level.REPAIRED, "categories listed again, taken once", example, UNIQUE)
-            continue
         if key in found:
-            example = f"categories: id {key!r} occurs twice, as {found[key]['name']!r} and {name!r}"
-            findings.add(Level.REFUSED, "ids of several categories", example, UNIQUE)
+            twice = f"categories: id {key!r} occurs twice, as"
+            _note_twice("categories", "ids of several categories", twice, found[key]["name"], name, findings)
             continue
         if name in names:
             example = f"categories: name {name!r} occurs twice, with the ids {names[name]!r} and {key!r}"
@@ -212,6 +207,14 @@ def _categories(items: list[dict[str, Any]], findings: Findings) -> dict[int | s
     numbers = id_numbers(found)
     _note_numbering(numbers, "categories", findings)
     return {key: {**item, "id": numbers[key]} for key, item in found.items()}
+
+
+def _note_twice(group: str, kind: str, twice: str, first: str, second: str, findings: Findings) -> None:
+    """Of two entries with one id and these names: one listed again, or `kind`, which is refused."""
+    if first == second:
+        findings.add(Level.REPAIRED, f"{group} listed again, taken once", f"{twice} {second!r}", UNIQUE)
+    else:
+        findings.add(Level.REFUSED, kind, f"{twice} {first!r} and {second!r}", UNIQUE)
 
 
 def _images(items: list[dict[str, Any]], root: Path | None, findings: Findings) -> dict[int | str, dict[str, Any]]:
@@ -224,16 +227,15 @@ def _images(items: list[dict[str, Any]], root: Path | None, findings: Findings) 
             example = f"images[{index}].file_name is {shown(name)}, expected the name of a file"
             findings.add(Level.REFUSED, "images without a file name", example, "Name each one's file")
             continue
-        if "\\" in name and not (root and (root / name).is_file()):
+        if "\\" in name and not (root and is_file(root / name)):
             findings.add(Level.REPAIRED, "file names with backslashes, read as slashes", repr(name), "Write slashes")
             name = name.replace("\\", "/")
-        if key in found and found[key]["file_name"] == name:
-            example = f"images: id {key!r} occurs twice, for {name!r}"
-            findings.add(Level.REPAIRED, "images listed again, taken once", example, UNIQUE)
-            continue
         if key in found:
-            example = f"images: id {key!r} occurs twice, for {found[key]['file_name']!r} and {name!r}"
-            findings.add(Level.REFUSED, "ids of several images, whose boxes cannot be told apart", example, UNIQUE)
+            kind, twice = (
+                "ids of several images, whose boxes cannot be told apart",
+                f"images: id {key!r} occurs twice, for",
+            )
+            _note_twice("images", kind, twice, found[key]["file_name"], name, findings)
             continue
         if name in names:
             example = f"images: file_name {name!r} occurs twice, with the ids {names[name]!r} and {key!r}"
@@ -251,6 +253,11 @@ def _size(item: dict[str, Any], where: str, path: Path | None, findings: Finding
     """Width and height in pixels: as stated, else those of the file."""
     stated = [number(item.get(field)) for field in ("width", "height")]
     sizes = [int(value) for value in stated if value is not None and value >= 1 and value.is_integer()]
+    if len(sizes) == 2 and sizes[0] * sizes[1] > most_pixels():
+        example = f"{where} of {shown(item['width'])} x {shown(item['height'])}"
+        kind = f"images of more than {most_pixels()} pixels, which Pillow does not open"
+        findings.add(Level.REFUSED, kind, example, "Correct width and height")
+        return 1, 1
     if len(sizes) == 2:
         return sizes[0], sizes[1]
     example = f"{where}: width {shown(item.get('width'))}, height {shown(item.get('height'))}"

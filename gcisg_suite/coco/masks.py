@@ -7,6 +7,8 @@ from typing import Any
 
 from .values import number
 
+LONGEST = 60  # bits of a number; a text that never ends one would take hours
+
 
 def usable_mask(segmentation: Any, height: int, width: int) -> list[list[float]] | dict[str, Any] | None:
     """The polygons or run lengths that can be drawn; None where nothing can.
@@ -21,7 +23,9 @@ def usable_mask(segmentation: Any, height: int, width: int) -> list[list[float]]
         return None
     polygons = segmentation if any(isinstance(item, list) for item in segmentation) else [segmentation]
     found = (_numbers(polygon) for polygon in polygons if isinstance(polygon, list))
-    return [polygon for polygon in found if len(polygon) >= 6 and len(polygon) % 2 == 0] or None
+    # pycocotools takes memory for each pixel of an outline, so one that leaves its image by far is of no use.
+    far = 2 * max(height, width) + 1000
+    return [p for p in found if len(p) >= 6 and len(p) % 2 == 0 and -far <= min(p) and max(p) <= far] or None
 
 
 def _numbers(polygon: list[Any]) -> list[float]:
@@ -50,6 +54,8 @@ def _decode(text: str) -> list[int]:
     counts: list[int] = []
     value = shift = 0
     for character in text:
+        if shift > LONGEST:
+            return [-1]
         bits = ord(character) - 48
         value |= (bits & 0x1F) << shift
         shift += 5

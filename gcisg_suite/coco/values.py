@@ -61,7 +61,10 @@ def clip(box: Box, width: float, height: float) -> Box | None:
 
 def shown(value: Any) -> str:
     """A value in a message, cut where it is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"a deeply nested {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

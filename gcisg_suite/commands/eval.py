@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-
-from gcisg_suite.commands.arguments import Config, Flag, Overrides, config_file
-from gcisg_suite.commands.train import run
+from gcisg_suite.commands.arguments import Config, Flag, Overrides
+from gcisg_suite.commands.train import train
 
 
 def evaluate(
@@ -28,20 +26,12 @@ def evaluate(
         amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
         num_gpus: Processes on this machine.
     """
-    run(
-        Namespace(
-            config=config_file(config),
-            resume=False,
-            fresh=False,
-            eval_only=True,
-            checkpoint=checkpoint,
-            seed=None,
-            work_dir=output,
-            amp=amp,
-            num_gpus=num_gpus,
-            num_machines=1,
-            machine_rank=0,
-            dist_url="auto",
-            overrides=list(overrides),
-        )
+    train(
+        *overrides,
+        config=config,
+        eval_only=True,
+        checkpoint=checkpoint,
+        output=output,
+        amp=amp,
+        num_gpus=num_gpus,
     )

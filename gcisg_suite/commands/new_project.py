@@ -9,10 +9,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from gcisg_core.lookup import choose
-from gcisg_suite.commands.arguments import Flag, UsageError, check_at_least
+from gcisg_suite.commands.arguments import Flag, Several, UsageError, check_at_least
 from gcisg_suite.new_project import Answers, ask, write_project
 from gcisg_suite.tasks import TASKS
 
+FOLDERS = ("synthetic", "real")
 OFFERING = {name: task for name, task in TASKS.items() if "new_project" in task.doors}
 
 
@@ -25,6 +26,7 @@ def new_project(
     classes: Path | None = None,
     images: str = "images",
     labels: str | None = None,
+    format: Annotated[list[str] | None, Several] = None,
     workers: int = os.cpu_count() or 1,
     force: Flag = False,
 ) -> int:
@@ -34,16 +36,18 @@ def new_project(
 
         gcisg new-project --task classification --synthetic my/synthetic --real my/real --output my/project
 
-    What is not given is asked for. The folders are audited first: each fault is a line with its file and what to do,
-    and nothing is written while there is one, unless --force is given. docs/your_data.md describes the folders.
+    A folder may be in any format that docs/your_data.md lists (YOLO, Pascal VOC, KITTI, simulators' output, ...): it is
+    recognised, and converted once into OUTPUT/data. What is not given is asked for. The folders are audited first: each
+    fault is a line with its file and what to do, and nothing is written while there is one, unless --force is given.
 
     Args:
         synthetic: Images with labels, to train on.
-        real: Real images with labels, to evaluate on.
+        real: Real images with labels, to evaluate on; without labels there is no score on them.
         output: Where the two configs go.
-        classes: Segmentation: a file with a line a class, `name` or `name R G B`.
+        classes: A file with a line a class, `name` or `name R G B`: of label images, or those wanted of other formats.
         images: The images' folder in both folders.
         labels: The labels' folder (default: labels), or the COCO JSON (annotations.json).
+        format: What a folder holds, NAME, synthetic=NAME or real=NAME, where it is not recognised.
         workers: Processes (by default one a core).
         force: Write the configs whatever the audit finds.
     """
@@ -60,8 +64,9 @@ def new_project(
         images,
         labels,
         workers,
+        formats=formats_of(format or []),
     )
-    goal = output or Path(ask("output", "Folder for the configs"))
+    goal = answers.output = output or Path(ask("output", "Folder for the configs"))
     for name, folder in answers.folders.items():
         if not folder.is_dir():
             raise UsageError(f"--{name} {folder}: no such folder")
@@ -69,3 +74,14 @@ def new_project(
         return write_project(task, answers, goal, force)
     except OSError as error:
         raise ValueError(str(error)) from error
+
+
+def formats_of(given: list[str]) -> dict[str, str]:
+    """Folder -> format, of words NAME (for both) or FOLDER=NAME."""
+    found: dict[str, str] = {}
+    for word in given:
+        folder, equals, name = word.rpartition("=")
+        if equals and folder not in FOLDERS:
+            raise UsageError(f"--format {word}: expected NAME, synthetic=NAME or real=NAME")
+        found |= dict.fromkeys([folder] if equals else FOLDERS, name)
+    return found

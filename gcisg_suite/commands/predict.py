@@ -20,7 +20,7 @@ from gcisg_suite.commands.arguments import (
     chosen_device,
 )
 from gcisg_suite.places import find_config
-from gcisg_suite.tasks import FRAMEWORKS
+from gcisg_suite.tasks import FRAMEWORKS, framework_of
 
 
 def predict(
@@ -42,11 +42,12 @@ def predict(
             --output predictions --batch-size 4
         gcisg predict --config resnet50 --checkpoint resnet50-11ad3fa6.pth cat.jpg --output predictions
 
-    Config and checkpoint are of this suite, or plain ones: of mmseg, of Detectron2, or the name of a ResNet of
-    torchvision and a state dict with `fc`. Of images come overlays (overlays/<name>.png), for segmentation also label
-    maps (labels/<name>.png, the values are the labels), predictions.json with an entry a box (COCO's results) or an
-    image, and images.json with their ids, names, sizes and the categories (COCO's form). Of a video <name> come an
-    overlaid <name>.mp4 and <name>.jsonl, a line a frame. What cannot be read is named, and the exit code is then 1.
+    Config and checkpoint are of this suite, or plain ones: of mmseg, of Detectron2, or a classifier by its name
+    (resnet50, torchvision:NAME, timm:NAME) and its state dict. Of images come overlays (overlays/<name>.png), for
+    segmentation also label maps (labels/<name>.png, the values are the labels), predictions.json with an entry a
+    box (COCO's results) or an image, and images.json with their ids, names, sizes and the categories (COCO's form).
+    Of a video <name> come an overlaid <name>.mp4 and <name>.jsonl, a line a frame. What cannot be read is named,
+    and the exit code is then 1.
 
     Args:
         inputs: Images, folders of them, videos; and config overrides, key=value (mmengine) or KEY VALUE (Detectron2).
@@ -57,8 +58,8 @@ def predict(
     """
     file = find_config(config)
     check_at_least("--batch-size", batch_size)
-    if not Path(file).is_file() and not re.fullmatch(r"res\w+", file):
-        raise UsageError(f"--config {file}: no such file, nor a ResNet of torchvision")
+    if not Path(file).is_file() and not re.fullmatch(r"res\w+|(torchvision|timm):[\w.]+", file):
+        raise UsageError(f"--config {file}: no such file, nor a ResNet of torchvision, torchvision:NAME or timm:NAME")
     check_file("--checkpoint", checkpoint)
     paths, overrides = split(inputs, file)
     if not paths:
@@ -78,7 +79,8 @@ def predict(
 
 def split(words: Sequence[str], config: str) -> tuple[list[str], list[str]]:
     """Paths, and overrides in the form of the config's framework; what is there is a path."""
-    framework = next((f for f in FRAMEWORKS.values() if Path(config).suffix in f.suffixes), None)
+    known = any(Path(config).suffix in framework.suffixes for framework in FRAMEWORKS.values())
+    framework = framework_of(config) if known else None
     paths, overrides = [], []
     rest = iter(words)
     for word in rest:

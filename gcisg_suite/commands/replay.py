@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gcisg_suite.commands.arguments import check_file
+from gcisg_core.problems import DataError
+from gcisg_suite.commands.arguments import Flag, check_file
 
 
-def replay(file: Path, /) -> None:
+def replay(file: Path, /, *, trust: Flag = False) -> None:
     """Run a step again that the NaN recorder wrote to a file (docs/nan_recorder.md).
 
     For example:
@@ -16,12 +17,14 @@ def replay(file: Path, /) -> None:
 
     Args:
         file: The file, nonfinite_*.pth.
+        trust: Import modules of any package that its config names, not of the suite and its frameworks alone.
     """
     check_file("FILE", file)
 
     from gcisg_suite.replay import report
 
     try:
-        print(report(file))
-    except RuntimeError as error:  # the model of another version
-        raise ValueError(str(error)) from error
+        print(report(file, trust))
+    except (RuntimeError, KeyError, TypeError, AttributeError, IndexError) as error:  # of another version, or damaged
+        what = f"is no record that this version can run again ({type(error).__name__}: {error})"
+        raise DataError(file, what, "Record the step anew") from error

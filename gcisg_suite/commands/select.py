@@ -39,7 +39,7 @@ def select(
         data: Target images, labelled or not (the config's validation images).
         target_labels: Also say what the choices cost on the target.
         reference: The pretrained network's weights (the config's own).
-        config: The run's config (the one in its folder).
+        config: The run's config (the one in its folder, of which nothing is run).
     """
     if by not in (None, *CHOICES):
         raise UsageError(f"--by {by}: expected one of {', '.join(CHOICES)}")
@@ -51,9 +51,9 @@ def select(
     from gcisg_suite.analysis.task import Options
     from gcisg_suite.selection.criteria import report
     from gcisg_suite.selection.run_checkpoints import config_of, evaluate_run, make_tasks, settings_of
-    from gcisg_suite.tasks import read_config
+    from gcisg_suite.tasks import read_config, read_run_config
 
-    loaded = read_config(config or config_of(run), overrides)
+    loaded = read_config(config, overrides) if config else read_run_config(config_of(run), overrides)
     settings = settings_of(loaded)
     chooses = by or settings.by
     options = Options(reference=reference, data=data or settings.data or None, device=chosen_device(device))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from argparse import Namespace
 from typing import Annotated
 
@@ -30,7 +29,7 @@ def train(
 ) -> None:
     """Train or evaluate any config of the projects, or of your own.
 
-    A .py config runs on mmengine, a .yaml config on Detectron2.
+    A .py config runs on mmengine, a .yaml config on Detectron2, and so does a .py that is a LazyConfig of it.
 
         gcisg train --config projects/classification/gcisg_mini.py
         gcisg train --config projects/classification/gcisg_mini.py train_cfg.max_iters=100
@@ -78,14 +77,8 @@ def run(args: Namespace) -> None:
     check_at_least("--num-gpus", args.num_gpus)
     framework = framework_of(args.config)
     if not framework.launches and args.num_gpus > 1 and "LOCAL_RANK" not in os.environ:
-        launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={args.num_gpus}", "--standalone"]
-        os.execv(sys.executable, [sys.executable, *launcher, "-m", "gcisg_suite", "train", *_words(args)])
-    load(framework.train)(args)
+        from gcisg_core.launch import launch  # torch takes seconds to load
 
-
-def _words(args: Namespace) -> list[str]:
-    """The command line of these arguments."""
-    flags = {name.replace("_", "-"): value for name, value in vars(args).items() if name != "overrides"}
-    flags["output"] = flags.pop("work-dir")
-    given = {name: value for name, value in flags.items() if value not in (None, False)}
-    return [f"--{name}" if value is True else f"--{name}={value}" for name, value in given.items()] + [*args.overrides]
+        launch(load(framework.train), args.num_gpus, args)
+    else:
+        load(framework.train)(args)

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from matplotlib.figure import Figure
 
-from gcisg_core.old_names import rename_model_keys
-from gcisg_core.run_folder import checkpoint_number, checkpoints_in, newest_checkpoint
+from gcisg_core.problems import DataError
+from gcisg_core.run_folder import checkpoint_number, checkpoints_in, newest_checkpoint, start_number
 from gcisg_suite.tasks import find_task, framework_of, task_of
+from gcisg_suite.text import read_yaml
 
 # Row of the settings' table -> where it is in a config of each framework.
 FRAMEWORKS = ("mmengine", "detectron2")
@@ -107,13 +107,15 @@ def _dataset(loader: Mapping[str, Any]) -> str:
     return ", ".join(f"{part.get('type')} in {part.get('root') or part.get('data_root')}" for part in parts)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """JSON lines; one that a kill cut short counts as not there."""
-    for line in path.read_text().splitlines():
+def _lines(path: Path, count: str = "") -> Iterator[dict[str, Any]]:
+    """JSON lines that have a whole number by the name `count`; one that a kill cut short counts as not there."""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            yield json.loads(line)
-        except ValueError:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(entry, dict) and (not count or type(entry.get(count)) is int):
+            yield entry
 
 
 def _in_order(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -127,12 +129,14 @@ def _in_order(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _read_mmengine(folder: Path, name: str, config_file: Path) -> TrainingRun:
-    from mmengine.config import Config
+    from gcisg_core.integrations.mmengine import read_plain
 
-    config = Config.fromfile(config_file, import_custom_modules=False).to_dict()
-    rename_model_keys(config.get("model"))
-    entries = [entry for path in sorted(folder.glob("*/vis_data/scalars.json")) for entry in _lines(path)]
-    tested = [entry for path in sorted(folder.glob("*/[0-9]*.json")) for entry in _lines(path)]
+    config = read_plain(config_file).to_dict()
+    starts = sorted(folder.glob("*/"), key=lambda logs: (start_number(logs), logs.name))
+    entries = [
+        entry for logs in starts for path in logs.glob("vis_data/scalars.json") for entry in _lines(path, "step")
+    ]
+    tested = [entry for logs in starts for path in sorted(logs.glob("[0-9]*.json")) for entry in _lines(path)]
     task = find_task(config)
     return TrainingRun(
         name,
@@ -148,8 +152,10 @@ def _read_mmengine(folder: Path, name: str, config_file: Path) -> TrainingRun:
 
 
 def _read_detectron2(folder: Path, name: str, config_file: Path) -> TrainingRun:
-    logged = [{**entry, "step": entry["iteration"] + 1} for entry in _lines(folder / "metrics.json")]
-    config = yaml.safe_load(config_file.read_text())
+    logged = [{**entry, "step": entry["iteration"] + 1} for entry in _lines(folder / "metrics.json", "iteration")]
+    config = read_yaml(config_file)
+    if not isinstance(config, dict):
+        raise DataError(config_file, "holds no keys and values", "Restore it: training writes it at the start")
     return TrainingRun(
         name,
         folder,
@@ -223,3 +229,29 @@ def details(runs: Mapping[str, TrainingRun]) -> dict[str, Any]:
         "settings": [row for row in rows if any(row[1:])],
         "configs": {name: run.config_file.read_text() for name, run in runs.items()},
     }
+
+
+def trained_models(runs: Mapping[str, TrainingRun], **changes: Any) -> tuple[dict[str, Any], Any]:
+    """The models of mmengine's runs that have a checkpoint, without their methods, and what evaluated the last.
+
+    Args:
+        runs: By name.
+        changes: Of each config's `model`.
+
+    Raises:
+        ValueError: no run has one, or it is not of the run's config.
+    """
+    from mmengine.registry import MODELS, init_default_scope
+
+    from gcisg_core.integrations.mmengine import load_for_evaluation, load_run_config
+
+    models = {}
+    for name, run in runs.items():
+        if run.checkpoint is not None:
+            config = load_run_config(str(run.config_file), [])
+            init_default_scope(config.get("default_scope", "mmengine"))
+            models[name] = MODELS.build({**config.model, **changes, "regularizer": None})
+            load_for_evaluation(models[name], str(run.checkpoint))
+    if not models:
+        raise ValueError("no run has a checkpoint")
+    return models, config[run.measured_by].dataset

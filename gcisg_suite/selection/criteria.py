@@ -81,7 +81,7 @@ def ranks(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     }
     if result:
         result[COMBINED] = [sum(column) / len(column) for column in zip(*result.values(), strict=True)]
-    if lines and all(TARGET in line for line in lines):
+    if lines and all(TARGET in line and not isinstance(line[TARGET], str) for line in lines):
         result[TARGET] = _ranked([line[TARGET] for line in lines], more=True)
     return result
 

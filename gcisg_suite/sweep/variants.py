@@ -6,11 +6,11 @@ import itertools
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from gcisg_core.lookup import choose, unknown_name
+from gcisg_core.problems import DataError
+from gcisg_suite.coco.values import shown
 from gcisg_suite.tasks import TASKS
-from gcisg_suite.text import read_text
+from gcisg_suite.text import read_yaml
 
 KEYS = ("task", "variants", "grid", "paper")
 
@@ -39,11 +39,13 @@ def read_sweep(path: Path, scale: str = "mini", config: Path | None = None) -> t
         ValueError: a key or the task is unknown, the sweep does not exist at this scale, or names several configs
             where ``config`` is given.
     """
-    content = yaml.safe_load(read_text(path))
+    content = read_yaml(path)
+    _check(path, "it", content, dict, "keys and values")
     for key in content:
         if key not in KEYS:
             raise unknown_name(key, KEYS, f"key in {path}")
     task = content.get("task", next(iter(TASKS)))
+    _check(path, "task", task, str, f"one of {', '.join(TASKS)}")
     recipe = choose(TASKS, task, f"task in {path}").recipe
     paper = content.get("paper", {})
     if scale == "paper":
@@ -51,9 +53,17 @@ def read_sweep(path: Path, scale: str = "mini", config: Path | None = None) -> t
             raise ValueError(f"{path} asks about the miniature alone (paper: false)")
         content |= paper
     variants = content.get("variants") or ({config.stem: {"config": ""}} if config else {})
+    grid = content.get("grid") or {}
+    _check(path, "variants", variants, dict, "names and what each runs")
+    for name, variant in variants.items():
+        _check(path, f"variants.{name}", variant, dict, "config and overrides")
+        _check(path, f"variants.{name}.config", variant.get("config"), str, "the name of a config")
+        _check(path, f"variants.{name}.overrides", variant.get("overrides", {}), dict, "settings and their values")
+    _check(path, "grid", grid, dict, "settings and their values")
+    for key, values in grid.items():
+        _check(path, f"grid.{key}", values, list, "a list of values")
     if config and len({variant["config"] for variant in variants.values()}) > 1:
         raise ValueError(f"{path} compares several configs: --config {config} cannot take the place of them all")
-    grid = content.get("grid") or {}
     result = {}
     for name, variant in variants.items():
         chosen_config = _name(task, config) if config else variant["config"]
@@ -67,6 +77,11 @@ def read_sweep(path: Path, scale: str = "mini", config: Path | None = None) -> t
             overrides = _overrides(task, {**settings, **chosen})
             result[label] = Variant(chosen_config, overrides)
     return task, result
+
+
+def _check(path: Path, field: str, value: Any, kind: type, expected: str) -> None:
+    if not isinstance(value, kind):
+        raise DataError(path, f"{field} is {shown(value)}, expected {expected}", "Correct it")
 
 
 def _counterpart(value: Any, recipe: str) -> Any:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from gcisg_suite.audit.coco import audit_coco
+from tests.command import gcisg
 
 TOOL = Path(__file__).parents[2] / "tools" / "audit_data.py"
 
@@ -156,7 +157,5 @@ def test_expected_names_that_are_not_there_are_named_in_the_command(tmp_path, co
     ]  # fmt: skip
     assert boxes == "boxes: car 2, van 1"
     assert summary.endswith("2 problems; found: images 3, images without a box 1, boxes 3")
-    done = subprocess.run(
-        [*command[:5], tmp_path.parent, "--num-classes", "3"], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, "--num-classes is not for --dataset coco" in done.stderr) == (2, True)
+    refused = gcisg("audit", "--dataset", "coco", "--root", tmp_path, "--num-classes", 3)
+    assert (refused.code, "--num-classes is not for --dataset coco" in refused.err) == (2, True)

@@ -2,9 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +9,7 @@ from PIL import Image
 
 from gcisg_cls.audit import audit_folders, audit_visda17
 from gcisg_cls.datasets import VISDA17_CLASSES
-
-TOOL = Path(__file__).parents[2] / "tools" / "audit_data.py"
+from tests.command import gcisg
 
 
 def picture(path, seed):
@@ -94,9 +90,8 @@ def test_an_empty_class_of_ones_own_folder_is_found(tmp_path):
 
 def test_a_wrong_folder_and_the_command(tmp_path, visda):
     (tmp_path / "elsewhere").mkdir()
-    command = [sys.executable, TOOL, "--json", "--dataset", "visda17", "--root"]
-    wrong = subprocess.run([*command, tmp_path / "elsewhere"], capture_output=True, text=True, check=False)
-    assert wrong.returncode == 1
-    assert "none of the folders train" in json.loads(wrong.stdout)["problems"][0]["what"]
-    right = subprocess.run([*command, visda], capture_output=True, text=True, check=False)
-    assert (right.returncode, json.loads(right.stdout)["counts"]["train"]) == (0, 24)
+    wrong = gcisg("audit", "--json", "--dataset", "visda17", "--root", tmp_path / "elsewhere")
+    assert wrong.code == 1
+    assert "none of the folders train" in json.loads(wrong.out)["problems"][0]["what"]
+    right = gcisg("audit", "--json", "--dataset", "visda17", "--root", visda)
+    assert (right.code, json.loads(right.out)["counts"]["train"]) == (0, 24)

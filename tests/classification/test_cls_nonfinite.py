@@ -13,16 +13,10 @@ import torch
 from gcisg_core.integrations.mmengine import build_runner
 from gcisg_core.nan.record import load
 from gcisg_core.nan.recorder import VERSION, NonFiniteError
-from tests.methods import without_config_formatting
 
 from .conftest import TINY
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def _unformatted(monkeypatch):
-    without_config_formatting(monkeypatch)
 
 
 QUEUE = "model.regularizer.queue_length=30"

@@ -13,7 +13,6 @@ from mmengine.config import Config
 from gcisg_core.integrations.mmengine import build_runner
 from gcisg_suite.analysis.task import Options
 from gcisg_suite.selection.run_checkpoints import evaluate_run, make_tasks
-from tests.methods import without_config_formatting
 
 from .conftest import TINY, write_images
 
@@ -23,7 +22,6 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def run(mini, monkeypatch):
     """A run with three checkpoints."""
-    without_config_formatting(monkeypatch)
     settings = [*TINY, "model.regularizer.queue_length=30", "default_hooks.checkpoint.max_keep_ckpts=3"]
     settings += ["selection.every_checkpoint=True", f"selection.source={write_images(mini / 'held_out', seed=9)}"]
     runner = build_runner(ROOT / "projects/classification/gcisg_mini.py", settings, mini / "run")

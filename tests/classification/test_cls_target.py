@@ -7,17 +7,11 @@ import torch
 from mmengine.hooks import Hook
 
 from gcisg_core.integrations.mmengine import build_runner
-from tests.methods import without_config_formatting
 
 from .conftest import TINY
 
 PROJECT = Path(__file__).parents[2] / "projects/classification"
 DECAY = 0.9
-
-
-@pytest.fixture(autouse=True)
-def _unformatted(monkeypatch):
-    without_config_formatting(monkeypatch)
 
 
 class Watch(Hook):

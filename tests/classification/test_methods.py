@@ -8,7 +8,7 @@ from gcisg_cls.mini import PROJECT, train
 from gcisg_core.integrations.mmengine import build_runner, load_config
 from gcisg_core.mixstyle import MixStyle
 from gcisg_core.regularizers import METHODS
-from tests.methods import SMALL, settings_of, without_config_formatting, write_styles
+from tests.methods import SMALL, settings_of, write_styles
 
 from .conftest import TINY
 
@@ -20,11 +20,6 @@ PIPELINE = "train_dataloader.dataset.dataset.pipeline"
 def overrides(method, folder):
     chosen = [f"model.regularizer.{name}={value}" for name, value in settings_of(method, folder).items()]
     return [*SHORT, *chosen]
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    without_config_formatting(monkeypatch)
 
 
 @pytest.mark.parametrize("method", METHODS)

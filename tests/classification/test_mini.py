@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gcisg_cls import demo
-from gcisg_cls.backbones import build_resnet, load_pretrained
+from gcisg_cls.backbones import build_backbone, load_pretrained
 from gcisg_cls.mini import PROJECT, pretrain, train_and_evaluate
 from gcisg_cls.model_metrics import train_and_test
 from gcisg_suite.report.page import write_report
@@ -41,7 +41,7 @@ def test_pretraining_writes_weights_of_torchvisions_form(mini):
     tiny = ["train_cfg.max_iters=2", "train_cfg.val_interval=2", "train_dataloader.batch_size=4", "model.num_classes=3"]
     pretrain(goal, tiny)
     assert torch.load(goal, weights_only=True)["fc.weight"].shape == (3, 128)
-    network, _ = build_resnet("mini_resnet")
+    network, _ = build_backbone("mini_resnet")
     load_pretrained(network, "mini_resnet", str(goal))
 
 

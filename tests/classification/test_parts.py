@@ -7,7 +7,7 @@ import torchvision
 from mmengine.logging import MMLogger
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from gcisg_cls.backbones import build_resnet, load_pretrained
+from gcisg_cls.backbones import build_backbone, load_pretrained
 from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.datasets import ClassFolderDataset
 from gcisg_cls.metrics import ClassAccuracy
@@ -22,24 +22,24 @@ from .conftest import CLASSES
 
 class TestBackbones:
     def test_a_resnet_gives_pooled_features(self):
-        network, channels = build_resnet("resnet18")
+        network, channels = build_backbone("resnet18")
         assert channels == 512
         assert network(torch.rand(2, 3, 64, 64)).shape == (2, 512)
 
     def test_an_unknown_name_is_refused(self):
         with pytest.raises(ValueError, match="unknown backbone 'resnet100'. Did you mean 'resnet101'"):
-            build_resnet("resnet100")
+            build_backbone("resnet100")
 
     def test_loads_a_state_dict_file_without_its_classifier(self, tmp_path):
         state = torchvision.models.resnet18().state_dict()
         torch.save(state, tmp_path / "r18.pth")
-        network, _ = build_resnet("resnet18")
+        network, _ = build_backbone("resnet18")
         load_pretrained(network, "resnet18", str(tmp_path / "r18.pth"))
         assert torch.equal(network.conv1.weight, state["conv1.weight"])
 
     def test_weights_of_another_network_are_refused(self, tmp_path):
         torch.save(torchvision.models.resnet34().state_dict(), tmp_path / "r34.pth")
-        network, _ = build_resnet("resnet18")
+        network, _ = build_backbone("resnet18")
         with pytest.raises(ValueError, match=r"r34.pth: is of another network .*100 of 180 .*layer1.2.conv1.weight"):
             load_pretrained(network, "resnet18", str(tmp_path / "r34.pth"))
 
@@ -48,12 +48,12 @@ class TestBackbones:
             raise OSError("no network")
 
         monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", offline)
-        network, _ = build_resnet("resnet101")
+        network, _ = build_backbone("resnet101")
         with pytest.raises(FileNotFoundError, match=r"Put http\S+/resnet101-63fe2227.pth into \S+checkpoints, or give"):
             load_pretrained(network, "resnet101", "IMAGENET1K_V1")
 
     def test_an_unknown_name_of_weights_lists_the_known(self):
-        network, _ = build_resnet("resnet18")
+        network, _ = build_backbone("resnet18")
         with pytest.raises(
             FileNotFoundError, match=r"no such file, and no weights of torchvision either \(those: IMAGENET1K_V1"
         ):
@@ -65,7 +65,7 @@ class TestBackbones:
                 return (open, (str(tmp_path / "ran"), "w"))
 
         torch.save({"conv1.weight": Payload()}, tmp_path / "evil.pth")
-        network, _ = build_resnet("resnet18")
+        network, _ = build_backbone("resnet18")
         with pytest.raises(DataError, match="evil.pth: is refused: it asks for"):
             load_pretrained(network, "resnet18", str(tmp_path / "evil.pth"))
         assert not (tmp_path / "ran").exists()

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.runner import Runner
 
 from gcisg_core.integrations.mmengine import load_config
@@ -41,7 +40,7 @@ def test_the_values_are_those_of_the_authors_code(method, views, crop, augmentat
 
 
 def test_csg_trains_the_backbone_at_a_tenth_and_keeps_its_statistics(mini):
-    config = Config.fromfile(PROJECT / "csg_mini.py")
+    config = load_config(str(PROJECT / "csg_mini.py"), [])
     paper = recipe("csg")
     config.merge_from_dict({key: paper[key] for key in ("optim_wrapper", "param_scheduler")})
     config.optim_wrapper.clip_grad = None

@@ -13,7 +13,6 @@ from gcisg_cls.mini import PROJECT, train, train_and_evaluate
 from gcisg_cls.self_training import SelfTrainingDataset, SelfTrainingHook, predict
 from gcisg_core.integrations.mmengine import build_runner
 from gcisg_core.self_training import UNLABELLED
-from tests.methods import without_config_formatting
 
 from .conftest import CLASSES, TINY, write_images
 
@@ -50,11 +49,6 @@ def part(root):
 
 def views(count=1):
     return {"type": "TrainViews", "size": 32, "views": count}
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    without_config_formatting(monkeypatch)
 
 
 @pytest.fixture

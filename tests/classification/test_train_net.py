@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from gcisg_core.integrations.mmengine import build_runner
+from tests.command import gcisg
 
 from .conftest import TINY
 
@@ -20,26 +21,26 @@ ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "projects/classification"
 
 
-def command(config, *arguments):
+def words(config, *arguments):
     """The tiny settings come first among the overrides, so that those of a test win."""
     given = [str(argument) for argument in arguments]
     overrides = [] if "--help" in given else [*TINY, *(argument for argument in given if "=" in argument)]
     options = [argument for argument in given if "=" not in argument]
-    return [sys.executable, str(ROOT / "tools/train_net.py"), "--config", str(CONFIGS / config), *options, *overrides]
+    return ["--config", str(CONFIGS / config), *options, *overrides]
 
 
 def run(config, *arguments, code=0):
-    process = subprocess.run(
-        command(config, *arguments), capture_output=True, text=True, env=environment(), check=False
-    )
-    output = process.stdout + process.stderr
-    assert process.returncode == code, output[-3000:]
-    return output
+    ended = gcisg("train", *words(config, *arguments))
+    assert ended.code == code, ended
+    return ended.out + ended.err
 
 
-def environment():
-    """The packages of this checkout, whatever is installed; one thread, as the tests share the machine."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+def start(config, *arguments, **environment):
+    """The script, in a process of its own: with the packages of this checkout, whatever is installed."""
+    command = [sys.executable, str(ROOT / "tools/train_net.py"), *words(config, *arguments)]
+    path = os.pathsep.join(filter(None, sys.path))
+    environment = {**os.environ, "PYTHONPATH": path, **environment}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def state(path):
@@ -70,12 +71,7 @@ def test_a_killed_run_resumes_bit_for_bit(mini):
     run("gcisg_mini.py", "--work-dir", mini / "whole", queue)
 
     (mini / "gcisg_mini.py").write_text(KILLED.format(base=CONFIGS / "gcisg_mini.py"))
-    process = subprocess.run(
-        command(mini / "gcisg_mini.py", "--work-dir", mini / "killed", queue),
-        env={**environment(), "KILL_AT": "3"},
-        capture_output=True,
-        check=False,
-    )
+    process = start(mini / "gcisg_mini.py", "--work-dir", mini / "killed", queue, KILL_AT="3")
     assert process.returncode == -signal.SIGKILL, process.stderr
     assert (mini / "killed/iter_2.pth").exists()
     assert not (mini / "killed/iter_6.pth").exists()
@@ -118,16 +114,9 @@ def test_evaluates_a_checkpoint_and_refuses_another_models(mini):
 
 def test_two_processes_train_one_model_with_one_queue(mini):
     queue = "model.regularizer.queue_length=20"
-    run(
-        "gcisg_mini.py",
-        "--work-dir",
-        mini / "two",
-        "--num-gpus",
-        2,
-        queue,
-        "train_cfg.max_iters=2",
-        "train_dataloader.batch_size=2",
-    )
+    short = ("train_cfg.max_iters=2", "train_dataloader.batch_size=2")
+    process = start("gcisg_mini.py", "--work-dir", mini / "two", "--num-gpus", 2, queue, *short)
+    assert process.returncode == 0, process.stderr[-3000:]
     regularizer = {
         k: v for k, v in state(mini / "two/iter_2.pth")["state_dict"].items() if k.startswith("regularizer.queues")
     }

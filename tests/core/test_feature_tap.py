@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import pytest
 import torch
 import torchvision
@@ -17,8 +15,6 @@ def resnet():
 class TupleBackbone(nn.Module):
     """Returns its stages as a tuple, as MMSegmentation's transformers do."""
 
-    out_indices = (0, 1, 2)
-
     def __init__(self):
         super().__init__()
         self.blocks = nn.ModuleList(nn.Conv2d(c, 2 * c, 3, stride=2, padding=1) for c in (3, 6, 12))
@@ -33,11 +29,6 @@ class TupleBackbone(nn.Module):
 
 class DictBackbone(TupleBackbone):
     """Returns its stages by name, as Detectron2's backbones do."""
-
-    out_indices = None
-
-    def output_shape(self):
-        return {name: SimpleNamespace(stride=stride) for name, stride in (("p1", 8), ("p2", 16))}
 
     def forward(self, x):
         _, *rest = super().forward(x)
@@ -84,12 +75,12 @@ def test_leaves_no_hook_behind_even_after_an_error(resnet):
 
 
 @pytest.mark.parametrize(
-    ("backbone", "stages"), [(TupleBackbone(), {1: 0, 2: 1, 3: 2}), (DictBackbone(), {2: "p1", 3: "p2"})]
+    ("backbone", "stages"), [(TupleBackbone(), {2: 0, 3: 1, 4: 2}), (DictBackbone(), {3: "p1", 4: "p2"})]
 )
 def test_reads_backbones_that_return_their_stages(backbone, stages):
     assert find_stages(backbone) == stages
-    features = make_tap(backbone, [2, 3]).run(backbone, torch.rand(1, 3, 32, 32))
-    assert {stage: f.shape[1] for stage, f in features.items()} == {2: 12, 3: 24}
+    features = make_tap(backbone, [3, 4]).run(backbone, torch.rand(1, 3, 32, 32))
+    assert {stage: f.shape[1] for stage, f in features.items()} == {3: 12, 4: 24}
 
 
 def test_knows_the_channels_and_restores_the_modes(resnet):
@@ -101,8 +92,8 @@ def test_knows_the_channels_and_restores_the_modes(resnet):
 
 
 def test_a_missing_stage_is_named(resnet):
-    with pytest.raises(ValueError, match=r"has no stage 4; it has \[1, 2, 3\]"):
-        make_tap(TupleBackbone(), [3, 4])
+    with pytest.raises(ValueError, match=r"has no stage 0; it has \[2, 3, 4\]"):
+        make_tap(TupleBackbone(), [0, 4])
 
 
 def test_an_unknown_backbone_says_what_to_do():

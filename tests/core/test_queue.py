@@ -1,9 +1,9 @@
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from gcisg_core.queue import SupportQueue
+from tests.processes import on_two_ranks
 
 
 def rows(start: int, count: int) -> torch.Tensor:
@@ -75,7 +75,7 @@ def _two_ranks(rank: int, folder: str) -> None:
 
 
 def test_ranks_with_different_numbers_of_rows_hold_the_same_queue(tmp_path):
-    mp.spawn(_two_ranks, args=(str(tmp_path),), nprocs=2)
+    on_two_ranks(_two_ranks, str(tmp_path))
     queues = [SupportQueue(6, 2) for _ in range(2)]
     for rank, queue in enumerate(queues):
         queue.load_state_dict(torch.load(tmp_path / f"{rank}.pth", weights_only=True))

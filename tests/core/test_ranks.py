@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from gcisg_core.regularizers import METHODS, build_regularizer
 from tests.methods import settings_of
+from tests.processes import on_two_ranks
 
 STEPS = 5
 
@@ -75,7 +75,7 @@ def run_rank(rank, folder):
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(run_rank, args=(str(folder),), nprocs=2)
+    on_two_ranks(run_rank, str(folder))
     return [torch.load(folder / f"{rank}.pth", weights_only=True) for rank in (0, 1)]
 
 

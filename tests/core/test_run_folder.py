@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from gcisg_core.problems import DataError
-from gcisg_core.run_folder import check_run, newest_checkpoint, open_run, read_identity, release_all, run_name
+from gcisg_core.run_folder import check_run, lock, newest_checkpoint, open_run, read_identity, release_all, run_name
+from tests.processes import status_of
 
 SETTINGS = {"optimizer": {"lr": 0.1}, "batch": 4, "names": ["a", "b"]}
 HOLDER = """
@@ -218,8 +219,5 @@ class TestLock:
         open_run(folder, SETTINGS, 3)
         save(folder, "iter_1.pth")
         open_run(folder, SETTINGS, 4, fresh=True)
-        code = "from pathlib import Path; from gcisg_core.run_folder import lock; lock(Path({!r}))"
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         for path, free in ((folder, False), (tmp_path / "run.old1", True)):
-            command = [sys.executable, "-c", code.format(str(path))]
-            assert (subprocess.run(command, env=environment, capture_output=True).returncode == 0) is free
+            assert (status_of(lock, path) == 0) is free

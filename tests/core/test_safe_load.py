@@ -176,12 +176,32 @@ class TestWhatFrameworksWrite:
         with pytest.raises(DataError, match=f"net.pth: is refused: .*{reason}"):
             read_checkpoint("net.pth")
 
-    def test_shared_and_nested_lists_are_read_once(self, folder):
-        nested = [0]
+    @pytest.mark.parametrize("save", [torch.save, lambda content, path: Path(path).write_bytes(pickle.dumps(content))])
+    def test_what_is_far_larger_than_its_file_is_refused(self, folder, save):
+        nested, deep, ring = [0], [0], [0]
         for _ in range(40):
             nested = [nested, nested]
-        (folder / "net.pkl").write_bytes(pickle.dumps({"w": np.ones(1), "nested": nested}))
-        assert read_state_dict("net.pkl").keys() == {"w"}
+        for _ in range(200):
+            deep = [deep]
+        ring.append(ring)
+        for name, content in {"shared": nested, "deep": deep, "ring": ring}.items():
+            save({"w": torch.ones(1) if save is torch.save else np.ones(1), "content": content}, f"{name}.pkl")
+            with pytest.raises(DataError, match=rf"{name}.pkl: .*its lists (stand for more than 10,000,000|nest more)"):
+                read_checkpoint(f"{name}.pkl")
+
+    def test_a_tensor_that_repeats_its_storage_is_refused(self, folder):
+        torch.save({"w": torch.zeros(1).expand(2**40)}, "net.pth")
+        with pytest.raises(DataError, match=r"net.pth: .*stand for more than 10,000,000 values"):
+            read_checkpoint("net.pth")
+        torch.save({"w": torch.zeros(1).expand(1000)}, "net.pth")
+        assert read_checkpoint("net.pth")["w"].shape == (1000,)
+
+    def test_a_zip_bomb_is_refused_before_it_is_inflated(self, folder):
+        with zipfile.ZipFile("net.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("net/data.pkl", b"")
+            archive.writestr("net/data/0", bytes(50_000_000))
+        with pytest.raises(DataError, match=r"net.pth: .*it is damaged: 4\d,\d+ bytes that claim to hold 50,000,000"):
+            read_checkpoint("net.pth")
 
 
 class Reaching:

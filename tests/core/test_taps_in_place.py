@@ -165,8 +165,6 @@ def test_the_networks_beside_the_student_too():
 
 def test_an_output_that_the_task_overwrites():
     class Backbone(nn.Module):
-        out_indices = (0,)
-
         def __init__(self):
             super().__init__()
             self.conv = nn.Conv2d(3, 4, 3)
@@ -175,7 +173,7 @@ def test_an_output_that_the_task_overwrites():
             return (self.conv(images),)
 
     backbone, images = Backbone(), torch.randn(2, 3, 8, 8)
-    tap = make_tap(backbone, [1])
+    tap = StageTap({1: 0})
     for _ in range(2):
         tap.run(backbone, images)  # ends before the task's part
         with tap.collect(backbone) as features:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from gcisg_core.regularizers import build_regularizer
+from tests.processes import on_two_ranks
 
 
 class Student(nn.Sequential):
@@ -161,7 +161,7 @@ def run_rank(rank: int, folder: str) -> None:
 
 
 def test_si_on_two_ranks_is_si_on_one_with_the_doubled_batch(tmp_path):
-    mp.spawn(run_rank, args=(str(tmp_path),), nprocs=2)
+    on_two_ranks(run_rank, str(tmp_path))
     first, second = (torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in (0, 1))
     alone = Task(SI)
     train(alone, 5)

@@ -26,6 +26,7 @@ from tests.detection.scenes import (
     framework_log,
     tiny_config,
 )
+from tests.processes import spawn
 
 QUEUE = ["REGULARIZER.QUEUE_LENGTH", 32]
 METRIC = "cityscapes_val_car_coco/bbox/AP50"
@@ -71,6 +72,7 @@ def test_command_trains_resumes_and_evaluates(root, capfd):
 
 def test_two_processes_hold_the_same_queue_and_target(root, monkeypatch):
     monkeypatch.setattr(engine, "_run_rank", train_once.train_and_compare)
+    monkeypatch.setattr(torch.multiprocessing, "spawn", spawn)
     scaled = ["SOLVER.REFERENCE_WORLD_SIZE", 1]
     command(root, "--num-gpus", "2", overrides=["SOLVER.MAX_ITER", 4, "SOLVER.STEPS", (2,), *scaled])
     report = json.loads((root / "run/ranks.json").read_text())

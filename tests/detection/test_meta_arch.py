@@ -242,11 +242,10 @@ def registered():
 
 
 @pytest.mark.usefixtures("registered")
-def test_own_detector_needs_the_places_of_its_stages():
-    with pytest.raises(ValueError, match=r"the stages of Sequential are not known.*stage_locations"):
-        build("MODEL.PARENT_ARCHITECTURE", "PatchDetector")
-    places = ["REGULARIZER.STAGE_LOCATIONS", {3: "1", 4: "3"}]
+@pytest.mark.parametrize("places", [[], ["REGULARIZER.STAGE_LOCATIONS", {3: "1", 4: "3"}]], ids=["found", "named"])
+def test_own_detector_has_the_methods_losses(places):
     model, _ = build("MODEL.PARENT_ARCHITECTURE", "PatchDetector", *places)
+    assert model.regularizer.taps[0].locations == {3: "1", 4: "3"}
     losses, _ = step(model, batch([(64, 64), (64, 64)]))
     assert set(losses) == {"loss_own", *(f"loss_{t}_stage{s}" for t in ("ci", "guidance") for s in (3, 4))}
 

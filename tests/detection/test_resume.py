@@ -1,11 +1,8 @@
 """A killed detection run goes on bit for bit, and its loader from any position."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +18,13 @@ from detectron2.data import get_detection_dataset_dicts
 from gcisg_core.integrations.detectron2.resume import build_train_loader, seeded
 from gcisg_core.problems import DataError
 from gcisg_det.mapper import build_mapper
+from tests.detection import train_once
 from tests.detection.scenes import (
-    PROJECT,
     RETINA,
     tiny_config,
     train,
 )
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.processes import status_of
 
 
 def final(output):
@@ -46,12 +42,7 @@ def assert_equal_checkpoints(first, second):
 
 def test_killed_run_resumes_bit_equal_with_other_workers(root):
     train(tiny_config(root, root / "whole", config="gcisg_r50_fpn"))
-    # Our `tests` before any other of that name; the framework under test as this process found it.
-    path = [str(REPOSITORY), str(PROJECT), *filter(None, sys.path)]
-    command = [sys.executable, REPOSITORY / "tests/detection/train_once.py", root, root / "killed", "3"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
-    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
+    assert status_of(train_once.train_until_killed, root, root / "killed", 3) == -signal.SIGKILL
     assert not (root / "killed/model_final.pth").exists()
     assert (root / "killed/last_checkpoint").read_text() == "model_0000001.pth"
     train(tiny_config(root, root / "killed", "DATALOADER.NUM_WORKERS", 2, config="gcisg_r50_fpn"), resume=True)

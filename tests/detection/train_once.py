@@ -1,12 +1,8 @@
-"""What tests run in processes of their own.
-
-As a program it trains the tiny GCISG detector and ends by SIGKILL in the middle: `train_once.py ROOT OUTPUT KILL_AT`.
-"""
+"""What tests run in processes of their own."""
 
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
@@ -47,6 +43,6 @@ def train_and_compare(args):
     RUN_RANK(args)
 
 
-if __name__ == "__main__":
-    root, output, kill_at = sys.argv[1:]
-    train(tiny_config(Path(root), Path(output), config="gcisg_r50_fpn"), hooks=[Kill(int(kill_at))])
+def train_until_killed(root, output, kill_at):
+    """Train the tiny GCISG detector; it ends by SIGKILL before step `kill_at`."""
+    train(tiny_config(root, output, config="gcisg_r50_fpn"), hooks=[Kill(kill_at)])

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from torch import nn
@@ -26,6 +25,7 @@ from detectron2.utils import comm
 
 from gcisg_core.backbone_plugins import apply_backbone_plugins
 from gcisg_core.regularizers import build_regularizer
+from tests.processes import on_two_ranks
 
 SYNCHRONISE = nn.SyncBatchNorm.convert_sync_batchnorm
 GCISG = {"method": "gcisg", "queue_length": 8, "stages_guidance": [1, 3, 4]}
@@ -168,7 +168,7 @@ def run_rank(rank, folder):
 
 def test_copies_are_exact_and_the_same_on_two_ranks(tmp_path):
     """Detectron2's layer is the only one that synchronises statistics of CPUs."""
-    mp.spawn(run_rank, args=(str(tmp_path),), nprocs=2)
+    on_two_ranks(run_rank, str(tmp_path))
     first, second = (torch.load(tmp_path / f"{rank}.pth") for rank in (0, 1))
     for name, value in first.items():
         assert torch.equal(value, second[name]), name

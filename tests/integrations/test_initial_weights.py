@@ -20,7 +20,7 @@ from detectron2.checkpoint.c2_model_loading import convert_basic_c2_names
 from detectron2.modeling.backbone.resnet import BasicStem, BottleneckBlock
 from detectron2.modeling.backbone.resnet import ResNet as Detectron2ResNet
 
-from gcisg_cls.backbones import build_resnet, load_pretrained
+from gcisg_cls.backbones import build_backbone, load_pretrained
 from gcisg_core.backbone_plugins import apply_backbone_plugins
 from gcisg_core.initial_weights import canonical_names, load_initial_weights, match_names
 from gcisg_core.integrations import mmengine  # noqa: F401 - registers `Pretrained`
@@ -165,7 +165,7 @@ def test_what_did_not_match_is_printed(source, capsys):
 
 @pytest.mark.parametrize(("file", "target"), [("resnet34", "resnet18"), ("resnet18", "resnet34")])
 def test_a_deeper_or_shallower_network_is_refused(file, target):
-    network, _ = build_resnet(target)
+    network, _ = build_backbone(target)
     before = network.conv1.weight.clone()
     state = torchvision.models.get_model(file).state_dict()
     with pytest.raises(
@@ -247,7 +247,7 @@ class TestTasks:
         return str(tmp_path / "r18.pth")
 
     def test_classification(self, source, moco, other):
-        network, _ = build_resnet("resnet50")
+        network, _ = build_backbone("resnet50")
         load_pretrained(network, "resnet50", moco)
         assert torch.equal(network.conv1.weight, source["conv1.weight"])
         with pytest.raises(DataError, match=r"r18.pth: is of another network"):

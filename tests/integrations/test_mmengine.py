@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.fileio import put_text
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
@@ -48,6 +49,15 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
     with pytest.raises(DataError, match="evil.pth: is refused: it asks for"):
         CheckpointLoader.load_checkpoint(str(tmp_path / "evil.pth"))
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_config_is_written_without_the_search_for_the_prettiest_lines(tmp_path, monkeypatch):
+    """mmengine writes it four times a run, and yapf takes seconds for each where a value is a long path."""
+    monkeypatch.setattr("yapf.yapflib.yapf_api.FormatCode", lambda *_, **__: pytest.fail("yapf was called"))
+    (tmp_path / "some.py").write_text(f"paths = dict(a='{'/long/path' * 20}', b=[1, 'two', (3.0, None)])")
+    config = load_config(str(tmp_path / "some.py"), ["paths.c=x"])
+    config.dump(tmp_path / "written.py")
+    assert Config.fromfile(tmp_path / "written.py").to_dict() == config.to_dict()
 
 
 def test_the_sampler_goes_on_where_it_was():

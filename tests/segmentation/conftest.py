@@ -55,7 +55,7 @@ FAULTS = {
     "truncated image": ("images", truncate, "not a readable image"),
     "no image at all": ("images", lambda path: path.write_text("<html>"), "not a readable image"),
     "single colour": ("images", lambda path: _save(path, np.zeros((*SIZE, 3), np.uint8)), "every pixel has the colour"),
-    "truncated label": ("labels", truncate, "unreadable"),
+    "truncated label": ("labels", truncate, "cannot be read as a label image"),
     "colour label": ("labels", lambda path: _save(path, np.zeros((*SIZE, 3), np.uint8)), "image mode RGB"),
     "size mismatch": (
         "labels",

@@ -72,7 +72,7 @@ def audited_and_trained(folder, image, **settings):
     image.save(path)
     palette = settings.pop("palette", None)
     reader = checks.own_reader(settings.pop("classes", 3), palette, **settings)
-    audited = reader.number(Pair("", str(path), "own"), reader.decode(str(path)))
+    audited = reader.number(Pair("", str(path), "own"), reader.decode(str(path), "own"))
     metainfo = {"classes": NAMES[: 2 if len(settings.get("label_values", NAMES)) == 2 else 3], "palette": palette}
     dataset = ImageLabelDataset(str(folder), metainfo, pipeline=PIPELINE, **settings)
     return audited, dataset[0]["data_samples"].gt_sem_seg.data[0].numpy()

@@ -13,15 +13,8 @@ from scipy.io import savemat
 
 from gcisg_seg.audit import audit_bdd100k, audit_cityscapes, audit_gtav, audit_mapillary, audit_pairs
 from gcisg_suite.tasks import AUDITS, load
+from tests.command import gcisg
 from tests.segmentation.conftest import SIZE, _save
-
-TOOL = Path(__file__).parents[2] / "tools" / "audit_data.py"
-
-
-def run_tool(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(TOOL), *map(str, arguments)], capture_output=True, text=True, check=False
-    )
 
 
 def totals(result):
@@ -159,32 +152,32 @@ def test_own_pairs_by_their_folders_suffixes_and_number_of_classes(tmp_path):
     found = audit_pairs(tmp_path / "mine", num_classes=4, **options).problems
     assert [problem.what for problem in found] == ["1 values or colours of no class, such as [4]"] * 3
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-    done = run_tool("--dataset", "pairs", "--root", tmp_path / "mine", "--num-classes", 5, *arguments)
-    assert (done.returncode, done.stdout.splitlines()[-1].partition(": ")[2]) == (0, "0 problems; found: all 3")
+    done = gcisg("audit", "--dataset", "pairs", "--root", tmp_path / "mine", "--num-classes", 5, *arguments)
+    assert (done.code, done.out.splitlines()[-1].partition(": ")[2]) == (0, "0 problems; found: all 3")
 
 
 def test_tool_lists_problems_and_exits_with_1(gtav):
     (gtav / "images" / "00001.png").write_text("")
-    done = run_tool("--dataset", "gtav", "--root", gtav, "--workers", 1)
-    line, classes, summary = done.stdout.splitlines()
+    done = gcisg("audit", "--dataset", "gtav", "--root", gtav, "--workers", 1)
+    line, classes, summary = done.out.splitlines()
     assert classes.startswith("all: road 4, sidewalk 4, ")
-    assert done.returncode == 1
+    assert done.code == 1
     assert line.startswith(f"{gtav / 'images' / '00001.png'}: not a readable image")
     assert summary.endswith("1 problems; found: all 4")
 
 
 def test_tool_exits_with_0_and_prints_json(cityscapes):
-    done = run_tool("--dataset", "cityscapes", "--root", cityscapes, "--workers", 1, "--json")
-    assert done.returncode == 0
-    assert json.loads(done.stdout)["counts"]["train/road"] == 2
-    assert json.loads(done.stdout)["problems"] == []
+    done = gcisg("audit", "--dataset", "cityscapes", "--root", cityscapes, "--workers", 1, "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["counts"]["train/road"] == 2
+    assert json.loads(done.out)["problems"] == []
 
 
 @pytest.mark.parametrize("arguments", [("--dataset", "gtav", "--root", "nowhere"), ("--dataset", "gta", "--root", ".")])
 def test_tool_exits_with_2_on_wrong_usage(arguments):
-    done = run_tool(*arguments)
-    assert done.returncode == 2
-    assert "no such folder" in done.stderr or "Did you mean 'gtav'" in done.stderr
+    done = gcisg("audit", *arguments)
+    assert done.code == 2
+    assert "no such folder" in done.err or "Did you mean 'gtav'" in done.err
 
 
 def test_every_audit_in_the_table_exists_and_imports_no_framework():

@@ -107,7 +107,7 @@ def test_csg_and_asg_have_the_values_of_their_authors_code():
 
 
 def test_csg_trains_what_its_code_trains(gtav, cityscapes, tmp_path):
-    config = shrink(Config.fromfile(str(R50).replace("baseline", "csg")), tmp_path / "run")
+    config = shrink(load_config(str(R50).replace("baseline", "csg"), []), tmp_path / "run")
     config.merge_from_dict({"model.regularizer": {"queue_length": 300, "patches": (2, 2)}})
     runner = Runner.from_cfg(config)
     runner.model.init_weights()
@@ -149,7 +149,7 @@ def test_r101_differs_in_depth_and_weights_only(method):
 
 
 def test_baseline_trains_and_is_evaluated(gtav, cityscapes, tmp_path):
-    runner = Runner.from_cfg(shrink(Config.fromfile(R50), tmp_path / "run"))
+    runner = Runner.from_cfg(shrink(load_config(str(R50), []), tmp_path / "run"))
     before = runner.model.backbone.conv1.weight.detach().clone()
     runner.train()
     scalars = runner.message_hub.log_scalars
@@ -162,7 +162,7 @@ def test_baseline_trains_and_is_evaluated(gtav, cityscapes, tmp_path):
 
 def test_several_targets_are_reported_each_and_as_a_mean(gtav, cityscapes, tmp_path):
     """BDD100K and Mapillary are stood in for by Cityscapes under other names."""
-    config = shrink(Config.fromfile(PROJECT / "baseline_r50_deeplabv3_gtav2dg.py"), tmp_path / "run")
+    config = shrink(load_config(str(PROJECT / "baseline_r50_deeplabv3_gtav2dg.py"), []), tmp_path / "run")
     targets = config.val_dataloader.dataset.datasets
     assert [target.type for target in targets] == [
         "CityscapesLabelIdsDataset",

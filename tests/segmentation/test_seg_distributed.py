@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 
+from tests.processes import on_two_ranks
 from tests.segmentation import ranks
 
 
@@ -13,7 +13,7 @@ from tests.segmentation import ranks
 def results(tmp_path_factory):
     """What rank 0 and rank 1 of two had in the end, and a single process with all images."""
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(ranks.run, args=(2, str(folder)), nprocs=2)
+    on_two_ranks(ranks.run, 2, str(folder))
     return [torch.load(folder / f"{rank}.pth") for rank in (0, 1)], ranks.train(0, 1)
 
 

@@ -14,7 +14,7 @@ from gcisg_core.mixstyle import MixStyle
 from gcisg_core.regularizers import METHODS
 from gcisg_suite.miniature import scenes
 from gcisg_suite.miniature.network import MiniResNet
-from tests.methods import SMALL, settings_of, without_config_formatting, write_styles
+from tests.methods import SMALL, settings_of, write_styles
 
 PROJECT = Path(__file__).parents[2] / "projects" / "segmentation"
 BASELINE = PROJECT / "baseline_mini.py"
@@ -38,7 +38,6 @@ def train(
     config: Path = BASELINE,
     **changes: object,
 ) -> Runner:
-    without_config_formatting(monkeypatch)
     monkeypatch.setenv("GCISG_DATA", str(data))
     short = {"train_cfg.max_iters": STEPS, "train_cfg.val_interval": 100, "default_hooks.checkpoint.interval": 100}
     small = {"train_dataloader.batch_size": 2, "default_hooks.logger.interval": 1}

@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from gcisg_core.integrations.mmengine import load_config
 from gcisg_seg.demo import segmentation_section
 from gcisg_seg.evaluation import train_and_test
 from gcisg_seg.panels import COLOURS
@@ -29,7 +30,7 @@ def mini(tmp_path, monkeypatch) -> Path:
 
 
 def config_of(method: str, work_dir: Path) -> Config:
-    config = Config.fromfile(PROJECT / f"{method}_mini.py")
+    config = load_config(str(PROJECT / f"{method}_mini.py"), [])
     config.merge_from_dict({**SHORT, "default_hooks.logger.interval": 1, "work_dir": str(work_dir)})
     return config
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from urllib.error import URLError
 
@@ -19,10 +16,10 @@ from gcisg_core.problems import DataError
 from gcisg_core.run_folder import run_name
 from gcisg_suite.cli import main
 from tests.official import as_numpy_1
+from tests.processes import status_of_command
 
 load_checkpoint = CheckpointLoader.load_checkpoint
 ROOT = Path(__file__).parents[2]
-TRAIN_NET = ROOT / "tools" / "train_net.py"
 PROJECT = ROOT / "projects" / "segmentation"
 
 CONFIG = """
@@ -69,14 +66,8 @@ def config(gtav, tmp_path, monkeypatch) -> Path:
 
 
 def train_here(*args: str | Path) -> None:
-    """tools/train_net.py in this process, which has the frameworks loaded already."""
+    """The command in this process, which has the frameworks loaded already."""
     main(["train", *map(str, args)])
-
-
-def train_until_killed(*args: str | Path, at: int) -> int:
-    """tools/train_net.py in a process of its own that kills itself after step ``at``; its exit status."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "KILL_AT": str(at)}
-    return subprocess.run([sys.executable, TRAIN_NET, *args], env=environment, capture_output=True).returncode
 
 
 def differences(ours, theirs, path: str = "") -> list[str]:
@@ -93,7 +84,7 @@ def differences(ours, theirs, path: str = "") -> list[str]:
 def test_killed_and_resumed_equals_uninterrupted(config, tmp_path):
     """With a bad sample skipped on the way, another number of data-loading workers after it, and another numpy."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert train_until_killed("--config", config, "--work-dir", killed, at=4) == -signal.SIGKILL
+    assert status_of_command("train", "--config", config, "--work-dir", killed, KILL_AT="4") == -signal.SIGKILL
     assert not (killed / "iter_6.pth").exists()
     as_numpy_1(killed / "iter_4.pth")
     train_here("--config", config, "--work-dir", killed, "--resume", "train_dataloader.num_workers=1")

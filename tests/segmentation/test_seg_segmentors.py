@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from torch.utils.hooks import RemovableHandle
 
+from gcisg_seg.segmentors import SynToRealMixin
 from tests.segmentation.segmentors import GCISG, PREPROCESSOR, SEGMENTORS, batch, build, sgd
 
 LOSSES = {f"loss_{term}_stage{stage}" for term in ("ci", "guidance") for stage in (3, 4)}
@@ -183,3 +184,38 @@ def test_float16_on_the_gpu_is_finite(name):
         log = model.train_step(batch(seed=seed), optimizer)
         model.regularizer.after_optimizer_step()
         assert all(value.isfinite() for value in log.values())
+
+
+def test_a_segmentor_of_any_class_whose_backbone_sees_the_images_at_another_scale():
+    from mmseg.models.segmentors import EncoderDecoder
+    from mmseg.registry import MODELS
+
+    class HalfSize(EncoderDecoder):
+        """Its parent is one of mmseg's, its way to the backbone is its own."""
+
+        def extract_feat(self, inputs):
+            return super().extract_feat(torch.nn.functional.avg_pool2d(inputs, 2))
+
+    MODELS._register_module(HalfSize, "HalfSize", force=True)
+    try:
+        model = build("pspnet", type="SynToReal", parent="HalfSize")
+        assert type(model).__mro__[2] is HalfSize
+        seen = []
+        model.regularizer.observer = lambda views, features: seen.extend(tuple(view.shape) for view in views)
+        log = model.train_step(batch(), sgd(model))
+        assert log.keys() >= LOSSES
+        assert seen == [(2, 3, 32, 32)] * 2
+        with pytest.raises(ValueError, match="unknown segmentor .model.parent. 'HalfSizes'. Did you mean 'HalfSize'"):
+            build("pspnet", type="SynToReal", parent="HalfSizes")
+    finally:
+        del MODELS._module_dict["HalfSize"]
+
+
+def test_a_segmentor_without_a_backbone_is_named():
+    from mmseg.models.segmentors import BaseSegmentor
+
+    class Headless(SynToRealMixin, BaseSegmentor):
+        _forward = encode_decode = extract_feat = predict = None
+
+    with pytest.raises(ValueError, match="backbone must be a module of BaseSegmentor, or image_encoder, got None"):
+        Headless()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from mmengine.registry import MODELS
@@ -13,7 +9,8 @@ from mmengine.registry import MODELS
 from gcisg_core.encoders import fold_batch_norm
 from gcisg_core.integrations.mmengine import build_runner
 from gcisg_core.safe_load import read_checkpoint
-from tests.segmentation.test_seg_resume import TRAIN_NET, config  # noqa: F401 - a fixture
+from tests.processes import command_on_two_ranks
+from tests.segmentation.test_seg_resume import config  # noqa: F401 - a fixture
 
 OVERRIDES = [
     "model.backbone.type=ResNetV1c",
@@ -31,10 +28,7 @@ def test_copies_are_those_of_the_student(config, tmp_path, processes):  # noqa: 
     if processes == 1:
         runner.train()
     else:
-        command = [sys.executable, TRAIN_NET, "--config", config, "--work-dir", tmp_path / "run", "--num-gpus", "2"]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        done = subprocess.run([*map(str, command), *OVERRIDES], env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
+        command_on_two_ranks("train", "--config", config, "--work-dir", tmp_path / "run", *OVERRIDES)
     state = read_checkpoint(tmp_path / "run/iter_2.pth")["state_dict"]
     assert int(state["regularizer.queues.stage4.pointer"]) == 2 * processes * 2 * 2 * 4 % 100
 

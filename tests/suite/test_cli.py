@@ -105,15 +105,24 @@ def test_flags_of_earlier_versions_work():
     assert cli.current(["analyze", "--replay=a.pth"]) == ["replay", "a.pth"]
 
 
-def test_the_processes_of_a_launcher_get_the_same_arguments(monkeypatch):
+def test_arguments_come_as_they_are_given(monkeypatch):
     given = []
     monkeypatch.setattr(train, "run", given.append)
     config = str(ROOT / "projects/classification/gcisg_mini.py")
     cli.main(["train", "--config", config, "a=-1", "--seed", "3", "--amp", "b=[1, 2]", "--num-gpus", "2"])
-    cli.main(["train", *train._words(given[0])])
-    assert given[0] == given[1]
-    assert given[0].overrides == ["a=-1", "b=[1, 2]"]
     assert isinstance(given[0], Namespace)
+    assert given[0].overrides == ["a=-1", "b=[1, 2]"]
+    assert (given[0].num_gpus, given[0].seed, given[0].amp) == (2, 3, True)
+
+
+def test_eval_is_train_with_eval_only(monkeypatch):
+    given = []
+    monkeypatch.setattr(train, "run", given.append)
+    rest = ["--config", str(ROOT / "projects/classification/gcisg_mini.py"), "--checkpoint", "x.pth", "--output", "o"]
+    cli.main(["eval", *rest, "--amp", "--num-gpus", "2", "a=1"])
+    cli.main(["train", "--eval-only", *rest, "--amp", "--num-gpus", "2", "a=1"])
+    assert given[0] == given[1]
+    assert given[0].eval_only
 
 
 def test_of_a_repeated_flag_the_last_counts(monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 
 from gcisg_core.problems import DataError
 from gcisg_core.shell import command_line
-from gcisg_suite.text import read_lines, read_text
+from gcisg_suite.text import read_lines, read_text, read_yaml
 
 TEXT = "straße 1\nperson 2\n"
 WRITTEN = {
@@ -57,3 +57,23 @@ def test_a_printed_command_is_read_by_a_shell_as_it_was_meant(tmp_path):
     line = command_line("printf", r"%s\n", *words)
     shell = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
     assert shell.stdout.splitlines() == [str(word) for word in words]
+
+
+LAUGH = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 41))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a:\n  - 1\n\t- 2\n", ", line 3: is no YAML .*found character"),
+        ("a: 1\nb: *c\n", ", line 2: is no YAML .*undefined alias"),
+        ("a: !!python/object/apply:os.system ['echo']\n", ", line 1: is refused: the tag !!python/object/apply:os"),
+        ("a: 2020-99-99\n", ": cannot be read as YAML .month must be"),
+        ("a: " + "[" * 2000 + "]" * 2000, ": cannot be read as YAML .maximum recursion"),
+        (LAUGH, ": cannot be read as YAML .its lists stand for more than 10,000,000 values"),
+    ],
+)
+def test_yaml_that_does_not_parse_or_is_far_larger_than_it_seems_names_file_and_line(tmp_path, text, message):
+    (tmp_path / "a b.yaml").write_text(text)
+    with pytest.raises(DataError, match=f"a b.yaml{message}"):
+        read_yaml(tmp_path / "a b.yaml")

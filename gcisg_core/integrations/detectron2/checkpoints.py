@@ -9,7 +9,8 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 
-from gcisg_core.files import write_text
+from gcisg_core.export import METHOD_PREFIX
+from gcisg_core.files import named_errors, write_text
 from gcisg_core.initial_weights import MIN_MATCH_RATIO, load_initial_weights
 from gcisg_core.integrations.detectron2.weights import check_pixel_statistics
 from gcisg_core.problems import DataError
@@ -49,7 +50,13 @@ class SafeCheckpointer(DetectionCheckpointer):
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Writes, with the run's name, under a temporary name; :meth:`tag_last_checkpoint`, called next, renames."""
-        super().save(name + PARTIAL, **{"run": run_name(Path(self.save_dir)), **kwargs})
+        folder = Path(self.save_dir)
+        try:
+            with named_errors(folder / f"{name}.pth"):
+                super().save(name + PARTIAL, **{"run": run_name(folder), **kwargs})
+        finally:
+            if self.save_dir and self.save_to_disk:
+                (folder / f"{name}{PARTIAL}.pth").unlink(missing_ok=True)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Gives a complete checkpoint its name, then lets `last_checkpoint` point to it, each in one step."""
@@ -100,7 +107,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         backbone = getattr(self.model, "backbone", None)
         student = getattr(backbone, "bottom_up", backbone)
         if student is not None and not (self.strict or self.resuming or self._is_detector(weights)):
-            load_initial_weights(student, weights, self.file, self._least_match())
+            load_initial_weights(student, weights, self.file, self._min_match_ratio())
             return None
         given = len(weights)
         # Only a run that goes on has use for what a method keeps. Other weights are for the task: names such as
@@ -108,7 +115,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         hidden = None if self.resuming else self.model._modules.pop("regularizer", None)
         try:
             if not self.resuming:
-                checkpoint["model"] = {k: v for k, v in weights.items() if not k.startswith("regularizer.")}
+                checkpoint["model"] = {k: v for k, v in weights.items() if not k.startswith(METHOD_PREFIX)}
             incompatible = super()._load_model(checkpoint)
             known = {name for name, _ in self.model.named_parameters()}
         finally:
@@ -137,12 +144,12 @@ class SafeCheckpointer(DetectionCheckpointer):
         names = [f"{prefix}.{name}" for name in student.state_dict() if not name.endswith("num_batches_tracked")]
         lacking = [name for name in names if name in absent]
         found = len(names) - len(lacking)
-        if found < self._least_match() * len(names):
+        if found < self._min_match_ratio() * len(names):
             what = f"has {found} of {len(names)} tensors of {prefix}, not {', '.join(lacking[:3])}, ..."
-            remedy = f"Give weights of this detector, or set MODEL.MIN_MATCH_RATIO; it is {self._least_match()}"
+            remedy = f"Give weights of this detector, or set MODEL.MIN_MATCH_RATIO; it is {self._min_match_ratio()}"
             raise DataError(self.file, what, remedy)
 
-    def _least_match(self) -> float:
+    def _min_match_ratio(self) -> float:
         return MIN_MATCH_RATIO if self.cfg is None else self.cfg.MODEL.MIN_MATCH_RATIO
 
     def _is_detector(self, weights: dict[str, Any]) -> bool:

@@ -18,12 +18,12 @@ from gcisg_core.integrations.mmengine.checkpoints import (
     unwrap,
 )
 from gcisg_core.integrations.mmengine.hook import RegularizerHook
+from gcisg_core.integrations.mmengine.read import load_config, load_run_config, read_plain
 from gcisg_core.integrations.mmengine.resume import SeededDataset, SeededSampler
 from gcisg_core.integrations.mmengine.runner import (
     BFloat16OptimWrapper,
     CPUDistributedDataParallel,
     build_runner,
-    load_config,
     run,
 )
 
@@ -41,6 +41,8 @@ __all__ = [
     "load_for_evaluation",
     "load_from_local",
     "load_from_net",
+    "load_run_config",
+    "read_plain",
     "run",
     "unwrap",
 ]

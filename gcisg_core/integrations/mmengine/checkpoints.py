@@ -25,11 +25,12 @@ from mmengine.runner.checkpoint import (
 )
 from torch import Tensor, nn
 
+from gcisg_core.export import METHOD_PREFIX
 from gcisg_core.files import replacing
 from gcisg_core.initial_weights import MIN_MATCH_RATIO, load_initial_weights
 from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - registers its reader
 from gcisg_core.lookup import unknown_name
-from gcisg_core.old_names import accept_old_arguments
+from gcisg_core.old_names import accept_old_arguments, rename_tensors
 from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
 
 # mmengine retries a checkpoint that is unsafe to read with the unsafe reader; this setting of torch forbids it.
@@ -150,7 +151,8 @@ def check_state(model: nn.Module, state: dict[str, Any], what: str, ignore: tupl
     Raises:
         ValueError: a weight is missing, unexpected or of another shape; names the first ones.
     """
-    own = model.state_dict()
+    own, state = model.state_dict(), dict(state)
+    rename_tensors(state, METHOD_PREFIX)
     wrong = [
         # Files of old versions of torch do not count batches.
         *(f"{name} is missing" for name in own if name not in state and not name.endswith("num_batches_tracked")),
@@ -178,5 +180,5 @@ def load_for_evaluation(model: nn.Module, path: str) -> None:
     """
     checkpoint = CheckpointLoader.load_checkpoint(path, map_location="cpu")
     state = checkpoint.get("state_dict", checkpoint)
-    check_state(model, state, path, ignore=("regularizer.",))
-    model.load_state_dict({k: v for k, v in state.items() if not k.startswith("regularizer.")}, strict=False)
+    check_state(model, state, path, ignore=(METHOD_PREFIX,))
+    model.load_state_dict({k: v for k, v in state.items() if not k.startswith(METHOD_PREFIX)}, strict=False)

@@ -9,12 +9,13 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from gcisg_core.disk import check_space
 from gcisg_core.integrations import reproducible
 from gcisg_core.integrations.mmengine.checkpoints import check_state, unwrap
 from gcisg_core.integrations.mmengine.nan import record_steps
 from gcisg_core.nan import setting
 from gcisg_core.nan.recorder import StepRecorder
-from gcisg_core.run_folder import check_run, run_name
+from gcisg_core.run_folder import check_run, on_first_rank, run_name
 
 
 @HOOKS.register_module()
@@ -39,6 +40,8 @@ class RegularizerHook(Hook):
         self.on_nonfinite = on_nonfinite
 
     def before_train(self, runner: Runner) -> None:
+        folder, optimizer = Path(runner.work_dir), runner.optim_wrapper.optimizer
+        on_first_rank(lambda: check_space(folder, unwrap(runner.model), optimizer))
         loop = runner.train_loop
         # The framework evaluates within a step or an epoch; a run whose last checkpoint is of the end has none left.
         self.at_end = loop.iter >= loop.max_iters or loop.epoch >= loop.max_epochs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -11,17 +10,14 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
-from mmengine.utils import import_modules_from_strings
 from torch import nn
 
-from gcisg_core.config import require
+from gcisg_core.integrations.mmengine.read import KNOWN, check_types, import_custom
 from gcisg_core.integrations.reproducible import random_state, set_random_state
 from gcisg_core.lookup import choose
 from gcisg_core.nan.record import KIND
 from gcisg_core.nan.recorder import Framework, StepRecorder
-
-# Registered names, `mmseg.` and the like before them or not. mmengine would import any other path.
-_REGISTERED = re.compile(r"(mm\w+\.)?\w+")
+from gcisg_core.problems import DataError
 
 SKIP = "custom_hooks=[dict(type='RegularizerHook', on_nonfinite='skip')]"
 
@@ -91,27 +87,23 @@ def _subclasses(kind: Any) -> Iterator[Any]:
         yield from _subclasses(child)
 
 
-def build_model(record: dict[str, Any]) -> nn.Module:
+def build_model(record: dict[str, Any], trust: bool = False) -> nn.Module:
     """The model of a record's config, without weights.
 
+    Args:
+        record: From :func:`gcisg_core.nan.record.load`.
+        trust: Import whatever modules its config lists; else those of the suite and of its frameworks alone.
+
     Raises:
-        ValueError: the config names a class by an import path; only registered ones are built from a file.
+        DataError: the config names a class by an import path, or a module that is not trusted.
     """
-    config = Config(record["config"])
-    for name in _types(config.model):
-        require(bool(_REGISTERED.fullmatch(name)), "type (in the record's config)", name, "a registered name")
-    import_modules_from_strings(**config.get("custom_imports", {"imports": []}))
+    config, where = Config(record["config"]), "the record's config"
+    check_types(config.model, where, "Record the step with registered classes")
+    modules = (config.get("custom_imports") or {}).get("imports") or []
+    for name in [modules] if isinstance(modules, str) else modules:
+        if not trust and not KNOWN.fullmatch(str(name)):
+            raise DataError(where, f"imports the module {name!r}", "Add --trust if the record is your own")
+    import_custom(config, where)
     init_default_scope(config.get("default_scope", "mmengine"))
     config.model.pop("data_preprocessor", None)  # what it made is in the record
     return MODELS.build(config.model)
-
-
-def _types(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        if "type" in value:
-            yield str(value["type"])
-        for inner in value.values():
-            yield from _types(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _types(inner)

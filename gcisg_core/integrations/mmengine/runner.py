@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
@@ -13,8 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from mmengine.config import Config, DictAction
-from mmengine.dist import get_world_size, init_dist
+from mmengine.dist import broadcast_object_list, get_world_size, init_dist, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
@@ -23,10 +21,9 @@ from mmengine.runner import Runner
 from torch import nn
 
 from gcisg_core.integrations.mmengine.checkpoints import load_for_evaluation, unwrap
-from gcisg_core.integrations.mmengine.views import derive_views
-from gcisg_core.lookup import unknown_name
-from gcisg_core.old_names import current_key, rename_model_keys
-from gcisg_core.run_folder import on_first_rank, open_run, release_all
+from gcisg_core.integrations.mmengine.read import load_config
+from gcisg_core.launch import rank_timeout
+from gcisg_core.run_folder import number_start, on_first_rank, open_run, release_all
 from gcisg_core.screen import keep_screen_brief
 
 
@@ -57,9 +54,11 @@ class BriefRunner(Runner):
 
     mmengine keeps loggers, message hubs and registry scopes by the run's name, which ends in the second of its start.
     Here it also has the run's number in the process, so that two runs of one second do not write into each other's log.
+    The log folder of a start has a name of its own too, and its number, as clocks are set back.
     """
 
     _numbers = count(1)
+    _timestamp: str
 
     @property
     def _experiment_name(self) -> str:
@@ -69,51 +68,28 @@ class BriefRunner(Runner):
     def _experiment_name(self, name: str) -> None:
         self._numbered_name = f"{name}_{next(self._numbers)}"
 
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
+        super().setup_env(env_cfg)
+        name = [next(name for name in _names(self._timestamp) if not (Path(self.work_dir) / name).exists())]
+        broadcast_object_list(name)  # of the first process, before one of them makes the folder
+        self._timestamp = name[0]
+
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        if is_main_process():
+            number_start(Path(self.log_dir))
         logger = super().build_logger(*args, **kwargs)
         keep_screen_brief(logger)
         return logger
 
 
+def _names(name: str) -> Iterator[str]:
+    """A name, then the same with numbers behind."""
+    yield name
+    yield from (f"{name}_{number}" for number in count(1))
+
+
 # Where a run lies and how it was started, not its settings.
 NOT_OF_A_RUN = {"work_dir", "load_from", "resume", "launcher", "model_wrapper_cfg", "randomness"}
-# What the framework reads of a config, whether or not the file has it.
-RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
-
-
-def load_config(path: str, overrides: list[str]) -> Config:
-    """Read a config and apply ``key=value`` overrides; ``custom_hooks.1.end=0.6`` is of the second of a list.
-
-    Where the config leaves ``views`` open, it becomes the number that the method needs, see
-    :func:`gcisg_core.integrations.mmengine.views.derive_views`.
-
-    Raises:
-        ValueError: an override has no ``=``, or one of the keys on its way is unknown; the nearest valid one is given.
-            Or the config states fewer ``views`` than the method needs.
-    """
-    config = Config.fromfile(path)
-    rename_model_keys(config.get("model"))
-    overrides = ["".join([current_key(key), *rest]) for key, *rest in (item.partition("=") for item in overrides)]
-    for override in overrides:
-        key, equals, _ = override.partition("=")
-        if not equals:
-            raise ValueError(f"override {override!r} must have the form key=value")
-        parent = config
-        *parents, last = key.split(".")
-        for part in parents:
-            if isinstance(parent, list):
-                parent = {str(index): item for index, item in enumerate(parent)}
-            if part not in parent:
-                raise unknown_name(part, parent, f"config key (of {key!r})")
-            parent = parent[part]
-        if not parents and last not in config and last not in RUNNER_KEYS:
-            raise unknown_name(last, config, "config key")
-    if overrides:
-        parsed = Namespace()
-        DictAction(["--overrides"], "overrides")(ArgumentParser(), parsed, overrides)
-        config.merge_from_dict(parsed.overrides)
-    derive_views(config)
-    return config
 
 
 def build_runner(
@@ -142,6 +118,9 @@ def build_runner(
         ValueError: the config or an override is wrong, or the work directory holds another run or is in use.
     """
     config = load_config(str(config_file), list(overrides))
+    for key in ("model", *(["train_dataloader", "train_cfg"] if training else [])):
+        if not isinstance(config.get(key), dict):
+            raise ValueError(f"{config_file}: {key} is {config.get(key)!r}, expected a dictionary of its settings")
     config.work_dir = str(work_dir or config.get("work_dir") or f"work_dirs/{Path(config_file).stem}")
     if seed is not None:
         config.randomness = {**config.get("randomness", {}), "seed": seed}
@@ -152,19 +131,25 @@ def build_runner(
         config.launcher = "pytorch"
         if not torch.cuda.is_available():  # mmengine's own set-up expects a GPU a process
             if not dist.is_initialized():
-                dist.init_process_group("gloo")
+                dist.init_process_group("gloo", timeout=rank_timeout())
             config.sync_bn = None
             wrapper = {"type": "CPUDistributedDataParallel", "broadcast_buffers": False}
             config.model_wrapper_cfg = {**wrapper, **(config.get("model_wrapper_cfg") or {}), "device_ids": None}
         elif not dist.is_initialized():
-            init_dist("pytorch", **(config.get("env_cfg") or {}).get("dist_cfg", {}))
+            how = (config.get("env_cfg") or {}).get("dist_cfg", {})
+            init_dist("pytorch", **{"timeout": rank_timeout().seconds, **how})
     if training:
         folder, used = Path(config.work_dir), (config.get("randomness") or {}).get("seed")
         how = (used, seed is not None, get_world_size(), resume, fresh)
         found = on_first_rank(lambda: open_run(folder, settings, *how))
         if found is not None:
             config.load_from, config.resume = str(found), True
-    return BriefRunner.from_cfg(config)
+    try:
+        return BriefRunner.from_cfg(config)
+    except KeyError as error:
+        if "registry" not in str(error):
+            raise
+        raise ValueError(f"{config_file}: {error.args[0]}") from error
 
 
 def run(args: Namespace) -> None:

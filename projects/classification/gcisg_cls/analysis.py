@@ -1,4 +1,4 @@
-"""The analysis of classifiers: of this suite, and plain ResNets of torchvision with a head of their own."""
+"""The analysis of classifiers: of this suite, and plain networks of torchvision or timm with a head of their own."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from gcisg_cls.backbones import build_resnet, read_weights
-from gcisg_cls.classifier import SynToRealClassifier
-from gcisg_cls.model_metrics import build_dataset, evaluate
+from gcisg_cls.backbones import build_backbone, plain_of, read_weights
+from gcisg_cls.classifier import SynToRealClassifier, own_names
+from gcisg_cls.model_metrics import build_dataset, evaluate, explained_stage
 from gcisg_cls.views import normalize
 from gcisg_core.config import require
 from gcisg_core.model_metrics import ModelMetrics, Value
@@ -47,12 +47,21 @@ class ClassificationTask(EvalTask):
         self.take_reference(self._pretrained, options.reference, config.model.get("weights") or "")
 
     def _pretrained(self, weights: str) -> nn.Module:
-        name = self.config.model.get("backbone", "resnet101")
-        state = read_state(weights) if Path(weights).is_file() else read_weights(name, weights)
-        network, _ = build_resnet(name)
-        load_backbone(network, state, weights)
-        self.classifier = original_classifier(state)
+        name, options = self.config.model.get("backbone", "resnet101"), self.config.model.get("backbone_options")
+        network, _ = build_backbone(name, options)
+        own = ":" not in name and Path(weights).is_file()  # or the library converts it
+        state = read_state(weights) if own else read_weights(name, weights, options)
+        load_backbone(network, state, weights, plain_of(network).classifier)
+        self.classifier = original_classifier(state, plain_of(network).classifier)
         return network.to(self.device)
+
+    def pooled(self, backbone: nn.Module, images: Tensor) -> Tensor:
+        """(B, C), what the original classifier reads: of some networks it is not the mean of the deepest stage."""
+        features: Tensor = backbone(images)
+        return features
+
+    def explained_stage(self, backbone: nn.Module) -> int:
+        return explained_stage(backbone)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -63,17 +72,19 @@ class ClassificationTask(EvalTask):
         Raises:
             ValueError: as in the parent; also where the head knows another number of classes than the data.
         """
-        state = {_own_name(name): value for name, value in read_state(path).items()}
+        given = {key: value for key, value in self.config.model.items() if key not in ("type", "weights")}
+        network, _ = build_backbone(given.get("backbone", "resnet101"), given.get("backbone_options"))
+        classifier = plain_of(network).classifier
+        state = own_names(read_state(path), classifier)
         hidden, last = (0, state.get("head.weight")) if "head.weight" in state else (1, state.get("head.2.weight"))
         if last is None:
-            what = "has no classifier, expected fc.weight, head.weight or head.2.weight"
+            what = f"has no classifier, expected {classifier}.weight, head.weight or head.2.weight"
             raise DataError(path, what, "Give a trained classifier; a pretrained network is the --reference")
         classes = len(self.dataset.classes)
         if len(last) != classes:
             remedy = "Give images of its classes as --data and their names as test_dataloader.dataset.classes"
             raise DataError(path, f"knows {len(last)} classes, {self.data} has {classes}", remedy)
-        values = {key: value for key, value in self.config.model.items() if key not in ("type", "weights")}
-        values |= {"regularizer": None, "num_classes": classes, "hidden": last.shape[1] if hidden else 0}
+        values = given | {"regularizer": None, "num_classes": classes, "hidden": last.shape[1] if hidden else 0}
         model = SynToRealClassifier(**values)
         load_model(model, state, path)
         return model.to(self.device).eval()
@@ -102,9 +113,10 @@ class ClassificationTask(EvalTask):
 
     def draw(self, axis: Any, index: int, model: Any | None = None) -> None:
         axis.imshow(self.pixels(index))
-        if model is None:
-            axis.set_title(self.dataset.classes[self.dataset.samples[index][1]], fontsize=8)
-        else:
+        label = self.dataset.samples[index][1]
+        if model is None and label >= 0:
+            axis.set_title(self.dataset.classes[label], fontsize=8)
+        elif model is not None:
             self.label(axis, index, model)
 
     @torch.no_grad()
@@ -112,10 +124,3 @@ class ClassificationTask(EvalTask):
         predicted = int(model.scores(self.inputs(index)).argmax())
         colour = RIGHT if predicted == self.dataset.samples[index][1] else WRONG
         axis.set_title(self.dataset.classes[predicted], fontsize=8, color=colour)
-
-
-def _own_name(name: str) -> str:
-    """A tensor's name in :class:`gcisg_cls.classifier.SynToRealClassifier`; plain ResNets call the head `fc`."""
-    if name.startswith(("backbone.", "head.", "data_preprocessor.")):
-        return name
-    return name.replace("fc.", "head.", 1) if name.startswith("fc.") else f"backbone.{name}"

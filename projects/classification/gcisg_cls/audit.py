@@ -48,7 +48,11 @@ def _audit(parts: Sequence[Path], classes: Sequence[str] | None, workers: int) -
     counts: dict[str, int] = {}
     paths: list[Path] = []
     for part in parts:
-        dataset = _Collected(part, classes)
+        try:
+            dataset = _Collected(part, classes)
+        except DataError as error:  # of a list that cannot be read there is no data set
+            problems.append(error.problem)
+            continue
         found = Counter(dataset.classes[label] for _, label in dataset.samples)
         counts |= {part.name: len(dataset.samples), **{f"{part.name}/{name}": found[name] for name in dataset.classes}}
         problems += dataset.problems + _list_problems(part)

@@ -1,78 +1,168 @@
-"""Backbones of torchvision's form, and their pretrained weights."""
+"""Backbones of torchvision and timm, and their pretrained weights.
+
+A backbone is the library's own network with an `nn.Identity` in the place of its classifier: its tensors have the
+library's names, and it returns what the classifier would read, (B, C).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-from urllib.error import URLError
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
+from gcisg_cls import torchvision_networks
+from gcisg_core.guides import IMAGENET_MEAN, IMAGENET_STD
 from gcisg_core.initial_weights import MIN_MATCH_RATIO, load_initial_weights
-from gcisg_core.lookup import unknown_name
-from gcisg_core.safe_load import read_state_dict
-from gcisg_suite.miniature.network import MiniResNet
-
-_OWN: dict[str, Callable[[], nn.Module]] = {"mini_resnet": lambda: MiniResNet(num_classes=1)}
+from gcisg_core.integrations import timm as timm_networks
+from gcisg_core.lookup import choose
 
 
-def build_resnet(name: str) -> tuple[nn.Module, int]:
-    """A ResNet that returns its pooled features (B, C) instead of class scores, and C.
+class Plain(NamedTuple):
+    """What a backbone is in its library.
+
+    Attributes:
+        library: ``torchvision`` or ``timm``.
+        arch: Its name there.
+        options: The library's keyword arguments with which it is built.
+        classifier: Path of the classifier that was taken out.
+        mean, std: Normalisation of its images, for RGB in [0, 1].
+        size: The only edge of images that it takes, in pixels; None if it takes others too.
+        multiple: Of which the edges of its images must be multiples.
+    """
+
+    library: str
+    arch: str
+    options: dict[str, Any]
+    classifier: str
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    size: int | None = None
+    multiple: int = 1
+
+    @property
+    def normalises_otherwise(self) -> bool:
+        return (self.mean, self.std) != (IMAGENET_MEAN, IMAGENET_STD)
+
+
+def build_backbone(name: str, options: Mapping[str, Any] | None = None) -> tuple[nn.Module, int]:
+    """A network that returns its pooled features (B, C) of ImageNet-normalised images instead of class scores, and C.
+
+    Where the library's weights want another normalisation, the network makes it of ImageNet's. Its attribute ``plain``
+    is a :class:`Plain`.
 
     Args:
-        name: A ResNet of torchvision (``resnet101``), or ``mini_resnet`` of the miniature benchmark.
+        name: A ResNet of torchvision (``resnet101``), or ``mini_resnet`` of the miniature benchmark; or
+            ``torchvision:NAME``, ``timm:NAME``, any classifier of these.
+        options: Keyword arguments of the library's builder (``{"img_size": 384}``).
 
     Raises:
-        ValueError: the name is unknown.
+        ValueError: the name or an option is unknown, or the network has no linear classifier.
+        ImportError: timm is not installed.
     """
-    known = [*torchvision.models.list_models(include="res*"), *_OWN]
-    if name not in known:
-        raise unknown_name(name, known, "backbone")
-    network: Any = _OWN[name]() if name in _OWN else torchvision.models.get_model(name)
-    channels: int = network.fc.in_features
-    network.fc = nn.Identity()
+    library, _, arch = name.rpartition(":")
+    build = choose(_BUILDERS, library, "library of a backbone (library:name)")
+    network, plain, channels = build(arch, dict(options or {}))
+    network.plain = plain
+    if plain.size:
+        network.img_size = plain.size  # where gcisg_core.probe looks for it
+    if plain.normalises_otherwise or plain.size or plain.multiple > 1:
+        mean, std, own_mean, own_std = (
+            torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD, plain.mean, plain.std)
+        )
+        network.register_buffer("input_scale", std / own_std, persistent=False)
+        network.register_buffer("input_shift", (mean - own_mean) / own_std, persistent=False)
+        network.register_forward_pre_hook(_take_images)
     return network, channels
 
 
-def load_pretrained(backbone: nn.Module, name: str, weights: str, min_match_ratio: float = MIN_MATCH_RATIO) -> None:
-    """Load pretrained weights, all but the classifier's, into a network of :func:`build_resnet`.
+def _take_images(network: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    """ImageNet-normalised images as a network wants them; for sizes that it does not take, an error says which."""
+    images, plain = inputs[0], network.plain
+    edges = tuple(images.shape[-2:])
+    if (plain.size and edges != (plain.size, plain.size)) or any(edge % plain.multiple for edge in edges):
+        wanted = f"{plain.size} x {plain.size}" if plain.size else f"edges that are multiples of {plain.multiple}"
+        raise ValueError(
+            f"backbone {plain.library}:{plain.arch} takes images of {wanted} pixels, got {edges[0]} x {edges[1]}: set "
+            f"`size` in the pipelines of train, val and test, or the network's own option in model.backbone_options"
+        )
+    return (images * network.input_scale + network.input_shift,) if plain.normalises_otherwise else inputs
+
+
+def _build_resnet(arch: str, options: dict[str, Any]) -> tuple[Any, Plain, int]:
+    network, path, channels = torchvision_networks.build(arch, options, any_classifier=False)
+    return network, Plain("torchvision", arch, options, path), channels
+
+
+def _build_torchvision(arch: str, options: dict[str, Any]) -> tuple[Any, Plain, int]:
+    network, path, channels = torchvision_networks.build(arch, options)
+    mean, std = torchvision_networks.statistics(arch)
+    size = torchvision_networks.fixed_size(network, options)
+    return network, Plain("torchvision", arch, options, path, mean, std, size), channels
+
+
+def _build_timm(arch: str, options: dict[str, Any]) -> tuple[Any, Plain, int]:
+    network: Any = timm_networks.create(arch, options, seed=None)
+    if not network.pretrained_cfg["num_classes"] and getattr(network, "num_prefix_tokens", None):
+        # A foundation model (DINOv3) without a classifier of its own: a classifier reads its class token.
+        options.setdefault("global_pool", "token")
+        network = timm_networks.create(arch, options, seed=None)
+    path = network.pretrained_cfg.get("classifier")
+    if not isinstance(path, str):
+        raise ValueError(f"backbone timm:{arch} has {'several classifiers' if path else 'no classifier'}; take another")
+    dynamic = getattr(network, "dynamic_img_size", False)
+    used = {"dynamic_img_size": True, **options} if dynamic else options
+    mean, std = (tuple(network.pretrained_cfg[name]) for name in ("mean", "std"))
+    multiple = network.patch_embed.patch_size[0] if dynamic and not network.patch_embed.dynamic_img_pad else 1
+    plain = Plain("timm", arch, used, path, mean, std, timm_networks.fixed_size(network), multiple)
+    return network, plain, getattr(network, "head_hidden_size", None) or network.num_features
+
+
+_BUILDERS = {"": _build_resnet, "torchvision": _build_torchvision, "timm": _build_timm}
+
+
+def plain_of(network: Any) -> Plain:
+    """What a network of :func:`build_backbone` is in its library."""
+    plain: Plain = network.plain
+    return plain
+
+
+def plain_network(plain: Plain, head: nn.Module) -> nn.Module:
+    """The library's own network with a head as its classifier; it takes images in its own normalisation."""
+    network, _ = build_backbone(f"{plain.library}:{plain.arch}", plain.options)
+    network._forward_pre_hooks.clear()
+    network.set_submodule(plain.classifier, head)
+    return network
+
+
+def load_pretrained(
+    backbone: nn.Module,
+    name: str,
+    weights: str,
+    min_match_ratio: float = MIN_MATCH_RATIO,
+    options: Mapping[str, Any] | None = None,
+) -> None:
+    """Load pretrained weights, all but the classifier's, into a network of :func:`build_backbone`.
 
     Args:
         backbone: Changed in place.
         name: What it was built from.
-        weights: A weights file of any origin, or torchvision's name of the weights (``IMAGENET1K_V1``).
+        weights: A weights file of any origin; or the library's name of the weights (``IMAGENET1K_V1`` of torchvision,
+            ``lvd142m`` of timm), ``DEFAULT`` for its first choice, from the library's cache or from the net.
         min_match_ratio: See :func:`gcisg_core.initial_weights.load_initial_weights`.
+        options: With which it was built.
 
     Raises:
         FileNotFoundError: the weights cannot be had; says which file to put where.
         ValueError: they belong to another network.
     """
-    load_initial_weights(backbone, read_weights(name, weights), weights, min_match_ratio)
+    load_initial_weights(backbone, read_weights(name, weights, options), weights, min_match_ratio)
 
 
-def read_weights(name: str, weights: str) -> dict[str, Tensor]:
+def read_weights(name: str, weights: str, options: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
     """The state dict behind ``weights``, the original classifier included; see :func:`load_pretrained`."""
-    if Path(weights).is_file():
-        return read_state_dict(weights)
-    known = {} if name in _OWN else torchvision.models.get_model_weights(name).__members__
-    if weights not in known:
-        raise FileNotFoundError(
-            f"weights {weights!r} for {name}: no such file, and no weights of torchvision either "
-            f"(those: {', '.join(known) or 'none'}). Give a state dict file or one of these names"
-            + (". The miniature's are made by: python tools/prepare_mini.py" if name in _OWN else "")
-        )
-    url = known[weights].url
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
-    if cached.is_file():
-        return read_state_dict(cached)  # torch verifies what it downloads, not what it kept
-    try:
-        downloaded: dict[str, Tensor] = known[weights].get_state_dict(check_hash=True)
-    except (URLError, OSError) as error:
-        raise FileNotFoundError(
-            f"weights {weights!r} for {name} could not be downloaded ({error}). Put {url} into {cached.parent}, or "
-            f"give its path as model.weights"
-        ) from error
-    return downloaded
+    library, _, arch = name.rpartition(":")
+    if library == "timm":
+        return timm_networks.read_weights(arch, weights, options=options)
+    return torchvision_networks.read_weights(arch, weights, options)

@@ -1,8 +1,8 @@
-"""The image classifier: a ResNet, a small head, and a method beside them."""
+"""The image classifier: a backbone, a small head, and a method beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from gcisg_cls.backbones import build_resnet, load_pretrained
+from gcisg_cls.backbones import build_backbone, load_pretrained
 from gcisg_cls.views import Normalizer
 from gcisg_core.backbone_plugins import apply_backbone_plugins
 from gcisg_core.ibn import InstanceBatchNorm
@@ -25,7 +25,7 @@ class SynToRealClassifier(BaseModel):
     """A classifier that is trained on synthetic images under a method of :mod:`gcisg_core.regularizers`.
 
     Args:
-        backbone: Name of the ResNet, see :func:`gcisg_cls.backbones.build_resnet`.
+        backbone: ``resnet101``, ``torchvision:NAME``, ``timm:NAME``; see :func:`gcisg_cls.backbones.build_backbone`.
         num_classes: Classes of the task.
         hidden: Width of the head's hidden layer (2048-512-12 in the paper); 0 for a linear head.
         weights: Pretrained weights, see :func:`gcisg_cls.backbones.load_pretrained`; None for random ones.
@@ -35,6 +35,7 @@ class SynToRealClassifier(BaseModel):
         regularizer: ``method`` and its settings, see :func:`gcisg_core.regularizers.build_regularizer`.
         backbone_plugins: Name -> value, see :func:`gcisg_core.backbone_plugins.apply_backbone_plugins`.
         min_match_ratio: Of the weights, see :func:`gcisg_core.initial_weights.load_initial_weights`.
+        backbone_options: Keyword arguments of the library's builder of the backbone.
     """
 
     def __init__(
@@ -48,11 +49,12 @@ class SynToRealClassifier(BaseModel):
         regularizer: dict[str, Any] | None = None,
         backbone_plugins: dict[str, Any] | None = None,
         min_match_ratio: float = MIN_MATCH_RATIO,
+        backbone_options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor=Normalizer())
         self.name, self.weights, self.norm_eval, self.min_match_ratio = backbone, weights, norm_eval, min_match_ratio
-        self.flip_average = flip_average
-        self.backbone, channels = build_resnet(backbone)
+        self.flip_average, self.backbone_options = flip_average, backbone_options
+        self.backbone, channels = build_backbone(backbone, backbone_options)
         apply_backbone_plugins(self.backbone, backbone_plugins)
         self.head: nn.Module = (
             nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, num_classes))
@@ -64,7 +66,7 @@ class SynToRealClassifier(BaseModel):
     def init_weights(self) -> None:
         """Called by the runner before training; the head keeps its random start."""
         if self.weights is not None:
-            load_pretrained(self.backbone, self.name, self.weights, self.min_match_ratio)
+            load_pretrained(self.backbone, self.name, self.weights, self.min_match_ratio, self.backbone_options)
 
     def train(self, mode: bool = True) -> SynToRealClassifier:
         super().train(mode)
@@ -113,3 +115,19 @@ class SynToRealClassifier(BaseModel):
         """Mean over the images (B, 3, H, W) and their mirror images of the sigmoid of the scores: (B, classes)."""
         result: Tensor = (self.scores(images).sigmoid() + self.scores(images.flip(-1)).sigmoid()) / 2
         return result
+
+
+def own_names(state: Mapping[str, Tensor], classifier: str) -> dict[str, Tensor]:
+    """A state dict with the names of :class:`SynToRealClassifier`.
+
+    Args:
+        state: A classifier's of this suite, or of the plain library with a head of the same form.
+        classifier: The path of the classifier in the library's network.
+    """
+    if any(name.startswith("backbone.") for name in state):
+        return dict(state)
+    prefix = f"{classifier}."
+    return {
+        f"head.{name.removeprefix(prefix)}" if name.startswith(prefix) else f"backbone.{name}": value
+        for name, value in state.items()
+    }

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from gcisg_core.config import require
 from gcisg_core.problems import DataError, Problem
-from gcisg_suite.folders import is_hidden, left_out, list_files
+from gcisg_suite.folders import is_file, is_hidden, left_out, list_files
 from gcisg_suite.images import SUFFIXES, read_image
 from gcisg_suite.text import read_lines
 
@@ -25,6 +25,7 @@ VISDA17_CLASSES = (
     "truck",
 )  # fmt: skip
 IMAGE_LIST = "image_list.txt"
+NO_LABEL = -1
 MOST_SKIPPED = 1000  # in a row; mmengine's data sets give up after as many
 
 
@@ -132,7 +133,7 @@ class ClassFolderDataset(Dataset):
                 f"label {line.label} is {self.classes[line.label]!r} but the folder is {line.folder!r}",
                 "Mend the line, or give the `classes` in the order of the labels",
             )
-        elif not (self.root / line.name).is_file():
+        elif not is_file(self.root / line.name):
             if self.on_bad_sample == "skip":
                 self.absent.append(line.name)
                 return False
@@ -190,3 +191,27 @@ class ClassFolderDataset(Dataset):
 
     def _item(self, index: int) -> dict[str, Any]:
         return {"inputs": self.pipeline(self.load(index)), "label": self.samples[index][1], "index": index}
+
+
+@DATASETS.register_module()
+class UnlabelledImages(ClassFolderDataset):
+    """All images below a folder, whatever the folders are called; the label of each is -1, which stands for none.
+
+    Args:
+        root: The folder.
+        pipeline: Config of the transform of an image.
+        classes: Those of the classifier.
+
+    Raises:
+        DataError: there is no image.
+    """
+
+    def __init__(self, root: str, pipeline: dict[str, Any], classes: Any = None, **_: Any) -> None:
+        self.root, self.classes = Path(root), tuple(classes or VISDA17_CLASSES)
+        images = (name for name in list_files(self.root).files if PurePath(name).suffix.lower() in SUFFIXES)
+        self.samples = [(name, NO_LABEL) for name in images]
+        if not self.samples:
+            raise DataError(root, "no image found", "Name a folder with images of the target")
+        self.on_bad_sample = "error"
+        self.metainfo = {"classes": self.classes}
+        self.pipeline = TRANSFORMS.build(pipeline)

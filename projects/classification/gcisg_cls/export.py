@@ -1,82 +1,101 @@
-"""A trained classifier as a ResNet of torchvision."""
+"""A trained classifier as a network of torchvision or timm."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torchvision
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
+from gcisg_cls.backbones import Plain, plain_network, plain_of
 from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.datasets import VISDA17_CLASSES
-from gcisg_cls.views import MEAN, STD
 from gcisg_core.config import require
 from gcisg_core.export import Export, without_method
 
 _CONFIG = '''\
-"""Builds the network of {checkpoint}; torchvision alone is needed."""
+"""Builds the network of {checkpoint}; %(library)s alone is needed."""
 
+import %(library)s
 import torch
-import torchvision
 from torch import nn
 
-MEAN, STD = %s, %s  # RGB in [0, 1]
+MEAN, STD = %(mean)s, %(std)s  # RGB in [0, 1]
 
 
 def load(path):
-    model = torchvision.models.%s()
-    model.fc = %s
+    model = %(build)s
+    model.set_submodule("%(classifier)s", %(head)s)
     model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), strict=True)
     return model.eval()
 '''
+_BUILDERS = {"torchvision": "torchvision.models.get_model", "timm": "timm.create_model"}
 
 
 def export(config: Config, checkpoint: str) -> Export:
-    """The ResNet with the head as its `fc`, without the method.
+    """The library's network with the head as its classifier, without the method.
 
-    It was tried: torchvision's network took the tensors strictly.
+    It was tried: the library's network took the tensors strictly.
 
     Raises:
-        ValueError: the backbone is none of torchvision, or was changed (IBN-Net, MixStyle).
+        ValueError: the backbone is the miniature's, or was changed (IBN-Net, MixStyle).
         RuntimeError: the checkpoint is one of another model.
     """
     values = {key: value for key, value in config.model.items() if key not in ("type", "regularizer", "weights")}
     name = values.get("backbone", "resnet101")
-    known = name in torchvision.models.list_models()
-    require(known, "model.backbone", name, "a ResNet of torchvision, to be loaded without this suite")
+    require(
+        name != "mini_resnet",
+        "model.backbone",
+        name,
+        "a network of torchvision or timm, to be loaded without this suite",
+    )
     require(
         not values.get("backbone_plugins"),
         "model.backbone_plugins",
         values.get("backbone_plugins"),
-        "none: torchvision lacks them",
+        "none: the plain library lacks them",
     )
-    head = SynToRealClassifier(**values).head
+    model = SynToRealClassifier(**values)
+    plain = plain_of(model.backbone)
     loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
     state = {
-        name.replace("backbone.", "", 1) if name.startswith("backbone.") else name.replace("head.", "fc.", 1): value
-        for name, value in without_method(loaded.get("state_dict", loaded)).items()
+        key.removeprefix("backbone.")
+        if key.startswith("backbone.")
+        else key.replace("head", plain.classifier, 1): value
+        for key, value in without_method(loaded.get("state_dict", loaded)).items()
     }
-    network = torchvision.models.get_model(name)
-    network.fc = head
+    network = plain_network(plain, model.head)
     network.load_state_dict(state, strict=True)
+    size = config.test_dataloader.dataset.pipeline.get("size", 224)
     meta = {
         "arch": name,
+        "options": plain.options,
         "classes": class_names(config, loaded),
-        "mean": MEAN,
-        "std": STD,
-        "size": config.test_dataloader.dataset.pipeline.get("size", 224),
+        "mean": plain.mean,
+        "std": plain.std,
+        "size": size,
         "seed": loaded.get("meta", {}).get("seed", config.get("randomness", {}).get("seed")),
         "trained_with": config.pretty_text,
     }
-    layers = list(head.children()) or [head]
+    text = _CONFIG % {**plain._asdict(), "build": _call(plain), "head": _head(model.head)}
+    return Export(state, "", text, ".py", meta, network.eval(), (size, size))
+
+
+def _call(plain: Plain) -> str:
+    """The expression that builds the library's network."""
+    arguments = [repr(plain.arch), *(f"{key}={value!r}" for key, value in plain.options.items())]
+    return f"{_BUILDERS[plain.library]}({', '.join(arguments)})".replace("'", '"')
+
+
+def _head(head: nn.Module) -> str:
+    """The expression that builds a head."""
+    layers = [*head.children()] or [head]
     built = ", ".join(
         f"nn.Linear({layer.in_features}, {layer.out_features})" if isinstance(layer, nn.Linear) else "nn.ReLU()"
         for layer in layers
     )
-    text = _CONFIG % (MEAN, STD, name, built if len(layers) == 1 else f"nn.Sequential({built})")
-    return Export(state, "", text, ".py", meta, network.eval(), (meta["size"], meta["size"]))
+    return built if len(layers) == 1 else f"nn.Sequential({built})"
 
 
 def class_names(config: Config, checkpoint: dict[str, Any]) -> list[str]:

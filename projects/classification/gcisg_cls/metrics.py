@@ -28,6 +28,9 @@ class ClassAccuracy(BaseMetric):
     def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, float]:
         names = self.dataset_meta["classes"]
         labels, predictions = np.array(results).T
+        if (labels < 0).all():
+            MMLogger.get_current_instance().warning("The images have no labels: there is no accuracy on them.")
+            return {}
         matrix = confusion_matrix(labels, predictions, labels=range(len(names)))
         counts = matrix.sum(axis=1)
         accuracies = 100 * matrix.diagonal() / np.where(counts, counts, np.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,14 +15,14 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from gcisg_cls.backbones import build_resnet, load_pretrained, read_weights
+from gcisg_cls.backbones import build_backbone, load_pretrained, plain_of, read_weights
 from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.datasets import ClassFolderDataset
 from gcisg_cls.views import normalize
-from gcisg_core.feature_tap import make_tap
+from gcisg_core.feature_tap import find_stages, make_tap
 from gcisg_core.integrations.mmengine import build_runner, load_config, unwrap
 from gcisg_core.metrics import match_rate
-from gcisg_core.model_metrics import STAGES, FeatureMetrics, ModelMetrics, Value
+from gcisg_core.model_metrics import STAGES, UNLABELLED, FeatureMetrics, ModelMetrics, Value
 from gcisg_core.run_folder import newest_checkpoint
 from gcisg_core.views import restyle
 from gcisg_suite.analysis.pretraining import original_accuracy, original_classifier
@@ -62,7 +63,7 @@ def evaluate(
     """
     model.eval()
     device = next(model.parameters()).device
-    tap = make_tap(model.backbone, STAGES)
+    tap = make_tap(model.backbone, [stage for stage in STAGES if stage in find_stages(model.backbone)])
     of_features = FeatureMetrics(form)
     rows: list[Tensor] = []
     for images, restyled, labels in DataLoader(_Pairs(dataset), batch_size):
@@ -75,13 +76,19 @@ def evaluate(
         rows.append(torch.stack([labels.double(), *(t.cpu().double() for t in (predictions, changed, confidences))]))
     table = torch.cat(rows, dim=1)
     labels, predictions, changed = table[:3].long()
+    kept = {"match": (predictions == changed).double().tolist(), **of_features.found()}
+    style = {"match_rate": 100 * match_rate(predictions, changed)}
+    if (labels < 0).all():
+        values: dict[str, Value] = {"accuracy": UNLABELLED, "overall": UNLABELLED, **style}
+        unsure = (1 - table[3]).tolist()
+        return ModelMetrics(values, confusion=UNLABELLED, score=[math.nan] * len(labels), failure=unsure, **kept)
     hits, classes = predictions == labels, range(len(dataset.classes))
     confusion = torch.from_numpy(confusion_matrix(labels, predictions, labels=classes))
     return ModelMetrics(
         values={
             "accuracy": 100 * float(balanced_accuracy_score(labels, predictions)),
             "overall": 100 * hits.double().mean().item(),
-            "match_rate": 100 * match_rate(predictions, changed),
+            **style,
         },
         per_class={
             name: {"images": float(row.sum()), "accuracy": 100 * float(row[label] / row.sum())}
@@ -91,11 +98,10 @@ def evaluate(
         },
         confusion=confusion,
         axes=dataset.classes,
-        match=(predictions == changed).double().tolist(),
         score=hits.double().tolist(),
         failure=torch.where(hits, 0, table[3]).tolist(),
-        **of_features.found(),
         labels=labels.tolist(),
+        **kept,
     )
 
 
@@ -125,7 +131,8 @@ def metric_values(
     reference = load_reference(model, pretrained) if pretrained else None
     result = evaluate(model, dataset, reference, batch_size).values
     if pretrained and pretraining is not None:
-        classifier = original_classifier(read_weights(model.name, pretrained))
+        state = read_weights(model.name, pretrained, model.backbone_options)
+        classifier = original_classifier(state, plain_of(model.backbone).classifier)
         result["acc_in"] = original_accuracy(
             lambda images: model.backbone(normalize(images).to(next(model.parameters()).device)),
             classifier,
@@ -137,9 +144,16 @@ def metric_values(
 
 def load_reference(model: SynToRealClassifier, weights: str) -> nn.Module:
     """The pretrained network of a model, on the model's device, in eval mode."""
-    reference, _ = build_resnet(model.name)
-    load_pretrained(reference, model.name, weights)
+    reference, _ = build_backbone(model.name, model.backbone_options)
+    load_pretrained(reference, model.name, weights, options=model.backbone_options)
     return reference.eval().to(next(model.parameters()).device)
+
+
+def explained_stage(backbone: nn.Module) -> int:
+    """The deepest stage on which a prediction depends everywhere: behind the last block, a class token is all of it."""
+    *before, deepest = sorted(find_stages(backbone))
+    has_class_token = getattr(backbone, "num_prefix_tokens", 0) or hasattr(backbone, "class_token")
+    return before[-1] if has_class_token and before else deepest
 
 
 def build_dataset(config: Any, **changes: Any) -> ClassFolderDataset:

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from gcisg_cls.audit import audit_folders
-from gcisg_core.problems import Problem
+from gcisg_cls.datasets import IMAGE_LIST
+from gcisg_core.problems import AuditResult, Problem
+from gcisg_suite.audit.images import audit_images
+from gcisg_suite.formats.forms import image_files
+from gcisg_suite.formats.table import NATIVE, find_format
+from gcisg_suite.formats.take import NO_LABELS
 from gcisg_suite.new_project import MINE, THEIRS, Answers, Project
+
+
+def _real_labels(answers: Answers) -> bool:
+    """Whether the real images lie in folders of classes; no where all lie in one folder, and that is no class."""
+    own = {path.name for path in answers.synthetic.iterdir() if path.is_dir()}
+    files = [path.relative_to(answers.real) for path in image_files(answers.real)]
+    homes = {path.parts[0] if len(path.parts) > 1 else "" for path in files}
+    alone = len(homes) == 1 and not homes & own and not (answers.real / IMAGE_LIST).is_file()
+    return find_format(answers.real, {}, not alone, answers.formats.get(THEIRS)) == NATIVE
 
 
 def classification(answers: Answers) -> Project:
     """A folder a class in both folders; the classes are the names of the folders."""
-    audits, classes = {}, {}
+    audits: dict[str, AuditResult] = {}
+    classes: dict[str, list[str]] = {}
+    labelled = _real_labels(answers)
     for name, folder in answers.folders.items():
+        if name == THEIRS and not labelled:
+            print(f"{name}: {folder} {NO_LABELS}")
+            audits[name], classes[name] = audit_images(folder, answers.workers), classes[MINE]
+            continue
         audits[name] = audit_folders(folder, answers.workers)
         prefix = f"{folder.name}/"
         classes[name] = [key.removeprefix(prefix) for key in audits[name].counts if key.startswith(prefix)]
@@ -18,10 +38,11 @@ def classification(answers: Answers) -> Project:
         for name in [name for name in classes[first] if name not in classes[second]]:
             what, remedy = f"no images of the class, the {first} folder has some", "Add them, or remove the class there"
             audits[second].problems.append(Problem(str(answers.folders[second] / name), what, remedy))
+    kind = "" if labelled else 'type="UnlabelledImages", '
     baseline = f"""\
 classes = {tuple(classes[MINE])!r}
 train_dataloader = dict(dataset=dict(dataset=dict(root={str(answers.synthetic)!r}, classes=classes)))
-val_dataloader = dict(dataset=dict(root={str(answers.real)!r}, classes=classes))
+val_dataloader = dict(dataset=dict({kind}root={str(answers.real)!r}, classes=classes))
 test_dataloader = val_dataloader
 model = dict(num_classes=len(classes))
 """

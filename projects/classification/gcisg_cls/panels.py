@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from mmengine.registry import MODELS
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.image import show_cam_on_image
 
 from gcisg_cls.datasets import ClassFolderDataset
-from gcisg_cls.model_metrics import build_dataset
+from gcisg_cls.model_metrics import build_dataset, explained_stage
 from gcisg_cls.views import normalize
-from gcisg_core.integrations.mmengine import load_config, load_for_evaluation
+from gcisg_suite.analysis.pictures import cam_layer
+from gcisg_suite.report.grid import picture_grid
 from gcisg_suite.report.page import Picture
-from gcisg_suite.report.runs import TrainingRun
+from gcisg_suite.report.runs import TrainingRun, trained_models
 
 CAPTION = (
     "Real images, evenly spaced through all: truth, each model's prediction, and where it looks (Grad-CAM of its "
-    "prediction at stage 4)."
+    "prediction at its deepest stage)."
 )
 
 
@@ -32,15 +32,8 @@ def panel(runs: Mapping[str, TrainingRun]) -> Picture:
         ValueError: no run has one, or it is not of the run's config.
         FileNotFoundError: the images are not there.
     """
-    models = {}
-    for name, run in runs.items():
-        if run.checkpoint is not None:
-            config = load_config(str(run.config_file), [])
-            models[name] = MODELS.build({**config.model, "weights": None, "regularizer": None})
-            load_for_evaluation(models[name], str(run.checkpoint))
-    if not models:
-        raise ValueError("no run has a checkpoint")
-    return Picture(draw(build_dataset(config[run.measured_by].dataset), models), CAPTION)
+    models, data = trained_models(runs, weights=None)
+    return Picture(draw(build_dataset(data), models), CAPTION)
 
 
 def draw(dataset: ClassFolderDataset, models: dict[str, Any], count: int = 10) -> Figure:
@@ -48,24 +41,22 @@ def draw(dataset: ClassFolderDataset, models: dict[str, Any], count: int = 10) -
     samples = [dataset[index] for index in np.linspace(0, len(dataset) - 1, count).astype(int)]
     images = torch.stack([sample["inputs"] for sample in samples])
     pictures = images.permute(0, 2, 3, 1).numpy() / 255
-    figure = Figure(figsize=(1.15 * count, 4.2))
-    axes = figure.subplots(1 + len(models), count)
+    figure, axes = picture_grid(["image, truth", *models], count, (1.15, 4.2 / (1 + len(models))))
     for column, sample in enumerate(samples):
         axes[0, column].imshow(pictures[column])
         axes[0, column].set_title(dataset.classes[sample["label"]], fontsize=9)
-    for row, (name, model) in enumerate(models.items(), start=1):
+    for row, model in enumerate(models.values(), start=1):
         model.eval().requires_grad_(True)
         predictions = model(normalize(images)).argmax(dim=1)
-        with GradCAM(model=model, target_layers=[model.backbone.layer4]) as grad_cam:
+        layer, reshape = cam_layer(
+            model.backbone, explained_stage(model.backbone), (images.shape[-2], images.shape[-1])
+        )
+        with GradCAM(model=model, target_layers=[layer], reshape_transform=reshape) as grad_cam:
             maps = grad_cam(normalize(images), targets=None)  # of each image's own prediction
         for column, sample in enumerate(samples):
             hit = int(predictions[column]) == sample["label"]
             axes[row, column].imshow(show_cam_on_image(pictures[column].astype(np.float32), maps[column], use_rgb=True))
             title = f"{'✓' if hit else '✗'} {dataset.classes[predictions[column]]}"
             axes[row, column].set_title(title, fontsize=9, color="#0072b2" if hit else "#d55e00")
-        axes[row, 0].set_ylabel(name)
-    axes[0, 0].set_ylabel("image, truth")
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
     figure.tight_layout()
     return figure

@@ -1,8 +1,9 @@
-"""Labels for images, by a trained classifier or a plain ResNet of torchvision."""
+"""Labels for images, by a trained classifier or a plain network of torchvision or timm."""
 
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,17 @@ from mmengine.registry import MODELS
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
+from gcisg_cls.backbones import Plain, build_backbone, plain_of, read_weights
+from gcisg_cls.classifier import own_names
 from gcisg_cls.export import class_names
 from gcisg_cls.views import EvalView, normalize
 from gcisg_core.config import require
+from gcisg_core.export import METHOD_PREFIX
 from gcisg_core.integrations.mmengine import check_state
-from gcisg_core.safe_load import read_checkpoint, read_state_dict, unwrap_state_dict
+from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
 
 SHOWN = 5  # best classes in the records
+IMAGENET_CLASSES = torchvision.models.ResNet18_Weights.DEFAULT.meta["categories"]
 
 
 class Predictor:
@@ -70,11 +75,11 @@ class Predictor:
 
 
 def from_name(config: str, checkpoint: str, device: str) -> Predictor | None:
-    """A plain ResNet of torchvision, by its name or by the `.py` of its export; None for any other config."""
-    if config in torchvision.models.list_models(include="res*"):
-        return from_torchvision(config, checkpoint, device)
+    """A plain network by its name (``resnet50``, ``timm:NAME``) or by the `.py` of its export; None for others."""
+    if config in torchvision.models.list_models(include="res*") or config.startswith(("torchvision:", "timm:")):
+        return from_library(config, checkpoint, device)
     known = known_export(config)
-    return from_torchvision(known["arch"], checkpoint, device, known) if known else None
+    return from_library(known["arch"], checkpoint, device, known) if known else None
 
 
 def from_config(config: Config, checkpoint: str, device: str, score: float = 0.0) -> Predictor:
@@ -87,45 +92,62 @@ def from_config(config: Config, checkpoint: str, device: str, score: float = 0.0
     model: Any = MODELS.build(values)
     content = read_checkpoint(checkpoint)
     state = unwrap_state_dict(content, checkpoint)
-    if any(name.startswith("fc.") for name in state):
-        state = {f"head.{name[3:]}" if name.startswith("fc.") else f"backbone.{name}": state[name] for name in state}
-    check_state(model, state, checkpoint, ignore=("regularizer.",))
+    state = own_names(state, plain_of(model.backbone).classifier)
+    check_state(model, state, checkpoint, ignore=(METHOD_PREFIX,))
     model.load_state_dict(state, strict=False)
     view = EvalView(config.test_dataloader.dataset.pipeline.get("size", 224))
     network = nn.Sequential(model.backbone, model.head)
     return Predictor(network, lambda image: normalize(view(image)), class_names(config, content), device)
 
 
-def from_torchvision(arch: str, checkpoint: str, device: str, known: dict[str, Any] | None = None) -> Predictor:
-    """A plain ResNet of torchvision; its head is that of the checkpoint.
+def from_library(name: str, checkpoint: str, device: str, known: dict[str, Any] | None = None) -> Predictor:
+    """A plain network of torchvision or timm; its head is that of the checkpoint.
 
     Args:
-        arch: ``resnet50``, ...
-        checkpoint: A state dict with `fc`.
+        name: See :func:`gcisg_cls.backbones.build_backbone`.
+        checkpoint: A state dict with the library's names, or a file that the library converts.
         device: Where it runs.
-        known: ``classes`` and ``size`` of an export; by default ImageNet's where there are 1000, else numbers.
+        known: ``options``, ``classes`` and ``size`` of an export; by default ImageNet's classes where there are 1000,
+            else numbers, and images as the library's own weights take them.
 
     Raises:
         ValueError: the checkpoint is one of another network, or cannot be read.
     """
-    network: Any = torchvision.models.get_model(arch)
-    state = read_state_dict(checkpoint)
-    shapes = [value.shape for name, value in state.items() if name.startswith("fc.") and name.endswith("weight")]
-    require(bool(shapes), checkpoint, list(state)[:3], "a state dict of torchvision's names with the classifier `fc`")
-    head = [nn.Linear(inputs, outputs) for outputs, inputs in shapes]
-    network.fc = head[0] if "fc.weight" in state else nn.Sequential(head[0], nn.ReLU(), *head[1:])
-    check_state(network, state, checkpoint)
-    network.load_state_dict(state)
     known = known or {}
-    original = torchvision.models.get_model_weights(arch).DEFAULT
-    count = head[-1].out_features
-    numbers = [f"class {label}" for label in range(count)]
-    names = known.get("classes") or (original.meta["categories"] if count == 1000 else numbers)
+    backbone, _ = build_backbone(name, known.get("options"))
+    plain = plain_of(backbone)
+    state = own_names(read_weights(name, checkpoint, plain.options), plain.classifier)
+    shapes = [value.shape for key, value in state.items() if key.startswith("head.") and key.endswith("weight")]
+    expected = f"a state dict of the names of {plain.library} with the classifier `{plain.classifier}`"
+    require(bool(shapes), checkpoint, list(state)[:3], expected)
+    layers = [nn.Linear(inputs, outputs) for outputs, inputs in shapes]
+    head = layers[0] if "head.weight" in state else nn.Sequential(layers[0], nn.ReLU(), *layers[1:])
+    network = nn.Sequential(OrderedDict(backbone=backbone, head=head))
+    check_state(network, state, checkpoint)
+    network.load_state_dict(state, strict=False)
+    count = layers[-1].out_features
+    names = known.get("classes") or (
+        IMAGENET_CLASSES if count == 1000 else [f"class {label}" for label in range(count)]
+    )
     require(len(names) == count, f"{checkpoint}: its classes", count, f"{len(names)}, those known by name")
     if "size" in known:
         view = EvalView(known["size"])
         return Predictor(network, lambda image: normalize(view(image)), names, device)
-    return Predictor(network, original.transforms(), names, device)
+    backbone._forward_pre_hooks.clear()  # the library's transform has normalised
+    return Predictor(network, library_transform(plain), names, device)
+
+
+def library_transform(plain: Plain) -> Callable[[Any], Tensor]:
+    """PIL image, RGB -> (3, H, W), normalised, as the library evaluates its own weights of a network."""
+    if plain.library == "torchvision":
+        transform: Callable[[Any], Tensor] = torchvision.models.get_model_weights(plain.arch).DEFAULT.transforms()
+        return transform
+    import timm.data
+
+    own: Callable[[Any], Tensor] = timm.data.create_transform(
+        **timm.data.resolve_data_config({}, pretrained_cfg=timm.models.get_pretrained_cfg(plain.arch).to_dict())  # type: ignore[union-attr]
+    )
+    return own
 
 
 def known_export(config: str) -> dict[str, Any] | None:

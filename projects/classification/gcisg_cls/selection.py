@@ -2,39 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePath
-from typing import Any
+from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS, TRANSFORMS
 
-from gcisg_cls.datasets import VISDA17_CLASSES, ClassFolderDataset
-from gcisg_core.problems import DataError
-from gcisg_suite.folders import list_files
-from gcisg_suite.images import SUFFIXES
-
-
-@DATASETS.register_module()
-class UnlabelledImages(ClassFolderDataset):
-    """All images below a folder, whatever the folders are called; the label of each is 0 and means nothing.
-
-    Args:
-        root: The folder.
-        pipeline: Config of the transform of an image.
-        classes: Those of the classifier.
-
-    Raises:
-        DataError: there is no image.
-    """
-
-    def __init__(self, root: str, pipeline: dict[str, Any], classes: Any = None, **_: Any) -> None:
-        self.root, self.classes = Path(root), tuple(classes or VISDA17_CLASSES)
-        self.samples = [(name, 0) for name in list_files(self.root).files if PurePath(name).suffix.lower() in SUFFIXES]
-        if not self.samples:
-            raise DataError(root, "no image found", "Name a folder with images of the target")
-        self.on_bad_sample = "error"
-        self.metainfo = {"classes": self.classes}
-        self.pipeline = TRANSFORMS.build(pipeline)
+from gcisg_cls.datasets import VISDA17_CLASSES
 
 
 def target_config(config: Config, data: str | None = None) -> Config:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_core.config import require
+from gcisg_core.export import METHOD_PREFIX
 from gcisg_core.integrations.mmengine import check_state, unwrap
 from gcisg_core.self_training import UNLABELLED, class_thresholds, portion_at, pseudo_labels
 
@@ -116,8 +117,8 @@ class SelfTrainingHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         if not runner._resume:
             # mmengine would load another model's in part, without a word.
-            state = {k: v for k, v in checkpoint["state_dict"].items() if not k.startswith("regularizer.")}
-            check_state(unwrap(runner.model), state, f"load_from {runner._load_from}", ignore=("regularizer.",))
+            state = {k: v for k, v in checkpoint["state_dict"].items() if not k.startswith(METHOD_PREFIX)}
+            check_state(unwrap(runner.model), state, f"load_from {runner._load_from}", ignore=(METHOD_PREFIX,))
             checkpoint["state_dict"] = state
 
     def before_train(self, runner: Runner) -> None:

@@ -147,6 +147,9 @@ def audit_cityscapes_boxes(root: Path, workers: int = 1) -> AuditResult:
         except DataError as error:
             faults.append(error.problem)
             continue
+        suffixes = [suffix for suffix, _ in cityscapes.READERS.values()]
+        missing = cityscapes.without_image(root, split, suffixes)
+        faults += [Problem(str(image), "image missing", cityscapes.MISSING) for image in missing]
         paths += images
         here = check_all(partial(_cityscapes_image, split), images, workers)
         found += here

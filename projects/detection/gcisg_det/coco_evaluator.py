@@ -7,6 +7,7 @@ import io
 import logging
 import math
 from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from gcisg_core.files import write_json
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
-HEADLINE = ("AP", "AP50", "AP75")
+HEADLINE, RECALL = ("AP", "AP50", "AP75"), ("AR@100", "AR@1000")
 
 
 class BoxEvaluator(COCOEvaluator):
@@ -35,12 +36,20 @@ class BoxEvaluator(COCOEvaluator):
     Args:
         dataset_name: A registered data set in Detectron2's or COCO's form.
         output_dir: Folder for predictions, results and the ground truth in COCO's form.
+        tasks: ``bbox``, ``segm``, ``keypoints``; None for those of which there are predictions.
+        sigmas: Of the keypoints, as shares of an object's size; empty for COCO's 17.
 
     Raises:
         DataError: The data cannot be used.
     """
 
-    def __init__(self, dataset_name: str, output_dir: str) -> None:
+    def __init__(
+        self,
+        dataset_name: str,
+        output_dir: str,
+        tasks: Sequence[str] | None = None,
+        sigmas: Sequence[float] = (),
+    ) -> None:
         metadata = MetadataCatalog.get(dataset_name)
         file = Path(output_dir) / f"{dataset_name}_coco_format.json"
         # The framework would keep a ground truth that it converted before the data or the folder changed.
@@ -49,12 +58,12 @@ class BoxEvaluator(COCOEvaluator):
             DatasetCatalog.get(dataset_name)  # makes the classes known
         if comm.is_main_process():
             if own:
-                write_json(file, own.read().content)
+                write_json(file, with_counted_keypoints(own.read().content, len(metadata.get("keypoint_names", ()))))
             else:
                 convert_to_coco_json(dataset_name, str(file), allow_cached=False)
         comm.synchronize()
         metadata.json_file = str(file)
-        super().__init__(dataset_name, tasks=None, output_dir=output_dir, use_fast_impl=False)
+        super().__init__(dataset_name, tasks=tasks, output_dir=output_dir, use_fast_impl=False, kpt_oks_sigmas=sigmas)
         self.dataset_name = dataset_name
         self.convention = metadata.get("convention", "own")
         counts = Counter(item["category_id"] for item in self._coco_api.anns.values() if not item.get("iscrowd", 0))
@@ -67,9 +76,9 @@ class BoxEvaluator(COCOEvaluator):
         results = super().evaluate(img_ids)
         if not results:
             return results
-        box = results.get("bbox", {})
-        shown = ", ".join(f"{key} {box[key]:.2f}" for key in HEADLINE if key in box)
-        logger.info("%s, box convention %s: %s", self.dataset_name, self.convention, shown)
+        for task, values in results.items():
+            shown = ", ".join(f"{key} {values[key]:.2f}" for key in (*HEADLINE, *RECALL) if key in values)
+            logger.info("%s, box convention %s, %s: %s", self.dataset_name, self.convention, task, shown)
         content = {
             "dataset": self.dataset_name,
             "convention": self.convention,
@@ -81,6 +90,10 @@ class BoxEvaluator(COCOEvaluator):
             (task, {name: value for name, value in values.items() if math.isfinite(value)})
             for task, values in results.items()
         )
+
+    def _eval_box_proposals(self, predictions: list[dict[str, Any]]) -> None:
+        super()._eval_box_proposals(predictions)
+        self._results["box_proposals"] = {key: float(value) for key, value in self._results["box_proposals"].items()}
 
     def _derive_coco_results(self, coco_eval: COCOeval | None, iou_type: str, class_names: Any = None) -> dict:
         """The framework's; where nothing was found, pycocotools' own result for that in place of NaN."""
@@ -97,3 +110,11 @@ class BoxEvaluator(COCOEvaluator):
             evaluation.accumulate()
             evaluation.summarize()
         return evaluation
+
+
+def with_counted_keypoints(content: dict[str, Any], keypoints: int) -> dict[str, Any]:
+    """COCO's form with what pycocotools asks of each object of keypoint data: places, and how many are labelled."""
+    for item in content["annotations"] if keypoints else ():
+        places = item.setdefault("keypoints", [0] * 3 * keypoints)
+        item["num_keypoints"] = sum(visible > 0 for visible in places[2::3])
+    return content

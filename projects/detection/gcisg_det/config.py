@@ -18,7 +18,9 @@ from gcisg_core.initial_weights import MIN_MATCH_RATIO
 from gcisg_core.integrations.detectron2 import add_regularizer_config, allow_overrides, regularizer_values
 from gcisg_core.old_names import ARGUMENTS, warn
 from gcisg_core.problems import DataError
+from gcisg_suite.coco.values import shown
 from gcisg_suite.selection.settings import SelectionSettings
+from gcisg_suite.text import not_plain, read_yaml
 
 
 def add_detection_config(cfg: CfgNode) -> None:
@@ -34,6 +36,9 @@ def add_detection_config(cfg: CfgNode) -> None:
     cfg.DATASETS.ROOT = ""
     # Own data, a list of [name, COCO JSON file, image folder].
     cfg.DATASETS.COCO = []
+    # Label images for the images of data of one's own, a list of [name in COCO, folder, "class, class, ..."]: PNG files
+    # of class numbers, 255 for none, called as the images are; for semantic and panoptic architectures.
+    cfg.DATASETS.SEM_SEG = []
     # Data in other formats, a list of [name, format, the format's fields], see gcisg_det.datasets.formats.
     cfg.DATASETS.OWN = []
     # An image that cannot be used: error stops training and names it, skip logs a warning and takes another.
@@ -79,12 +84,16 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
         raise FileNotFoundError(f"config file {file} does not exist")
     # Earlier names, as empty as their new ones stay unless the file or an override gives them.
     cfg.MODEL.CHANGES, cfg.MODEL.LEAST_MATCH = CfgNode(new_allowed=True), None
+    _check_files(Path(file), cfg)
     try:
-        cfg.merge_from_file(str(file), allow_unsafe=False)
+        try:
+            cfg.merge_from_file(str(file), allow_unsafe=False)
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
         allow_overrides(cfg, overrides)
         cfg.merge_from_list(list(overrides))
-    except yaml.MarkedYAMLError as error:
-        raise _not_plain(error, file) from error
+    except yaml.YAMLError as error:  # of an override
+        raise not_plain(error, f"{file} with the overrides {list(overrides)}") from error
     except (KeyError, AssertionError) as error:
         unknown = re.search(r"Non-existent (?:config )?key: ([\w.]+)", str(error))
         if unknown is None:
@@ -117,15 +126,38 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
     return cfg
 
 
-def _not_plain(error: yaml.MarkedYAMLError, file: object) -> DataError:
-    """What is wrong with a YAML file, with its line; the mark knows which of several files it is."""
-    mark = error.problem_mark or error.context_mark
-    place = f"{mark.name}, line {mark.line + 1}" if mark and mark.name.endswith((".yaml", ".yml")) else str(file)
-    tag = re.search(r"tag '(?:tag:yaml.org,2002:)?([^']+)'", error.problem or "")
-    if tag:
-        what = f"is refused: the tag !!{tag[1]} makes an object of Python"
-        return DataError(place, what, "Write plain values: numbers, texts, lists; (1, 2) is a tuple as it is")
-    return DataError(place, f"is no YAML ({error.problem})", "Mend the line; indent with spaces")
+def _check_files(file: Path, cfg: CfgNode) -> None:
+    """Refuse files that are no mappings of keys, as nested as the defaults are; bases first, as they are merged.
+
+    Raises:
+        DataError: One of them; names file and key.
+    """
+    files = [file]
+    while isinstance(base := _mapping(files[-1], cfg).get("_BASE_"), str) and "://" not in base:
+        path = files[-1].parent / Path(base).expanduser()
+        if path in files or not path.is_file():
+            what = "leads back to itself" if path in files else "does not exist"
+            raise DataError(files[-1], f"_BASE_ {base!r} {what}", "Name a config file, relative to this one")
+        files.append(path)
+
+
+def _mapping(file: Path, cfg: CfgNode) -> dict[str, Any]:
+    content = read_yaml(file)
+    for key, value in _nodes(content, cfg):
+        if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+            what = f"{key or 'it'} is {shown(value)}, expected keys and values"
+            raise DataError(file, what, "Write KEY: VALUE lines, indented below their node")
+        if not isinstance(value.get("_BASE_", ""), str):
+            raise DataError(file, f"_BASE_ is {shown(value['_BASE_'])}, expected the name of a file", "Name one config")
+    return dict(content)
+
+
+def _nodes(value: Any, node: CfgNode, key: str = "") -> Iterator[tuple[str, Any]]:
+    """What a file has in the places of nodes, by key."""
+    yield key, value
+    for name, inner in node.items():
+        if isinstance(inner, CfgNode) and isinstance(value, dict) and name in value:
+            yield from _nodes(value[name], inner, f"{key}.{name}" if key else name)
 
 
 def photometric_values(cfg: CfgNode) -> dict[str, Any]:
@@ -140,8 +172,13 @@ def photometric_values(cfg: CfgNode) -> dict[str, Any]:
     return values
 
 
+def architecture(cfg: CfgNode) -> str:
+    """The framework's meta-architecture, with a method beside it or not."""
+    wrapped = cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector"
+    name: str = cfg.MODEL.PARENT_ARCHITECTURE if wrapped else cfg.MODEL.META_ARCHITECTURE
+    return name
+
+
 def head_key(cfg: CfgNode) -> str:
     """The node of `MODEL` that has the detector's `NUM_CLASSES`."""
-    wrapped = cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector"
-    detector = cfg.MODEL.PARENT_ARCHITECTURE if wrapped else cfg.MODEL.META_ARCHITECTURE
-    return "RETINANET" if "Retina" in detector else "ROI_HEADS"
+    return "RETINANET" if "Retina" in architecture(cfg) else "ROI_HEADS"

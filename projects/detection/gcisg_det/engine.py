@@ -25,16 +25,19 @@ from detectron2.engine import DefaultTrainer, HookBase, default_setup, defaults,
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from gcisg_core.disk import check_space
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 from gcisg_core.integrations.detectron2.compat import repair_launch
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, build_train_loader
-from gcisg_core.run_folder import FINAL, open_run, release_all
+from gcisg_core.launch import rank_timeout, run_rank, said_once
+from gcisg_core.run_folder import FINAL, on_first_rank, open_run, release_all
 from gcisg_core.screen import keep_screen_brief
 
-from .coco_evaluator import HEADLINE, BoxEvaluator
-from .config import head_key, read_config
+from .coco_evaluator import HEADLINE
+from .config import read_config
 from .datasets import setup_datasets
+from .evaluators import build_evaluator, check_numbers, headline
 from .mapper import build_mapper
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
@@ -73,7 +76,10 @@ class Trainer(DefaultTrainer):
         return [RegularizerHook(), *hooks] if self.cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector" else hooks
 
     def train(self) -> Any:
-        """Trains; a run that was stopped between its last step and the final checkpoint first gets that."""
+        """Trains, if there is room for checkpoints; where only the final one is missing, that is saved first."""
+        folder = Path(self.cfg.OUTPUT_DIR)
+        model: Any = getattr(self.model, "module", self.model)
+        on_first_rank(lambda: check_space(folder, model, self.optimizer))
         saved = Path(self.checkpointer.get_checkpoint_file()).name if self.checkpointer.has_checkpoint() else ""
         if self.start_iter >= self.max_iter and saved != f"{FINAL}.pth" and comm.is_main_process():
             self.checkpointer.save(FINAL, iteration=self.iter)
@@ -97,14 +103,11 @@ class Trainer(DefaultTrainer):
                 of the evaluation.
             DataError: The data of training or of the evaluation cannot be used.
         """
+        if not cfg.DATASETS.TRAIN:
+            raise ValueError("DATASETS.TRAIN is empty: name the data to train on")
         loader = build_train_loader(cfg, build_mapper(cfg, True))
         classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", [])
-        key = head_key(cfg)
-        if classes and len(classes) != cfg.MODEL[key].NUM_CLASSES:
-            raise ValueError(
-                f"MODEL.{key}.NUM_CLASSES is {cfg.MODEL[key].NUM_CLASSES}, but {cfg.DATASETS.TRAIN[0]} has "
-                f"{len(classes)}: {', '.join(classes)}"
-            )
+        check_numbers(cfg, cfg.DATASETS.TRAIN[0])
         for name in cfg.DATASETS.TEST:
             cls.build_evaluator(cfg, name)
             tested = MetadataCatalog.get(name).get("thing_classes", [])
@@ -121,9 +124,9 @@ class Trainer(DefaultTrainer):
         return build_detection_test_loader(cfg, dataset_name, mapper=build_mapper(cfg, False))
 
     @classmethod
-    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> BoxEvaluator:
-        """COCO's AP into `OUTPUT_DIR/inference/<data set>`."""
-        return BoxEvaluator(dataset_name, str(Path(cfg.OUTPUT_DIR) / "inference" / dataset_name))
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> Any:
+        """What the architecture is evaluated by, into `OUTPUT_DIR/inference/<data set>`."""
+        return build_evaluator(cfg, dataset_name)
 
     @classmethod
     def test(cls, cfg: CfgNode, model: torch.nn.Module, evaluators: Any = None) -> OrderedDict:
@@ -176,7 +179,12 @@ def run(args: Namespace) -> None:
         args = Namespace(**{**vars(args), "resume": checkpoint is not None})
     repair_launch()
     try:
-        launch(_run_rank, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+        if args.num_gpus * args.num_machines == 1:
+            _run_rank(args)
+            return
+        machines, call = (args.num_machines, args.machine_rank, args.dist_url), partial(_run_rank, args)
+        with said_once():
+            launch(run_rank, args.num_gpus, *machines, args=(call,), timeout=rank_timeout())
     finally:
         release_all()
 
@@ -215,9 +223,7 @@ def _run_rank(args: Namespace) -> None:
         results = getattr(trainer, "_last_eval_results", OrderedDict())
     if comm.is_main_process():
         for name, result in results.items():
-            box = result.get("bbox", {})
-            values = ", ".join(f"{key} {box[key]:.2f}" for key in HEADLINE if key in box) or "no AP, as there is no box"
-            print(f"{name} ({MetadataCatalog.get(name).get('convention', 'own')} boxes): {values}")
+            print(f"{name} ({MetadataCatalog.get(name).get('convention', 'own')} boxes): {headline(result)}")
 
 
 def train_and_test(file: Path, work_dir: Path, overrides: Sequence[str], seed: int) -> dict[str, Any]:

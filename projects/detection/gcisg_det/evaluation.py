@@ -7,6 +7,7 @@ from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 from .config import read_config
 from .datasets import setup_datasets
 from .engine import Trainer
+from .evaluators import main_metrics
 
 
 def evaluate(config: str, checkpoint: str, with_metrics: bool, work_dir: str) -> dict[str, float]:
@@ -20,4 +21,4 @@ def evaluate(config: str, checkpoint: str, with_metrics: bool, work_dir: str) ->
     setup_datasets(cfg)
     detector = Trainer.build_model(cfg)
     SafeCheckpointer(detector, cfg=cfg, strict=True).load(checkpoint)
-    return Trainer.test(cfg, detector)[cfg.DATASETS.TEST[0]]["bbox"] if with_metrics else {}
+    return main_metrics(Trainer.test(cfg, detector)[cfg.DATASETS.TEST[0]]) if with_metrics else {}

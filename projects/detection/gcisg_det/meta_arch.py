@@ -18,6 +18,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
+from gcisg_core.backbone_input import backbone_input
 from gcisg_core.backbone_plugins import apply_backbone_plugins
 from gcisg_core.channels import in_rgb
 from gcisg_core.config import require
@@ -25,13 +26,10 @@ from gcisg_core.integrations.detectron2 import lower_keys, regularizer_values
 from gcisg_core.lookup import choose
 from gcisg_core.padding import padding_mask
 from gcisg_core.regularizers import build_regularizer
+from gcisg_core.stages import below_pyramid
 from gcisg_core.views import PhotometricView
 
 from .config import photometric_values
-
-
-class _InputReachedError(Exception):
-    """Carries the backbone's input out of the parent's forward pass."""
 
 
 class SynToRealMixin:
@@ -63,8 +61,7 @@ class SynToRealMixin:
         backbone: Any = getattr(self, "backbone", None)
         require(isinstance(backbone, nn.Module), "backbone", backbone, f"a module of {type(self).__mro__[2].__name__}")
         require(photometric is None or image_format in ("BGR", "RGB"), "INPUT.FORMAT", image_format, "BGR or RGB")
-        # An FPN's bottom-up network; other backbones have none and are tapped themselves.
-        student = getattr(backbone, "bottom_up", backbone)
+        student = below_pyramid(backbone)
         apply_backbone_plugins(student, backbone_plugins)
         self.regularizer = build_regularizer(student, regularizer)
         self.view = PhotometricView(**photometric) if photometric is not None else None
@@ -109,18 +106,9 @@ class SynToRealMixin:
         So any parent's normalisation and padding holds, also of one without `preprocess_image`.
         """
 
-        def leave(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            raise _InputReachedError(inputs[0])
-
-        handle = self.regularizer.student.register_forward_pre_hook(leave)
-        try:
-            super().forward(batch)  # type: ignore[misc]
-        except _InputReachedError as reached:
-            images: Tensor = reached.args[0]
-            return images
-        finally:
-            handle.remove()
-        raise ValueError(f"{type(self).__mro__[2].__name__} does not run its backbone in training")
+        parent: Any = super()
+        name = type(self).__mro__[2].__name__
+        return backbone_input(self.regularizer.student, lambda: parent.forward(batch), name)
 
 
 @cache

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from gcisg_core.problems import Problem
 from gcisg_suite.audit.coco import audit_coco
+from gcisg_suite.audit.images import audit_images
 from gcisg_suite.coco.load import read_categories
+from gcisg_suite.formats.classes import read_classes
+from gcisg_suite.formats.take import take_boxes
 from gcisg_suite.new_project import MINE, THEIRS, Answers, Project
 
 
 def detection(answers: Answers) -> Project:
-    """A COCO JSON and images in both folders."""
+    """Boxes in both folders, in any format of :mod:`gcisg_suite.formats.table`."""
     entries, audits, classes = [], {}, {}
-    for name, folder in answers.folders.items():
-        file, images = folder / (answers.labels or "annotations.json"), folder / answers.images
-        entries.append(f'["{name}", "{file}", "{images}"]')
-        audits[name] = audit_coco(images, answers.workers, annotations=file)
-        classes[name] = [item["name"] for item in read_categories(file)] if not audits[name].problems else []
+    places = take_boxes(answers, read_classes(answers.classes)[0] if answers.classes else None)
+    for name, place in places.items():
+        entries.append(f'["{name}", "{place.labels}", "{place.images}"]')
+        if place.labelled:
+            audits[name] = audit_coco(place.images, answers.workers, annotations=place.labels)
+        else:
+            audits[name] = audit_images(place.images, answers.workers)
+        classes[name] = [item["name"] for item in read_categories(place.labels)] if not audits[name].problems else []
     if all(classes.values()) and set(classes[MINE]) != set(classes[THEIRS]):
         what = f"has the categories {', '.join(classes[THEIRS])}, the {MINE} file has {', '.join(classes[MINE])}"
-        remedy = "Give both files the same categories; their order is of no matter"
+        remedy = "Give both files the same categories, in any order; or name those that are wanted: --classes FILE"
         audits[THEIRS].problems.append(Problem(str(answers.real), what, remedy))
     baseline = f"""\
 DATASETS:

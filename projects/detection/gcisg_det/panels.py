@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from gcisg_suite.images import read_image
+from gcisg_suite.report.grid import picture_grid
 from gcisg_suite.report.page import Picture
 from gcisg_suite.report.runs import TrainingRun
 
@@ -55,21 +54,17 @@ def draw(inference: Mapping[str, Path], truth: Path | None = None, images: Path 
     boxes = {"truth": content["annotations"]} | {
         name: json.loads((folder / "coco_instances_results.json").read_text()) for name, folder in inference.items()
     }
-    figure = Figure(figsize=(2.1 * count, 1.65 * len(boxes)))
-    axes: Any = figure.subplots(len(boxes), count, squeeze=False)
+    figure, axes = picture_grid([*boxes], count, (2.1, 1.65))
     for column, position in enumerate(np.linspace(0, len(content["images"]) - 1, count).astype(int)):
         image = content["images"][position]
         picture = read_image(images / image["file_name"])
         for axis, (name, items) in zip(axes[:, column], boxes.items(), strict=True):
             axis.imshow(picture)
-            axis.set(xticks=[], yticks=[])
             for item in items:
                 if item["image_id"] == image["id"] and item.get("score", 1) >= SHOWN:
                     x, y, width, height = item["bbox"]
                     colour = "#f0e442" if name == "truth" else "#56b4e9"
                     axis.add_patch(Rectangle((x, y), width, height, fill=False, linewidth=2, edgecolor=colour))
-    for axis, name in zip(axes[:, 0], boxes, strict=True):
-        axis.set_ylabel(name)
     figure.tight_layout()
     caption = f"Real images, evenly spaced through all: truth, and boxes with a score above {SHOWN}."
     return Picture(figure, caption)

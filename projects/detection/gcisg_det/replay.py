@@ -12,6 +12,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from gcisg_core.integrations.detectron2.nan import framework
+from gcisg_core.problems import DataError
 
 from .config import add_detection_config
 from .engine import train_in_bfloat16
@@ -24,11 +25,25 @@ def context(record: dict[str, Any]) -> EventStorage:
     return EventStorage(record["iteration"])
 
 
-def build_model(record: dict[str, Any]) -> nn.Module:
-    """The model of a record's config, without weights."""
+def build_model(record: dict[str, Any], trust: bool = False) -> nn.Module:
+    """The model of a record's config, without weights.
+
+    Raises:
+        DataError: the config is a LazyConfig, a program, and ``trust`` is off.
+    """
+    content = yaml.safe_load(record["config"])
+    if "LAZY" in content:
+        from .lazy import build_recorded
+
+        file = content["LAZY"]["FILE"]
+        if not trust:
+            raise DataError(
+                "the record's config", f"runs the LazyConfig {file}", "Add --trust if the record is your own"
+            )
+        return build_recorded(file, content["LAZY"]["OVERRIDES"])
     cfg = get_cfg()
     add_detection_config(cfg)
-    cfg.merge_from_other_cfg(CfgNode(yaml.safe_load(record["config"])))
+    cfg.merge_from_other_cfg(CfgNode(content))
     if not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
     model = build_detector(cfg)

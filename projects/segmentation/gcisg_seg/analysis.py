@@ -49,7 +49,7 @@ class SegmentationTask(EvalTask):
             data.data_root = options.data
         self.dataset: Any = DATASETS.build(data)
         self.options, self.device = options, torch.device(options.device)
-        self.data = str(options.data or data.get("data_root") or data.type)
+        self.data = str(options.data or data.get("data_root") or data.get("ann_file") or data.type)
         self.model = config.model
         backbone = self.model.backbone
         default = backbone.get("weights") or (backbone.get("init_cfg") or {}).get("checkpoint")

@@ -45,12 +45,13 @@ def _audit(
     workers: int,
     classes: Sequence[str] = CLASSES,
     reader: LabelReader = OFFICIAL,
+    parts: int = 1,
 ) -> AuditResult:
     """Check the pairs of all splits together; counts pairs of each, and labels that show a class."""
     pairs = [pair for found in splits.values() for pair in found]
     checked = check_all(functools.partial(_check, reader), pairs, workers, unit="pair")
     problems = [problem for found in checked for problem in found.problems]
-    problems += compare(found.look for found in checked) + repeated_names(pair.image for pair in pairs)
+    problems += compare(found.look for found in checked) + repeated_names((pair.image for pair in pairs), parts)
     counts: dict[str, int] = {}
     shown = iter(found.shown for found in checked)
     for split, members in splits.items():
@@ -112,6 +113,8 @@ def audit_image_labels(
     colours: Sequence[Colour] | None = None,
     suffixes: tuple[str, str] = (".png", ".png"),
     workers: int = 1,
+    only: set[str] | None = None,
+    fixed: bool = False,
     **settings: Any,
 ) -> AuditResult:
     """Audit folders of one's own, as `gcisg_seg.datasets.ImageLabelDataset` reads them; each class must be shown.
@@ -124,23 +127,30 @@ def audit_image_labels(
         colours: Those of the classes, for colour labels.
         suffixes: How images and labels end.
         workers: Processes to use.
+        only: Names without suffix to which the images are restricted; these may repeat in other folders.
+        fixed: The classes are those of an official table, of which some may be absent.
         **settings: Further ones of `gcisg_seg.own_labels.LabelRule`.
     """
-    pairs, problems, unpaired, notes = find_pairs(images, labels, own_layout(*suffixes))
+    pairs, problems, unpaired, notes = find_pairs(images, labels, own_layout(*suffixes), only)
+    if only is not None:
+        notes = []  # the list says what counts
     if values := find_label_values(pairs, LabelRule(len(classes), tuple(colours or ()) or None, **settings)):
         settings["label_values"] = values
         what = f"its masks have the values 0 and 255: 255 is {classes[1]!r}"
         notes.append(Problem(str(labels), what, f"The data set needs label_values={values}, which new-project writes"))
-    result = _audit({"all": pairs}, workers, classes, own_reader(len(classes), colours, **settings))
+    result = _audit(
+        {"all": pairs}, workers, classes, own_reader(len(classes), colours, **settings), 1 if only is None else 2
+    )
     problems += unpaired + result.problems
     if pairs and not problems:
         remedy = "Mend the list of classes or the labels"
         expected = LabelRule(len(classes), **settings).values
-        problems += [
+        absent = [
             Problem(str(labels), f"class {name!r} (value {value}) has no pixel", remedy)
             for value, name in zip(expected, classes, strict=True)
             if not result.counts[f"all/{name}"]
         ]
+        (notes if fixed else problems).extend(absent)
     return AuditResult(problems, result.counts, notes + result.notes, result.labels)
 
 
@@ -166,7 +176,7 @@ def audit_pairs(
     return audit_image_labels(root / images, root / labels, classes, None, (image_suffix, label_suffix), workers)
 
 
-def _audit_splits(name: str, root: Path, workers: int) -> AuditResult:
+def _audit_splits(name: str, root: Path, workers: int = 1) -> AuditResult:
     layout = LAYOUTS[name]
     pairs: dict[str, list[Pair]] = {}
     problems: list[Problem] = []
@@ -179,20 +189,16 @@ def _audit_splits(name: str, root: Path, workers: int) -> AuditResult:
         pairs[split] = found.pairs
         problems += found.problems + found.unpaired
         notes += found.notes
-    result = _audit(pairs, workers)
+    result = _audit(pairs, workers, parts=2 if name == "shift" else 1)  # each video numbers its frames
     return AuditResult(problems + result.problems, result.counts, notes)
 
 
-def audit_cityscapes(root: Path, workers: int = 1) -> AuditResult:
-    """Audit Cityscapes' train and val folders, those that are there."""
-    return _audit_splits("cityscapes", root, workers)
-
-
-def audit_bdd100k(root: Path, workers: int = 1) -> AuditResult:
-    """Audit BDD100K's semantic masks."""
-    return _audit_splits("bdd100k", root, workers)
-
-
-def audit_mapillary(root: Path, workers: int = 1) -> AuditResult:
-    """Audit Mapillary Vistas 1.2."""
-    return _audit_splits("mapillary", root, workers)
+# Audits of `(root, workers)`, of the splits that are there.
+audit_acdc = functools.partial(_audit_splits, "acdc")
+audit_bdd100k = functools.partial(_audit_splits, "bdd100k")
+audit_bdd100k_seg = functools.partial(_audit_splits, "bdd100k_seg")
+audit_cityscapes = functools.partial(_audit_splits, "cityscapes")
+audit_foggy_cityscapes = functools.partial(_audit_splits, "foggy_cityscapes")
+audit_mapillary = functools.partial(_audit_splits, "mapillary")
+audit_shift = functools.partial(_audit_splits, "shift")
+audit_synthia = functools.partial(_audit_splits, "synthia")

@@ -10,35 +10,49 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from gcisg_core.problems import DataError, Problem
-from gcisg_seg.layouts import IGNORED, LABEL_TABLES, OUTSIDE, Pair
+from gcisg_core.problems import DataError, Problem, reading
+from gcisg_seg.layouts import IGNORED, IN_RED, LABEL_TABLES, OUTSIDE, Pair
 from gcisg_seg.own_labels import Colour, LabelRule, OwnLabel, class_numbers, decode_own_label, shown
 from gcisg_suite.images import other_size, read_image
 
 FETCH_AGAIN = "Fetch the file again, or remove the pair"
+LABEL = "a label image"
 REMOVE = "Remove the pair; in training, on_bad_sample='skip' goes on without it"
 
 
-def unreadable(path: str, error: Exception) -> DataError:
-    """The error for a file that cannot be decoded: absent, truncated, or no image."""
-    return DataError(path, f"unreadable ({error})", FETCH_AGAIN)
-
-
-def read_label(path: str) -> np.ndarray:
+def read_label(path: str, table: str = "") -> np.ndarray:
     """Decode the values of a label image, palette indices included, shape (H, W), uint8.
+
+    Args:
+        path: The file.
+        table: The table of its values, a key of `LABEL_TABLES`; of some, the values lie in the red channel.
 
     Raises:
         DataError: The file is unreadable or holds colours in place of one 8-bit value a pixel.
     """
-    try:
-        with Image.open(path) as image:
-            mode, values = image.mode, np.asarray(image)
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        raise unreadable(path, error) from error
+    if table in IN_RED:
+        return _red_channel(path)
+    with reading(path, LABEL, FETCH_AGAIN), Image.open(path) as image:
+        mode, values = image.mode, np.asarray(image)
     if mode not in ("P", "L"):
         what = f"image mode {mode}: a label has one 8-bit value a pixel (mode P or L)"
         raise DataError(path, what, "Use the label file, not its colour rendering")
     return values
+
+
+def _red_channel(path: str) -> np.ndarray:
+    """The red channel, shape (H, W), uint8, of 8 or 16 bits, which OpenCV keeps and Pillow cuts off."""
+    import cv2
+
+    with reading(path, LABEL, FETCH_AGAIN):
+        values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise DataError(path, "unreadable (no format that OpenCV knows)", FETCH_AGAIN)
+    if values.ndim != 3 or values[..., 2].max(initial=0) > 255:
+        found = f"{values.shape[2]} channels of {values.dtype}" if values.ndim == 3 else f"1 channel of {values.dtype}"
+        what = f"{found}: such a label has 3 or 4 channels, the class in the red one"
+        raise DataError(path, what, "Use the label file as it was written, not a converted one")
+    return np.ascontiguousarray(values[..., 2].astype(np.uint8))
 
 
 def check_not_flat(path: str, image: np.ndarray) -> None:
@@ -91,29 +105,28 @@ def read_own_label(path: str) -> OwnLabel:
     Raises:
         DataError: The file is unreadable or has another form.
     """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return decode_own_label(path, image)
-    except DataError:
-        raise
-    except Exception as error:
-        raise unreadable(path, error) from error
+    with reading(path, LABEL, FETCH_AGAIN), Image.open(path) as image:
+        image.load()
+        return decode_own_label(path, image)
 
 
 class LabelReader(NamedTuple):
-    """How a label becomes numbers of classes: `decode(path)`, then `number(pair, decoded)`.
+    """How a label becomes numbers of classes: `decode(path, table)`, then `number(pair, decoded)`.
 
     `show(decoded, numbers)` counts what the audit lists of labels of one's own, see `gcisg_seg.own_labels.shown`.
     """
 
-    decode: Callable[[str], Any]
+    decode: Callable[[str, str], Any]
     number: Callable[[Pair, Any], np.ndarray]
     show: Callable[[Any, np.ndarray], Counter[tuple[str, str, str, int]]] | None = None
 
 
 def _official_number(pair: Pair, values: np.ndarray) -> np.ndarray:
     return to_train_ids(pair.label, values, pair.table)
+
+
+def _own_decode(path: str, table: str) -> OwnLabel:
+    return read_own_label(path)
 
 
 def _own_number(rule: LabelRule, pair: Pair, label: OwnLabel) -> np.ndarray:
@@ -130,7 +143,7 @@ OFFICIAL = LabelReader(read_label, _official_number)
 def own_reader(classes: int, colours: Sequence[Colour] | None = None, **settings: Any) -> LabelReader:
     """The reader of labels of one's own; it can be sent to another process. The settings are those of `LabelRule`."""
     rule = LabelRule(classes, None if colours is None else tuple(colours), **settings)
-    return LabelReader(read_own_label, functools.partial(_own_number, rule), functools.partial(_own_shown, rule))
+    return LabelReader(_own_decode, functools.partial(_own_number, rule), functools.partial(_own_shown, rule))
 
 
 class Inspected(NamedTuple):
@@ -152,7 +165,7 @@ def inspect_pair(pair: Pair, reader: LabelReader = OFFICIAL) -> Inspected:
     except DataError as error:
         problems.append(error.problem)
     try:
-        label = reader.decode(pair.label)
+        label = reader.decode(pair.label, pair.table)
         if image is not None:
             check_size(pair.label, label.shape[:2], pair.image, image.shape[:2])
     except DataError as error:

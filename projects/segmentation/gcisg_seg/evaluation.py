@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
@@ -48,10 +50,13 @@ class DomainIoUMetric(IoUMetric):
         return tuple(area.double() for area in areas)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count each sample and tag the counts with its domain. Raises `ValueError` when it has none."""
+        """Count each sample that has a label, with its domain. Raises `ValueError` when it has no domain."""
         for sample in data_samples:
             if "domain" not in sample:
                 raise ValueError(f"{sample.get('img_path')}: no 'domain'; list it in PackSegInputs(meta_keys=...)")
+            if "gt_sem_seg" not in sample:
+                self.results.append((sample["domain"], None))
+                continue
             start = len(self.results)
             super().process(data_batch, [sample])
             self.results[start:] = [(sample["domain"], areas) for areas in self.results[start:]]
@@ -60,15 +65,20 @@ class DomainIoUMetric(IoUMetric):
         """Metrics in per cent, each named `domain/metric`; and `mIoU`, the mean of the domains' mIoU."""
         if self.format_only:
             return super().compute_metrics(results)
+        for domain in sorted({domain for domain, areas in results if areas is None}):
+            print_log(f"{domain} has no labels: there is no mIoU on it.", logger="current", level=logging.WARNING)
         domains = defaultdict(list)
         for domain, areas in results:
-            domains[domain].append(areas)
+            if areas is not None:
+                domains[domain].append(areas)
         metrics: dict[str, float] = {}
         for domain, areas in domains.items():
             rounded = super().compute_metrics(areas)  # logs mmseg's table of classes
             metrics.update({f"{domain}/{name}": float(value) for name, value in rounded.items()})
             iou = self.total_area_to_metrics(*(sum(area) for area in zip(*areas, strict=True)))["IoU"]
             metrics[f"{domain}/mIoU"] = 100 * float(np.nanmean(iou))
+        if not domains:
+            return {}
         metrics["mIoU"] = float(np.mean([metrics[f"{domain}/mIoU"] for domain in domains]))
         return metrics
 

@@ -12,10 +12,13 @@ from torch import Tensor, nn
 
 from gcisg_core.config import require
 from gcisg_core.export import Export, without_method
+from gcisg_core.stages import BACKBONES
+from gcisg_seg.pipelines import LOADER, evaluation_steps, imports_of
+from gcisg_seg.segmentors import SynToReal, SynToRealMixin, parent_of
 
 
 def export(config: Config, checkpoint: str) -> Export:
-    """The segmentor without the method, and a config that needs mmseg alone.
+    """The segmentor without the method, and a config that needs mmseg alone, with the run's test pipeline and mode.
 
     It was tried: the plain segmentor was built and took the tensors strictly. mmseg has no head of
     :mod:`gcisg_seg.heads`; the config then imports that module.
@@ -28,8 +31,10 @@ def export(config: Config, checkpoint: str) -> Export:
     init_default_scope("mmseg")
     model = config.model.copy()
     kind = MODELS.get(model.type)
-    if kind.__module__.startswith("gcisg"):
-        model.type = kind.__mro__[2].__name__  # the segmentor behind SynToRealMixin
+    if kind is SynToReal:
+        model.type = model.pop("parent", "EncoderDecoder")
+    elif issubclass(kind, SynToRealMixin):
+        model.type = parent_of(kind)
     model.pop("regularizer", None)
     require(
         not model.pop("backbone_plugins", None),
@@ -37,24 +42,20 @@ def export(config: Config, checkpoint: str) -> Export:
         config.model.get("backbone_plugins"),
         "none: mmseg lacks them",
     )
-    own = MODELS.get(model.backbone.type).__module__.startswith("gcisg")
-    require(not own, "model.backbone.type", model.backbone.type, "a backbone of mmseg, to be loaded without this suite")
-    model.backbone.init_cfg = None
-    preprocessor = model.data_preprocessor
+    key = next(name for name in BACKBONES if name in model)
+    backbone, preprocessor = model[key], model.data_preprocessor
+    own = MODELS.get(backbone.type).__module__.startswith("gcisg")
+    require(not own, f"model.{key}.type", backbone.type, "a backbone of mmseg, to be loaded without this suite")
+    backbone.init_cfg = None
     preprocessor.type = "SegDataPreProcessor"
     for key in ("views", "photometric", "plain_views"):
         preprocessor.pop(key, None)
-    plain = Config(
-        {
-            "default_scope": "mmseg",
-            "model": model,
-            "test_pipeline": [{"type": "LoadImageFromFile"}, {"type": "PackSegInputs"}],
-            "load_from": "{checkpoint}",
-        }
-    )
-    module = MODELS.get(model.decode_head.type).__module__
-    if module.startswith("gcisg"):
-        plain.custom_imports = {"imports": [module], "allow_failed_imports": False}
+    steps = evaluation_steps(config, LOADER)
+    plain = Config({"default_scope": "mmseg", "model": model, "test_pipeline": steps, "load_from": "{checkpoint}"})
+    heads = model.get("decode_head") or []
+    kinds = [MODELS.get(head.type) for head in (heads if isinstance(heads, list | tuple) else [heads])]
+    if imports := imports_of(config, steps, *kinds):
+        plain.custom_imports = {"imports": imports, "allow_failed_imports": False}
     loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
     state = without_method(loaded.get("state_dict", loaded))
     network = MODELS.build(plain.model.copy())

@@ -39,6 +39,20 @@ _MAPILLARY = {
     "motorcycle": (57,), "bicycle": (52,),
 }  # fmt: skip
 
+# CARLA's tags from 0.9.14 on (LibCarla's `CityObjectLabel`) begin with Cityscapes' 19 classes; those before are others,
+# without riders and with one tag for all vehicles, and SHIFT has them. Road lines lie on the road.
+_CARLA = {**{tag: tag - 1 for tag in range(1, 20)}, **dict.fromkeys((0, *range(20, 29)), IGNORED), 24: 0}
+_CARLA_0_9_13 = {
+    **dict.fromkeys(range(23), IGNORED),
+    1: 2, 2: 4, 4: 11, 5: 5, 6: 0, 7: 0, 8: 1, 9: 8, 10: 13, 11: 3, 12: 7, 13: 10, 18: 6, 22: 9,
+}  # fmt: skip
+# SYNTHIA-RAND-CITYSCAPES, by the names in its README; road works, parking slots and lane markings have no class.
+_SYNTHIA = {
+    **dict.fromkeys(range(23), IGNORED),
+    1: 10, 2: 2, 3: 0, 4: 1, 5: 4, 6: 8, 7: 5, 8: 13, 9: 7, 10: 11, 11: 18, 12: 17, 15: 6, 16: 9, 17: 12, 18: 14,
+    19: 15, 20: 16, 21: 3,
+}  # fmt: skip
+
 LABEL_TABLES: dict[str, np.ndarray] = {
     "cityscapes_ids": _table(_CITYSCAPES),
     # GTAV stores the licence plate, Cityscapes' ID -1, as 34.
@@ -50,7 +64,11 @@ LABEL_TABLES: dict[str, np.ndarray] = {
             **{value: name2label[name].trainId for name, values in _MAPILLARY.items() for value in values},
         }
     ),
+    "carla_ids": _table(_CARLA),
+    "carla_0_9_13_ids": _table(_CARLA_0_9_13),
+    "synthia_ids": _table(_SYNTHIA),
 }
+IN_RED = ("carla_ids", "carla_0_9_13_ids", "synthia_ids")  # labels of colours, whose red channel has the value
 
 
 @dataclass(frozen=True)
@@ -85,9 +103,35 @@ LAYOUTS: dict[str, Layout] = {
     "bdd100k": Layout(
         "images/10k/{split}", "labels/sem_seg/masks/{split}", ".jpg", {".png": "train_ids"}, ("train", "val")
     ),
+    # As it was distributed before 2020, and is by mirrors.
+    "bdd100k_seg": Layout(
+        "seg/images/{split}", "seg/labels/{split}", ".jpg", {"_train_id.png": "train_ids"}, ("train", "val")
+    ),
     "mapillary": Layout(
         "{split}/images", "{split}/v1.2/labels", ".jpg", {".png": "mapillary_ids"}, ("training", "validation")
     ),
+    "foggy_cityscapes": Layout(
+        "leftImg8bit_foggy/{split}",
+        "gtFine/{split}",
+        "_leftImg8bit_foggy_beta_0.02.png",
+        {"_gtFine_labelTrainIds.png": "train_ids", "_gtFine_labelIds.png": "cityscapes_ids"},
+        ("train", "val"),
+    ),
+    "acdc": Layout(
+        "rgb_anon/{split}",
+        "gt/{split}",
+        "_rgb_anon.png",
+        {"_gt_labelTrainIds.png": "train_ids", "_gt_labelIds.png": "cityscapes_ids"},
+        tuple(f"{condition}/{part}" for condition in ("fog", "night", "rain", "snow") for part in ("train", "val")),
+    ),
+    "shift": Layout(
+        "discrete/images/{split}/front/img",
+        "discrete/images/{split}/front/semseg",
+        "_img_front.jpg",
+        {"_semseg_front.png": "carla_0_9_13_ids"},
+        ("train", "val"),
+    ),
+    "synthia": Layout("RGB", "GT/LABELS", ".png", {".png": "synthia_ids"}, ("all",)),
 }
 
 

@@ -15,11 +15,9 @@ from torch import Tensor, nn
 
 from gcisg_core.channels import in_rgb
 from gcisg_core.feature_tap import find_stages, make_tap
-from gcisg_core.model_metrics import STAGES, FeatureMetrics, ModelMetrics, Value, known
+from gcisg_core.model_metrics import STAGES, UNLABELLED, FeatureMetrics, ModelMetrics, Value, known
 from gcisg_core.views import restyle
 from gcisg_seg.evaluation import DomainIoUMetric, predicted_classes
-
-UNLABELLED = "the images have no labels"
 
 
 @torch.no_grad()

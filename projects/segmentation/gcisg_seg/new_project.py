@@ -4,39 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path, PurePath
+from typing import Any
 
+from gcisg_core.problems import AuditResult
 from gcisg_seg.audit import audit_image_labels, find_label_values
+from gcisg_seg.formats import FORMATS, STREETS
 from gcisg_seg.layouts import find_pairs, own_layout
-from gcisg_seg.own_labels import LabelRule
+from gcisg_seg.own_labels import Colour, LabelRule
+from gcisg_seg.splits import names_in
+from gcisg_suite.audit.images import audit_images
 from gcisg_suite.folders import list_files
+from gcisg_suite.formats.classes import read_classes
+from gcisg_suite.formats.take import Place, take_masks
 from gcisg_suite.images import SUFFIXES
 from gcisg_suite.new_project import MINE, THEIRS, Answers, Project, ask
-from gcisg_suite.text import read_lines
 
-
-def read_classes(path: Path) -> tuple[list[str], list[tuple[int, int, int]] | None]:
-    """Names and colours of a file with a line a class, `name` or `name R G B`, in the order of the label values.
-
-    Raises:
-        ValueError: a line has another form, or only some lines have a colour.
-    """
-    names, colours = [], []
-    for number, line in enumerate(read_lines(path), start=1):
-        words = line.split()
-        if not words:
-            continue
-        values = [int(word) for word in words[-3:] if word.isdigit() and int(word) < 256]
-        if len(words) > 3 and len(values) == 3:
-            colours.append((values[0], values[1], values[2]))
-            words = words[:-3]
-        elif colours or any(word.isdigit() for word in words[1:]):
-            raise ValueError(f"{path} line {number}: {line!r}, expected the form 'name' or 'name R G B' in every line")
-        names.append(" ".join(words))
-    if not names or len(colours) not in (0, len(names)) or len(set(names)) < len(names):
-        raise ValueError(
-            f"{path}: expected a line a class, each with another name, and all or none with a colour R G B"
-        )
-    return names, colours or None
+# Arguments of a data set, in the order in which a config names them.
+ORDER = ("type", "data_root", "img_suffix", "seg_map_suffix", "label_values", "data_prefix", "ann_file", "domain")
 
 
 def most_common_suffix(folder: Path) -> str:
@@ -47,23 +31,30 @@ def most_common_suffix(folder: Path) -> str:
 
 
 def segmentation(answers: Answers) -> Project:
-    """`images/` and `labels/` in both folders, and a file with the classes."""
-    if answers.classes is None:
+    """Images and labels in any format of :mod:`gcisg_seg.formats`; label images need a file with the classes."""
+
+    def need() -> list[str]:
         answers.classes = Path(ask("classes", "File with a line a class, `name` or `name R G B`, by label value"))
-    classes, colours = read_classes(answers.classes)
-    prefix = {"img_path": answers.images, "seg_map_path": answers.labels or "labels"}
+        return read_classes(answers.classes)[0]
+
+    given = read_classes(answers.classes)[0] if answers.classes else None
+    places = take_masks(answers, given, need, FORMATS, STREETS)
+    classes, colours = read_classes(answers.classes) if answers.classes else (places[MINE].classes, None)
     audits, lines = {}, {}
-    for name, folder in answers.folders.items():
-        images, labels = (folder / part for part in prefix.values())
-        suffixes = most_common_suffix(images), most_common_suffix(labels)
-        audits[name] = audit_image_labels(images, labels, classes, colours, suffixes, answers.workers)
-        given: dict[str, object] = {"data_root": str(folder), "img_suffix": suffixes[0], "seg_map_suffix": suffixes[1]}
-        rule = LabelRule(len(classes), tuple(colours or ()) or None)
-        if values := find_label_values(find_pairs(images, labels, own_layout(*suffixes)).pairs, rule):
-            given["label_values"] = values
-        if list(prefix.values()) != ["images", "labels"]:
-            given["data_prefix"] = prefix
-        lines[name] = ", ".join(f"{key}={value!r}" for key, value in given.items() if value != ".png")
+    for name, place in places.items():
+        audits[name], settings = _look(place, classes, colours, answers.workers)
+        if place.listed is None and place.labelled:
+            folder = answers.folders[name]
+            inner = {"img_path": answers.images, "seg_map_path": answers.labels or "labels"}
+            settings |= {"data_root": str(folder)}
+            if [*inner.values()] != ["images", "labels"]:
+                settings["data_prefix"] = inner
+        else:
+            kind = {} if place.labelled else {"type": "UnlabelledImageDataset"}
+            prefix = {"img_path": str(place.images), "seg_map_path": str(place.labels)}
+            settings |= {**kind, "data_root": "", "data_prefix": prefix, "ann_file": str(place.listed), "domain": name}
+        order = [key for key in ORDER if settings.get(key, ".png") != ".png"]
+        lines[name] = ", ".join(f"{key}={settings[key]!r}" for key in order)
     palette = "" if colours is None else f", palette={colours!r}"
     baseline = f"""\
 metainfo = dict(classes={tuple(classes)!r}{palette})
@@ -76,3 +67,27 @@ model = dict(decode_head=dict(num_classes={len(classes)}), auxiliary_head=dict(n
 model = dict(regularizer=dict(method="gcisg", patches=(8, 8)))
 """
     return Project(audits, baseline, gcisg)
+
+
+def _look(
+    place: Place, classes: list[str], colours: list[Colour] | None, workers: int
+) -> tuple[AuditResult, dict[str, Any]]:
+    """The audit of a place, and what its data set must be told."""
+    if not place.labelled:
+        return audit_images(place.images, workers), {"img_suffix": place.suffix}
+    settings: dict[str, Any] = {}
+    if place.listed:
+        suffixes, only = (place.suffix, ".png"), names_in(str(place.listed))
+        if len(classes) == 2:
+            settings = {"label_values": (0, 1)}  # 255 in converted labels is always no class
+    else:
+        suffixes, only = (most_common_suffix(place.images), most_common_suffix(place.labels)), None
+        rule = LabelRule(len(classes), tuple(colours or ()) or None)
+        # The audit finds them by itself, and says so.
+        if values := find_label_values(find_pairs(place.images, place.labels, own_layout(*suffixes)).pairs, rule):
+            settings = {"label_values": values}
+    told = settings if place.listed else {}
+    audit = audit_image_labels(
+        place.images, place.labels, classes, colours, suffixes, workers, only, place.fixed, **told
+    )
+    return audit, {"img_suffix": suffixes[0], "seg_map_suffix": suffixes[1], **settings}

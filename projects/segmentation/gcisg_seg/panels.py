@@ -10,15 +10,14 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import init_default_scope
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import DATASETS
 from torch import nn
 
 from gcisg_core.channels import swap_bgr
-from gcisg_core.integrations.mmengine import load_config, load_for_evaluation
 from gcisg_seg.evaluation import predicted_classes
+from gcisg_suite.report.grid import picture_grid
 from gcisg_suite.report.page import Picture
-from gcisg_suite.report.runs import TrainingRun
+from gcisg_suite.report.runs import TrainingRun, trained_models
 
 # Grey for the ground, the colours of Okabe and Ito, and black: told apart by colour-blind people.
 COLOURS = np.array([
@@ -39,16 +38,8 @@ def panel(runs: Mapping[str, TrainingRun], colours: np.ndarray | None = None) ->
         ValueError: no run has one, or it is not of the run's config.
         FileNotFoundError: the images are not there.
     """
-    models = {}
-    for name, run in runs.items():
-        if run.checkpoint is not None:
-            config = load_config(str(run.config_file), [])
-            init_default_scope("mmseg")
-            models[name] = MODELS.build({**config.model, "regularizer": None})
-            load_for_evaluation(models[name], str(run.checkpoint))
-    if not models:
-        raise ValueError("no run has a checkpoint")
-    dataset = DATASETS.build(config[run.measured_by].dataset)
+    models, data = trained_models(runs)
+    dataset = DATASETS.build(data)
     palette = np.array(dataset.metainfo["palette"], np.uint8) if colours is None else colours
     return Picture(draw(dataset, models, palette), CAPTION)
 
@@ -57,30 +48,26 @@ def draw(dataset: Any, models: Mapping[str, nn.Module], colours: np.ndarray, cou
     """A column a scene, a row each for image, truth and every model's prediction.
 
     Args:
-        dataset: Of mmseg, in test mode.
+        dataset: Of mmseg, in test mode; without labels there is no row of the truth.
         models: Segmentors by name.
         colours: (classes, 3), uint8, of the classes.
         count: Scenes.
     """
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours  # what is ignored is black
-    figure = Figure(figsize=(2.1 * count, 1.65 * (2 + len(models))))
-    axes: Any = figure.subplots(2 + len(models), count, squeeze=False)
+    labelled = "gt_sem_seg" in dataset[0]["data_samples"]
+    figure, axes = picture_grid(["image", *(["truth"] if labelled else []), *models], count, (2.1, 1.65))
     for column, index in enumerate(np.linspace(0, len(dataset) - 1, count).astype(int)):
         batch = pseudo_collate([dataset[index]])
-        rows = [
-            swap_bgr(batch["inputs"][0]).permute(1, 2, 0).numpy(),  # mmcv loads BGR
-            table[batch["data_samples"][0].gt_sem_seg.data[0].numpy()],
-        ]
+        rows = [swap_bgr(batch["inputs"][0]).permute(1, 2, 0).numpy()]  # mmcv loads BGR
+        if labelled:
+            rows.append(table[batch["data_samples"][0].gt_sem_seg.data[0].numpy()])
         for model in models.values():
             with torch.no_grad():
                 prediction = predicted_classes(model.eval().test_step(batch)[0])  # type: ignore[operator]
             rows.append(table[prediction.cpu().numpy()])
         for axis, picture in zip(axes[:, column], rows, strict=True):
             axis.imshow(picture)
-            axis.set(xticks=[], yticks=[])
-    for axis, name in zip(axes[:, 0], ("image", "truth", *models), strict=True):
-        axis.set_ylabel(name)
     names = dataset.metainfo["classes"]
     handles = [Patch(color=colour / 255, label=name) for colour, name in zip(colours, names, strict=True)]
     figure.tight_layout(rect=(0, 0.08, 1, 1))

@@ -18,6 +18,7 @@ from gcisg_core.integrations.mmengine import load_for_evaluation
 from gcisg_core.safe_load import read_checkpoint
 from gcisg_seg.evaluation import predicted_classes
 from gcisg_seg.export import class_meta
+from gcisg_seg.pipelines import evaluation_steps
 
 
 class Predictor:
@@ -36,12 +37,7 @@ class Predictor:
     def __init__(self, config: Config, checkpoint: str, device: str, score: float = 0.0) -> None:
         if "regularizer" in config.model:
             config.model.regularizer = {"method": "none"}
-        # Its own steps but for those that read labels; the images come decoded.
-        steps = config.get("test_pipeline") or config.test_dataloader.dataset.pipeline
-        config.test_pipeline = [
-            {"type": "LoadImageFromNDArray"},
-            *(step for step in steps if not str(step["type"]).startswith("Load")),
-        ]
+        config.test_pipeline = evaluation_steps(config, {"type": "LoadImageFromNDArray"})  # the images come decoded
         self.model = init_model(config, None, device)
         load_for_evaluation(self.model, checkpoint)
         head = self.model.decode_head

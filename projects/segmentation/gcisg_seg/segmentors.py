@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
+import torch
+from mmseg.models.segmentors import BaseSegmentor, CascadeEncoderDecoder, EncoderDecoder
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
+from gcisg_core.backbone_input import backbone_input
 from gcisg_core.backbone_plugins import apply_backbone_plugins
+from gcisg_core.config import require
+from gcisg_core.lookup import unknown_name
 from gcisg_core.old_names import accept_old_arguments
 from gcisg_core.padding import padding_mask
 from gcisg_core.regularizers import build_regularizer
+from gcisg_core.stages import BACKBONES, find_backbone
 from gcisg_seg.layouts import IGNORED
 from gcisg_seg.preprocessor import PhotometricSegDataPreProcessor
 
@@ -30,7 +36,7 @@ class SynToRealMixin:
         **kwargs: The segmentor's.
 
     Raises:
-        ValueError: the preprocessor is told to draw fewer views than the method needs.
+        ValueError: the segmentor has no backbone, or the preprocessor is to draw fewer views than the method needs.
     """
 
     def __init__(
@@ -41,8 +47,11 @@ class SynToRealMixin:
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        apply_backbone_plugins(self.backbone, backbone_plugins)  # type: ignore[attr-defined]
-        self.regularizer = build_regularizer(self.backbone, regularizer)  # type: ignore[attr-defined]
+        student: Any = find_backbone(self)  # type: ignore[arg-type]
+        expected = f"a module of {parent_of(type(self))}, or {' or '.join(BACKBONES[1:])}"
+        require(student is not None, BACKBONES[0], student, expected)
+        apply_backbone_plugins(student, backbone_plugins)
+        self.regularizer = build_regularizer(student, regularizer)
         preprocessor: Any = self.data_preprocessor  # type: ignore[attr-defined]
         if isinstance(preprocessor, PhotometricSegDataPreProcessor):
             preprocessor.follow(regularizer)
@@ -62,17 +71,27 @@ class SynToRealMixin:
         segmentor: Any = super()
         self._mark_ignored(data_samples)
         losses, metrics = self.regularizer.step(
-            views,
+            [self._backbone_input(view, data_samples) for view in views],
             lambda: segmentor.loss(views[self.regularizer.settings.task_view], data_samples),
             # Padding shows nothing, so a method neither aligns nor pools it; the task ignores it by its label.
             padding_mask(views[0], [s.metainfo.get("img_shape", views[0].shape[-2:])[:2] for s in data_samples]),
         )
         return losses | metrics
 
+    @torch.no_grad()
+    def _backbone_input(self, view: Tensor, data_samples: Sequence[Any]) -> Tensor:
+        """What the segmentor gives its backbone: the view itself, or what a class with other steps makes of it."""
+        segmentor: Any = super()
+        steps = (segmentor.loss.__func__, segmentor.extract_feat.__func__)
+        if steps == (EncoderDecoder.loss, EncoderDecoder.extract_feat):
+            return view
+        student = self.regularizer.student
+        return backbone_input(student, lambda: segmentor.loss(view, data_samples), parent_of(type(self)))
+
     def _mark_ignored(self, data_samples: Sequence[Any]) -> None:
         """Give pixels without a class, 255 in data and padding, the `ignore_index` of a head that has another."""
-        head: Any = self.decode_head  # type: ignore[attr-defined]
-        ignored = (head if hasattr(head, "ignore_index") else head[-1]).ignore_index
+        head: Any = getattr(self, "decode_head", None)
+        ignored = getattr(head[-1] if isinstance(head, nn.ModuleList) else head, "ignore_index", IGNORED)
         if ignored != IGNORED:
             for labels in (sample.gt_sem_seg for sample in data_samples):
                 labels.data = labels.data.masked_fill(labels.data == IGNORED, ignored)
@@ -86,3 +105,32 @@ class SynToRealEncoderDecoder(SynToRealMixin, EncoderDecoder):
 @MODELS.register_module()
 class SynToRealCascadeEncoderDecoder(SynToRealMixin, CascadeEncoderDecoder):
     """`CascadeEncoderDecoder` with a method."""
+
+
+def parent_of(kind: type) -> str:
+    """The name of the segmentor behind :class:`SynToRealMixin`."""
+    return kind.__mro__[kind.__mro__.index(SynToRealMixin) + 1].__name__
+
+
+@cache
+def with_method(parent: type) -> type:
+    """The class of a segmentor with a method: the arguments of :class:`SynToRealMixin`, and the parent's."""
+    return type(f"SynToReal{parent.__name__}", (SynToRealMixin, parent), {"__module__": __name__})
+
+
+@MODELS.register_module()
+def SynToReal(parent: str = "EncoderDecoder", **kwargs: Any) -> Any:  # noqa: N802 - the name in configs
+    """The registered segmentor class ``parent`` with a method; its ``loss`` returns a dictionary of losses.
+
+    Raises:
+        ValueError: it is not registered, or has no backbone.
+    """
+    kind = MODELS.get(parent)
+    if kind is None:
+        raise unknown_name(parent, _segmentors(), "segmentor (model.parent)")
+    return with_method(kind)(**kwargs)
+
+
+def _segmentors() -> list[str]:
+    kinds = MODELS.module_dict.items()
+    return [name for name, kind in kinds if isinstance(kind, type) and issubclass(kind, BaseSegmentor)]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
 from gcisg_suite.text import read_lines
+
+MOST_NUMBERS = 1_000_000  # GTAV has 24,966 images
 
 
 def names_in(listed: str) -> set[str] | None:
@@ -32,9 +35,12 @@ def gtav_split(root: Path, split: str) -> set[str]:
         DataError: The file is absent, unreadable, or lacks the split.
     """
     path = root / "split.mat"
-    try:
-        numbers = loadmat(path)[f"{split}Ids"].ravel()
-    except Exception as error:  # scipy raises many kinds
-        what = f"cannot read the numbers {split}Ids ({error})"
-        raise DataError(path, what, "Put the official split.mat there, or use split='all'") from error
-    return {f"{number:05d}" for number in numbers.tolist()}
+    remedy, field = "Put the official split.mat there, or use split='all'", f"{split}Ids"
+    with reading(path, f"MATLAB's file of the numbers {field}", remedy):
+        sizes = {name: math.prod(shape) for name, shape, _ in whosmat(path)}
+        if not 0 < sizes.get(field, 0) <= MOST_NUMBERS:  # before it is inflated
+            raise DataError(path, f"{field} has {sizes.get(field, 0)} numbers, expected 1 to {MOST_NUMBERS}", remedy)
+        numbers = loadmat(path, variable_names=[field])[field].ravel().tolist()
+        if not all(type(number) in (int, float) and number == int(number) > 0 for number in numbers):
+            raise DataError(path, f"{field} is {str(numbers[:3])[:60]}, ..., expected positive whole numbers", remedy)
+    return {f"{int(number):05d}" for number in numbers}

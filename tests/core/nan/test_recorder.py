@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from gcisg_core.nan.record import load
 from gcisg_core.nan.recorder import VERSION, NonFiniteError
 from tests.core.nan.steps import Run, Task, copied, only_file, poison, views
+from tests.processes import on_two_ranks
 
 
 def test_finite_steps_pass_and_write_nothing(tmp_path):
@@ -187,7 +187,7 @@ def run_case(rank, folder, on_nonfinite, fault):
 
 
 def test_two_processes_stop_or_skip_together(tmp_path):
-    mp.spawn(run_rank, args=(str(tmp_path),), nprocs=2)
+    on_two_ranks(run_rank, str(tmp_path))
     results = [torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in (0, 1)]
     for (on_nonfinite, fault, messages, files), *both in zip(ON_TWO, *results, strict=True):
         for result, message in zip(both, messages, strict=True):

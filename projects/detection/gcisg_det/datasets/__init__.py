@@ -14,6 +14,7 @@ Data in another format: :mod:`gcisg_det.datasets.formats`.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -24,7 +25,7 @@ from gcisg_suite.coco.load import read_categories
 
 from . import cityscapes, sim10k
 from .formats import own_formats
-from .own import load_own, own_data_sets
+from .own import IGNORED, OwnData, keypoint_metadata, load_own, own_data_sets
 
 SPLITS = ("train", "val", "test")  # Cityscapes keeps the labels of its test images; the miniature has some
 
@@ -47,7 +48,7 @@ def _register(name: str, load: functools.partial, **metadata: object) -> None:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
     DatasetCatalog.register(name, load)
-    MetadataCatalog.get(name).set(evaluator_type="coco", **metadata)
+    MetadataCatalog.get(name).set(**{"evaluator_type": "coco", **metadata})
 
 
 def register_datasets(root: str = "") -> None:
@@ -72,7 +73,28 @@ def setup_datasets(cfg: CfgNode) -> None:
         _register(name, read, **metadata)
     register_datasets(cfg.DATASETS.ROOT)
     for own in own_data_sets(cfg):
-        _register(own.name, functools.partial(load_own, own), own=own, convention="own")
+        metadata = keypoint_metadata(own.file) if cfg.MODEL.KEYPOINT_ON and Path(own.file).is_file() else {}
+        if own.stuff:
+            metadata |= {"stuff_classes": list(own.stuff), "ignore_label": IGNORED}
+        _register(own.name, functools.partial(load_own, own), own=own, convention="own", **metadata)
+
+
+def register_coco(name: str, file: str, images: str, classes: Sequence[str] | None = None) -> None:
+    """Makes own data in COCO's format known under a name without `DATASETS.COCO`, as in a LazyConfig.
+
+    Args:
+        name: The data set's.
+        file: The JSON file.
+        images: The folder of the images.
+        classes: Their order, of the labels; the file's own by default.
+
+    Raises:
+        DataError: The file cannot be used.
+    """
+    own = OwnData(name, file, images, order=tuple(classes) if classes else None, masks="polygon")
+    keypoints = any(item.get("keypoints") for item in read_categories(file))
+    metadata = keypoint_metadata(file) if keypoints else {}
+    _register(name, functools.partial(load_own, own), own=own, convention="own", **metadata)
 
 
 def class_ids(cfg: CfgNode) -> dict[str, int]:

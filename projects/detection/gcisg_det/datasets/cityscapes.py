@@ -14,22 +14,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from detectron2.structures import BoxMode
 from PIL import Image, ImageDraw
+from scipy.ndimage import find_objects
 
 from gcisg_core.lookup import choose
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
+from gcisg_suite.coco.values import shown
+from gcisg_suite.folders import is_file
+from gcisg_suite.images import most_pixels
 
 CONVENTIONS = {
     "coco": "a box per visible instance, groups are iscrowd",
     "da_faster": "a tight box per instanceIds value, no minimum size, groups count as one car",
 }
 CAR_ID = 26
+CARS = ("car", "cargroup")
 # Labels that are drawn; `license plate` (id -1) never is. Groups exist for the classes with instances and for poles.
 WITH_INSTANCES = ("person", "rider", "car", "truck", "bus", "caravan", "trailer", "train", "motorcycle", "bicycle")
 LABELS = {
@@ -42,7 +47,10 @@ DOWNLOAD = (
     "Download `leftImg8bit_trainvaltest.zip` and `gtFine_trainvaltest.zip` of Cityscapes and unpack both so that "
     "{folder} holds leftImg8bit/<split>/<city>/*.png and gtFine/<split>/<city>/*"
 )
+MISSING = "Fetch it again, or remove its label"
 DAMAGED = "Unpack gtFine_trainvaltest.zip again"
+# Far more than any file of the download has; drawing what a damaged file may claim would take hours.
+MOST_OBJECTS, MOST_POINTS, FARTHEST = 2000, 50_000, 1e6
 Box = tuple[float, float, float, float]
 
 
@@ -50,11 +58,12 @@ def _check_polygon(points: Any, file: Path, field: str) -> list[tuple[float, flo
     valid = isinstance(points, list) and len(points) >= 3
     for point in points if valid else ():
         valid = isinstance(point, list) and len(point) == 2
-        valid = valid and all(type(value) in (int, float) and math.isfinite(value) for value in point)
+        valid = valid and all(type(value) in (int, float) and abs(value) <= FARTHEST for value in point)  # not NaN
         if not valid:
             break
     if not valid:
-        raise DataError(file, f"{field} is {str(points)[:60]}, expected 3 or more points [x, y]", DAMAGED)
+        expected = f"expected 3 or more points [x, y] of pixels up to {FARTHEST:,.0f}"
+        raise DataError(file, f"{field} is {shown(points)}, {expected}", DAMAGED)
     return [(point[0], point[1]) for point in points]
 
 
@@ -67,27 +76,32 @@ def parse_polygons(file: Path) -> tuple[int, int, list[tuple[str, list[tuple[flo
     Raises:
         DataError: The file is missing, is no JSON, or a field is missing or wrong.
     """
-    try:
+    with reading(file, "JSON", DAMAGED):
         content = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(file, f"cannot be read as JSON ({error})", DAMAGED) from error
     if not isinstance(content, dict):
         raise DataError(file, f"holds a {type(content).__name__}, expected an object", DAMAGED)
     for field in ("imgHeight", "imgWidth"):
         if type(content.get(field)) is not int or content[field] <= 0:
-            raise DataError(file, f"{field} is {content.get(field)!r}, expected a positive integer", DAMAGED)
+            raise DataError(file, f"{field} is {shown(content.get(field))}, expected a positive integer", DAMAGED)
+    height, width = content["imgHeight"], content["imgWidth"]
+    if height * width > most_pixels():
+        raise DataError(file, f"imgWidth x imgHeight is {width} x {height}, over {most_pixels()} pixels", DAMAGED)
     objects = content.get("objects")
     if not isinstance(objects, list) or not all(isinstance(item, dict) for item in objects):
         raise DataError(file, "objects is missing or no list of objects, expected {label, polygon} each", DAMAGED)
+    if len(objects) > MOST_OBJECTS:
+        raise DataError(file, f"objects has {len(objects)} entries, expected at most {MOST_OBJECTS}", DAMAGED)
     polygons = []
     for i, item in enumerate(objects):
         label = item.get("label")
-        if label not in LABELS:
-            raise DataError(file, f"objects[{i}].label is {label!r}, expected a label of Cityscapes", DAMAGED)
+        if not isinstance(label, str) or label not in LABELS:
+            raise DataError(file, f"objects[{i}].label is {shown(label)}, expected a label of Cityscapes", DAMAGED)
         points = _check_polygon(item.get("polygon"), file, f"objects[{i}].polygon")
         if not item.get("deleted"):
             polygons.append((label, points))
-    return content["imgHeight"], content["imgWidth"], polygons
+    if (total := sum(len(polygon) for _, polygon in polygons)) > MOST_POINTS:
+        raise DataError(file, f"its polygons have {total} points, expected at most {MOST_POINTS}", DAMAGED)
+    return height, width, polygons
 
 
 def _extent(points: Sequence[tuple[float, float]], height: int, width: int) -> tuple[int, int, int, int]:
@@ -105,23 +119,22 @@ def coco_boxes(file: Path) -> tuple[int, int, list[tuple[Box, int]]]:
     """
     height, width, polygons = parse_polygons(file)
     polygons = [(label, points) for label, points in polygons if label != "license plate"]
-    extents = [_extent(points, height, width) for _, points in polygons]
-    boxes = []
-    for i, (label, points) in enumerate(polygons):
-        x1, y1, x2, y2 = extents[i]
-        if label not in ("car", "cargroup") or x2 <= x1 or y2 <= y1:
-            continue
-        # Only the part under the car is drawn, not a whole image for each.
-        canvas = Image.new("L", (x2 - x1, y2 - y1))
-        draw = ImageDraw.Draw(canvas)
-        draw.polygon([(x - x1, y - y1) for x, y in points], fill=1)
-        for (_, cover), (left, top, right, bottom) in zip(polygons[i + 1 :], extents[i + 1 :], strict=True):
-            if left < x2 and right > x1 and top < y2 and bottom > y1:
-                draw.polygon([(x - x1, y - y1) for x, y in cover], fill=0)
-        visible = canvas.getbbox()
-        if visible:
-            left, top, right, bottom = visible
-            box = (float(x1 + left), float(y1 + top), float(x1 + right), float(y1 + bottom))
+    extents = [_extent(points, height, width) for label, points in polygons if label in CARS]
+    extents = [(x1, y1, x2, y2) for x1, y1, x2, y2 in extents if x1 < x2 and y1 < y2]
+    if not extents:
+        return height, width, []
+    # Once for all and on the whole image, as Cityscapes' tools do; the rounding of edges depends on the origin.
+    canvas = Image.new("I", (width, height))
+    draw = ImageDraw.Draw(canvas)
+    for number, (label, points) in enumerate(polygons, start=1):
+        draw.polygon(points, fill=number if label in CARS else 0)
+    left, top, right, bottom = (edge(extent[i] for extent in extents) for i, edge in enumerate((min, min, max, max)))
+    found = find_objects(np.asarray(canvas)[top:bottom, left:right], len(polygons))
+    boxes: list[tuple[Box, int]] = []
+    for (label, _), part in zip(polygons, found, strict=True):
+        if part is not None:
+            y, x = part
+            box = (float(left + x.start), float(top + y.start), float(left + x.stop), float(top + y.stop))
             boxes.append((box, int(label == "cargroup")))
     return height, width, boxes
 
@@ -135,21 +148,17 @@ def da_faster_boxes(file: Path) -> tuple[int, int, list[tuple[Box, int]]]:
     Raises:
         DataError: The file is missing, cannot be decoded, or is no single-channel image of integers.
     """
-    try:
-        with Image.open(file) as image:
-            ids = np.asarray(image)
-    except Exception as error:  # a decoder can raise nearly anything
-        raise DataError(file, f"cannot be read as an image ({error})", DAMAGED) from error
+    with reading(file, "an image", DAMAGED), Image.open(file) as image:
+        ids = np.asarray(image)
     if ids.ndim != 2 or ids.dtype.kind not in "iu":
         what = f"has shape {ids.shape} of {ids.dtype}, expected one channel of 16-bit integers"
         raise DataError(file, what, DAMAGED)
     rows, columns = np.nonzero((ids == CAR_ID) | (ids // 1000 == CAR_ID))
-    values = ids[rows, columns]
-    boxes: list[tuple[Box, int]] = []
-    for value in np.unique(values):
-        y, x = rows[values == value], columns[values == value]
-        boxes.append(((float(x.min()), float(y.min()), float(x.max() + 1), float(y.max() + 1)), 0))
-    return ids.shape[0], ids.shape[1], boxes
+    _, numbers = np.unique(ids[rows, columns], return_inverse=True)
+    labels = np.zeros(ids.shape, np.int32)
+    labels[rows, columns] = numbers + 1  # of as many values as there are pixels, each is looked at once
+    found = ((float(x.start), float(y.start), float(x.stop), float(y.stop)) for y, x in find_objects(labels))
+    return ids.shape[0], ids.shape[1], [(box, 0) for box in found]
 
 
 READERS = {"coco": ("polygons.json", coco_boxes), "da_faster": ("instanceIds.png", da_faster_boxes)}
@@ -171,6 +180,16 @@ def list_images(folder: Path, split: str) -> list[Path]:
     return files
 
 
+def without_image(folder: Path, split: str, suffixes: Iterable[str]) -> list[Path]:
+    """The images that are not there though there are annotations of them, in the order of their names."""
+    found = set()
+    for suffix in suffixes:
+        for file in (folder / "gtFine" / split).glob(f"*/*_gtFine_{suffix}"):
+            name = file.name.removesuffix(f"gtFine_{suffix}") + "leftImg8bit.png"
+            found.add(folder / "leftImg8bit" / split / file.parent.name / name)
+    return sorted(image for image in found if not is_file(image))
+
+
 def annotation_of(image: Path, suffix: str) -> Path:
     """The file of `gtFine` that belongs to an image of `leftImg8bit`."""
     city, split, folder = image.parent.name, image.parent.parent.name, image.parent.parent.parent.parent
@@ -189,6 +208,8 @@ def load_cityscapes_cars(folder: str | Path, split: str = "val", convention: str
         DataError: A file or folder is missing or damaged, or no image has a car.
     """
     folder, (suffix, read) = Path(folder), choose(READERS, convention, "box convention")
+    if missing := without_image(folder, split, [suffix]):
+        raise DataError(missing[0], f"image missing, one of {len(missing)} that have annotations", MISSING)
     records, cars = [], 0
     for image_id, image in enumerate(list_images(folder, split), start=1):
         height, width, boxes = read(annotation_of(image, suffix))

@@ -16,11 +16,14 @@ from detectron2.data import MetadataCatalog
 from detectron2.data.datasets.coco import load_coco_json
 
 from gcisg_core.problems import DataError
+from gcisg_det.config import architecture
 from gcisg_suite.coco.findings import Level
 from gcisg_suite.coco.load import CocoData, load_coco, read_categories
+from gcisg_suite.folders import is_file
 from gcisg_suite.images import check_boxes_size, displayed_size
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
+IGNORED = 255  # in label images
 
 
 class OwnData(NamedTuple):
@@ -33,6 +36,9 @@ class OwnData(NamedTuple):
         masks: How the model takes masks, ``polygon`` or ``bitmask``; None without a mask head.
         trained: It is one of `DATASETS.TRAIN`.
         order: Whose classes, in which order, the labels are: another JSON file, or names; None for its own.
+        labels: The folder of its label images, if it has any.
+        stuff: The classes of these, in the order of their numbers.
+        boxes: Whether the model has a use for boxes.
     """
 
     name: str
@@ -41,6 +47,9 @@ class OwnData(NamedTuple):
     masks: str | None = None
     trained: bool = False
     order: str | tuple[str, ...] | None = None
+    labels: str = ""
+    stuff: tuple[str, ...] = ()
+    boxes: bool = True
 
     def read(self) -> CocoData:
         """What training, evaluation and analysis share; a file that did not change is read once.
@@ -71,14 +80,14 @@ def _read(own: OwnData, stamp: object) -> CocoData:
         in_order = data.ordered(own.order)
         logger.warning("%s: its categories %s were matched by name with %s.", own.file, data.classes, [*own.order])
         data = in_order
-    missing = [item["file_name"] for item in data.images if not (Path(own.root) / item["file_name"]).is_file()]
+    missing = [item["file_name"] for item in data.images if not is_file(Path(own.root) / item["file_name"])]
     if missing:
         what = f"is listed in {own.file} but does not exist; {len(missing)} of {len(data.images)} images are missing"
-        above = next((str(f) for f in Path(own.root).parents if (f / missing[0]).is_file()), "the one they start from")
+        above = next((str(f) for f in Path(own.root).parents if is_file(f / missing[0])), "the one they start from")
         raise DataError(Path(own.root) / missing[0], what, f"Name the images' folder in DATASETS.COCO: {above}")
     if not own.trained:
         _check_sizes(own, data)
-    if own.trained and all(item["iscrowd"] for item in data.annotations):
+    if own.trained and own.boxes and all(item["iscrowd"] for item in data.annotations):
         crowds = (
             f"all {len(data.annotations)} are iscrowd 1, which are groups" if data.annotations else "none is usable"
         )
@@ -103,7 +112,38 @@ def load_own(own: OwnData) -> list[dict[str, Any]]:
         api.createIndex()
     with mock.patch.object(pycocotools.coco, "COCO", return_value=api):
         records: list[dict[str, Any]] = load_coco_json(own.file, own.root, own.name)
+    for record in records if own.labels else ():
+        label = Path(own.labels) / Path(record["file_name"]).relative_to(own.root).with_suffix(".png")
+        if not label.is_file():
+            raise DataError(
+                label, f"is missing, the label image of {record['file_name']}", "Name the folder in SEM_SEG"
+            )
+        record["sem_seg_file_name"] = str(label)
+        if not own.boxes:
+            del record["annotations"]  # or the framework would leave out the images without any
     return records
+
+
+def keypoint_metadata(file: str) -> dict[str, Any]:
+    """What Detectron2 wants to know of keypoints: names, pairs that a mirror swaps (left, right), lines between them.
+
+    Raises:
+        DataError: No category has `keypoints`, or two differ in them.
+    """
+    lists = [item for item in read_categories(file) if item.get("keypoints")]
+    names = lists[0]["keypoints"] if lists else []
+    if not names or any(item["keypoints"] != names for item in lists):
+        what = "`categories` name no keypoints" if not lists else "its categories name different keypoints"
+        raise DataError(
+            file, what, 'Write "keypoints": ["nose", "left_eye", ...] into the category, or MODEL.KEYPOINT_ON False'
+        )
+    mirrored = [(name, name.replace("left", "right")) for name in names if "left" in name]
+    lines = [(names[a - 1], names[b - 1], (0, 114, 178)) for a, b in lists[0].get("skeleton", ())]
+    return {
+        "keypoint_names": list(names),
+        "keypoint_flip_map": [pair for pair in mirrored if pair[1] in names],
+        "keypoint_connection_rules": lines,
+    }
 
 
 def own_data_sets(cfg: CfgNode) -> list[OwnData]:
@@ -120,6 +160,21 @@ def own_data_sets(cfg: CfgNode) -> list[OwnData]:
     if order is None:
         order = tuple(MetadataCatalog.get(first).get("thing_classes", ())) or None if first else None
     masks = cfg.INPUT.MASK_FORMAT if cfg.MODEL.MASK_ON else None
+    stuff, boxes = _label_images(cfg), architecture(cfg) != "SemanticSegmentor"
     return [
-        OwnData(name, file, root, masks, name in cfg.DATASETS.TRAIN, order) for name, file, root in cfg.DATASETS.COCO
+        OwnData(name, file, root, masks, name in cfg.DATASETS.TRAIN, order, *stuff.get(name, ("", ())), boxes)
+        for name, file, root in cfg.DATASETS.COCO
     ]
+
+
+def _label_images(cfg: CfgNode) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Data set -> folder and classes, of `DATASETS.SEM_SEG`."""
+    known = [entry[0] for entry in cfg.DATASETS.COCO]
+    found = {}
+    for entry in cfg.DATASETS.SEM_SEG:
+        fits = isinstance(entry, list | tuple) and len(entry) == 3 and all(isinstance(item, str) for item in entry)
+        if not fits or entry[0] not in known:
+            expected = f'[name, folder of the label images, "class, class, ..."] with a name of DATASETS.COCO: {known}'
+            raise ValueError(f"DATASETS.SEM_SEG has the entry {entry!r}, expected {expected}")
+        found[entry[0]] = entry[1], tuple(name.strip() for name in entry[2].split(","))
+    return found

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from detectron2.structures import BoxMode
 
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
 from gcisg_suite.coco.findings import Findings, Level
 from gcisg_suite.coco.values import Box, clip
+from gcisg_suite.images import most_pixels
 from gcisg_suite.text import read_text
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
@@ -60,16 +61,15 @@ def parse_annotation(file: Path) -> tuple[int, int, list[VocObject]]:
     Raises:
         DataError: The file is missing, is no XML, or a field is missing or no number.
     """
-    try:
+    with reading(file, "XML", DAMAGED):
         root = ET.parse(file).getroot()
-    except (OSError, ET.ParseError) as error:
-        raise DataError(file, f"cannot be read as XML ({error})", DAMAGED) from error
     size = root.find("size")
     if size is None:
         raise DataError(file, "the field `size` is missing, expected size/{width, height}", DAMAGED)
     width, height = (int(_number(size, field, file, "size")) for field in ("width", "height"))
-    if width <= 0 or height <= 0:
-        raise DataError(file, f"size is {width} x {height}, expected positive numbers of pixels", DAMAGED)
+    if width <= 0 or height <= 0 or width * height > most_pixels():
+        what = f"size is {width} x {height}, expected positive numbers of at most {most_pixels()} pixels"
+        raise DataError(file, what, DAMAGED)
     objects = []
     for i, node in enumerate(root.findall("object")):
         name, box = node.findtext("name"), node.find("bndbox")

@@ -114,6 +114,41 @@ class BDD100KLabelIdsDataset(_StreetScenes):
 
 
 @DATASETS.register_module()
+class BDD100KSegDataset(_StreetScenes):
+    """The same in the older folders, `seg/images` and `seg/labels/<split>/*_train_id.png`."""
+
+    LAYOUT = "bdd100k_seg"
+
+
+@DATASETS.register_module()
+class FoggyCityscapesDataset(_StreetScenes):
+    """Foggy Cityscapes, fog of density 0.02, with Cityscapes' labels."""
+
+    LAYOUT = "foggy_cityscapes"
+
+
+@DATASETS.register_module()
+class ACDCDataset(_StreetScenes):
+    """ACDC; a split is a condition's, such as `"fog/val"`."""
+
+    LAYOUT = "acdc"
+
+
+@DATASETS.register_module()
+class SHIFTDataset(_StreetScenes):
+    """SHIFT's discrete images of the front camera, the 13 of Cityscapes' classes that its tags tell."""
+
+    LAYOUT = "shift"
+
+
+@DATASETS.register_module()
+class SYNTHIADataset(_StreetScenes):
+    """SYNTHIA-RAND-CITYSCAPES: `RGB` and `GT/LABELS`, in Cityscapes' classes; the split is `"all"`."""
+
+    LAYOUT = "synthia"
+
+
+@DATASETS.register_module()
 class MapillaryCityscapesDataset(_StreetScenes):
     """Mapillary Vistas 1.2 in the 19 classes of Cityscapes."""
 

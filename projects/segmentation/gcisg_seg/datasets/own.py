@@ -11,11 +11,15 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS, TRANSFORMS
 
 from gcisg_core.config import require
+from gcisg_core.problems import DataError
 from gcisg_seg import checks
 from gcisg_seg.datasets.bad_samples import BadSamples
 from gcisg_seg.layouts import IGNORED, find_pairs, own_layout
 from gcisg_seg.own_labels import LabelRule, class_numbers
 from gcisg_seg.splits import names_in
+from gcisg_suite.folders import list_files
+
+LOADING = ("LoadAnnotations", "LoadClassLabels", "LoadLabelIds")  # steps that load labels
 
 
 @DATASETS.register_module()
@@ -85,6 +89,33 @@ class ImageLabelDataset(BadSamples, BaseSegDataset):
         pairs = self.usable(find_pairs(images, labels, layout, names_in(self.ann_file)))
         shared = {"label_rule": self.rule, "domain": self.domain, "reduce_zero_label": self.reduce_zero_label}
         return [{"img_path": p.image, "seg_map_path": p.label, **shared, "seg_fields": []} for p in pairs]
+
+
+@DATASETS.register_module()
+class UnlabelledImageDataset(ImageLabelDataset):
+    """The images of such a data set without labels, for prediction, analysis and the choice of a checkpoint.
+
+    Args:
+        pipeline: Steps that load labels are left out.
+        **kwargs: As in :class:`ImageLabelDataset`; there is nothing to train on.
+
+    Raises:
+        DataError: No image.
+    """
+
+    def __init__(self, pipeline: Sequence[dict[str, Any]] = (), **kwargs: Any) -> None:
+        super().__init__(pipeline=[step for step in pipeline if step["type"] not in LOADING], **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """List the images; see `BaseSegDataset`. Raises `DataError`."""
+        folder = Path(self.data_prefix["img_path"])
+        wanted = names_in(self.ann_file)
+        files = [name for name in list_files(folder).files if name.lower().endswith(self.img_suffix.lower())]
+        names = [name for name in files if wanted is None or name[: len(name) - len(self.img_suffix)] in wanted]
+        if not names:
+            raise DataError(folder, f"0 images: nothing here is named *{self.img_suffix}", "Name the images' folder")
+        shared = {"domain": self.domain, "reduce_zero_label": self.reduce_zero_label}
+        return [{"img_path": str(folder / name), **shared, "seg_fields": []} for name in names]
 
 
 @TRANSFORMS.register_module()

@@ -64,7 +64,7 @@ class LoadLabelIds(LoadAnnotations):
     def _load_seg_map(self, results: dict) -> None:
         """Add `gt_seg_map` (H, W), uint8. Raises `DataError`."""
         path = results["seg_map_path"]
-        values = checks.read_label(path)
+        values = checks.read_label(path, results["label_table"])
         checks.check_size(path, values.shape, results["img_path"], results["ori_shape"][:2])
         train_ids = checks.to_train_ids(path, values, results["label_table"])
         if results.get("label_map"):  # the user chose some of the 19 classes

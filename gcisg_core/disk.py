@@ -1,0 +1,37 @@
+"""Whether a run's checkpoints will find room, asked before its first step."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from torch import nn
+from torch.optim import Optimizer
+
+CHECKPOINTS = 2  # a new one is written before an old one is removed
+
+
+def check_space(folder: Path, model: nn.Module, optimizer: Optimizer) -> None:
+    """Refuse to start where two checkpoints find no room.
+
+    Args:
+        folder: Where they go; it exists.
+        model: All of its state is saved.
+        optimizer: Momenta count, whether or not they are there yet.
+
+    Raises:
+        ValueError: the disk has less room; says how much there is and how much is needed.
+    """
+    needed, free = CHECKPOINTS * checkpoint_bytes(model, optimizer), shutil.disk_usage(folder).free
+    if free < needed:
+        what = f"{free / 1e6:,.1f} MB are free, {CHECKPOINTS} checkpoints need {needed / 1e6:,.1f} MB"
+        raise ValueError(f"{folder}: {what}. Make room, or choose another --output")
+
+
+def checkpoint_bytes(model: nn.Module, optimizer: Optimizer) -> int:
+    """The size of a checkpoint, but for what is small: all tensors of the model, and the momenta of the optimiser."""
+    momenta = sum(
+        (2 if "betas" in group else 1 if group.get("momentum") else 0) * sum(p.nbytes for p in group["params"])
+        for group in optimizer.param_groups
+    )
+    return momenta + sum(tensor.nbytes for tensor in model.state_dict().values())

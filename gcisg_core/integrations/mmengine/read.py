@@ -1,0 +1,191 @@
+"""mmengine: config files. Those that somebody names are run as code; that of a run's folder is read as data."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
+
+from gcisg_core.integrations.mmengine.views import derive_views
+from gcisg_core.lookup import unknown_name
+from gcisg_core.old_names import current_key, rename_model_keys
+from gcisg_core.problems import DataError, reason
+
+# What the framework reads of a config, whether or not the file has it.
+RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
+# Registered names, `mmseg.` and the like before them or not. mmengine would import any other path, and call it.
+REGISTERED = re.compile(r"(mm\w+\.)?\w+")
+KNOWN = re.compile(r"(gcisg_\w+|mmengine|mmcv|mmseg|mmdet|mmpretrain)(\..*)?")
+FLOATS = {"inf": float("inf"), "nan": float("nan")}  # as `repr` writes them
+PLAIN = "Name the config that you trained with: --config FILE, which is run"
+
+
+def load_config(path: str, overrides: Sequence[str]) -> Config:
+    """Read a config and apply ``key=value`` overrides; ``custom_hooks.1.end=0.6`` is of the second of a list.
+
+    Where the config leaves ``views`` open, it becomes the number that the method needs, see
+    :func:`gcisg_core.integrations.mmengine.views.derive_views`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it, or one of its bases, does not run; names file and line.
+        ValueError: an override has no ``=``, or one of the keys on its way is unknown; the nearest valid one is given.
+            Or the config states fewer ``views`` than the method needs.
+    """
+    return _settled(read_file(path), path, overrides)
+
+
+def load_run_config(path: str, overrides: Sequence[str]) -> Config:
+    """:func:`load_config` for the config in the folder of a run: nothing in it is run, but its modules are imported.
+
+    Raises:
+        DataError: it is no config that training wrote.
+        ValueError: as :func:`load_config`, or a class is named by an import path.
+    """
+    config = read_plain(path)
+    check_types(config, str(path), PLAIN)
+    import_custom(config, path)
+    return _settled(config, path, overrides)
+
+
+def _settled(config: Config, path: str, overrides: Sequence[str]) -> Config:
+    # yapf lays a config out anew for each of its four copies in log and run folder: seconds each where paths are long.
+    object.__setattr__(config, "_format_python_code", False)  # the option of `fromfile` has no effect
+    apply_overrides(config, overrides)
+    if not isinstance(config.get("model") or {}, dict):
+        raise ValueError(f"{path}: model is {config.model!r}, expected a dictionary of its settings")
+    derive_views(config)
+    return config
+
+
+def read_file(path: str | Path) -> Config:
+    """A config as mmengine reads it; custom modules are imported. Raises as :func:`load_config`."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"config file {path} does not exist")
+    try:
+        config = Config.fromfile(path, import_custom_modules=False)
+    except Exception as error:  # the file is a program
+        raise DataError(_place(error, path), f"is no config that runs ({_what(error)})", "Correct it") from error
+    import_custom(config, path)
+    rename_model_keys(config.get("model"))
+    return config
+
+
+def import_custom(config: Config, path: str | Path) -> None:
+    """Import the `custom_imports` of a config. Raises `DataError` where one cannot be."""
+    try:
+        import_modules_from_strings(**(config.get("custom_imports") or {"imports": []}))
+    except (ImportError, TypeError) as error:
+        what = f"custom_imports {config['custom_imports']}: {reason(error.__cause__ or error)}"
+        raise DataError(path, what, "Install the module, or start where it lies with PYTHONPATH=.") from error
+
+
+def read_plain(path: str | Path) -> Config:
+    """The config that training wrote into the folder of a run, by its literals: nothing of it is run.
+
+    Raises:
+        DataError: it holds more than literals, or does not parse.
+    """
+    line = 0
+    try:
+        values: dict[str, Any] = {}
+        for node in ast.parse(Path(path).read_text(encoding="utf-8")).body:
+            line = node.lineno
+            if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+                raise ValueError("an assignment of a literal was expected")
+            values[node.targets[0].id] = _literal(node.value, {**values, **FLOATS})
+    except Exception as error:
+        place = f"{path}, line {getattr(error, 'lineno', None) or line}"
+        raise DataError(place, f"is no config that training wrote ({_what(error)})", PLAIN) from error
+    config = Config(values, filename=str(path))
+    rename_model_keys(config.get("model"))
+    return config
+
+
+def _literal(node: ast.expr, names: dict[str, Any]) -> Any:
+    """A literal, in which `dict(a=1)` may stand for `{"a": 1}`, and a name for what was assigned to it before."""
+    inner = partial(_literal, names=names)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
+        merged = dict(*map(inner, node.args))
+        return {**merged, **{word.arg: inner(word.value) for word in node.keywords if word.arg}}
+    if isinstance(node, ast.Dict):
+        return {inner(key): inner(value) for key, value in zip(node.keys, node.values, strict=True) if key}
+    if isinstance(node, ast.List | ast.Tuple | ast.Set):
+        kinds = {ast.List: list, ast.Tuple: tuple, ast.Set: set}
+        return kinds[type(node)](map(inner, node.elts))
+    if isinstance(node, ast.Name) and node.id in names:
+        return names[node.id]
+    return ast.literal_eval(node)
+
+
+def check_types(config: Any, where: str, remedy: str) -> None:
+    """Refuse a config that names classes by import paths, which mmengine would import and call.
+
+    Raises:
+        DataError: one is no registered name.
+    """
+    for name in _types(config):
+        if not REGISTERED.fullmatch(name):
+            raise DataError(where, f"has the type {name!r}, expected a registered name", remedy)
+
+
+def _types(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if "type" in value:
+            yield str(value["type"])
+        for inner in value.values():
+            yield from _types(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _types(inner)
+
+
+def apply_overrides(config: Config, overrides: Sequence[str]) -> None:
+    """Apply ``key=value`` overrides. Raises as :func:`load_config`."""
+    overrides = ["".join([current_key(key), *rest]) for key, *rest in (item.partition("=") for item in overrides)]
+    for override in overrides:
+        key, equals, _ = override.partition("=")
+        if not equals:
+            raise ValueError(f"override {override!r} must have the form key=value")
+        parent = config
+        *parents, last = key.split(".")
+        for part in parents:
+            if isinstance(parent, list):
+                parent = {str(index): item for index, item in enumerate(parent)}
+            if part not in parent:
+                raise unknown_name(part, parent, f"config key (of {key!r})")
+            parent = parent[part]
+        if not parents and last not in config and last not in RUNNER_KEYS:
+            raise unknown_name(last, config, "config key")
+    if overrides:
+        parsed = Namespace()
+        DictAction(["--overrides"], "overrides")(ArgumentParser(), parsed, overrides)
+        config.merge_from_dict(parsed.overrides)
+
+
+def _place(error: BaseException, path: str | Path) -> str:
+    """The file that was read when mmengine failed, which may be a base, and its line."""
+    file, lines = str(path), {}
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_name == "_file2dict":
+            found = str(trace.tb_frame.f_locals.get("filename", file))
+            file = found if Path(found).is_file() else file  # a base that is not there is its heir's fault
+        lines[code.co_filename] = trace.tb_lineno
+        trace = trace.tb_next
+    line = getattr(error, "lineno", None) or lines.get(file)
+    return f"{file}, line {line}" if line else file
+
+
+def _what(error: Exception) -> str:
+    return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else reason(error)}"

@@ -1,0 +1,129 @@
+"""Several processes of one run: what goes wrong in one ends all, and is said once, by the process that started them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
+
+from gcisg_core.problems import worker_message
+from gcisg_core.screen import ONE_LINE_ERRORS
+
+TIMEOUT = "GCISG_RANK_TIMEOUT"  # seconds
+FIRST_ERROR = "GCISG_FIRST_ERROR"  # of a started process: the file for what it cannot go on from
+SECONDS = 1800  # torch's own; a process may have to wait for another that evaluates or downloads
+# What the backends say where another process is gone, or does not answer.
+LOST = re.compile(
+    r"Connection (closed|reset|refused)|Broken pipe|[Tt]imed out|[Tt]imeout|no data received|remote process"
+)
+WARN_AFTER_STEPS = 3  # seconds: what ended the other process is noticed first, and is the better message
+
+
+def rank_timeout() -> timedelta:
+    """How long a process waits for the others: `$GCISG_RANK_TIMEOUT` seconds, half an hour by default.
+
+    Raises:
+        ValueError: it is no number above 0.
+    """
+    given = os.environ.get(TIMEOUT, str(SECONDS))
+    if not re.fullmatch(r"[0-9]*[1-9][0-9]*", given):
+        raise ValueError(f"{TIMEOUT} is {given!r}, expected a whole number of seconds above 0")
+    return timedelta(seconds=int(given))
+
+
+def launch(call: Callable[..., None], processes: int, *args: Any) -> None:
+    """Run `call(*args)` in several processes of this machine, which find each other as torchrun's do.
+
+    Args:
+        call: A function of a module, as it is sent to each process.
+        processes: How many.
+        *args: The same for all.
+
+    Raises:
+        ValueError: one of them failed of what the user can mend, or was killed; the others were ended.
+    """
+    rank_timeout()  # a wrong one is said before anything starts
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # else each would use all cores
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with said_once():
+        mp.spawn(_rank, (processes, port, partial(call, *args)), processes)
+
+
+def _rank(rank: int, processes: int, port: int, call: Callable[[], None]) -> None:
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    run_rank(call)
+
+
+@contextmanager
+def said_once() -> Iterator[None]:
+    """In the process that starts others: the first error of :func:`run_rank` in one of them is raised here, once.
+
+    Raises:
+        ValueError: that error, or that a process was killed.
+        SystemExit: with the traceback of any other error.
+    """
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # that it ends the others
+    with TemporaryDirectory(prefix="gcisg-") as folder:
+        first = Path(folder) / "error"
+        os.environ[FIRST_ERROR] = str(first)
+        try:
+            yield
+        except Exception as error:
+            if first.is_file():
+                raise ValueError(first.read_text(encoding="utf-8")) from error
+            if isinstance(error, ProcessRaisedException):
+                raise SystemExit(str(error).strip()) from error  # the traceback is in it
+            if isinstance(error, ProcessExitedException):
+                how = f"was killed ({error.signal_name})" if error.signal_name else f"ended with {error.exit_code}"
+                what = f"process {error.error_index} {how}, so the others were ended"
+                raise ValueError(f"{what}. --resume goes on from the last checkpoint") from error
+            raise
+        finally:
+            del os.environ[FIRST_ERROR]
+
+
+def run_rank(call: Callable[[], None]) -> None:
+    """In a started process: what the user can mend is left to the starter, and that another process is gone too.
+
+    Raises:
+        SystemExit: with 1, after an error that the starter says. Other errors pass.
+    """
+    try:
+        call()
+    except ONE_LINE_ERRORS as error:
+        _leave(worker_message(str(error)))
+    except RuntimeError as error:
+        if not LOST.search(str(error)):
+            raise
+        time.sleep(WARN_AFTER_STEPS)
+        waited = f"processes wait {rank_timeout().seconds} s for each other, see {TIMEOUT}"
+        what = f"a process of this run has stopped or does not answer ({str(error).splitlines()[0][:200]})"
+        _leave(f"{what}; {waited}. --resume goes on from the last checkpoint")
+
+
+def is_started() -> bool:
+    """Whether this process was started by one that says the errors of all."""
+    return FIRST_ERROR in os.environ
+
+
+def _leave(message: str) -> None:
+    with suppress(FileExistsError), Path(os.environ[FIRST_ERROR]).open("x", encoding="utf-8") as file:
+        file.write(message)
+    sys.exit(1)

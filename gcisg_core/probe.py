@@ -1,0 +1,188 @@
+"""What the parts of a network return: seen in one pass of a black image, which leaves the network as it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import product
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+# Where a stage's output is: the dotted path of a submodule, "relu(path)" for a ReLU behind it that is no submodule,
+# "tokens(path)" where the submodule returns channels last, or the key or position in the backbone's own output.
+StageLocation: TypeAlias = "str | int"
+
+WIDE = ((192, 256), (224, 280))  # not square, so that rows and columns cannot be mistaken for channels
+CLASS_TOKENS = 8  # a class token and registers: no known network has more
+UNEQUAL = 0.2  # how far the strides of both axes may differ (log): convolutions without padding lose a border
+
+
+class Seen(NamedTuple):
+    """What a part of a network returned.
+
+    Attributes:
+        place: Where it is.
+        stride: Pixels of the image a step in the map.
+        channels: C.
+        parameters: How many the part has; 0 for an item of the network's own output.
+        is_block: Whether the part has parts.
+    """
+
+    place: StageLocation
+    stride: float
+    channels: int
+    parameters: int = 0
+    is_block: bool = False
+
+    @property
+    def level(self) -> int:
+        """0 for stride 2, 1 for 4, ..., 4 for 32: the stage of a ResNet of that stride, or of one a little smaller."""
+        return round(math.log2(self.stride) - 0.1) - 1
+
+
+class Pass(NamedTuple):
+    """What was seen: maps of the network's own output, and those of its submodules, by path, in their order."""
+
+    outputs: list[Seen]
+    parts: dict[str, Seen]
+
+
+def image_sizes(network: nn.Module) -> list[tuple[int, int]]:
+    """Sizes (H, W) that a network may take, the likeliest first; for networks that take one size alone, their own."""
+    sizes = [*WIDE]
+    for module in (network, getattr(network, "patch_embed", None)):
+        for name in ("img_size", "image_size"):
+            size = getattr(module, name, None)
+            if isinstance(size, int):
+                sizes.append((size, size))
+            elif isinstance(size, Sequence) and len(size) == 2:
+                sizes.append((int(size[0]), int(size[1])))
+    return list(dict.fromkeys([*sizes, (224, 224), (512, 512)]))
+
+
+@contextmanager
+def in_eval_mode(module: nn.Module) -> Iterator[None]:
+    """Inside the block the module is in eval mode; then each part of it is in its own again."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+@contextmanager
+def unchanged(network: nn.Module) -> Iterator[None]:
+    """Inside the block the network is in eval mode, without gradients; then it and the random state are as before."""
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    devices = {tensor.device.index for tensor in network.parameters() if tensor.is_cuda}
+    with in_eval_mode(network), torch.no_grad(), torch.random.fork_rng(devices=devices):
+        try:
+            yield
+        finally:
+            for name, buffer in network.named_buffers():
+                if name in buffers:
+                    buffer.copy_(buffers[name])
+
+
+def black_image(network: nn.Module, size: tuple[int, int]) -> Tensor:
+    """(1, 3, H, W) of zeros on the network's device."""
+    return next(network.parameters()).new_zeros(1, 3, *size)
+
+
+def look(network: nn.Module) -> Pass:
+    """One pass of a black image of a size that the network takes.
+
+    Raises:
+        ValueError: it takes no image alone, of any of the sizes.
+    """
+    errors = []
+    for size in image_sizes(network):
+        parts: dict[str, Seen] = {}
+        handles = [
+            module.register_forward_hook(partial(_note, parts, path, size))
+            for path, module in network.named_modules()
+            if path
+        ]
+        try:
+            with unchanged(network):
+                output = network(black_image(network, size))
+            return Pass(_outputs(output, size), parts)
+        except Exception as error:  # whatever a network of others raises
+            errors.append(f"{size[0]} x {size[1]}: {type(error).__name__}: {error}".splitlines()[0])
+        finally:
+            for handle in handles:
+                handle.remove()
+    raise ValueError(
+        f"the stages of {type(network).__name__} are not known, and no black image passes through it "
+        f"({'; '.join(errors)}). Say where they are: stage_locations={{3: 'path.of.submodule', 4: ...}}"
+    )
+
+
+def _note(parts: dict[str, Seen], path: str, size: tuple[int, int], module: nn.Module, _: Any, output: Any) -> None:
+    seen = see(path, output, size)
+    parts.pop(path, None)  # a module that runs twice counts as it ran last
+    if seen is not None:
+        count = sum(parameter.numel() for parameter in module.parameters())
+        parts[path] = seen._replace(parameters=count, is_block=any(True for _ in module.children()))
+
+
+def _outputs(output: Any, size: tuple[int, int]) -> list[Seen]:
+    """The maps (B, C, H, W) in a list, tuple or dictionary."""
+    items = output.items() if isinstance(output, Mapping) else enumerate(output) if isinstance(output, Sequence) else ()
+    seen = [see(place, value, size) for place, value in items if isinstance(value, Tensor) and value.ndim == 4]
+    return [one for one in seen if one is not None and not str(one.place).startswith("tokens(")]
+
+
+def see(place: StageLocation, output: Any, size: tuple[int, int]) -> Seen | None:
+    """What an output is as a map of an image of a size; None if it is none."""
+    if not isinstance(output, Tensor) or output.shape[0] != 1 or output.ndim not in (3, 4):
+        return None
+    tokens = f"tokens({place})"
+    if output.ndim == 3:
+        grid = token_grid(output.shape[1], size)
+        return Seen(tokens, size[0] / grid[0], output.shape[2]) if grid else None
+    first, last = (_strides(output.shape[axes], size) for axes in (slice(2, 4), slice(1, 3)))
+    if first[1] <= min(last[1], UNEQUAL):
+        return Seen(place, first[0], output.shape[1])
+    return Seen(tokens, last[0], output.shape[3]) if last[1] <= UNEQUAL else None
+
+
+def _strides(shape: Sequence[int], size: tuple[int, int]) -> tuple[float, float]:
+    """The stride of a map of an image, and by how much those of its axes differ (log); infinitely if it is no map."""
+    rows, columns = (pixels / max(steps, 1) for pixels, steps in zip(size, shape, strict=True))
+    return math.sqrt(rows * columns), abs(math.log(rows / columns)) if min(rows, columns) >= 1 else math.inf
+
+
+def token_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int] | None:
+    """Rows and columns of the patches of an image (H, W) among its tokens, the first of which may be class tokens.
+
+    Patches are squares. Where they divide the image, the grid is the largest such one; otherwise the image may be cut
+    or padded to whole patches.
+    """
+    exact: list[tuple[int, int]] = []
+    rounded: list[tuple[int, int]] = []
+    for patch, up in product(range(1, max(size) + 1), (0, 1)):
+        rows, columns = (-(-pixels // patch) if up else pixels // patch for pixels in size)
+        if 0 <= tokens - rows * columns <= CLASS_TOKENS and rows * columns:
+            (rounded if size[0] % patch or size[1] % patch else exact).append((rows, columns))
+    return max(exact or rounded, key=math.prod, default=None)
+
+
+def tokens_to_maps(output: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, N, C) without class tokens, or (B, h, w, C), as maps (B, C, h, w) of images of a size (H, W).
+
+    Raises:
+        ValueError: the tokens are none of an image of that size.
+    """
+    if output.ndim == 4:
+        return output.permute(0, 3, 1, 2)
+    grid = token_grid(output.shape[1], size) if output.ndim == 3 else None
+    if grid is None:
+        raise ValueError(f"{tuple(output.shape)} are no tokens (B, N, C) of an image of {size[0]} x {size[1]} pixels")
+    return output[:, output.shape[1] - math.prod(grid) :].transpose(1, 2).unflatten(2, grid)

@@ -1,0 +1,120 @@
+"""One mask image an object: pixels that are not 0 belong to it.
+
+`masks/<image>/*.png`, `masks/<image>_*.png`, `masks/<class>/<image>*.png`, or `<id>/{images,masks}/*.png`. What
+a mask's name holds beside the image's name and numbers is its class; else the folder's name; else `object`.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gcisg_core.problems import DataError
+from gcisg_suite.formats.forms import BACKGROUND, Box, BoxImage, Data, Labels, MaskImage, around, image_files, names_of
+
+FOLDERS = ("masks", "mask", "objects", "instances")
+OBJECT = "object"
+WORDS = {"mask", "masks", "instance", "object", "obj", "id", "visib", "segmentation"}
+
+
+def _masks(folder: Path) -> list[Path]:
+    return [path for name in FOLDERS for home in folder.glob(f"**/{name}") for path in image_files(home)]
+
+
+def is_objects(folder: Path) -> bool:
+    """Whether there are masks, and they are no label images, which have the names of the images."""
+    masks = _masks(folder)
+    images = {path.stem for path in image_files(folder / "images")} if (folder / "images").is_dir() else set()
+    return bool(masks) and not any(path.stem in images and path.parent.name in FOLDERS for path in masks)
+
+
+def _grouped(folder: Path) -> tuple[list[Path], dict[Path, list[tuple[str, Path]]]]:
+    """The images, and for each its masks with their classes."""
+    masks = _masks(folder)
+    chosen = {*masks}
+    images = [path for path in image_files(folder) if path not in chosen]
+    by_stem = {path.stem: path for path in images}
+    if len(by_stem) < len(images):
+        by_stem = {}
+    found: dict[Path, list[tuple[str, Path]]] = {path: [] for path in images}
+    for mask in masks:
+        home = next(parent for parent in mask.parents if parent.name in FOLDERS)
+        alone = [path for path in images if path.parent in (home.parent, home.parent / "images")]
+        image = by_stem.get(mask.parent.name) or _longest(mask.stem, by_stem) or (alone[0] if len(alone) == 1 else None)
+        if image is None:
+            what = "belongs to no image: neither its folder nor the start of its name is the name of an image"
+            raise DataError(mask, what, f"Name it {home.name}/<image>/<class>_<number>{mask.suffix}, or remove it")
+        found[image].append((_class_of(mask, image, home), mask))
+    return images, found
+
+
+def _longest(name: str, images: dict[str, Path]) -> Path | None:
+    ends = [len(name), *(found.start() for found in re.finditer(r"[_\-. ]", name))]
+    return next((images[name[:end]] for end in sorted(ends, reverse=True) if name[:end] in images), None)
+
+
+def _class_of(mask: Path, image: Path, home: Path) -> str:
+    rest = mask.stem.removeprefix(image.stem)
+    # A name that is a hash holds letters too: an identifier is no class.
+    words = [word for word in re.split(r"[_\-. ]+", rest) if word.isalpha() and word.lower() not in WORDS]
+    if words and not re.fullmatch(r"[0-9a-f]{16,}", mask.stem):
+        return " ".join(words)
+    folder = mask.parent.name
+    return folder if mask.parent != home and folder != image.stem else OBJECT
+
+
+def _mask(path: Path) -> np.ndarray:
+    """Where the object is, shape (H, W), bool. Raises `DataError`."""
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB") if image.mode in ("RGBA", "P") else image)
+    except Exception as error:  # a decoder can raise nearly anything
+        raise DataError(path, f"cannot be read as an image ({error})", "Export it again, or remove it") from error
+    shown: np.ndarray = pixels.max(axis=2) > 0 if pixels.ndim == 3 else pixels > 0
+    return shown
+
+
+def read_boxes(folder: Path, role: str) -> Data:
+    """Boxes around the masks; an empty mask has none and is counted."""
+    images, found = _grouped(folder)
+    data = Data(folder, [], [])
+    for path in images:
+        boxes = []
+        for name, mask in found[path]:
+            corners = around(_mask(mask))
+            if corners is None:
+                data.leave("empty masks", mask.name)
+            else:
+                boxes.append(Box(name, corners))
+        data.images.append(BoxImage(path, None, boxes))
+    data.classes = names_of(data.images)
+    return data
+
+
+def read_masks(folder: Path, role: str) -> Data:
+    """All objects of an image in one label, small ones over large ones; pixels of none are the background."""
+    images, found = _grouped(folder)
+    names = [BACKGROUND, *sorted({name for masks in found.values() for name, _ in masks})]
+    data = Data(
+        folder,
+        [MaskImage(path, functools.partial(_paint, found[path], names)) for path in images if found[path]],
+        names,
+    )
+    data.leave("images without a mask", count=len(images) - len(data.images))
+    return data
+
+
+def _paint(masks: list[tuple[str, Path]], names: list[str]) -> Labels:
+    drawn = sorted(((_mask(path), name, path) for name, path in masks), key=lambda item: -int(item[0].sum()))
+    values = np.zeros(drawn[0][0].shape, np.uint8)
+    for mask, name, path in drawn:
+        if mask.shape != values.shape:
+            sizes = [" x ".join(map(str, shape[::-1])) for shape in (mask.shape, values.shape)]
+            what = f"is {sizes[0]} pixels, {drawn[0][2].name} {sizes[1]}"
+            raise DataError(path, what, "Export all masks of an image at its size")
+        values[mask] = names.index(name)
+    return Labels(values, dict(enumerate(names)))

@@ -1,0 +1,189 @@
+"""Boxes of data sets of street scenes: Cityscapes and Foggy Cityscapes, BDD100K's label files, SHIFT.
+
+BDD100K and SHIFT write scalabel's frames; their boxes include the last pixel, so 1 is added to x2 and y2, as in
+`scalabel.label.transforms.box2d_to_bbox`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gcisg_core.problems import DataError
+from gcisg_suite.coco.values import shown
+from gcisg_suite.formats.forms import (
+    PARTS,
+    Box,
+    BoxImage,
+    Data,
+    around,
+    entries,
+    finite,
+    names_of,
+    part_of,
+    read_json,
+    text_of,
+)
+
+# Cityscapes' label IDs of the classes that have instances and are evaluated.
+THINGS = {24: "person", 25: "rider", 26: "car", 27: "truck", 28: "bus", 31: "train", 32: "motorcycle", 33: "bicycle"}
+FINE = "Unpack gtFine_trainvaltest.zip beside the images"
+FRAMES = "Take the label file of the official download"
+FOGGY = "_leftImg8bit_foggy_beta_0.02.png"  # the density of fog that results are reported for
+BOXES_2018 = "bdd100k_labels_images_{}.json"
+
+
+def is_cityscapes(folder: Path) -> bool:
+    """Whether there are `leftImg8bit` and `gtFine`."""
+    return (folder / "leftImg8bit").is_dir() and (folder / "gtFine").is_dir()
+
+
+def is_foggy(folder: Path) -> bool:
+    """Whether there are `leftImg8bit_foggy` and `gtFine`."""
+    return (folder / "leftImg8bit_foggy").is_dir() and (folder / "gtFine").is_dir()
+
+
+def read_cityscapes(folder: Path, role: str) -> Data:
+    """Tight boxes of the 8 classes with instances, from `instanceIds.png`; a group is a crowd."""
+    return _instances(folder, role, "leftImg8bit", "_leftImg8bit.png")
+
+
+def read_foggy(folder: Path, role: str) -> Data:
+    """The same of the images with fog of density 0.02."""
+    return _instances(folder, role, "leftImg8bit_foggy", FOGGY)
+
+
+def _instances(folder: Path, role: str, images_in: str, suffix: str) -> Data:
+    part = part_of([path.name for path in (folder / images_in).iterdir()], role) or "val"
+    files = sorted((folder / images_in / part).glob(f"*/*{suffix}"))
+    if not files:
+        raise DataError(folder / images_in / part, f"holds no <city>/*{suffix}", "Unpack the images there")
+    images = []
+    for path in files:
+        label = folder / "gtFine" / part / path.parent.name / path.name.replace(suffix, "_gtFine_instanceIds.png")
+        try:
+            with Image.open(label) as image:
+                ids = np.asarray(image)
+        except Exception as error:  # a decoder can raise nearly anything
+            raise DataError(label, f"cannot be read as an image ({error})", FINE) from error
+        if ids.ndim != 2:
+            raise DataError(label, f"has {ids.shape[2]} channels, expected 1 with the numbers of instances", FINE)
+        boxes = []
+        for value in np.unique(ids).tolist():
+            name = THINGS.get(value // 1000 if value >= 1000 else value)
+            if name and (corners := around(ids == value)):
+                boxes.append(Box(name, corners, value < 1000))
+        images.append(BoxImage(path, (ids.shape[1], ids.shape[0]), boxes))
+    return Data(folder, images, [*THINGS.values()])
+
+
+def _below(folder: Path, *names: str) -> list[Path]:
+    """The files of these names in the folder or in `bdd100k` below it, as the downloads nest them."""
+    homes = (folder, folder / "bdd100k")
+    return [path for home in homes for name in names for path in sorted(home.glob(name)) if path.exists()]
+
+
+def _bdd_labels(folder: Path, role: str) -> tuple[Path, str] | None:
+    """The label file or folder of the role's part, and the part: of 2020, of 2018, or a file an image."""
+    for part in PARTS[role]:
+        found = _below(
+            folder, f"labels/det_20/det_{part}.json", f"labels/{BOXES_2018.format(part)}", f"labels/100k/{part}"
+        )
+        if found:
+            return found[0], part
+    return None
+
+
+def is_bdd(folder: Path) -> bool:
+    """Whether there are BDD100K's labels of boxes in one of their three layouts."""
+    return _bdd_labels(folder, "all") is not None
+
+
+def read_bdd(folder: Path, role: str) -> Data:
+    """Boxes of `det_20`, of the release of 2018, or of one JSON file an image."""
+    labels, part = _bdd_labels(folder, role) or (folder / "labels", "val")
+    homes = _below(folder, f"images/100k/{part}")
+    if not homes:
+        raise DataError(labels, f"has no images beside it: no images/100k/{part}", "Unpack the images there")
+    if labels.is_dir():
+        found = [(path, read_json(path, FRAMES)) for path in sorted(labels.glob("*.json"))]
+        frames = [(path, "", {**content, "labels": _only_frame(path, content)}) for path, content in found]
+        frames = [(path, where, {**item, "name": f"{path.stem}.jpg"}) for path, where, item in frames]
+    else:
+        content = read_json(labels, FRAMES)
+        content = content if isinstance(content, dict) else {"frames": content}
+        frames = [(labels, *pair) for pair in entries(content, "frames", labels, "", FRAMES)]
+    nested = {path.name: path for path in homes[0].rglob("*.jpg")}  # some mirrors split train into folders
+    return _scalabel(homes[0], frames, lambda frame: nested.get(frame["name"]))
+
+
+def _only_frame(path: Path, content: Any) -> Any:
+    """The objects of a file an image, in its list of one frame."""
+    frames = [item for _, item in entries(content, "frames", path, "", FRAMES)]
+    if len(frames) != 1:
+        raise DataError(path, f"frames has {len(frames)} entries, expected 1", FRAMES)
+    return frames[0].get("objects")
+
+
+def _shift_file(folder: Path, role: str) -> Path | None:
+    homes = [folder, folder / "discrete/images"]
+    for part in PARTS[role]:
+        homes += [folder / part / "front", folder / "discrete/images" / part / "front"]
+    return next((home / "det_2d.json" for home in homes[::-1] if (home / "det_2d.json").is_file()), None)
+
+
+def is_shift(folder: Path) -> bool:
+    """Whether there is SHIFT's `det_2d.json`."""
+    return _shift_file(folder, "all") is not None
+
+
+def read_shift(folder: Path, role: str) -> Data:
+    """Boxes of the front camera, `det_2d.json` beside `img/<video>/<name>`."""
+    file = _shift_file(folder, role) or folder / "det_2d.json"
+    content = read_json(file, FRAMES)
+    frames = [(file, *pair) for pair in entries(content, "frames", file, "", FRAMES)]
+    return _scalabel(file.parent / "img", frames, lambda frame: _shift_image(file.parent / "img", frame))
+
+
+def _shift_image(root: Path, frame: dict[str, Any]) -> Path | None:
+    path = root / str(frame.get("videoName") or "") / frame["name"]
+    return path if path.is_file() else None
+
+
+def _scalabel(
+    root: Path,
+    frames: list[tuple[Path, str, dict[str, Any]]],
+    find: Callable[[dict[str, Any]], Path | None],
+) -> Data:
+    """Boxes of frames; labels without `box2d`, such as lanes and areas, are no objects."""
+    data = Data(root, [], [])
+    for file, where, frame in frames:
+        name = text_of(frame, "name", file, where, FRAMES)
+        path = find(frame)
+        if path is None:
+            data.leave("frames without their image", name)
+            continue
+        boxes = []
+        given = {**frame, "labels": frame.get("labels") or []}
+        for place, item in entries(given, "labels", file, where, FRAMES):
+            box = item.get("box2d")
+            if box is None:
+                continue
+            if not isinstance(box, dict):
+                raise DataError(file, f"{place}.box2d is {shown(box)}, expected x1, y1, x2, y2", FRAMES)
+            x1, y1, x2, y2 = (finite(box.get(k), file, f"{place}.box2d.{k}", FRAMES) for k in ("x1", "y1", "x2", "y2"))
+            category = text_of(item, "category", file, place, FRAMES)
+            attributes = item.get("attributes")
+            crowd = isinstance(attributes, dict) and bool(attributes.get("crowd"))
+            boxes.append(Box(category, (x1, y1, x2 + 1, y2 + 1), crowd))
+        data.images.append(BoxImage(path, None, boxes))
+    if not data.images:
+        raise DataError(
+            root, f"holds no image of the {len(frames)} frames of {frames[0][0] if frames else 'none'}", FRAMES
+        )
+    data.classes = names_of(data.images)
+    return data

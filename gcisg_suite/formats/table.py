@@ -1,0 +1,126 @@
+"""The table of formats: how each is recognised in a folder, and who reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from gcisg_core.lookup import choose
+from gcisg_core.problems import DataError
+from gcisg_suite.folders import list_files
+from gcisg_suite.formats import blenderproc, coco, objects, simulators, streets, voc, yolo
+from gcisg_suite.formats.forms import Data
+from gcisg_suite.images import SUFFIXES
+
+Reader = Callable[[Path, str], Data]  # of a folder, and the role `synthetic` or `real`, which chooses its part
+NATIVE, UNLABELLED = "native", "unlabelled"
+# Files that hold annotations in some format: a folder with one is not taken as one without labels.
+ANNOTATIONS = (".json", ".xml", ".txt", ".csv", ".npy", ".hdf5", ".yaml", ".yml", ".mat", ".record", ".tfrecord")
+
+
+class Format(NamedTuple):
+    """A row.
+
+    Attributes:
+        files: What lies in the folder, for people.
+        recognises: Whether a folder is in the format.
+        boxes: Its reader for detection.
+        masks: Its reader for segmentation.
+    """
+
+    files: str
+    recognises: Callable[[Path], bool]
+    boxes: Reader | None = None
+    masks: Reader | None = None
+
+
+# In the order in which they are asked: those that are surest of themselves first.
+FORMATS: dict[str, Format] = {
+    "solo": Format(
+        "Unity Perception (SOLO): sequence.0/step0.frame_data.json, step0.camera.png",
+        simulators.is_solo,
+        simulators.solo_boxes,
+        simulators.solo_masks,
+    ),
+    "replicator": Format(
+        "NVIDIA Replicator's BasicWriter: rgb_0000.png, bounding_box_2d_tight_0000.npy, semantic_segmentation_0000.png",
+        simulators.is_replicator,
+        simulators.replicator_boxes,
+        simulators.replicator_masks,
+    ),
+    "hdf5": Format(
+        "BlenderProc's HDF5: 0.hdf5, 1.hdf5 ...", blenderproc.is_hdf5, blenderproc.read_boxes, blenderproc.read_masks
+    ),
+    "bdd100k": Format(
+        "BDD100K: images/100k/<part>, labels/det_20/det_<part>.json or labels/bdd100k_labels_images_<part>.json or "
+        "labels/100k/<part>/*.json",
+        streets.is_bdd,
+        streets.read_bdd,
+    ),
+    "shift": Format(
+        "SHIFT: <part>/front/det_2d.json, <part>/front/img/<video>/*", streets.is_shift, streets.read_shift
+    ),
+    "foggy-cityscapes": Format(
+        "Foggy Cityscapes: leftImg8bit_foggy/<part>/<city>/*_beta_0.02.png, gtFine",
+        streets.is_foggy,
+        streets.read_foggy,
+    ),
+    "cityscapes": Format(
+        "Cityscapes: leftImg8bit/<part>/<city>/*, gtFine", streets.is_cityscapes, streets.read_cityscapes
+    ),
+    "coco": Format(
+        "COCO's JSON: annotations.json and images/, annotations/instances_<part>.json, <part>/_annotations.coco.json, "
+        "coco_annotations.json of BlenderProc",
+        coco.is_coco,
+        coco.read_boxes,
+        coco.read_masks,
+    ),
+    "yolo": Format(
+        "YOLO: data.yaml or classes.txt, images/**/*, labels/**/*.txt", yolo.is_yolo, yolo.read_boxes, yolo.read_masks
+    ),
+    "kitti": Format("KITTI: image_2/*, label_2/*.txt, or images/*, labels/*.txt", voc.is_kitti, voc.read_kitti),
+    "voc": Format(
+        "Pascal VOC: JPEGImages/*, Annotations/*.xml, or an XML file beside each image", voc.is_voc, voc.read_voc
+    ),
+    "objects": Format(
+        "one mask an object: images/a.jpg, masks/a/<class>_1.png or masks/a_<class>_1.png",
+        objects.is_objects,
+        objects.read_boxes,
+        objects.read_masks,
+    ),
+}
+
+
+def has_only_images(folder: Path) -> bool:
+    """Whether there are images below a folder and no file that may hold annotations."""
+    suffixes = {PurePath(name).suffix.lower() for name in list_files(folder).files}
+    return bool(suffixes.intersection(SUFFIXES)) and not suffixes.intersection(ANNOTATIONS)
+
+
+def find_format(folder: Path, table: Mapping[str, Format], native: bool, asked: str | None) -> str:
+    """The name of the format of a folder.
+
+    Args:
+        folder: Of the user's.
+        table: The formats of the task.
+        native: Whether the folder has what the task reads as it is.
+        asked: What the user says it is.
+
+    Raises:
+        ValueError: there is no format of the name that the user gave.
+        DataError: no format is recognised.
+    """
+    if asked:
+        choose({**table, NATIVE: None, UNLABELLED: None}, asked, "format")
+        return asked
+    if native:
+        return NATIVE
+    found = next((name for name, row in table.items() if row.recognises(folder)), None)
+    if found is None and has_only_images(folder):
+        return UNLABELLED
+    if found is None:
+        what = f"is in no format that is known here: {', '.join(table)}"
+        remedy = f"Name it (--format FOLDER=NAME, {UNLABELLED} for images alone); docs/your_data.md lists their files"
+        raise DataError(folder, what, remedy)
+    return found

@@ -1,0 +1,89 @@
+"""The evaluators that an architecture's outputs need on a data set, and what of their results is named first."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators, SemSegEvaluator
+
+from gcisg_core.config import require
+
+from .coco_evaluator import HEADLINE, BoxEvaluator
+from .config import architecture, head_key
+
+# What a model is evaluated for -> the figures that stand first, in this order.
+HEADLINES: dict[str, tuple[str, ...]] = {
+    "bbox": HEADLINE,
+    "segm": HEADLINE,
+    "keypoints": HEADLINE,
+    "box_proposals": ("AR@100", "AR@1000"),
+    "sem_seg": ("mIoU", "pACC"),
+}
+
+
+def build_evaluator(cfg: CfgNode, name: str) -> DatasetEvaluator:
+    """COCO's AP of boxes, masks and keypoints, or the recall of proposals; mean IoU where there are label images.
+
+    Raises:
+        ValueError: The keypoints' sigmas, or a number of classes or keypoints, do not fit the data.
+        DataError: The data cannot be used.
+    """
+    check_numbers(cfg, name)
+    folder = str(Path(cfg.OUTPUT_DIR) / "inference" / name)
+    evaluators: list[DatasetEvaluator] = []
+    if architecture(cfg) != "SemanticSegmentor":
+        heads = {"segm": cfg.MODEL.MASK_ON, "keypoints": cfg.MODEL.KEYPOINT_ON}
+        tasks = ["bbox", *(task for task, there in heads.items() if there)]
+        evaluators.append(BoxEvaluator(name, folder, tasks, cfg.TEST.KEYPOINT_OKS_SIGMAS))
+    if architecture(cfg) in ("SemanticSegmentor", "PanopticFPN"):
+        stuff = MetadataCatalog.get(name).get("stuff_classes")
+        require(bool(stuff), "DATASETS.TEST", name, f"data with label images for {architecture(cfg)}: DATASETS.SEM_SEG")
+        evaluators.append(SemSegEvaluator(name, output_dir=folder))
+    return evaluators[0] if len(evaluators) == 1 else DatasetEvaluators(evaluators)
+
+
+def check_numbers(cfg: CfgNode, name: str) -> None:
+    """Compare the numbers of classes and of keypoints of a config with those of a data set, as far as it has any.
+
+    Raises:
+        ValueError: They differ; the message names the key.
+    """
+    metadata = MetadataCatalog.get(name)
+    found: list[tuple[str, int, list[str]]] = []
+    if architecture(cfg) not in ("SemanticSegmentor", "ProposalNetwork"):
+        key = head_key(cfg)
+        found.append((f"MODEL.{key}.NUM_CLASSES", cfg.MODEL[key].NUM_CLASSES, metadata.get("thing_classes", [])))
+    if architecture(cfg) in ("SemanticSegmentor", "PanopticFPN"):
+        number = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+        found.append(("MODEL.SEM_SEG_HEAD.NUM_CLASSES", number, metadata.get("stuff_classes", [])))
+    if cfg.MODEL.KEYPOINT_ON:
+        number, sigmas = cfg.MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS, cfg.TEST.KEYPOINT_OKS_SIGMAS
+        found.append(("MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", number, metadata.get("keypoint_names", [])))
+        fits = len(sigmas) == number or (not sigmas and number == 17)
+        what = f"{number} numbers, one a keypoint (COCO's are .025 to .107 of an object's size); its 17 alone need none"
+        require(fits, "TEST.KEYPOINT_OKS_SIGMAS", sigmas, what)
+    for field, stated, names in found:
+        if names and len(names) != stated:
+            raise ValueError(f"{field} is {stated}, but {name} has {len(names)}: {', '.join(names)}")
+
+
+def main_metrics(results: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The metrics of boxes, or of what an architecture without boxes is evaluated for; empty if there are none."""
+    return dict(next((results[task] for task in HEADLINES if task in results), {}))
+
+
+def headline(results: Mapping[str, Mapping[str, float]]) -> str:
+    """The figures that are named first, in words."""
+    parts = OrderedDict[str, str]()
+    for task, keys in HEADLINES.items():
+        values: Mapping[str, Any] = results.get(task, {})
+        if found := [f"{key} {values[key]:.2f}" for key in keys if key in values]:
+            parts[task] = ", ".join(found)
+    if list(parts) == ["bbox"]:
+        return parts["bbox"]
+    return "; ".join(f"{task} {text}" for task, text in parts.items()) or "no AP, as there is no box"

@@ -1,0 +1,246 @@
+"""Detectron2's LazyConfigs (`.py`): any of them with a method, by one function.
+
+    from detectron2 import model_zoo
+    from gcisg_det.lazy import add_method
+
+    model = model_zoo.get_config("common/models/mask_rcnn_vitdet.py").model
+    add_method(model, method="gcisg", photometric=(0.4, 0.4, 0.4, 0.1))
+
+:func:`run` is what `tools/train_net.py` calls for such a config.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from detectron2.config import CfgNode, LazyConfig, instantiate
+from detectron2.data.samplers import TrainingSampler
+from detectron2.engine import SimpleTrainer, default_setup, defaults, hooks, launch
+from detectron2.engine.train_loop import AMPTrainer
+from detectron2.evaluation import inference_on_dataset, print_csv_format
+from detectron2.utils import comm
+from detectron2.utils.registry import locate
+from torch import nn
+
+from gcisg_core.integrations.detectron2 import RegularizerHook
+from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
+from gcisg_core.integrations.detectron2.compat import repair_launch
+from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader
+from gcisg_core.run_folder import open_run, release_all
+
+from .coco_evaluator import BoxEvaluator
+from .engine import brief_logger, end_earlier_logs, train_in_bfloat16
+from .meta_arch import with_method
+
+TRAIN_LOADER = "build_detection_train_loader"
+STRENGTHS = ("brightness", "contrast", "saturation", "hue")
+
+
+def add_method(
+    model: Any,
+    method: str,
+    *,
+    photometric: Sequence[float] | Mapping[str, Any] | None = None,
+    backbone_plugins: Mapping[str, Any] | None = None,
+    image_format: str | None = None,
+    **settings: Any,
+) -> Any:
+    """Add a method to the node of a detector, in place.
+
+    Args:
+        model: The node, ``L(GeneralizedRCNN)(...)`` or any other detector with a backbone.
+        method: ``gcisg``, ``csg``, ...; see :data:`gcisg_core.regularizers.METHODS`.
+        photometric: Strengths of the views' colour jitter (brightness, contrast, saturation, hue), or all arguments of
+            :class:`gcisg_core.views.PhotometricView`; None leaves the images as they are.
+        backbone_plugins: Name -> value, see :func:`gcisg_core.backbone_plugins.apply_backbone_plugins`.
+        image_format: Channel order of the images; by default the node's ``input_format``, else BGR.
+        **settings: The method's, such as ``lambda_ci=0.5``.
+
+    Returns:
+        The node.
+    """
+    values = dict(zip(STRENGTHS, photometric, strict=True)) if isinstance(photometric, Sequence) else photometric
+    model.parent = model["_target_"]
+    model["_target_"] = build_detector
+    model.regularizer = {"method": method, **settings}
+    model.backbone_plugins, model.photometric = dict(backbone_plugins or {}), values if values is None else dict(values)
+    model.image_format = image_format or model.get("input_format", "BGR")
+    return model
+
+
+def build_detector(
+    *, parent: Any, regularizer: Any, backbone_plugins: Any, photometric: Any, image_format: str, **own: Any
+) -> nn.Module:
+    """The detector of a node that :func:`add_method` changed; ``L(build_detector)(parent=..., ...)`` is the same."""
+    detector = locate(parent) if isinstance(parent, str) else parent
+    method = {"regularizer": regularizer, "backbone_plugins": backbone_plugins, "photometric": photometric}
+    plain_method = {key: plain(value) for key, value in method.items()}
+    return with_method(detector)(**plain_method, image_format=image_format, **own)
+
+
+def plain(value: Any) -> Any:
+    """A node as plain containers."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def read_config(file: str, overrides: Sequence[str] = ()) -> Any:
+    """A LazyConfig with `key=value` overrides; the file is Python and is run.
+
+    Raises:
+        ValueError: The config lacks a node.
+    """
+    config = LazyConfig.apply_overrides(LazyConfig.load(str(file)), list(overrides))
+    missing = [name for name in ("model", "optimizer", "lr_multiplier", "dataloader", "train") if name not in config]
+    if missing:
+        raise ValueError(f"{file} defines no {', '.join(missing)}, as detectron2/configs/common does")
+    return config
+
+
+def for_other_commands(file: str, overrides: Sequence[str] = ()) -> Any:
+    """What commands other than training and evaluation are told."""
+    raise ValueError(
+        f"{file} is a LazyConfig, which is for `train` and `eval`. The plain checkpoint is the trained one without the "
+        f"names that begin with `regularizer.`; it loads into the same config without add_method"
+    )
+
+
+def configure(args: Namespace) -> Any:
+    """The config of a command line."""
+    config = read_config(args.config, args.overrides)
+    train = config.train
+    if args.seed is not None:
+        train.seed = args.seed
+    train.amp.enabled = train.amp.enabled or args.amp
+    if args.work_dir or train.output_dir == "./output":  # which is the default of detectron2/configs/common
+        train.output_dir = args.work_dir or f"work_dirs/{Path(args.config).stem}"
+    if not torch.cuda.is_available():
+        train.device = "cpu"
+    return config
+
+
+def run(args: Namespace) -> None:
+    """Train, or evaluate with `--eval-only`, in `--num-gpus` processes; the parts are those that the config names.
+
+    Raises:
+        ValueError: An argument, the config, the data or the checkpoint cannot be used; the message says why.
+    """
+    config = configure(args)
+    if args.num_machines > 1 and args.dist_url == "auto":
+        raise ValueError("--dist-url auto works on one machine; give tcp://<address of machine 0>:<free port>")
+    if not args.eval_only and args.machine_rank == 0:
+        text = json.dumps(plain(config), default=lambda value: getattr(value, "__qualname__", type(value).__name__))
+        settings, ranks = json.loads(text), args.num_gpus * args.num_machines
+        settings["train"].pop("output_dir")
+        seed, folder = settings["train"].pop("seed", None), Path(config.train.output_dir)
+        checkpoint = open_run(folder, settings, seed, args.seed is not None, ranks, args.resume, args.fresh)
+        args = Namespace(**{**vars(args), "resume": checkpoint is not None})
+    repair_launch()
+    try:
+        launch(_run_rank, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+    finally:
+        release_all()
+
+
+def _run_rank(args: Namespace) -> None:
+    config = configure(args)
+    end_earlier_logs()
+    with mock.patch.object(defaults, "setup_logger", brief_logger):
+        default_setup(config, args)
+    model = instantiate(config.model).to(config.train.device)
+    if args.eval_only:
+        SafeCheckpointer(model, strict=True).load(args.checkpoint)
+        evaluate(config, model)
+    else:
+        train(config, model, args)
+
+
+def evaluate(config: Any, model: nn.Module) -> Any:
+    """The config's evaluator on its test data; None where it names none."""
+    if "evaluator" not in config.dataloader:
+        return None
+    results = inference_on_dataset(model, instantiate(config.dataloader.test), evaluator(config))
+    if comm.is_main_process():
+        print_csv_format(results)
+    return results
+
+
+def evaluator(config: Any) -> Any:
+    """The config's; COCO's is this project's, which takes repaired files and a model that finds nothing."""
+    node = config.dataloader.evaluator
+    if target_name(node) != "COCOEvaluator":
+        return instantiate(node)
+    folder = Path(node.get("output_dir") or config.train.output_dir) / "inference" / node.dataset_name
+    return BoxEvaluator(node.dataset_name, str(folder), plain(node.get("tasks")), plain(node.get("kpt_oks_sigmas", ())))
+
+
+def target_name(node: Any) -> str:
+    """The name of what a node makes."""
+    target = node["_target_"]
+    return str(getattr(target, "__name__", target)).rpartition(".")[2]
+
+
+def train(config: Any, model: Any, args: Namespace) -> None:
+    """As the framework's `tools/lazyconfig_train_net.py`, with this project's hooks, loader and checkpointer."""
+    settings, loader = config.train, train_loader(config.dataloader.train)
+    config.optimizer.params.model = model
+    optimizer = instantiate(config.optimizer)
+    amp, on_cpu = settings.amp.enabled, settings.device == "cpu"
+    if amp and on_cpu:
+        train_in_bfloat16(model)
+    options = {**plain(settings.get("ddp", {})), **({"device_ids": None} if on_cpu else {})}
+    options = {key: value for key, value in options.items() if not (on_cpu and key == "fp16_compression")}
+    wrapped = defaults.create_ddp_model(model, **options) if comm.get_world_size() > 1 else model
+    trainer: Any = (AMPTrainer if amp and not on_cpu else SimpleTrainer)(wrapped, loader, optimizer)
+    checkpointer = SafeCheckpointer(wrapped, settings.output_dir, trainer=trainer)
+    record = CfgNode({"OUTPUT_DIR": settings.output_dir, "LAZY": {"FILE": args.config, "OVERRIDES": args.overrides}})
+    hook = {"ON_NONFINITE": settings.on_nonfinite} if "on_nonfinite" in settings else {}
+    record.REGULARIZER = CfgNode({"HOOK": hook})
+    own = [RegularizerHook(record)] if hasattr(model, "regularizer") else []
+    main = comm.is_main_process()
+    writers = defaults.default_writers(settings.output_dir, settings.max_iter) if main else []
+    steps = [
+        ExactResume(settings.get("seed", -1)),
+        *own,
+        hooks.IterationTimer(),
+        hooks.LRScheduler(scheduler=instantiate(config.lr_multiplier)),
+        hooks.PeriodicCheckpointer(checkpointer, **settings.checkpointer) if main else None,
+        hooks.EvalHook(settings.eval_period, lambda: evaluate(config, wrapped)),
+        hooks.PeriodicWriter(writers, period=settings.log_period) if main else None,
+    ]
+    trainer.register_hooks(steps)
+    checkpointer.resume_or_load(settings.init_checkpoint, resume=args.resume)
+    trainer.train(trainer.iter + 1 if args.resume and checkpointer.has_checkpoint() else 0, settings.max_iter)
+
+
+def train_loader(node: Any) -> Any:
+    """The config's training loader; the framework's own becomes one that a resumed run goes on with exactly."""
+    if target_name(node) != TRAIN_LOADER:
+        return instantiate(node)
+    parts = {key: instantiate(value) for key, value in node.items() if key != "_target_"}
+    records, ranks = parts["dataset"], comm.get_world_size()
+    total = parts["total_batch_size"]
+    if total < 1 or total % ranks:
+        raise ValueError(f"total_batch_size is {total}, expected a positive multiple of the {ranks} processes")
+    return ResumableLoader(
+        records,
+        parts["mapper"],
+        parts.get("sampler") or TrainingSampler(len(records)),
+        batch_size=total // ranks,
+        grouping=parts.get("aspect_ratio_grouping", True),
+        num_workers=parts.get("num_workers", 0),
+    )
+
+
+def build_recorded(file: str, overrides: Sequence[str]) -> nn.Module:
+    """The model of a recorded step, without weights."""
+    config = read_config(file, overrides)
+    model: nn.Module = instantiate(config.model).to(config.train.device if torch.cuda.is_available() else "cpu")
+    return model

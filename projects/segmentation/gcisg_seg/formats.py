@@ -1,0 +1,181 @@
+"""Formats of `gcisg new-project` for segmentation that need Cityscapes' classes: official data sets, and CARLA."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from cityscapesscripts.helpers.labels import trainId2label
+from PIL import Image
+
+from gcisg_core.problems import DataError
+from gcisg_seg.checks import read_label, read_own_label, to_train_ids
+from gcisg_seg.layouts import IGNORED, LAYOUTS, Layout, Pair, find_pairs
+from gcisg_seg.own_labels import LabelRule, class_numbers
+from gcisg_suite.formats.forms import PARTS, Data, Labels, MaskImage, folders_below, image_files
+from gcisg_suite.formats.table import FORMATS as GENERAL
+from gcisg_suite.formats.table import Format
+
+CLASSES = [trainId2label[number].name for number in range(19)]
+NAMES = dict(enumerate(CLASSES))
+HIGHEST_TAG, HIGHEST_OF_EARLIER = 28, 22  # of CARLA's tags, and of those of 0.9.13
+DEEPEST, SAMPLES = 3, 50  # how deep folders are looked at, and how many of them and of their labels
+# What CARLA's palette has beside Cityscapes' 19 colours; the classes of these have no counterpart there.
+OTHER_COLOURS = (
+    (0, 0, 0), (110, 190, 160), (170, 120, 50), (55, 90, 80), (45, 60, 150), (157, 234, 50), (81, 0, 81),
+    (150, 100, 100), (230, 150, 140), (180, 165, 180), (250, 170, 160), (145, 170, 100),
+)  # fmt: skip
+WHICH = "Say which: --format FOLDER=carla for CARLA 0.9.14 and later, --format FOLDER=carla-0.9.13 for earlier ones"
+
+
+def _folders(layout: Layout, folder: Path, split: str) -> tuple[Path, Path]:
+    return folder / layout.image_dir.format(split=split), folder / layout.label_dir.format(split=split)
+
+
+def _is_layout(layout: Layout, folder: Path) -> bool:
+    return any(all(path.is_dir() for path in _folders(layout, folder, split)) for split in layout.splits)
+
+
+def _read_layout(layout: Layout, folder: Path, role: str) -> Data:
+    """The pairs of the splits that the role uses, of those that are there."""
+    parts = layout.splits if "{split}" in layout.image_dir else layout.splits[:1]
+    present = [split for split in parts if all(path.is_dir() for path in _folders(layout, folder, split))]
+    chosen = [split for split in present if split.rpartition("/")[2] in PARTS[role]] or present or [*layout.splits[:1]]
+    data = Data(folder, [], CLASSES, fixed=True)
+    for split in chosen:
+        found = find_pairs(*_folders(layout, folder, split), layout)
+        for problem in found.problems:
+            raise DataError(problem.file, problem.what, problem.remedy)
+        data.images += [MaskImage(Path(pair.image), functools.partial(_official, pair)) for pair in found.pairs]
+        for problem in found.unpaired:
+            data.leave("files without a partner", problem.file)
+    return data
+
+
+def _official(pair: Pair) -> Labels:
+    return Labels(to_train_ids(pair.label, read_label(pair.label, pair.table), pair.table), NAMES)
+
+
+class _Carla(NamedTuple):
+    """Folders of images and of CARLA's label images, whether these are colours, and the highest tag that was seen."""
+
+    images: Path
+    labels: Path
+    coloured: bool
+    highest: int
+
+
+def _find_carla(folder: Path) -> _Carla | None:
+    """Two folders with files of the same names, one of which has tags in the red channel or colours of the palette."""
+    found = (path for path in (folder, *folders_below(folder, DEEPEST)) if image_files(path, deep=False))
+    folders = [*itertools.islice(found, SAMPLES)]
+    for labels in folders:
+        files = [path for path in image_files(labels, deep=False) if path.suffix.lower() == ".png"]
+        looks = [_look(path) for path in files[:1]]
+        if not looks or looks[0] is None:
+            continue
+        looks += [_look(path) for path in files[1 :: max(1, len(files) // SAMPLES)]]
+        stems = {path.stem for path in files}
+        for images in folders:
+            if images != labels and any(path.stem in stems for path in image_files(images, deep=False)):
+                known = [look for look in looks if look is not None]
+                return _Carla(images, labels, any(coloured for coloured, _ in known), max(tag for _, tag in known))
+    return None
+
+
+def _look(path: Path) -> tuple[bool, int] | None:
+    """Whether a label has colours of the palette, and its highest tag; None for any other image."""
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image)
+    except Exception:  # the reader names it, if it is a label
+        return None
+    if pixels.ndim != 3 or pixels.dtype != np.uint8:
+        return None
+    colours = np.unique(pixels[..., :3].reshape(-1, 3), axis=0)
+    if not colours[:, 1:].any() and colours.max() <= HIGHEST_TAG:
+        return False, int(colours.max())
+    return (True, 0) if {*map(tuple, colours.tolist())} <= _palette().keys() else None
+
+
+@functools.cache
+def _palette() -> dict[tuple[int, ...], int]:
+    """Colour -> train ID."""
+    return {**dict.fromkeys(OTHER_COLOURS, IGNORED), **{trainId2label[n].color: n for n in range(len(CLASSES))}}
+
+
+def _is_carla(folder: Path) -> bool:
+    """Raises `DataError` where the tags do not tell CARLA's version."""
+    found = _find_carla(folder)
+    if found and not found.coloured and found.highest <= HIGHEST_OF_EARLIER:
+        what = f"its labels are CARLA's, but no tag is above {HIGHEST_OF_EARLIER}: those of 0.9.13 mean other classes"
+        raise DataError(found.labels, what, WHICH)
+    # Colours in `labels` are read as they are, by the colours of the classes' file.
+    return found is not None and not (found.coloured and found.labels.name == "labels")
+
+
+def _read_carla(table: str, folder: Path, role: str) -> Data:
+    """Cityscapes' classes by CARLA's tags or colours; all other tags are no class."""
+    found = _find_carla(folder)
+    if found is None:
+        what = "holds no two folders with PNGs of the same names, one of them with CARLA's tags in the red channel"
+        raise DataError(folder, what, "Save the semantic camera's images as they are (image.save_to_disk)")
+    labels = {path.stem: path for path in image_files(found.labels, deep=False)}
+    data = Data(found.images, [], CLASSES, fixed=True)
+    for path in image_files(found.images, deep=False):
+        label = labels.pop(path.stem, None)
+        if label is None:
+            data.leave("images without a label", path.name)
+        elif found.coloured:
+            data.images.append(MaskImage(path, functools.partial(_by_colour, label)))
+        else:
+            data.images.append(MaskImage(path, functools.partial(_official, Pair(str(path), str(label), table))))
+    for label in labels.values():
+        data.leave("labels without an image", label.name)
+    return data
+
+
+def _by_colour(path: Path) -> Labels:
+    """Train IDs of a label in colours. Raises `DataError`."""
+    label = read_own_label(str(path))
+    rule = LabelRule(len(CLASSES), tuple(trainId2label[number].color for number in range(len(CLASSES))))
+    if label.values.ndim == 3:
+        other = (label.values[..., None, :] == np.array(OTHER_COLOURS, np.uint8)).all(axis=3).any(axis=2)
+        label = label._replace(values=np.where(other[..., None], 0, label.values))  # black: no class
+    return Labels(class_numbers(str(path), label, rule), NAMES)
+
+
+def _layout_row(name: str, layout: Layout) -> Format:
+    where = f"{layout.image_dir}/*{layout.image_suffix}, {layout.label_dir}/*{' or '.join(layout.label_suffixes)}"
+    return Format(
+        where.replace("{split}", "<part>"),
+        functools.partial(_is_layout, layout) if name != "gtav" else _never,  # its folders are called as anyone's
+        masks=functools.partial(_read_layout, layout),
+    )
+
+
+def _never(folder: Path) -> bool:
+    return False
+
+
+# They are asked before a folder counts as one of label images that are read as they are.
+STREETS = {
+    **{name.replace("_", "-"): _layout_row(name, layout) for name, layout in LAYOUTS.items()},
+    "carla": Format(
+        "CARLA's semantic PNGs, tags in the red channel or colours, in a folder beside the images'",
+        _is_carla,
+        masks=functools.partial(_read_carla, "carla_ids"),
+    ),
+    "carla-0.9.13": Format(
+        "the same of CARLA 0.9.13 and before", _never, masks=functools.partial(_read_carla, "carla_0_9_13_ids")
+    ),
+}
+# Those of CARLA come last, as they look into the images.
+FORMATS = {
+    **{name: row for name, row in STREETS.items() if not name.startswith("carla")},
+    **{name: row for name, row in GENERAL.items() if row.masks and name not in STREETS},
+    **{name: row for name, row in STREETS.items() if name.startswith("carla")},
+}

@@ -1,0 +1,68 @@
+"""What a bad file of each format, or a folder in none, is answered with."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.formats import folders
+from tests.formats.commands import make, new_project
+
+
+def edit(path, old, new):
+    content = Path(path).read_bytes()
+    assert old.encode() in content
+    Path(path).write_bytes(content.replace(old.encode(), new.encode(), 1))
+
+
+TRAIN = "train/labels/a 0.txt"
+VOC = "VOCdevkit/VOC2012/Annotations/2012_0.xml"
+KITTI = "training/label_2/000001.txt"
+SOLO = "sequence.0/step0.frame_data.json"
+PLACE = "captures[0].annotations[0].values[0]"
+BDD = "labels/det_20/det_train.json"
+SHIFT = "discrete/images/train/front/det_2d.json"
+# Maker, file, what becomes what in it, and words of the error.
+BAD = [
+    ("yolo", TRAIN, "0 0.3", "5 0.3", "line 1: class '5', expected a whole number of 0 to 1"),
+    ("yolo", TRAIN, "0 0.3", "0 1.3", "line 1: 1.3125 is no share of the image, expected 0 to 1"),
+    ("yolo", TRAIN, "0 0.3", "0 x.3", "line 1: a value is 'x.3125', expected a number"),
+    ("yolo", "data.yaml", "nc: 2", "nc: 3", "`nc` is 3, but `names` has 2"),
+    ("yolo", "data.yaml", "../train/images", "elsewhere", "`train` names elsewhere, which does not exist below"),
+    ("voc", VOC, "<xmin>11", "<xmin>one", "object[0]/bndbox/xmin is 'one', expected a number"),
+    ("voc", VOC, "</annotation>", "", "cannot be read as XML"),
+    ("kitti", KITTI, "10.00", "left", "line 1: a side of the box is 'left', expected a number"),
+    ("kitti", KITTI, " -1.6\n", "\n", "line 1: 14 values. Expected 15 or 16 values"),
+    ("solo", SOLO, '"origin": [10', '"origin": ["a"', f"{PLACE}.origin or dimension is 'a', expected a number"),
+    ("solo", SOLO, '"labelName": "car"', '"labelName": 3', f"{PLACE}.labelName is 3, expected a text"),
+    ("replicator", "bounding_box_2d_tight_labels_0000.json", '"0": ', '"7": ', "semanticId 0 is none of 7, 1"),
+    ("replicator", "bounding_box_2d_tight_0001.npy", "x_max", "x_mix", "has no field x_max, expected semanticId"),
+    ("bdd100k", BDD, '"x2": 49', '"x2": null', "frames[0].labels[0].box2d.x2 is None, expected a number"),
+    ("shift", SHIFT, '"frames"', '"frame"', "frames is None, expected a list"),
+    ("coco", "annotations/instances_train2017.json", '"category_id": 1', '"category_id": 9', "category_id 9 is none"),
+]
+
+
+@pytest.mark.parametrize(("maker", "file", "old", "new", "words"), BAD)
+def test_a_bad_file_is_one_line_with_its_field(maker, file, old, new, words, here, capsys):
+    make(maker)
+    edit(Path("syn") / file, old, new)
+    assert new_project("detection") == 1
+    output = capsys.readouterr()
+    (line,) = [line for line in (output.out + output.err).splitlines() if words in line]
+    assert f"syn/{file}".replace("labels_0000.json", "0000.npy") in line  # the array is at fault as well
+    assert "Traceback" not in output.err
+    assert not Path("out/baseline.yaml").exists()
+
+
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+def test_a_folder_in_no_format_is_answered_with_those_that_are(task, here, capsys):
+    make("kitti")
+    Path("real/notes.csv").write_text("what is this")
+    shutil.rmtree("real/training/label_2")
+    shutil.rmtree("syn")
+    folders.solo(Path("syn"))
+    assert new_project(task) == 1
+    error = capsys.readouterr().err
+    assert "error: real: is in no format that is known here: " in error
+    assert "Name it (--format FOLDER=NAME, unlabelled for images alone)" in error
