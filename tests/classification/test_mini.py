@@ -82,9 +82,9 @@ def test_any_config_is_trained_and_measured_on_its_test_set(mini):
 def test_the_demonstration_writes_its_report(mini):
     section = demo.classification_section(mini / "runs", TINY)
     page = Page(write_report(mini / "report.html", "A report", [section]).read_text())
-    assert page.cells[:4] == ["measure", "baseline", "GCISG", "gain"]
+    assert page.cells[:4] == ["metric", "baseline", "GCISG", "gain"]
     results = [
-        json.loads((mini / f"runs/{name}_mini/measures.json").read_text())["test"] for name in ("baseline", "gcisg")
+        json.loads((mini / f"runs/{name}_mini/metrics.json").read_text())["test"] for name in ("baseline", "gcisg")
     ]
     for label, key in (
         ("accuracy %", "accuracy"),

@@ -10,7 +10,7 @@ from mmseg.registry import DATASETS, METRICS
 from sklearn.metrics import confusion_matrix
 
 import gcisg_seg.registry  # noqa: F401
-from gcisg_seg.model_metrics import evaluate, measure, predict, restyled
+from gcisg_seg.model_metrics import evaluate, metric_values, predict, restyled
 from tests.segmentation.segmentors import build
 
 CLASSES = ("road", "sidewalk", "building", "wall", "fence")
@@ -85,7 +85,7 @@ def test_match_rate_is_the_share_of_all_pixels(model, dataset):
 def test_a_model_that_ignores_the_image_matches_everywhere(model, dataset):
     with torch.no_grad():
         model.decode_head.conv_seg.weight.zero_()
-    assert measure(model, dataset)["match_rate"] == 100
+    assert metric_values(model, dataset)["match_rate"] == 100
 
 
 def test_the_restyle_sees_red_as_red(model, dataset):
@@ -98,7 +98,7 @@ def test_the_restyle_sees_red_as_red(model, dataset):
 
 
 def test_the_network_against_itself_is_aligned_at_every_stage(model, dataset):
-    values = measure(model, dataset, model.backbone)
+    values = metric_values(model, dataset, model.backbone)
     assert [values[f"cka_stage{stage}"] for stage in (1, 2, 3, 4)] == pytest.approx([1] * 4)
     assert isinstance(values["energy_0"], float)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from mmengine.dataset import InfiniteSampler
@@ -27,8 +28,8 @@ class SeededSampler(InfiniteSampler):
     _skipped = 0
 
     def skip(self, num_samples: int) -> None:
-        super().skip(num_samples)
-        self._skipped = num_samples
+        """Go on behind so many samples of this rank. OneDL's loop asks for it; the official one reads them all again."""
+        self.indices, self._skipped = islice(self._indices_of_rank(), num_samples, None), num_samples
 
     def __iter__(self) -> Iterator[Any]:
         return reproducible.seeded_indices(super().__iter__(), self.seed, self.rank, self._skipped)
