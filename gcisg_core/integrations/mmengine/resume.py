@@ -28,7 +28,7 @@ class SeededSampler(InfiniteSampler):
     _skipped = 0
 
     def skip(self, num_samples: int) -> None:
-        """Go on behind so many samples of this rank. OneDL's loop asks for it; the official one reads them all again."""
+        """Go on behind that many samples of this rank. OneDL's loop asks for it, the official one reads them again."""
         self.indices, self._skipped = islice(self._indices_of_rank(), num_samples, None), num_samples
 
     def __iter__(self) -> Iterator[Any]:
