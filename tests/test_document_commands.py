@@ -202,7 +202,7 @@ def add_what_a_reader_has(place, document):
     assert run("python tools/new_project.py --task classification --synthetic my/synthetic --real my/real "
                "--out my/project --workers 1") == 0  # fmt: skip
     torch.save(torchvision.models.resnext50_32x4d().state_dict(), place / "my/resnext50.pth")
-    save_file(timm.create_model("convnext_tiny").state_dict(), place / "my/convnext.safetensors")
+    save_file(timm.create_model("convnext_atto").state_dict(), place / "my/convnext.safetensors")
     (place / "my/project/your_mmseg_config.py").write_text(MMSEG)
     (place / "my/project/your_detectron2_config.yaml").write_text(DETECTRON2)
     for block in blocks(document):

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gcisg_core.problems import DataError
+from gcisg_core.run_folder import number_start, start_number
 from gcisg_suite.report.runs import read_run
 from gcisg_suite.report.sections import section
 from tests.conftest import chromium
@@ -81,6 +83,22 @@ class TestReading:
         run = read_run(segmentation[0])
         assert [entry["step"] for entry in run.training] == [10, 20, 30, 40, 50]
         assert run.result["mIoU"] == 28.0
+
+    def test_a_clock_that_was_set_back_hides_nothing(self, segmentation):
+        folder = write_mmengine(segmentation[0], "none", 28.0, "20250101_000000", steps=(30, 40, 50))
+        for number, logs in enumerate(("20260101_000000", "20250101_000000"), start=1):
+            number_start(folder / logs)
+            assert start_number(folder / logs) == number
+        run = read_run(folder)
+        assert [entry["step"] for entry in run.training] == [10, 20, 30, 40, 50]
+        assert run.result["mIoU"] == 28.0
+
+    def test_nothing_of_a_runs_config_is_run(self, segmentation, tmp_path):
+        config = segmentation[0] / "mine.py"
+        config.write_text(config.read_text() + f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+        with pytest.raises(DataError, match=r"mine.py, line 11: is no config that training wrote .*--config FILE"):
+            read_run(segmentation[0])
+        assert not (tmp_path / "ran").exists()
 
     def test_a_test_counts_more_than_a_validation_and_names_its_data(self, segmentation):
         path = segmentation[0] / "20260103_000000" / "20260103_000000.json"

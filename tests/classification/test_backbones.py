@@ -29,7 +29,6 @@ from gcisg_core.problems import DataError
 from gcisg_core.regularizers import build_regularizer
 from gcisg_core.safe_load import read_checkpoint
 from gcisg_suite.cli import main
-from tests.methods import without_config_formatting
 
 from .conftest import TINY
 
@@ -206,7 +205,7 @@ def test_images_of_a_size_that_it_does_not_take_are_named():
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "backbone_plugins", "message"),
+    ("name", "values", "changes", "message"),
     [
         ("timm:test_vit", {"method": "isw"}, {}, "isw does not apply to VisionTransformer: it whitens the maps"),
         ("timm:test_vit", {"method": "asg"}, {}, "asg does not apply to VisionTransformer: its classifier reads"),
@@ -250,7 +249,6 @@ def test_the_patches_of_dinos_transformers_are_maps_at_three_depths(name):
 
 def test_a_transformer_trains_resumes_predicts_and_is_analyzed(mini, monkeypatch):
     """By the commands, with weights from a file; images of 32 pixels are 2 x 2 patches."""
-    without_config_formatting(monkeypatch)
     torch.manual_seed(0)
     torch.save(timm.create_model("test_vit", num_classes=3).state_dict(), mini / "vit.pth")
     settings = [*TINY, "model.backbone=timm:test_vit", f"model.weights={mini / 'vit.pth'}", "train_cfg.val_interval=3"]

@@ -11,7 +11,7 @@ from gcisg_cls.backbones import build_backbone, load_pretrained
 from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.datasets import ClassFolderDataset
 from gcisg_cls.metrics import ClassAccuracy
-from gcisg_cls.model_metrics import measure
+from gcisg_cls.model_metrics import metric_values
 from gcisg_cls.views import normalize
 from gcisg_core.problems import DataError
 from gcisg_core.views import RandAugment
@@ -144,7 +144,7 @@ def test_measures_of_the_untrained_network(images, tmp_path):
     model = make_classifier()
     load_pretrained(model.backbone, "mini_resnet", str(tmp_path / "reference.pth"))
     dataset = ClassFolderDataset(str(images), {"type": "EvalView", "size": 32}, CLASSES)
-    result = measure(model, dataset, str(tmp_path / "reference.pth"), dataset, batch_size=5)
+    result = metric_values(model, dataset, str(tmp_path / "reference.pth"), dataset, batch_size=5)
     pixels = normalize(torch.stack([dataset[i]["inputs"] for i in range(12)]))
     labels = torch.tensor([label for _, label in dataset.samples])
     with torch.no_grad():

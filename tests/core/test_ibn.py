@@ -190,7 +190,7 @@ def test_trains_with_a_method_under_bfloat16(kind):
 
 
 @pytest.mark.parametrize(
-    ("network", "backbone_plugins", "message"),
+    ("network", "changes", "message"),
     [
         (resnet18, {"ibn": "c"}, "unknown kind of IBN-Net 'c'"),
         (resnet18, {"inb": "a"}, "unknown backbone plugin 'inb'. Did you mean 'ibn'"),

@@ -36,7 +36,7 @@ VARIANTS = [
 ]
 
 
-@pytest.mark.parametrize(("method", "backbone_plugins", "needed"), VARIANTS)
+@pytest.mark.parametrize(("method", "changes", "needed"), VARIANTS)
 def test_the_settings_know_how_many_views_a_step_uses(method, changes, needed, tmp_path):
     values = {**settings_of(method, tmp_path), **changes}
     needed = needed or read_method(values)[1].views_needed

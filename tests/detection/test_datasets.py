@@ -185,6 +185,14 @@ def test_deleted_objects_and_licence_plates_cover_nothing(tmp_path):
         (lambda c: c["objects"][1].update(label="Car"), r"objects\[1\].label is 'Car', expected a label of Cityscapes"),
         (lambda c: c.update(imgHeight=-1), "imgHeight is -1, expected a positive integer"),
         (lambda c: c.pop("objects"), "objects is missing"),
+        (lambda c: c["objects"][1].update(label=["car"]), r"objects\[1\].label is \['car'\], expected a label"),
+        (lambda c: c.update(imgWidth=10**9), "imgWidth x imgHeight is 1000000000 x 96, over 178956970 pixels"),
+        (
+            lambda c: c["objects"][1].update(polygon=[[1e9, 1], [2, 2], [3, 3]]),
+            "pixels up to 1,000,000",
+        ),
+        (lambda c: c["objects"].extend(c["objects"] * 2000), r"objects has \d+ entries, expected at most 2000"),
+        (lambda c: c["objects"][1].update(polygon=[[1, 1]] * 50_001), r"have \d+ points, expected at most 50000"),
     ],
 )
 def test_broken_polygon_file_is_named_with_field_and_value(tmp_path, change, message):
@@ -192,7 +200,7 @@ def test_broken_polygon_file_is_named_with_field_and_value(tmp_path, change, mes
     content = json.loads(file.read_text())
     change(content)
     file.write_text(json.dumps(content))
-    with pytest.raises(DataError, match=f"polygons.json: {message}.*Unpack gtFine"):
+    with pytest.raises(DataError, match=f"polygons.json: .*{message}.*Unpack gtFine"):
         cityscapes.coco_boxes(file)
 
 
@@ -255,6 +263,17 @@ def test_audit_finds_planted_faults_and_counts(tmp_path):
     assert result.counts == {
         "images": 8, "car_boxes": 5, "dropped_degenerate": 1, "images_without_cars": 1, "other_person": 1
     }  # fmt: skip
+
+
+def test_images_of_cityscapes_that_are_missing_are_named(tmp_path):
+    folder = make_cityscapes(tmp_path, SCENES)
+    missing = sorted(folder.glob("leftImg8bit/val/*/*.png"))[0]
+    missing.unlink()
+    found = audit_cityscapes_boxes(folder, workers=1).problems
+    assert [(problem.file, problem.what) for problem in found] == [(str(missing), "image missing")]
+    for convention in cityscapes.CONVENTIONS:
+        with pytest.raises(DataError, match=f"{missing}: image missing, one of 1 .* Fetch it again"):
+            cityscapes.load_cityscapes_cars(folder, "val", convention)
 
 
 def test_audit_of_cityscapes_counts_both_conventions(tmp_path):

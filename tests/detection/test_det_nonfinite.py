@@ -43,7 +43,7 @@ class Poison(HookBase):
         self.states.append({name: value.clone() for name, value in trainer.model.state_dict().items()})
 
 
-@pytest.mark.parametrize("backbone_plugins", [[], RETINA], ids=["faster_rcnn", "retinanet"])
+@pytest.mark.parametrize("changes", [[], RETINA], ids=["faster_rcnn", "retinanet"])
 def test_a_run_that_diverges_stops_and_its_step_runs_again(root, changes):
     rate = ["SOLVER.BASE_LR", 1e30, "SOLVER.WARMUP_ITERS", 0, *changes]
     cfg = tiny_config(root, root / "run", *rate, config="gcisg_r50_fpn")
@@ -61,7 +61,7 @@ def test_a_run_that_diverges_stops_and_its_step_runs_again(root, changes):
     assert "queues.stage4" in text
 
 
-@pytest.mark.parametrize("backbone_plugins", [AMP, RETINA], ids=["bfloat16", "retinanet"])
+@pytest.mark.parametrize("changes", [AMP, RETINA], ids=["bfloat16", "retinanet"])
 def test_a_finite_loss_is_repeated_to_the_last_bit(root, changes):
     cfg = tiny_config(root, root / "run", *changes, config="gcisg_r50_fpn")
     with pytest.raises(NonFiniteError, match=r"the gradient of backbone.bottom_up.res4.0.conv1.weight is not finite"):

@@ -18,7 +18,8 @@ from detectron2.utils.logger import setup_logger
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from gcisg_det.engine import BoxEvaluator, Trainer, end_earlier_logs
+from gcisg_det.coco_evaluator import BoxEvaluator
+from gcisg_det.engine import Trainer, end_earlier_logs
 from tests.detection.scenes import (
     framework_log,
     tiny_config,
@@ -78,7 +79,7 @@ def test_evaluator_equals_pycocotools(root, convention, caplog):
     ours = [results["bbox"][key] for key in ("AP", "AP50", "AP75")]
     assert ours == pytest.approx(100 * official.stats[:3], abs=1e-9)
     assert 0 < ours[0] < ours[1] < 100
-    assert f"{name}, box convention {convention}: AP {ours[0]:.2f}, AP50 {ours[1]:.2f}" in caplog.text
+    assert f"{name}, box convention {convention}, bbox: AP {ours[0]:.2f}, AP50 {ours[1]:.2f}" in caplog.text
     written = json.loads((root / "out/results.json").read_text())
     assert (written["convention"], written["results"]["bbox"]["AP"]) == (convention, ours[0])
     converted = json.loads((root / f"out/{name}_coco_format.json").read_text())

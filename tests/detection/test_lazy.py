@@ -132,7 +132,9 @@ def test_a_step_that_is_not_finite_is_recorded_and_run_again(folder, capsys):
         main(["train", "--config", str(folder / "retinanet.py"), "--output", str(folder / "run"), *given])
     (record,) = (folder / "run").glob("nonfinite_*.pth")
     capsys.readouterr()
-    main(["replay", str(record)])
+    with pytest.raises(SystemExit, match="Add --trust"):
+        main(["replay", str(record)])
+    main(["replay", str(record), "--trust"])
     assert "The step is the same" in capsys.readouterr().out
 
 

@@ -80,7 +80,7 @@ def test_demonstration_trains_both_and_shows_what_was_measured(monkeypatch, tmp_
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.pth")}
     assert detection_section(tmp_path / "runs").rows == section.rows
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.pth")} == stamps
-    assert section.columns == ["measure", "baseline", "GCISG", "gain"]
+    assert section.columns == ["metric", "baseline", "GCISG", "gain"]
     measured = json.loads(
         (tmp_path / "runs" / "gcisg_mini" / "inference" / SPLITS["test"] / "results.json").read_text()
     )

@@ -162,6 +162,8 @@ def same(first: Any, second: Any) -> bool:
 def outcome(folder: Path) -> dict[str, Any]:
     """All that a finished run left, but for what is of the clock."""
     run = read_run(folder)
+    if run.task == "detection":  # Detectron2 logs medians since the start, of which a resumed run has a new one
+        run.training = [{"step": entry["step"]} for entry in run.training]
     training, measures = (
         [{key: value for key, value in entry.items() if key not in OF_THE_CLOCK} for entry in entries]
         for entries in (run.training, run.measures)

@@ -116,7 +116,9 @@ def test_a_mutated_file_is_an_error_a_finding_or_data(name, tmp_path, in_time, m
     strategy = st.one_of(mutated_bytes(content), mutated_json(content)) if is_json else mutated_bytes(content)
     assert not isinstance(read(form.read, whole), ValueError)
 
-    @settings(max_examples=EXAMPLES or 15, derandomize=not EXAMPLES, deadline=None, database=None,
+    count = max((EXAMPLES or 15) // form.cost, 2)
+
+    @settings(max_examples=count, derandomize=not EXAMPLES, deadline=None, database=None,
               suppress_health_check=[*HealthCheck])  # fmt: skip
     @given(strategy)
     def try_it(mutated):
@@ -134,5 +136,6 @@ def test_a_mutated_file_is_an_error_a_finding_or_data(name, tmp_path, in_time, m
             if isinstance(found, ValueError):
                 assert result.problems, found
         assert not [*tmp_path.glob("ran*")]
+        signal.alarm(0)  # the search for the next mutation is not the reader's time
 
     try_it()

@@ -18,8 +18,11 @@ from gcisg_core.integrations.mmengine import (
     load_config,
     load_for_evaluation,
 )
+from gcisg_core.integrations.mmengine.nan import build_model
 from gcisg_core.integrations.mmengine.resume import skip_what_was_read
 from gcisg_core.problems import DataError
+
+MINI = Path(__file__).parents[2] / "projects/classification/gcisg_mini.py"
 
 
 def test_files_are_written_under_a_temporary_name(tmp_path, monkeypatch):
@@ -190,3 +193,45 @@ def test_a_steps_randomness_depends_on_seed_and_step():
 def test_missing_overrides_change_nothing(tmp_path):
     (tmp_path / "c.py").write_text("a = 1\n")
     assert integration.load_config(str(tmp_path / "c.py"), []).a == 1
+
+
+class TestRunFolders:
+    """What training writes into the folder of a run is read as data."""
+
+    def test_what_training_writes_is_read_as_it_was(self, tmp_path):
+        config = load_config(str(MINI), ["train_cfg.max_iters=7"])
+        config.odd = {"scale": (1, 2), "none": None, "far": float("inf"), "keys": {"a.b": [-1, 2e-3], 3: "it's"}}
+        config.dump(tmp_path / "mine.py")
+        assert integration.read_plain(tmp_path / "mine.py").to_dict() == config.to_dict()
+        assert (
+            integration.load_run_config(str(tmp_path / "mine.py"), ["train_cfg.max_iters=8"]).train_cfg.max_iters == 8
+        )
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("import os\n", "line 1: is no config that training wrote"),
+            ("a = 1\nb = open('ran', 'w')\n", "line 2: is no config that training wrote"),
+            ("a = [open('ran', 'w') for _ in 'a']\n", "line 1: is no config that training wrote"),
+            ("a = (\n", "line 1: is no config that training wrote .SyntaxError"),
+            (
+                "model = dict(type='os.system', command='touch ran')\n",
+                "has the type 'os.system', expected a",
+            ),
+        ],
+    )
+    def test_code_in_it_is_refused(self, tmp_path, monkeypatch, text, message):
+        monkeypatch.chdir(tmp_path)
+        Path("mine.py").write_text(text)
+        with pytest.raises(DataError, match=f"mine.py.*{message}.*--config FILE, which is run"):
+            integration.load_run_config("mine.py", [])
+        assert not Path("ran").exists()
+
+    def test_a_record_imports_modules_of_its_own_when_trusted_alone(self, tmp_path, monkeypatch):
+        (tmp_path / "foreign_parts.py").write_text("raise ImportError('it was imported')\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        config = {"model": {"type": "Nope"}, "custom_imports": {"imports": ["gcisg_cls", "foreign_parts"]}}
+        with pytest.raises(DataError, match="imports the module 'foreign_parts'. Add --trust if the"):
+            build_model({"config": config})
+        with pytest.raises(DataError, match="custom_imports .*Failed to import foreign_parts"):
+            build_model({"config": config}, trust=True)

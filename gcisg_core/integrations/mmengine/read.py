@@ -52,7 +52,7 @@ def load_run_config(path: str, overrides: Sequence[str]) -> Config:
         ValueError: as :func:`load_config`, or a class is named by an import path.
     """
     config = read_plain(path)
-    check_types(config, str(path), PLAIN)
+    check_types(config.to_dict(), str(path), PLAIN)
     import_custom(config, path)
     return _settled(config, path, overrides)
 

@@ -70,7 +70,7 @@ class BriefRunner(Runner):
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         super().setup_env(env_cfg)
-        name = [next(name for name in _names(self._timestamp) if not (Path(self.work_dir) / name).exists())]
+        name = [next(name for name in _names(self.timestamp) if not (Path(self.work_dir) / name).exists())]
         broadcast_object_list(name)  # of the first process, before one of them makes the folder
         self._timestamp = name[0]
 

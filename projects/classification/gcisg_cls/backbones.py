@@ -104,7 +104,7 @@ def _build_torchvision(arch: str, options: dict[str, Any]) -> tuple[Any, Plain, 
 
 def _build_timm(arch: str, options: dict[str, Any]) -> tuple[Any, Plain, int]:
     network: Any = timm_networks.create(arch, options, seed=None)
-    if not network.pretrained_cfg["num_classes"] and getattr(network, "num_prefix_tokens", None):
+    if not network.pretrained_cfg["num_classes"] and getattr(network, "num_prefix_tokens", False):
         # A foundation model (DINOv3) without a classifier of its own: a classifier reads its class token.
         options.setdefault("global_pool", "token")
         network = timm_networks.create(arch, options, seed=None)

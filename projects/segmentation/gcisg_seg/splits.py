@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import math
+import json
+import subprocess
+import sys
 from pathlib import Path
-
-from scipy.io import loadmat, whosmat
 
 from gcisg_core.problems import DataError, reading
 from gcisg_suite.text import read_lines
 
-MOST_NUMBERS = 1_000_000  # GTAV has 24,966 images
+MOST_NUMBERS, SECONDS = 1_000_000, 60  # GTAV has 24,966 images
+# In a process of its own, as scipy's reader ends the process at some damaged files. Sizes are asked before inflating.
+READ = """
+import json, math, sys
+from scipy.io import loadmat, whosmat
+path, field, most = sys.argv[1:]
+size = {name: math.prod(shape) for name, shape, _ in whosmat(path)}.get(field, 0)
+if not 0 < size <= int(most):
+    sys.exit(f"{field} has {size} numbers, expected 1 to {most}")
+print(json.dumps(loadmat(path, variable_names=[field])[field].ravel().tolist()))
+"""
 
 
 def names_in(listed: str) -> set[str] | None:
@@ -37,10 +47,12 @@ def gtav_split(root: Path, split: str) -> set[str]:
     path = root / "split.mat"
     remedy, field = "Put the official split.mat there, or use split='all'", f"{split}Ids"
     with reading(path, f"MATLAB's file of the numbers {field}", remedy):
-        sizes = {name: math.prod(shape) for name, shape, _ in whosmat(path)}
-        if not 0 < sizes.get(field, 0) <= MOST_NUMBERS:  # before it is inflated
-            raise DataError(path, f"{field} has {sizes.get(field, 0)} numbers, expected 1 to {MOST_NUMBERS}", remedy)
-        numbers = loadmat(path, variable_names=[field])[field].ravel().tolist()
-        if not all(type(number) in (int, float) and number == int(number) > 0 for number in numbers):
+        command = [sys.executable, "-c", READ, str(path), field, str(MOST_NUMBERS)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        if done.returncode:
+            said = done.stderr.strip().rpartition("\n")[2]
+            raise ValueError(said if done.returncode > 0 and said else f"reading it ended with {done.returncode}")
+        numbers = json.loads(done.stdout)
+        if not all(number == int(number) > 0 for number in numbers):
             raise DataError(path, f"{field} is {str(numbers[:3])[:60]}, ..., expected positive whole numbers", remedy)
     return {f"{int(number):05d}" for number in numbers}

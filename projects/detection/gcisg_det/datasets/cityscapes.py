@@ -208,10 +208,11 @@ def load_cityscapes_cars(folder: str | Path, split: str = "val", convention: str
         DataError: A file or folder is missing or damaged, or no image has a car.
     """
     folder, (suffix, read) = Path(folder), choose(READERS, convention, "box convention")
+    images = list_images(folder, split)
     if missing := without_image(folder, split, [suffix]):
         raise DataError(missing[0], f"image missing, one of {len(missing)} that have annotations", MISSING)
     records, cars = [], 0
-    for image_id, image in enumerate(list_images(folder, split), start=1):
+    for image_id, image in enumerate(images, start=1):
         height, width, boxes = read(annotation_of(image, suffix))
         cars += sum(not crowd for _, crowd in boxes)
         records.append(

@@ -1,0 +1,280 @@
+"""Families of models, shrunk and taken through a user's commands; `python -m tests.families` writes docs/models.md.
+
+What is written there was run: train two steps, resume from the first and end in the same weights, evaluate, export and
+load into the plain framework with equal outputs under the config as exported, predict.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import multiprocessing
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from gcisg_core.safe_load import read_checkpoint
+from tests.families_list import CLASSIFICATION, DETECTION, TASKS, detector, segmentation, segmentor
+from tests.test_own_data import make_classification, make_detection, make_segmentation, noise
+
+ROOT = Path(__file__).parents[1]
+DATA, PAGE = ROOT / "docs/models.yml", ROOT / "docs/models.md"
+STEPS = ("train", "resume", "evaluate", "export equal", "predict")
+SECONDS = 300  # for a family
+YES = "yes"
+
+
+def gcisg(*words: object) -> None:
+    """A command, as typed."""
+    from gcisg_suite.cli import main
+
+    main([str(word) for word in words])
+
+
+def newest(folder: Path) -> Path:
+    return max(folder.glob("*.pth"), key=lambda path: (path.name == "model_final.pth", path.name))
+
+
+def weights(checkpoint: Path) -> dict[str, Any]:
+    loaded = read_checkpoint(checkpoint)
+    found: dict[str, Any] = loaded.get("state_dict") or loaded["model"]
+    return found
+
+
+def resume(config: Path, folder: Path) -> None:
+    """Go on from the first step's checkpoint: the weights must be those of the run that was not stopped."""
+    last = newest(folder)
+    expected = weights(last)
+    (first,) = (path for path in folder.glob("*.pth") if re.search(r"(iter_1|_0000000)\.pth$", path.name))
+    for path in folder.glob("*.pth"):
+        if path != first:
+            path.unlink()
+    (folder / "last_checkpoint").write_text(first.name if config.suffix == ".yaml" else str(first))
+    gcisg("train", "--config", config, "--output", folder, "--resume")
+    found = weights(newest(folder))
+    differing = [name for name, value in expected.items() if not torch.equal(torch.as_tensor(value), found[name])]
+    if differing:
+        raise ValueError(f"{len(differing)} tensors differ from the run that was not stopped, {differing[0]} first")
+
+
+def export_equal(task: str, config: Path, checkpoint: Path, picture: np.ndarray) -> None:
+    """The plain framework under the exported config, and this suite under the run's: equal outputs for an image."""
+    gcisg("export", "--config", config, "--checkpoint", checkpoint, "--output", config.parent / "release")
+    (path,) = (config.parent / "release").glob("*.pth")
+    ours, theirs = PLAIN[task](config, checkpoint, path, picture)
+    if ours.shape != theirs.shape or not torch.equal(ours, theirs):
+        raise ValueError(f"the outputs differ by {(ours - theirs).abs().max():.2g}" if ours.shape == theirs.shape else
+                         f"the outputs have other shapes: {tuple(ours.shape)}, {tuple(theirs.shape)}")  # fmt: skip
+
+
+def plain_segmentor(config: Path, checkpoint: Path, path: Path, picture: np.ndarray) -> tuple[Any, Any]:
+    from mmseg.apis import inference_model, init_model
+
+    from gcisg_core.integrations.mmengine import load_config
+    from gcisg_seg.predict import Predictor
+
+    model = init_model(str(path.with_suffix(".py")), str(path), device="cpu")
+    result = inference_model(model, np.ascontiguousarray(picture[..., ::-1]))
+    ours = Predictor(load_config(str(config), []), str(checkpoint), "cpu").predict([picture])[0]
+    return ours.seg_logits.data, result.seg_logits.data
+
+
+def plain_detector(config: Path, checkpoint: Path, path: Path, picture: np.ndarray) -> tuple[Any, Any]:
+    from detectron2.config import get_cfg
+    from detectron2.engine import DefaultPredictor
+
+    from gcisg_det.config import read_config
+    from gcisg_det.predict import predictor
+
+    cfg = get_cfg()
+    with contextlib.chdir(path.parent) if hasattr(contextlib, "chdir") else contextlib.nullcontext():
+        cfg.merge_from_file(str(path.with_suffix(".yaml")))
+        cfg.MODEL.WEIGHTS, cfg.MODEL.DEVICE = str(path), "cpu"
+        theirs = DefaultPredictor(cfg)(picture[..., ::-1])["instances"]
+    ours = predictor(read_config(config), str(checkpoint), "cpu", 0.0).predict([picture])[0]
+    return tuple(torch.cat([r.pred_boxes.tensor, r.scores[:, None]], dim=1) for r in (ours, theirs))  # type: ignore
+
+
+def plain_classifier(config: Path, checkpoint: Path, path: Path, picture: np.ndarray) -> tuple[Any, Any]:
+    import runpy
+
+    from mmengine.registry import MODELS
+
+    from gcisg_core.integrations.mmengine import load_config
+
+    images = torch.rand(2, 3, 32, 32)
+    ours = MODELS.build(load_config(str(config), []).model).eval()
+    ours.load_state_dict(weights(checkpoint))
+    with torch.no_grad():
+        return ours.scores(images), runpy.run_path(str(path.with_suffix(".py")))["load"](str(path))(images)
+
+
+PLAIN: dict[str, Callable[..., tuple[Any, Any]]] = {
+    "segmentation": plain_segmentor, "detection": plain_detector, "classification": plain_classifier,
+}  # fmt: skip
+
+
+def write_config(task: str, name: str, folder: Path) -> Path:
+    """The family's config, on own data in ``folder``."""
+    rng = np.random.default_rng(0)
+    make = {"segmentation": make_segmentation, "detection": make_detection, "classification": make_classification}
+    make[task](folder / "data", rng)
+    if task == "classification":
+        text, suffix = CLASSIFICATION[name].replace("DATA", str(folder / "data")), ".py"
+    elif task == "segmentation":
+        text, suffix = segmentor(name, folder / "data"), ".py"
+    else:
+        text, suffix = detector(name, folder / "data"), ".yaml"
+    file = folder / f"family{suffix}"
+    file.write_text(text)
+    return file
+
+
+def take(task: str, name: str, folder: Path) -> dict[str, str]:
+    """Step -> `yes`, or why not in one line; what follows a training that fails is not tried."""
+    picture = np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8)
+    noise(folder / "picture.png", np.random.default_rng(1), (96, 128))
+    runs = folder / "run"
+    said: dict[str, str] = {}
+    state: dict[str, Path] = {}
+
+    def train() -> None:
+        state["config"] = write_config(task, name, folder)
+        gcisg("train", "--config", state["config"], "--output", runs)
+
+    def predict() -> None:
+        out = ("--output", folder / "predictions")
+        gcisg("predict", folder / "picture.png", "--config", state["config"], "--checkpoint", newest(runs), *out)
+        assert (folder / "predictions/predictions.json").is_file()
+
+    evaluation = ("--output", folder / "evaluation")
+    steps: dict[str, Callable[[], None]] = {
+        "train": train,
+        "resume": lambda: resume(state["config"], runs),
+        "evaluate": lambda: gcisg("eval", "--config", state["config"], "--checkpoint", newest(runs), *evaluation),
+        "export equal": lambda: export_equal(task, state["config"], newest(runs), picture),
+        "predict": predict,
+    }
+    for step, run in steps.items():
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            try:
+                run()
+                said[step] = YES
+            except (Exception, SystemExit) as error:
+                said[step] = reason(error, folder)
+        if said["train"] != YES:
+            break
+    return said
+
+
+def reason(error: BaseException, folder: Path) -> str:
+    text = str(error).strip() or type(error).__name__
+    text = " ".join(text.replace(str(folder), "").replace(sys.prefix, "").split()).removeprefix("error: ")
+    return text if len(text) < 220 else text[:217] + "..."
+
+
+def _in_process(task: str, name: str, pipe: Any) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="family "))
+    torch.set_num_threads(1)
+    os.chdir(folder)
+    try:
+        pipe.send(take(task, name, folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_family(task: str, name: str) -> dict[str, str]:
+    """:func:`take` in a process of its own."""
+    context = multiprocessing.get_context("fork")  # the imports are made once
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=_in_process, args=(task, name, send))
+    process.start()
+    send.close()
+    try:
+        return receive.recv() if receive.poll(SECONDS) else {"train": f"no end after {SECONDS} s"}
+    except EOFError:
+        return {"train": "the process ended"}
+    finally:
+        process.terminate()
+        process.join()
+
+
+def page(data: dict[str, dict[str, dict[str, str]]]) -> str:
+    """The document."""
+    lines = [
+        "# Models",
+        "",
+        "What was run of each family, shrunk, on a CPU, with the method `gcisg` and without `stage_locations`: two",
+        "steps of training; a resume from the first that ends in the same weights, bit by bit; the evaluation; the",
+        "export, whose model in the plain framework, under the config as exported, gives the outputs of the run's; a",
+        "prediction. What does not work has the reason. The names are those of mmseg's `_base_/models` or model zoo.",
+        "",
+        "`python -m tests.families` runs all of it and writes this page; with names after it, those families alone;",
+        "with `new`, those that have no row yet.",
+    ]
+    for task, families in data.items():
+        lines += [
+            "",
+            f"## {TASKS[task]}",
+            "",
+            "| family | " + " | ".join(STEPS) + " |",
+            "|---" * (len(STEPS) + 1) + "|",
+        ]
+        notes: list[str] = []
+        for name, said in families.items():
+            cells = []
+            for step in STEPS:
+                value = said.get(step, "")
+                if value not in (YES, ""):
+                    if value not in notes:
+                        notes.append(value)
+                    value = f"no ({notes.index(value) + 1})"
+                cells.append(value or "-")
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines += ["", *(f"{number}. {_escaped(note)}" for number, note in enumerate(notes, start=1))] if notes else []
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(note: str) -> str:
+    return f"`{note.replace('`', chr(39))}`"
+
+
+def read() -> dict[str, dict[str, dict[str, str]]]:
+    found: dict[str, dict[str, dict[str, str]]] = yaml.safe_load(DATA.read_text()) if DATA.is_file() else {}
+    return found
+
+
+def main(names: list[str]) -> None:
+    """Run families (all of them by default, ``new`` for those without a row) and write data and page after each."""
+    for module in ("gcisg_cls.classifier", "gcisg_seg.predict", "gcisg_seg.registry", "gcisg_det.engine", "mmseg.apis"):
+        importlib.import_module(module)
+    data = {
+        task: {name: row for name, row in read().get(task, {}).items() if name in of} for task, of in known().items()
+    }
+    for task, families in known().items():
+        for name in families:
+            if not names or name in names or (names == ["new"] and name not in data[task]):
+                data[task][name] = run_family(task, name)
+                data[task] = {one: data[task][one] for one in families if one in data[task]}
+                print(task, name, data[task][name], flush=True)
+                DATA.write_text(yaml.safe_dump(data, sort_keys=False, width=110))
+                PAGE.write_text(page(data))
+
+
+def known() -> dict[str, list[str]]:
+    """The families of each task, in the order of the page."""
+    return {"segmentation": segmentation(), "detection": [*DETECTION], "classification": [*CLASSIFICATION]}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
