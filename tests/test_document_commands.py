@@ -111,7 +111,7 @@ def own_config(command: str) -> None:
 RULES: list[tuple[str, Callable[[str], None]]] = [
     (r"(\S+=\S+ )*make (setup|demo|test|test-fast|test-openmmlab|bench|docs)$", dry),
     (r"pip install ", metadata),
-    (r"python tools/(doctor|report)\.py( --config my/project/segmentor\.py)?$", as_written()),
+    (r"python tools/(doctor\.py( --config my/project/segmentor\.py)?$|report\.py )", as_written()),
     (r"gcisg --(help|install-completion --help)$", as_written()),
     (r"gcisg [\w-]+$", as_written("--help")),  # named in the text
     (r"python tools/audit_data\.py --dataset class-folders", as_written("--workers", "1")),

@@ -295,6 +295,6 @@ def run_graph(path, images):
 
 
 def test_metrics_that_are_no_numbers_are_named(exporter):
-    assert exporter.measure("mIoU=41.5") == ("mIoU", 41.5)
+    assert exporter.parse_metric("mIoU=41.5") == ("mIoU", 41.5)
     with pytest.raises(ValueError, match="--metrics 'mIoU' must be NAME=VALUE"):
-        exporter.measure("mIoU")
+        exporter.parse_metric("mIoU")
