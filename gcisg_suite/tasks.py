@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gcisg_core.integrations.openmmlab import distributions
 from gcisg_suite.rows import Audit, Framework, Package, TaskSpec, load
 
 MMENGINE = Framework(
@@ -90,9 +91,9 @@ def _is_classifier(config: Any) -> bool:
     return not known and config.get("default_scope") in (None, "mmengine")
 
 
-PINNED, ANALYSIS = "{pip} -r requirements/frameworks.txt", "{pip} 'gcisg[all]'"
+PINNED, ANALYSIS = "{pip} -r requirements/frameworks.txt", "{pip} 'gcisg[analysis]'"
 DETECTRON2_ITSELF = "make setup (package index, Python part), or Detectron2's own install guide (with a GPU)"
-MMENGINE_PACKAGE = Package("mmengine", PINNED, ("onedl-mmengine", "mmengine"), "0.10")
+MMENGINE_PACKAGE = Package("mmengine", PINNED, distributions("mmengine"), "0.10")
 SCENES = {"Scenes": "gcisg_suite.prepare:scenes"}
 REFERENCE = {"Images and reference network": "gcisg_cls.mini:prepare_mini"}
 _ROWS = (
@@ -133,9 +134,9 @@ _ROWS = (
         framework=MMENGINE,
         package="gcisg_seg",
         packages=(
-            Package("mmseg", PINNED, ("onedl-mmsegmentation", "mmsegmentation"), "1.0"),
-            Package("mmcv", PINNED, ("onedl-mmcv", "mmcv"), "2.0"),
-            Package("cityscapesscripts", ANALYSIS, ("cityscapesscripts",)),
+            Package("mmseg", PINNED, distributions("mmseg"), "1.0"),
+            Package("mmcv", PINNED, distributions("mmcv"), "2.0"),
+            Package("cityscapesscripts", "{pip} cityscapesscripts", ("cityscapesscripts",)),
         ),
         recognises=_is_segmentor,
         metrics=("mIoU", "aAcc", "mAcc"),

@@ -29,7 +29,7 @@ from tests.detection.scenes import TINY as TINY_DETECTION
 from tests.documents import ROOT, blocks, commands, run
 from tests.test_own_data import SMALL, make_classification, make_detection, make_segmentation
 
-DOCUMENTS = ("README.md", "docs/start.md", "docs/your_model.md", "docs/data.md", "docs/faq.md")
+DOCUMENTS = ("README.md", "docs/start.md", "docs/install.md", "docs/your_model.md", "docs/data.md", "docs/faq.md")
 DETECTION = [*map(str, TINY_DETECTION), "SOLVER.MAX_ITER", "2", "SOLVER.STEPS", "()", "REGULARIZER.QUEUE_LENGTH", "32"]
 
 
@@ -109,9 +109,9 @@ def own_config(command: str) -> None:
 
 
 RULES: list[tuple[str, Callable[[str], None]]] = [
-    (r"(\S+=\S+ )*make (setup|demo|test|test-fast|bench|docs)$", dry),
+    (r"(\S+=\S+ )*make (setup|demo|test|test-fast|test-openmmlab|bench|docs)$", dry),
     (r"pip install ", metadata),
-    (r"python tools/(doctor|report)\.py( --config my/project/segmentor\.py)?$", as_written()),
+    (r"python tools/(doctor\.py( --config my/project/segmentor\.py)?$|report\.py )", as_written()),
     (r"gcisg --(help|install-completion --help)$", as_written()),
     (r"gcisg [\w-]+$", as_written("--help")),  # named in the text
     (r"python tools/audit_data\.py --dataset class-folders", as_written("--workers", "1")),

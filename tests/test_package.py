@@ -5,11 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mmengine.config import Config
+from packaging.requirements import Requirement
 
 from gcisg_suite import cli
 from gcisg_suite.tasks import TASKS
@@ -80,6 +82,20 @@ def ended(installed):
 
 def test_every_package_and_the_type_information_are_in_it(installed, ended):
     assert len(list(installed.glob("gcisg_*/py.typed"))) == 2 + len(TASKS)
+
+
+def test_neither_openmmlab_stack_is_forced_on_an_environment(installed):
+    """Both have the same import names, so what is not asked for must not overwrite what is there."""
+    (distribution,) = metadata.distributions(name="gcisg", path=[str(installed)])
+    names = {"mmengine", "mmcv", "mmsegmentation"}
+    for extra in (None, *distribution.metadata.get_all("Provides-Extra")):
+        needed = [Requirement(line) for line in distribution.requires]
+        taken = {
+            item.name for item in needed if item.marker is None or (extra and item.marker.evaluate({"extra": extra}))
+        }
+        official, onedl = taken & names, taken & {f"onedl-{name}" for name in names}
+        assert bool(official) == (extra == "segmentation-openmmlab")
+        assert bool(onedl) == (extra in ("classification", "segmentation", "all"))
 
 
 def test_the_command_and_its_earlier_names_are_there(installed):

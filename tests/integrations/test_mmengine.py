@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.fileio import put_text
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 from gcisg_core.integrations import mmengine as integration
 from gcisg_core.integrations.mmengine import (
@@ -18,6 +19,7 @@ from gcisg_core.integrations.mmengine import (
     load_for_evaluation,
 )
 from gcisg_core.integrations.mmengine.nan import build_model
+from gcisg_core.integrations.mmengine.resume import skip_what_was_read
 from gcisg_core.problems import DataError
 
 MINI = Path(__file__).parents[2] / "projects/classification/gcisg_mini.py"
@@ -63,6 +65,13 @@ def test_a_config_is_written_without_the_search_for_the_prettiest_lines(tmp_path
     assert Config.fromfile(tmp_path / "written.py").to_dict() == config.to_dict()
 
 
+class Keys(Dataset):
+    """Each sample is the key that it is asked for by."""
+
+    def __getitem__(self, key):
+        return key
+
+
 def test_the_sampler_goes_on_where_it_was():
     dataset = list(range(5))
     whole = SeededSampler(dataset, seed=3)
@@ -71,6 +80,22 @@ def test_the_sampler_goes_on_where_it_was():
     resumed.skip(8)
     assert [item for item, _ in zip(resumed, range(5), strict=False)] == expected[8:]
     assert {index for _, index in expected[:5]} == set(dataset)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resumed_loop_of_the_official_mmengine_reads_nothing_again(workers):
+    """Its loop begins with as many `next` as steps were done; OneDL's skips by itself."""
+
+    def started(iterations):
+        loader = DataLoader(Keys(), batch_size=2, sampler=SeededSampler(range(5), seed=3), num_workers=workers,
+                            persistent_workers=workers > 0, collate_fn=list)  # fmt: skip
+        loop = SimpleNamespace(dataloader=loader, iter=iterations, dataloader_iterator=iter(loader))
+        skip_what_was_read(loop)
+        return loop.dataloader_iterator
+
+    whole, resumed = started(0), started(4)
+    expected = [next(whole) for _ in range(6)]
+    assert [next(resumed) for _ in range(6)] == [None] * 4 + expected[4:]
 
 
 @pytest.mark.parametrize(

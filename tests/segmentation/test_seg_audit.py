@@ -12,7 +12,6 @@ import pytest
 from scipy.io import savemat
 
 from gcisg_seg.audit import audit_bdd100k, audit_cityscapes, audit_gtav, audit_mapillary, audit_pairs
-from gcisg_suite.tasks import AUDITS, load
 from tests.command import gcisg
 from tests.segmentation.conftest import SIZE, _save
 
@@ -180,9 +179,7 @@ def test_tool_exits_with_2_on_wrong_usage(arguments):
     assert "no such folder" in done.err or "Did you mean 'gtav'" in done.err
 
 
-def test_every_audit_in_the_table_exists_and_imports_no_framework():
-    for audit in AUDITS.values():
-        assert callable(load(audit.door))
+def test_the_audit_imports_no_framework():
     code = "import sys, gcisg_seg.audit; print({'torch', 'mmengine', 'mmseg'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -27,6 +27,12 @@ def test_every_door_of_a_row_opens(name):
     assert row.folder == ROOT / "projects" / name
 
 
+def test_a_missing_package_is_named_with_what_to_do():
+    """No extra is required, so a framework may be absent; the error is one line."""
+    with pytest.raises(ValueError, match=r"^absent_framework is not installed; `gcisg doctor` says how to get it$"):
+        tasks.load("absent_framework.engine:run")
+
+
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_every_door_of_a_framework_opens(name):
     framework = FRAMEWORKS[name]

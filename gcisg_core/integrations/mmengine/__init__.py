@@ -5,6 +5,7 @@ written under a temporary name and renamed, checkpoints are read without running
 initial weights are renamed to fit and refused where they do not.
 """
 
+from gcisg_core.integrations import openmmlab as _openmmlab  # noqa: F401 - plain configs of mmseg need it too
 from gcisg_core.integrations import schedules as _schedules  # noqa: F401 - registers them
 from gcisg_core.integrations import timm as _timm  # noqa: F401 - registers its guides
 from gcisg_core.integrations.mmengine.checkpoints import (

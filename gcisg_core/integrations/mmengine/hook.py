@@ -7,12 +7,13 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from gcisg_core.disk import check_space
 from gcisg_core.integrations import reproducible
 from gcisg_core.integrations.mmengine.checkpoints import check_state, unwrap
 from gcisg_core.integrations.mmengine.nan import record_steps
+from gcisg_core.integrations.mmengine.resume import skip_what_was_read
 from gcisg_core.nan import setting
 from gcisg_core.nan.recorder import StepRecorder
 from gcisg_core.run_folder import check_run, on_first_rank, run_name
@@ -45,6 +46,8 @@ class RegularizerHook(Hook):
         loop = runner.train_loop
         # The framework evaluates within a step or an epoch; a run whose last checkpoint is of the end has none left.
         self.at_end = loop.iter >= loop.max_iters or loop.epoch >= loop.max_epochs
+        if isinstance(loop, IterBasedTrainLoop):
+            skip_what_was_read(loop)
         self.recorder = record_steps(runner, unwrap(runner.model), self.on_nonfinite)
         self.regularizer = unwrap(runner.model).regularizer
         # The optimiser itself is asked: under gradient accumulation not every iteration steps, and mixed precision

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, islice, repeat
 from typing import Any
 
 from mmengine.dataset import InfiniteSampler
@@ -27,8 +28,16 @@ class SeededSampler(InfiniteSampler):
     _skipped = 0
 
     def skip(self, num_samples: int) -> None:
-        super().skip(num_samples)
-        self._skipped = num_samples
+        """Go on behind that many samples of this rank."""
+        self.indices, self._skipped = islice(self._indices_of_rank(), num_samples, None), num_samples
 
     def __iter__(self) -> Iterator[Any]:
         return reproducible.seeded_indices(super().__iter__(), self.seed, self.rank, self._skipped)
+
+
+def skip_what_was_read(loop: Any) -> None:
+    """Let a resumed loop of the official mmengine not read again what was read before the stop; OneDL's does not."""
+    loader, done = loop.dataloader, loop.iter
+    if done and isinstance(loader.sampler, SeededSampler) and not hasattr(loop.dataloader_iterator, "skip_iter"):
+        loader.sampler.skip(done * loader.batch_size)
+        loop.dataloader_iterator = chain(repeat(None, done), iter(loader))  # the loop drops so many

@@ -1,1 +1,3 @@
 """GCISG inside MMSegmentation: GTAV to Cityscapes."""
+
+from gcisg_core.integrations import openmmlab as openmmlab  # first: mmseg 1.2 needs it where mmcv has no operators

@@ -1,0 +1,95 @@
+"""The two OpenMMLab stacks: the official packages, and OneDL's continuation of them under the same import names.
+
+MMSegmentation 1.2 imports all of mmcv's operators, compiled or not. Where the official mmcv is installed without
+them (mmcv-lite, or a build with ``MMCV_WITH_OPS=0``), importing this module lets the import succeed: the operators
+written in Python work, and a compiled one says what is missing when it is called. A complete mmcv is left alone, and
+so is OneDL's, whose MMSegmentation does without.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable, Iterable
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+# Import name -> its distributions on the index: the official ones, OneDL's.
+DISTRIBUTIONS = {
+    "mmengine": (("mmengine", "mmengine-lite"), ("onedl-mmengine",)),
+    "mmcv": (("mmcv", "mmcv-lite"), ("onedl-mmcv",)),
+    "mmseg": (("mmsegmentation",), ("onedl-mmsegmentation",)),
+}
+PINNED = "-r requirements/frameworks.txt"  # OneDL's
+EXTENSION = "mmcv._ext"
+
+
+def distributions(module: str) -> tuple[str, ...]:
+    """The names on the index of what is imported as `module`, of both stacks."""
+    return sum(DISTRIBUTIONS[module], ())
+
+
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """The versions of those distributions that are installed, by name."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def stacks() -> tuple[dict[str, str], dict[str, str]]:
+    """What is installed of the official stack and of OneDL's: versions by distribution."""
+    official, onedl = zip(*DISTRIBUTIONS.values(), strict=True)
+    return installed(sum(official, ())), installed(sum(onedl, ()))
+
+
+def requirements(module: str) -> str:
+    """What `pip install` needs for one of the modules, in the stack that is there; OneDL's where none is.
+
+    mmseg 1.2 refuses mmcv 2.2, so for the official stack both are named, mmcv by the distribution that is there.
+    """
+    official, onedl = stacks()
+    if onedl or not official:
+        return PINNED
+    mmcv = next((name for name in DISTRIBUTIONS["mmcv"][0] if name in official), "mmcv-lite")
+    needed = {"mmengine": "'mmengine>=0.10'", "mmcv": f"'{mmcv}>=2.0,<2.2'"}
+    return {**needed, "mmseg": f"'mmsegmentation>=1.2' {needed['mmcv']}"}[module]
+
+
+class MissingOperators(types.ModuleType):
+    """Stands for `mmcv._ext`: it has every operator, and each says that it is missing when it is called."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("__"):  # introspection, not an operator
+            raise AttributeError(name)
+
+        def missing(*_: Any, **__: Any) -> Any:
+            raise ImportError(
+                f"mmcv's compiled operator `{name}` is not installed, this mmcv was built without operators. Build "
+                "mmcv from source by its install guide, or choose a model that does not need the operator"
+            )
+
+        return missing
+
+
+class _Finder(MetaPathFinder, Loader):
+    """Asked last, so an extension that exists is found before."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if fullname != EXTENSION or installed(DISTRIBUTIONS["mmcv"][1]):
+            return None
+        return ModuleSpec(fullname, self)
+
+    def create_module(self, spec: ModuleSpec) -> types.ModuleType:
+        return MissingOperators(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """There is nothing to run."""
+
+
+sys.meta_path.append(_Finder())
