@@ -96,9 +96,8 @@ class GCISG:
                 z_momentum = [embed(self.first_heads[stage], maps[stage]) for maps in theirs]
             support = self.queues[stage]
             for mine, other in ((z[0], z_momentum[1]), (z[1], z_momentum[0])):
-                invariance = invariance + 0.5 * causal_invariance_loss(
-                    mine, other, support, self.tau, self.tau_momentum
-                )
+                loss = causal_invariance_loss(mine, other, support, self.tau, self.tau_momentum)
+                invariance = invariance + 0.5 * loss
             self.queues[stage] = torch.cat([*z_momentum[::-1], support])[: len(support)]  # the oldest leave
         return guidance, invariance, ours[0]["layer4"].mean(dim=(2, 3))
 

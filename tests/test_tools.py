@@ -113,8 +113,8 @@ class TestSweep:
         with pytest.raises(ValueError, match="miniature alone"):
             sweep.read_sweep(grid, "paper")
 
-    def test_the_papers_data_have_no_dev_half(self, sweep, grid):
-        with pytest.raises(SystemExit, match="only the miniature has halves"):
+    def test_the_papers_data_have_no_dev_split(self, sweep, grid):
+        with pytest.raises(SystemExit, match="only the miniature has splits"):
             main(["sweep", "--sweep", str(grid), "--scale", "paper", "--split", "dev", "--dry-run"])
 
     def test_a_misspelt_key_is_named(self, sweep, grid):

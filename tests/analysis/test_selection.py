@@ -83,7 +83,7 @@ def test_a_choice_with_labels_is_told_as_such_and_needs_them():
         select(RUN, "target")
     with pytest.raises(ValueError, match="unknown criterion 'mach_rate'. Did you mean 'match_rate'"):
         select(RUN, "mach_rate")
-    with pytest.raises(ValueError, match="no checkpoint was measured"):
+    with pytest.raises(ValueError, match="no checkpoint was evaluated"):
         select([])
 
 
