@@ -84,7 +84,7 @@ def test_every_part_reads_the_same_pixels(tmp_path, name):
         "segmentation, plain": load["LoadImageFromFile"]({"img_path": str(path)})["img"][..., ::-1],
         "segmentation, plain data set": plain[0]["inputs"].permute(1, 2, 0).numpy()[..., ::-1],
         "detection": mapped["RGB"],
-        "detection, BGR": mapped["BGR"][..., ::-1],
+        "detection, BGR": mapped["BGR"].flip(-1),
         "prediction": dict(run._read({"x": path}))["x"],
         "pretraining's images": PretrainingImages(str(tmp_path / "data"), SIDE)[0]["inputs"].permute(1, 2, 0),
     }

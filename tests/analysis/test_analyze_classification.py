@@ -69,7 +69,7 @@ def test_a_plain_resnet_and_ours_side_by_side(files, tmp_path, monkeypatch):
     assert difference["metrics"]["cka"] == pytest.approx(ours["metrics"]["cka"] - plain["metrics"]["cka"])
     assert difference["paired_over_images"]["score"]["pairs"] == 15
     assert page.titles[:3] == ["Metrics", "Differences on the same images", "Classes"]
-    assert f"{plain['measures']['accuracy']:.2f}" in page.cells
+    assert f"{plain['metrics']['accuracy']:.2f}" in page.cells
     assert len(page.pictures) == 6  # Grad-CAM, attention, density, confusion, two models' failures
 
 
