@@ -6,19 +6,13 @@ _base_ = "baseline_mini.py"
 start = dict(config="gcisg_mini", overrides=["model.norm_eval=True"])
 load_from = "work_dirs/gcisg_mini_frozen_norm/iter_300.pth"
 train_dataloader = dict(
-    drop_last=False,
-    sampler=dict(type="SeededEpochSampler"),
-    dataset=dict(
-        dataset=dict(
-            _delete_=True,
-            type="SelfTrainingDataset",
-            target={{_base_.val_dataloader.dataset}},
-            source={{_base_.train_dataloader.dataset.dataset}},
-            pipeline={{_base_.train_dataloader.dataset.dataset.pipeline}},
-            mix_source=True,
-        )
-    ),
-)
+    drop_last=False, sampler=dict(type="SeededEpochSampler"),
+    dataset=dict(dataset=dict(
+        _delete_=True, type="SelfTrainingDataset", mix_source=True, target={{_base_.val_dataloader.dataset}},
+        source={{_base_.train_dataloader.dataset.dataset}},
+        pipeline={{_base_.train_dataloader.dataset.dataset.pipeline}},
+    )),
+)  # fmt: skip
 train_cfg = dict(_delete_=True, type="EpochBasedTrainLoop", max_epochs=10, val_interval=10)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = None

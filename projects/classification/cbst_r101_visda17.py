@@ -7,20 +7,13 @@ _base_ = "baseline_r101_visda17.py"
 start = dict(config="gcisg_r101_visda17", overrides=["model.norm_eval=True"])
 load_from = "work_dirs/gcisg_r101_visda17_frozen_norm/iter_71430.pth"
 train_dataloader = dict(
-    persistent_workers=False,
-    drop_last=False,
-    sampler=dict(type="SeededEpochSampler"),
-    dataset=dict(
-        dataset=dict(
-            _delete_=True,
-            type="SelfTrainingDataset",
-            target={{_base_.val_dataloader.dataset}},
-            source={{_base_.train_dataloader.dataset.dataset}},
-            pipeline={{_base_.train_dataloader.dataset.dataset.pipeline}},
-            mix_source=True,
-        )
-    ),
-)
+    persistent_workers=False, drop_last=False, sampler=dict(type="SeededEpochSampler"),
+    dataset=dict(dataset=dict(
+        _delete_=True, type="SelfTrainingDataset", mix_source=True, target={{_base_.val_dataloader.dataset}},
+        source={{_base_.train_dataloader.dataset.dataset}},
+        pipeline={{_base_.train_dataloader.dataset.dataset.pipeline}},
+    )),
+)  # fmt: skip
 # The paper states neither the rate nor the number of epochs; the rate is the source model's.
 train_cfg = dict(_delete_=True, type="EpochBasedTrainLoop", max_epochs=20, val_interval=1)
 model = dict(norm_eval=True)
