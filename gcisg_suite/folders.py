@@ -45,4 +45,5 @@ def left_out(root: str | Path, kinds: Mapping[str, Sequence[str]]) -> list[Probl
     total = sum(map(len, kinds.values()))
     if not counted:
         return []
-    return [Problem(str(root), f"left out {total} files: {', '.join(counted)}", "Nothing to do if they are no data")]
+    what = f"left out {total} files: {', '.join(counted)}"
+    return [Problem(str(root), what, "Nothing to do if they are no data", "left out files", total)]

@@ -33,18 +33,19 @@ def audit_coco(
         return AuditResult([error.problem], {"images": 0})
     trained, crowds = (Counter(_names(data, crowd)) for crowd in (0, 1))
     problems = [Problem(str(data.file), *fault) for fault in _category_faults(data, trained, crowds, classes)]
-    looks = check_all(partial(_image, root), data.images, workers)
-    for found, _ in looks:
+    checked = check_all(partial(_image, root), data.images, workers)
+    for found, _ in checked:
         problems += found
     problems += data.findings.problems(Level.REFUSED, Level.LEFT_OUT)
-    problems += compare(seen for _, seen in looks)
+    looks = [seen for _, seen in checked]
+    problems += compare(looks)
     with_boxes = {item["image_id"] for item in data.annotations}
     empty = len(data.images) - len(with_boxes)
     counts = {"images": len(data.images), "images without a box": empty, "boxes": sum(trained.values())}
     if crowds:
         counts["groups (iscrowd)"] = sum(crowds.values())
     counts |= {f"boxes/{name}": trained[name] for name in data.classes}
-    return AuditResult(problems, counts, [*data.findings.problems(Level.REPAIRED)])
+    return AuditResult(problems, counts, [*data.findings.problems(Level.REPAIRED)], looks=looks)
 
 
 def _only_json(root: Path) -> Path:

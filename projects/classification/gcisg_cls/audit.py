@@ -9,6 +9,7 @@ from pathlib import Path
 from gcisg_cls.datasets import IMAGE_LIST, VISDA17_CLASSES, VisDA17Dataset, split_line
 from gcisg_core.problems import AuditResult, DataError, Problem
 from gcisg_suite.audit.images import Look, compare, flat_problem, look
+from gcisg_suite.audit.near import near_duplicates
 from gcisg_suite.audit.parallel import check_all
 from gcisg_suite.folders import is_hidden
 from gcisg_suite.images import SUFFIXES
@@ -57,9 +58,15 @@ def _audit(parts: Sequence[Path], classes: Sequence[str] | None, workers: int) -
             what = f"every image has the class {dataset.classes[0]!r}"
             problems.append(Problem(str(part), what, "Give two or more class folders; is this one of them itself?"))
         paths += [part / name for name, _ in dataset.samples]
-    checked = check_all(_check, list(dict.fromkeys(paths)), workers)
+    unique = list(dict.fromkeys(paths))
+    checked = check_all(_check, unique, workers)
     problems += [problem for found, _ in checked for problem in found]
-    return AuditResult(problems + compare(seen for _, seen in checked), counts, notes)
+    looks = [seen for _, seen in checked]
+    problems += compare(looks)
+    if parts[0].name == PARTS[0]:
+        trained = sum(parts[0] in path.parents for path in unique)  # they come first
+        problems += near_duplicates(looks[:trained], looks[trained:])
+    return AuditResult(problems, counts, notes, looks=looks)
 
 
 def _lines(listed: Path) -> list[str]:

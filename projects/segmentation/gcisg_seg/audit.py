@@ -17,6 +17,7 @@ from gcisg_seg.layouts import IGNORED, LAYOUTS, Pair, find_pairs, own_layout
 from gcisg_seg.own_labels import BY_INDEX, WAYS, Colour, LabelRule, mask_values
 from gcisg_seg.splits import gtav_split
 from gcisg_suite.audit.images import Look, compare, describe, repeated_names
+from gcisg_suite.audit.near import near_duplicates
 from gcisg_suite.audit.parallel import check_all
 
 CLASSES = [trainId2label[number].name for number in range(19)]
@@ -50,7 +51,10 @@ def _audit(
     pairs = [pair for found in splits.values() for pair in found]
     checked = check_all(functools.partial(_check, reader), pairs, workers, unit="pair")
     problems = [problem for found in checked for problem in found.problems]
-    problems += compare(found.look for found in checked) + repeated_names(pair.image for pair in pairs)
+    looks = [found.look for found in checked]
+    trained = len(next(iter(splits.values()), ()))  # the first split is that of training
+    problems += compare(looks) + repeated_names(pair.image for pair in pairs)
+    problems += near_duplicates(looks[:trained], looks[trained:])
     counts: dict[str, int] = {}
     shown = iter(found.shown for found in checked)
     for split, members in splits.items():
@@ -60,7 +64,8 @@ def _audit(
             what = f"every label of split {split} shows the class {classes[next(iter(labels))]!r} alone"
             folder = str(Path(members[0].label).parent)
             problems.append(Problem(folder, what, "Are these the label files of this data set, unconverted?"))
-    return AuditResult(problems, counts, *_as_read(pairs, [found.pixels or Counter() for found in checked], classes))
+    as_read = _as_read(pairs, [found.pixels or Counter() for found in checked], classes)
+    return AuditResult(problems, counts, *as_read, looks)
 
 
 def _as_read(
