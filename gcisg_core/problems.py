@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 EXAMPLES = 3  # of a kind that are shown
+ABSENT_CLASS = "class of which the data have nothing"  # a kind; no obstacle to an evaluation
 
 
 @dataclass(frozen=True)

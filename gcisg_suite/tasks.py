@@ -21,7 +21,7 @@ MMENGINE = Framework(
     launches=False,
     evaluate="gcisg_suite.zoo.evaluate:evaluate",
     replay="gcisg_core.integrations.mmengine.nan",
-    base='_base_ = "{}"',
+    base="_base_ = {}",
     as_text=lambda config: json.dumps(config.to_dict(), sort_keys=True, default=str),
     key=r"[\w.]+=.*",
 )
@@ -33,7 +33,7 @@ DETECTRON2 = Framework(
     launches=True,
     evaluate="gcisg_det.evaluation:evaluate",
     replay="gcisg_det.replay",
-    base='_BASE_: "{}"',
+    base="_BASE_: {}",
     as_text=lambda config: config.dump(),
     key=r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*",
     pairs=True,
@@ -88,8 +88,9 @@ _ROWS = (
         },
         audits={
             "visda17": Audit("gcisg_cls.audit:audit_visda17"),
-            "class-folders": Audit("gcisg_cls.audit:audit_folders"),
+            "class-folders": Audit("gcisg_cls.audit:audit_folders", ("classes",)),
         },
+        own_data=("class-folders",),
         prepares=REFERENCE,
     ),
     Task(
@@ -122,9 +123,21 @@ _ROWS = (
             "bdd100k": Audit("gcisg_seg.audit:audit_bdd100k"),
             "mapillary": Audit("gcisg_seg.audit:audit_mapillary"),
             "pairs": Audit(
-                "gcisg_seg.audit:audit_pairs", ("images", "labels", "image_suffix", "label_suffix", "num_classes")
+                "gcisg_seg.audit:audit_pairs",
+                (
+                    "images",
+                    "labels",
+                    "image_suffix",
+                    "label_suffix",
+                    "classes",
+                    "num_classes",
+                    "label_values",
+                    "reduce_zero_label",
+                    "ignore_index",
+                ),
             ),
         },
+        own_data=("pairs",),
         prepares={**SCENES, **REFERENCE},
     ),
     Task(
@@ -156,6 +169,7 @@ _ROWS = (
             "cityscapes-boxes": Audit("gcisg_det.audit:audit_cityscapes_boxes"),
             "coco": Audit("gcisg_suite.audit.coco:audit_coco", ("annotations", "classes")),
         },
+        own_data=("coco", "images", "labels"),
         prepares={**SCENES, "Detection's reference network": "gcisg_det.mini:prepare_mini"},
     ),
 )

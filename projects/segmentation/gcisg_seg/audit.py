@@ -11,15 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from cityscapesscripts.helpers.labels import trainId2label
 
-from gcisg_core.problems import AuditResult, DataError, Problem
+from gcisg_core.problems import ABSENT_CLASS, AuditResult, DataError, Problem
 from gcisg_seg.checks import OFFICIAL, LabelReader, inspect_pair, own_reader, read_own_label
-from gcisg_seg.layouts import IGNORED, LAYOUTS, Pair, find_pairs, own_layout
+from gcisg_seg.layouts import IGNORED, LAYOUTS, Pair, Suffix, find_pairs, own_layout
 from gcisg_seg.own_labels import BY_INDEX, WAYS, Colour, LabelRule, mask_values
 from gcisg_seg.splits import gtav_split
 from gcisg_suite.audit.images import Look, compare, describe, repeated_names
 from gcisg_suite.audit.near import near_duplicates
 from gcisg_suite.audit.parallel import check_all
+from gcisg_suite.classes import named_classes
 
+NO_CLASS = "Mend the list of classes or the labels"
 CLASSES = [trainId2label[number].name for number in range(19)]
 MASKS_READ = 200  # labels that decide whether those of two classes are masks of 0 and 255
 MOST_ROWS = 40  # of the table of labels
@@ -115,7 +117,7 @@ def audit_image_labels(
     labels: Path,
     classes: Sequence[str],
     colours: Sequence[Colour] | None = None,
-    suffixes: tuple[str, str] = (".png", ".png"),
+    suffixes: tuple[Suffix, Suffix] = (None, None),
     workers: int = 1,
     **settings: Any,
 ) -> AuditResult:
@@ -127,7 +129,7 @@ def audit_image_labels(
         images, labels: The two folders.
         classes: Names in the order of the label values.
         colours: Those of the classes, for colour labels.
-        suffixes: How images and labels end.
+        suffixes: How images and labels end, as in `ImageLabelDataset`.
         workers: Processes to use.
         **settings: Further ones of `gcisg_seg.own_labels.LabelRule`.
     """
@@ -139,10 +141,9 @@ def audit_image_labels(
     result = _audit({"all": pairs}, workers, classes, own_reader(len(classes), colours, **settings))
     problems += unpaired + result.problems
     if pairs and not problems:
-        remedy = "Mend the list of classes or the labels"
         expected = LabelRule(len(classes), **settings).values
         problems += [
-            Problem(str(labels), f"class {name!r} (value {value}) has no pixel", remedy)
+            Problem(str(labels), f"class {name!r} (value {value}) has no pixel", NO_CLASS, ABSENT_CLASS)
             for value, name in zip(expected, classes, strict=True)
             if not result.counts[f"all/{name}"]
         ]
@@ -162,13 +163,31 @@ def audit_pairs(
     workers: int = 1,
     images: str = "images",
     labels: str = "labels",
-    image_suffix: str = ".png",
-    label_suffix: str = ".png",
+    image_suffix: Suffix = None,
+    label_suffix: Suffix = None,
+    classes: Sequence[str] | None = None,
     num_classes: int = 19,
+    **settings: Any,
 ) -> AuditResult:
-    """`audit_image_labels` of two folders below `root`, the classes known by their number only."""
-    classes = [f"class {number}" for number in range(num_classes)]
-    return audit_image_labels(root / images, root / labels, classes, None, (image_suffix, label_suffix), workers)
+    """`audit_image_labels` of two folders below `root`.
+
+    Args:
+        root: Holds both folders.
+        workers: Processes to use.
+        images, labels: The folders.
+        image_suffix, label_suffix: How their files end.
+        classes: Names, or one file that has them, see `gcisg_suite.classes.named_classes`.
+        num_classes: Where there are no names.
+        **settings: Of `gcisg_seg.own_labels.LabelRule`.
+    """
+    names, colours = pair_classes(classes, num_classes)
+    folders, suffixes = (root / images, root / labels), (image_suffix, label_suffix)
+    return audit_image_labels(*folders, names, colours, suffixes, workers, **settings)
+
+
+def pair_classes(classes: Sequence[str] | None, num_classes: int) -> tuple[list[str], list[Colour] | None]:
+    """Names and colours as they were given, else a name for each number."""
+    return named_classes(classes) if classes else ([f"class {number}" for number in range(num_classes)], None)
 
 
 def _audit_splits(name: str, root: Path, workers: int) -> AuditResult:
