@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -32,6 +33,7 @@ class OwnData(NamedTuple):
         root: The folder of the images.
         masks: How the model takes masks, ``polygon`` or ``bitmask``; None without a mask head.
         trained: It is one of `DATASETS.TRAIN`.
+        skips: Training goes on without the images that are absent.
         order: Whose classes, in which order, the labels are: another JSON file, or names; None for its own.
     """
 
@@ -40,6 +42,7 @@ class OwnData(NamedTuple):
     root: str
     masks: str | None = None
     trained: bool = False
+    skips: bool = False
     order: str | tuple[str, ...] | None = None
 
     def read(self) -> CocoData:
@@ -72,10 +75,15 @@ def _read(own: OwnData, stamp: object) -> CocoData:
         logger.warning("%s: its categories %s were matched by name with %s.", own.file, data.classes, [*own.order])
         data = in_order
     missing = [item["file_name"] for item in data.images if not (Path(own.root) / item["file_name"]).is_file()]
-    if missing:
+    if own.skips and 0 < len(missing) < len(data.images):
+        data = _without(data, missing)
+    elif missing:
         what = f"is listed in {own.file} but does not exist; {len(missing)} of {len(data.images)} images are missing"
         above = next((str(f) for f in Path(own.root).parents if (f / missing[0]).is_file()), "the one they start from")
-        raise DataError(Path(own.root) / missing[0], what, f"Name the images' folder in DATASETS.COCO: {above}")
+        remedy = (
+            f"Name the images' folder in DATASETS.COCO: {above}. In training, INPUT.ON_BAD_SAMPLE skip does without"
+        )
+        raise DataError(Path(own.root) / missing[0], what, remedy)
     if not own.trained:
         _check_sizes(own, data)
     if own.trained and all(item["iscrowd"] for item in data.annotations):
@@ -86,6 +94,14 @@ def _read(own: OwnData, stamp: object) -> CocoData:
             own.file, f"`annotations` has no box to train on: {crowds}", "Write iscrowd 0 for single objects"
         )
     return data
+
+
+def _without(data: CocoData, names: list[str]) -> CocoData:
+    """The data without the images of these names, after a warning."""
+    logger.warning("Skipped: %d images of %s do not exist, such as %s", len(names), data.file, names[0])
+    images = [item for item in data.images if item["file_name"] not in {*names}]
+    ids = {item["id"] for item in images}
+    return replace(data, images=images, annotations=[item for item in data.annotations if item["image_id"] in ids])
 
 
 def _check_sizes(own: OwnData, data: CocoData) -> None:
@@ -120,6 +136,9 @@ def own_data_sets(cfg: CfgNode) -> list[OwnData]:
     if order is None:
         order = tuple(MetadataCatalog.get(first).get("thing_classes", ())) or None if first else None
     masks = cfg.INPUT.MASK_FORMAT if cfg.MODEL.MASK_ON else None
+    trained, tested = cfg.DATASETS.TRAIN, cfg.DATASETS.TEST
+    skipped = {name for name in trained if name not in tested} if cfg.INPUT.ON_BAD_SAMPLE == "skip" else set()
     return [
-        OwnData(name, file, root, masks, name in cfg.DATASETS.TRAIN, order) for name, file, root in cfg.DATASETS.COCO
+        OwnData(name, file, root, masks, name in trained, name in skipped, order)
+        for name, file, root in cfg.DATASETS.COCO
     ]
