@@ -20,7 +20,8 @@ def named_classes(given: Sequence[str]) -> tuple[list[str], list[Colour] | None]
     Raises:
         ValueError: as :func:`read_classes`, or a name is given twice.
     """
-    if len(given) == 1 and (Path(given[0]).is_file() or Path(given[0]).suffix == ".txt"):
+    # One class alone is hardly meant; what looks like a path and is no file is then named.
+    if len(given) == 1 and (Path(given[0]).is_file() or "/" in given[0] or Path(given[0]).suffix):
         return read_classes(Path(given[0]))
     if repeated := sorted({name for name in given if [*given].count(name) > 1}):
         raise ValueError(f"--classes names {', '.join(repeated)} more than once")

@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 from gcisg_core.files import write_text
 from gcisg_core.problems import ABSENT_CLASS, AuditResult
 from gcisg_core.shell import gcisg_command
-from gcisg_suite.audit.near import shared_images
-from gcisg_suite.audit.show import as_dict, show_result
 from gcisg_suite.places import find_config
 from gcisg_suite.schedule import Schedule
 from gcisg_suite.tasks import TASKS
@@ -89,6 +87,8 @@ def write_project(task: str, answers: Answers, out: Path, force: bool = False, a
     Raises:
         ValueError: there is a file with other content.
     """
+    from gcisg_suite.audit.show import as_dict, show_result
+
     row = TASKS[task]
     project: Project = row.door("new_project")(answers)
     audits = _compared(project.audits)
@@ -113,6 +113,8 @@ def write_project(task: str, answers: Answers, out: Path, force: bool = False, a
 def _compared(audits: dict[str, AuditResult]) -> dict[str, AuditResult]:
     """The audits, with what shows between them: a class of which there is nothing to measure is no fault, images of
     both folders are."""
+    from gcisg_suite.audit.near import shared_images
+
     real = audits[THEIRS]
     notes = [
         replace(problem, remedy="It has no figure: the results are of the other classes")

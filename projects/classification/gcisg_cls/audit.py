@@ -30,6 +30,9 @@ class _Collected(VisDA17Dataset):
     def _report(self, error: DataError) -> None:
         self.problems.append(error.problem)
 
+    def _log(self, text: str, level: int = 0) -> None:
+        pass
+
     def _report_absent(self, error: DataError) -> None:
         self.problems.append(replace(error.problem, kind=ABSENT_CLASS))
 

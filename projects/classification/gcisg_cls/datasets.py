@@ -119,7 +119,7 @@ class VisDA17Dataset(Dataset):
     def _log_absent(self, listed: Path) -> None:
         if self.absent:
             text = f"Skipped: {len(self.absent)} images of {listed} do not exist, such as {self.absent[0]}"
-            print_log(text, logger="current", level=logging.WARNING)
+            self._log(text, logging.WARNING)
 
     @staticmethod
     def _classes_of(lines: Sequence[_Line]) -> tuple[str, ...]:
@@ -167,7 +167,7 @@ class VisDA17Dataset(Dataset):
                 yield name, known[folder]
         self.left_out = left_out(self.root, kinds)
         for note in self.left_out:
-            print_log(str(note), logger="current")
+            self._log(str(note))
 
     def _check_classes(self) -> None:
         if not self.samples:
@@ -182,7 +182,11 @@ class VisDA17Dataset(Dataset):
     def _report_absent(self, error: DataError) -> None:
         if self.absent_classes == "error":
             raise error
-        print_log(f"{error.problem.file}: {error.problem.what}", logger="current", level=logging.WARNING)
+        self._log(f"{error.problem.file}: {error.problem.what}", logging.WARNING)
+
+    def _log(self, text: str, level: int = logging.INFO) -> None:
+        """The audit shows it otherwise."""
+        print_log(text, logger="current", level=level)
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -167,7 +167,9 @@ def audit_pairs(
     label_suffix: Suffix = None,
     classes: Sequence[str] | None = None,
     num_classes: int = 19,
-    **settings: Any,
+    label_values: Sequence[int] | None = None,
+    reduce_zero_label: bool = False,
+    ignore_index: int = IGNORED,
 ) -> AuditResult:
     """`audit_image_labels` of two folders below `root`.
 
@@ -178,11 +180,13 @@ def audit_pairs(
         image_suffix, label_suffix: How their files end.
         classes: Names, or one file that has them, see `gcisg_suite.classes.named_classes`.
         num_classes: Where there are no names.
-        **settings: Of `gcisg_seg.own_labels.LabelRule`.
+        label_values, reduce_zero_label, ignore_index: As in `gcisg_seg.own_labels.LabelRule`.
     """
     names, colours = pair_classes(classes, num_classes)
     folders, suffixes = (root / images, root / labels), (image_suffix, label_suffix)
-    return audit_image_labels(*folders, names, colours, suffixes, workers, **settings)
+    values = tuple(label_values) if label_values else None
+    rule = {"label_values": values, "reduce_zero_label": reduce_zero_label, "ignore_index": ignore_index}
+    return audit_image_labels(*folders, names, colours, suffixes, workers, **rule)
 
 
 def pair_classes(classes: Sequence[str] | None, num_classes: int) -> tuple[list[str], list[Colour] | None]:

@@ -18,7 +18,7 @@ from detectron2.data.datasets.coco import load_coco_json
 
 from gcisg_core.problems import DataError
 from gcisg_suite.coco.findings import Level
-from gcisg_suite.coco.load import CocoData, load_coco, read_categories
+from gcisg_suite.coco.load import CocoData, load_coco, read_categories, starting_folder
 from gcisg_suite.images import check_boxes_size, displayed_size
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
@@ -79,7 +79,7 @@ def _read(own: OwnData, stamp: object) -> CocoData:
         data = _without(data, missing)
     elif missing:
         what = f"is listed in {own.file} but does not exist; {len(missing)} of {len(data.images)} images are missing"
-        above = next((str(f) for f in Path(own.root).parents if (f / missing[0]).is_file()), "the one they start from")
+        above = starting_folder(Path(own.root), missing[0]) or "the one they start from"
         remedy = (
             f"Name the images' folder in DATASETS.COCO: {above}. In training, INPUT.ON_BAD_SAMPLE skip does without"
         )
