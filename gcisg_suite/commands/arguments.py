@@ -71,7 +71,7 @@ class DataOptions:
         }
         for name in sorted(given.keys() - {*allowed}):
             raise UsageError(f"--{name.replace('_', '-')} is not for {where}")
-        if not 1 <= given.get("num_classes", 1) <= 254:
+        if self.num_classes is not None and not 1 <= self.num_classes <= 254:
             raise UsageError(f"--num-classes {self.num_classes}: expected 1 to 254")
         return given
 

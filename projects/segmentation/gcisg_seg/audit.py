@@ -185,7 +185,11 @@ def audit_pairs(
     names, colours = pair_classes(classes, num_classes)
     folders, suffixes = (root / images, root / labels), (image_suffix, label_suffix)
     values = tuple(label_values) if label_values else None
-    rule = {"label_values": values, "reduce_zero_label": reduce_zero_label, "ignore_index": ignore_index}
+    rule: dict[str, Any] = {
+        "label_values": values,
+        "reduce_zero_label": reduce_zero_label,
+        "ignore_index": ignore_index,
+    }
     return audit_image_labels(*folders, names, colours, suffixes, workers, **rule)
 
 

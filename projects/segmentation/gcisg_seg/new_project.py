@@ -30,7 +30,7 @@ def segmentation(answers: Answers) -> Project:
         given: dict[str, Any] = {"data_root": str(folder), **rule}
         given |= {field: options[option] for option, field in FIELDS.items() if option in options}
         layout = own_layout(options.get("image_suffix"), options.get("label_suffix"))
-        pairs = find_pairs(*(folder / part for part in prefix.values()), layout).pairs
+        pairs = find_pairs(folder / prefix["img_path"], folder / prefix["seg_map_path"], layout).pairs
         if values := find_label_values(pairs, LabelRule(len(classes), tuple(colours or ()) or None, **rule)):
             given["label_values"] = values
         if [*prefix.values()] != ["images", "labels"]:
