@@ -230,6 +230,26 @@ def test_an_image_of_the_evaluation_that_is_missing_is_named_before_the_first_st
         Trainer.build_train_loader(cfg)
 
 
+def test_training_goes_on_without_absent_images_where_told(folder, caplog):
+    (folder / "synthetic/2.png").unlink()
+    with pytest.raises(
+        DataError, match=r"1 of 3 images are missing.* In training, INPUT.ON_BAD_SAMPLE skip does without"
+    ):
+        Trainer.build_train_loader(config(folder))
+    with framework_log(caplog):
+        records = DatasetCatalog.get(config(folder, "INPUT.ON_BAD_SAMPLE", "skip").DATASETS.TRAIN[0])
+    assert [record["file_name"][-5:] for record in records] == ["1.png", "3.png"]
+    assert "Skipped: 1 images of" in caplog.text
+    (folder / "real/2.png").unlink()
+    with pytest.raises(DataError, match=r"real/2.png: is listed in"):  # an evaluation never skips
+        Trainer.build_train_loader(config(folder, "INPUT.ON_BAD_SAMPLE", "skip"))
+    for path in (folder / "synthetic").glob("*.png"):
+        path.unlink()
+    (folder / "synthetic/own.json").touch()  # a file that did not change is read once
+    with pytest.raises(DataError, match="3 of 3 images are missing"):
+        Trainer.build_train_loader(config(folder, "INPUT.ON_BAD_SAMPLE", "skip"))
+
+
 @pytest.mark.parametrize("size", [(64, 96), (96, 60), None])
 def test_an_image_of_another_size_or_none_is_named_before_the_first_step(folder, size):
     cfg = config(folder)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from gcisg_cls.audit import audit_folders
+<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
 from gcisg_cls.datasets import IMAGE_LIST
 from gcisg_core.problems import AuditResult, Problem
 from gcisg_suite.audit.images import audit_images
 from gcisg_suite.formats.forms import image_files
 from gcisg_suite.formats.table import NATIVE, find_format
 from gcisg_suite.formats.take import NO_LABELS
+=======
+>>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
 from gcisg_suite.new_project import MINE, THEIRS, Answers, Project
+from gcisg_suite.schedule import Schedule
+
+BATCH, EPOCHS, MOST = 64, 30, 10_000  # of own_data.py, of the paper, and of own_data.py
 
 
 def _real_labels(answers: Answers) -> bool:
@@ -22,6 +28,7 @@ def _real_labels(answers: Answers) -> bool:
 
 
 def classification(answers: Answers) -> Project:
+<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
     """A folder a class in both folders; the classes are the names of the folders."""
     audits: dict[str, AuditResult] = {}
     classes: dict[str, list[str]] = {}
@@ -39,14 +46,24 @@ def classification(answers: Answers) -> Project:
             what, remedy = f"no images of the class, the {first} folder has some", "Add them, or remove the class there"
             audits[second].problems.append(Problem(str(answers.folders[second] / name), what, remedy))
     kind = "" if labelled else 'type="UnlabelledImages", '
+=======
+    """A folder a class in both folders; the classes are those given, or the names of the synthetic folders."""
+    audits = {MINE: audit_folders(answers.synthetic, answers.workers, answers.options.get("classes"))}
+    prefix = f"{answers.synthetic.name}/"
+    classes = [key.removeprefix(prefix) for key in audits[MINE].counts if key.startswith(prefix)]
+    audits[THEIRS] = audit_folders(answers.real, answers.workers, classes)
+    schedule = Schedule(audits[MINE].counts[answers.synthetic.name], BATCH, EPOCHS, MOST)
+>>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
     baseline = f"""\
-classes = {tuple(classes[MINE])!r}
+classes = {tuple(classes)!r}
 train_dataloader = dict(dataset=dict(dataset=dict(root={str(answers.synthetic)!r}, classes=classes)))
 val_dataloader = dict(dataset=dict({kind}root={str(answers.real)!r}, classes=classes))
 test_dataloader = val_dataloader
+train_cfg = dict(max_iters={schedule.iterations}, val_interval={schedule.interval})
+default_hooks = dict(checkpoint=dict(interval={schedule.interval}))
 model = dict(num_classes=len(classes))
 """
     gcisg = """\
 model = dict(regularizer=dict(method="gcisg"))
 """
-    return Project(audits, baseline, gcisg)
+    return Project(audits, schedule, baseline, gcisg)
