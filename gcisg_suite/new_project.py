@@ -8,12 +8,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
-from dataclasses import dataclass, field
-=======
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, field, replace
 from itertools import count
->>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,15 +30,8 @@ class Answers:
 
     Attributes:
         synthetic: Images with labels, to train on.
-<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
         real: Real images to evaluate on; without labels there is no score.
-        classes: A file with a line a class: those of label images, or those that are wanted of another format.
-        images: The images' folder in both folders.
-        labels: The labels' folder, or the COCO JSON; None for the usual name.
-=======
-        real: Real images with labels, to evaluate on.
         options: Those of the task's audit, by name.
->>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
         workers: Processes of the audit.
         output: Where the configs go, and below `data` what is converted.
         formats: What the user says of a folder, `synthetic` or `real`: a format of `gcisg_suite.formats`.
@@ -57,6 +47,17 @@ class Answers:
     @property
     def folders(self) -> dict[str, Path]:
         return {MINE: self.synthetic, THEIRS: self.real}
+
+    @property
+    def images(self) -> str:
+        """The images' folder in both folders."""
+        return str(self.options.get("images", "images"))
+
+    @property
+    def labels(self) -> str | None:
+        """The labels' folder, or the COCO JSON; None for the usual name."""
+        given = self.options.get("annotations") or self.options.get("labels")
+        return None if given is None else str(given)
 
 
 class Project(NamedTuple):
@@ -90,7 +91,7 @@ def base_config(task: str, out: Path) -> str:
 
 
 def write_project(task: str, answers: Answers, out: Path, force: bool = False, as_json: bool = False) -> int:
-    """Audit and write; returns 1 where faults were found and nothing was written.
+    """Audit and write; returns 1 where faults were found and no config was written.
 
     Args:
         task: Its name.
@@ -105,7 +106,8 @@ def write_project(task: str, answers: Answers, out: Path, force: bool = False, a
     from gcisg_suite.audit.show import as_dict, show_result
 
     row = TASKS[task]
-    project: Project = row.door("new_project")(answers)
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():  # what is converted is told meanwhile
+        project: Project = row.door("new_project")(answers)
     audits = _compared(project.audits)
     found = any(audit.problems for audit in audits.values())
     for name, audit in audits.items() if not as_json else ():
@@ -119,7 +121,7 @@ def write_project(task: str, answers: Answers, out: Path, force: bool = False, a
         shown = {"audits": {name: as_dict(audit) for name, audit in audits.items()}, "schedule": str(project.schedule)}
         print(json.dumps({**shown, "written": [*map(str, texts)], "commands": commands}, indent=2))
     elif not texts:
-        print("Nothing was written: mend what is listed, or give --force.")
+        print("No config was written: mend what is listed, or give --force.")
     else:
         print("\n".join([*copies, f"schedule: {project.schedule}", *commands]))
     return 1 if found and not force else 0

@@ -30,17 +30,10 @@ class Framework:
         train: `(args)` -> None trains or evaluates; `args` are those of `gcisg train`.
         student: `config` -> the network that a method regularises, untrained, and the method's values.
         launches: Whether `train` starts the processes of `--num-gpus` itself.
-<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
         evaluate: `(config_file, checkpoint, with_metrics, work_dir)` -> metrics of a checkpoint on the config's test
             data; with ``with_metrics=False`` it is only loaded.
         replay: Module with `build_model(record, trust)` and `framework()`, and `context(record)` if a step needs one.
-        base: Of a config that inherits from `{}`, the first line.
-=======
-        evaluate: `(config_file, checkpoint, with_metrics, work_dir)` -> metrics of a checkpoint on the config's test data;
-            with ``with_metrics=False`` it is only loaded.
-        replay: Module with `build_model(record)` and `framework()`, and `context(record)` if a step needs one.
         base: Of a config that inherits from `{}`, a quoted path, the first line.
->>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
         as_text: A config -> its whole content as text.
         owns: Whether a file with one of the suffixes is a config of this framework; it is read, never run.
         key: Pattern of an override's first word; in it are key and value, unless `pairs` says that the value follows.

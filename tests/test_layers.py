@@ -15,13 +15,8 @@ ROOT = Path(__file__).parents[1]
 PROJECTS = {task.package: f"projects/{task.name}/{task.package}" for task in TASKS.values()}
 PACKAGES = {"gcisg_core": "gcisg_core", "gcisg_suite": "gcisg_suite", **PROJECTS}
 # What a project may use of the suite; nothing in it knows the rest of the suite.
-<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
-NEUTRAL = ("aliases", "analysis", "audit", "coco", "folders", "formats", "images", "miniature", "new_project", "places",
-           "report", "rows", "selection", "tasks", "text")  # fmt: skip
-=======
-NEUTRAL = ("aliases", "analysis", "audit", "classes", "coco", "folders", "images", "miniature", "new_project", "places",
-           "report", "rows", "schedule", "selection", "tasks", "text")  # fmt: skip
->>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
+NEUTRAL = ("aliases", "analysis", "audit", "classes", "coco", "folders", "formats", "images", "miniature", "new_project",
+           "places", "report", "rows", "schedule", "selection", "tasks", "text")  # fmt: skip
 TABLE = "gcisg_suite.tasks"
 
 

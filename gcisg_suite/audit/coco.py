@@ -13,12 +13,8 @@ from gcisg_suite.audit.images import Look, compare, flat_problem, look
 from gcisg_suite.audit.parallel import check_all
 from gcisg_suite.classes import named_classes
 from gcisg_suite.coco.findings import Level
-<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
-from gcisg_suite.coco.load import CocoData, normalise
-from gcisg_suite.folders import is_file
-=======
 from gcisg_suite.coco.load import CocoData, normalise, starting_folder
->>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
+from gcisg_suite.folders import is_file
 from gcisg_suite.images import check_boxes_size
 
 
@@ -93,19 +89,13 @@ def _category_faults(
 
 def _image(root: Path, item: dict[str, Any]) -> tuple[list[Problem], Look | None]:
     path = root / str(item["file_name"])
-<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
     if not is_file(path):
-        what = "is listed in the JSON file but does not exist"
-        return [Problem(str(path), what, "Restore it, or give the folder that `file_name` starts from as --root")], None
-=======
-    if not path.is_file():
         what, folder = "is listed in the JSON file but does not exist", starting_folder(root, str(item["file_name"]))
         start = f"; this one starts from {folder}" if folder else ""
         remedy = (
             f"Restore it, or give the folder that `file_name` starts from (audit: --root, new-project: --images){start}"
         )
         return [Problem(str(path), what, remedy)], None
->>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
     try:
         seen = look(path)
     except DataError as error:

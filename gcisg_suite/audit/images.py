@@ -68,7 +68,7 @@ def audit_images(folder: Path, workers: int = 1) -> AuditResult:
     looks = [item for item in found if isinstance(item, Look)]
     problems = [item for item in found if isinstance(item, Problem)]
     problems += [line for item in looks for line in flat_problem(item)]
-    return AuditResult(problems + compare(looks), {"images": len(looks)})
+    return AuditResult(problems + compare(looks), {"images": len(looks)}, looks=looks)
 
 
 def _look_or_problem(path: Path) -> Look | Problem:

@@ -9,11 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from gcisg_core.lookup import choose
-<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
-from gcisg_suite.commands.arguments import Flag, Several, UsageError, check_at_least
-=======
-from gcisg_suite.commands.arguments import NOT_GIVEN, DataOptions, Flag, UsageError, check_at_least
->>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
+from gcisg_suite.commands.arguments import NOT_GIVEN, DataOptions, Flag, Several, UsageError, check_at_least
 from gcisg_suite.new_project import Answers, ask, write_project
 from gcisg_suite.tasks import TASKS
 
@@ -27,14 +23,7 @@ def new_project(
     synthetic: Path | None = None,
     real: Path | None = None,
     output: Path | None = None,
-<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
-    classes: Path | None = None,
-    images: str = "images",
-    labels: str | None = None,
     format: Annotated[list[str] | None, Several] = None,
-    workers: int = os.cpu_count() or 1,
-=======
->>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
     force: Flag = False,
     json: Flag = False,
     workers: int = os.cpu_count() or 1,
@@ -46,29 +35,18 @@ def new_project(
 
         gcisg new-project --task classification --synthetic my/synthetic --real my/real --output my/project
 
-<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
     A folder may be in any format that docs/your_data.md lists (YOLO, Pascal VOC, KITTI, simulators' output, ...): it is
     recognised, and converted once into OUTPUT/data. What is not given is asked for. The folders are audited first: each
-    fault is a line with its file and what to do, and nothing is written while there is one, unless --force is given.
-=======
-    What is not given is asked for. The folders are audited first: each fault is a line with its file and what to do,
-    and nothing is written while there is one, unless --force is given. docs/your_data.md describes the folders. Its
-    options are those of `gcisg audit`, for both folders.
->>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
+    fault is a line with its file and what to do, and no config is written while there is one, unless --force is given.
+    The options of `gcisg audit` are for both folders; --classes chooses those that are wanted of any format.
 
     Args:
         synthetic: Images with labels, to train on.
         real: Real images with labels, to evaluate on; without labels there is no score on them.
         output: Where the two configs go.
-<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
-        classes: A file with a line a class, `name` or `name R G B`: of label images, or those wanted of other formats.
-        images: The images' folder in both folders.
-        labels: The labels' folder (default: labels), or the COCO JSON (annotations.json).
         format: What a folder holds, NAME, synthetic=NAME or real=NAME, where it is not recognised.
-=======
         force: Write the configs whatever the audit finds, and over those that you changed, of which a copy is kept.
         json: Print one JSON object, with every problem, in place of lines.
->>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
         workers: Processes (by default one a core).
     """
     check_at_least("--workers", workers)

@@ -25,11 +25,8 @@ VISDA17_CLASSES = (
     "truck",
 )  # fmt: skip
 IMAGE_LIST = "image_list.txt"
-<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
 NO_LABEL = -1
-=======
 ABSENT = "Add images of it, or leave it out of the classes: `classes` in a config, --classes in a command"
->>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
 MOST_SKIPPED = 1000  # in a row; mmengine's data sets give up after as many
 
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from gcisg_cls.audit import audit_folders
-<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
 from gcisg_cls.datasets import IMAGE_LIST
-from gcisg_core.problems import AuditResult, Problem
 from gcisg_suite.audit.images import audit_images
 from gcisg_suite.formats.forms import image_files
 from gcisg_suite.formats.table import NATIVE, find_format
 from gcisg_suite.formats.take import NO_LABELS
-=======
->>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
 from gcisg_suite.new_project import MINE, THEIRS, Answers, Project
 from gcisg_suite.schedule import Schedule
 
@@ -28,32 +24,16 @@ def _real_labels(answers: Answers) -> bool:
 
 
 def classification(answers: Answers) -> Project:
-<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
-    """A folder a class in both folders; the classes are the names of the folders."""
-    audits: dict[str, AuditResult] = {}
-    classes: dict[str, list[str]] = {}
-    labelled = _real_labels(answers)
-    for name, folder in answers.folders.items():
-        if name == THEIRS and not labelled:
-            print(f"{name}: {folder} {NO_LABELS}")
-            audits[name], classes[name] = audit_images(folder, answers.workers), classes[MINE]
-            continue
-        audits[name] = audit_folders(folder, answers.workers)
-        prefix = f"{folder.name}/"
-        classes[name] = [key.removeprefix(prefix) for key in audits[name].counts if key.startswith(prefix)]
-    for first, second in ((MINE, THEIRS), (THEIRS, MINE)):
-        for name in [name for name in classes[first] if name not in classes[second]]:
-            what, remedy = f"no images of the class, the {first} folder has some", "Add them, or remove the class there"
-            audits[second].problems.append(Problem(str(answers.folders[second] / name), what, remedy))
-    kind = "" if labelled else 'type="UnlabelledImages", '
-=======
     """A folder a class in both folders; the classes are those given, or the names of the synthetic folders."""
     audits = {MINE: audit_folders(answers.synthetic, answers.workers, answers.options.get("classes"))}
     prefix = f"{answers.synthetic.name}/"
     classes = [key.removeprefix(prefix) for key in audits[MINE].counts if key.startswith(prefix)]
-    audits[THEIRS] = audit_folders(answers.real, answers.workers, classes)
-    schedule = Schedule(audits[MINE].counts[answers.synthetic.name], BATCH, EPOCHS, MOST)
->>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
+    if _real_labels(answers):
+        kind, audits[THEIRS] = "", audit_folders(answers.real, answers.workers, classes)
+    else:
+        print(f"{THEIRS}: {answers.real} {NO_LABELS}")
+        kind, audits[THEIRS] = 'type="UnlabelledImages", ', audit_images(answers.real, answers.workers)
+    schedule = Schedule(audits[MINE].counts.get(answers.synthetic.name, 0), BATCH, EPOCHS, MOST)
     baseline = f"""\
 classes = {tuple(classes)!r}
 train_dataloader = dict(dataset=dict(dataset=dict(root={str(answers.synthetic)!r}, classes=classes)))

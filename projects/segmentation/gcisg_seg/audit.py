@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,14 +55,10 @@ def _audit(
     pairs = [pair for found in splits.values() for pair in found]
     checked = check_all(functools.partial(_check, reader), pairs, workers, unit="pair")
     problems = [problem for found in checked for problem in found.problems]
-<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
-    problems += compare(found.look for found in checked) + repeated_names((pair.image for pair in pairs), parts)
-=======
     looks = [found.look for found in checked]
     trained = len(next(iter(splits.values()), ()))  # the first split is that of training
-    problems += compare(looks) + repeated_names(pair.image for pair in pairs)
+    problems += compare(looks) + repeated_names((pair.image for pair in pairs), parts)
     problems += near_duplicates(looks[:trained], looks[trained:])
->>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
     counts: dict[str, int] = {}
     shown = iter(found.shown for found in checked)
     for split, members in splits.items():
@@ -155,18 +152,13 @@ def audit_image_labels(
     problems += unpaired + result.problems
     if pairs and not problems:
         expected = LabelRule(len(classes), **settings).values
-<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
         absent = [
-            Problem(str(labels), f"class {name!r} (value {value}) has no pixel", remedy)
-=======
-        problems += [
             Problem(str(labels), f"class {name!r} (value {value}) has no pixel", NO_CLASS, ABSENT_CLASS)
->>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
             for value, name in zip(expected, classes, strict=True)
             if not result.counts[f"all/{name}"]
         ]
         (notes if fixed else problems).extend(absent)
-    return AuditResult(problems, result.counts, notes + result.notes, result.labels)
+    return replace(result, problems=problems, notes=notes + result.notes)
 
 
 def find_label_values(pairs: Sequence[Pair], rule: LabelRule) -> tuple[int, ...] | None:

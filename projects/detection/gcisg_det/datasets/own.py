@@ -19,12 +19,8 @@ from detectron2.data.datasets.coco import load_coco_json
 from gcisg_core.problems import DataError
 from gcisg_det.config import architecture
 from gcisg_suite.coco.findings import Level
-<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
-from gcisg_suite.coco.load import CocoData, load_coco, read_categories
-from gcisg_suite.folders import is_file
-=======
 from gcisg_suite.coco.load import CocoData, load_coco, read_categories, starting_folder
->>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
+from gcisg_suite.folders import is_file
 from gcisg_suite.images import check_boxes_size, displayed_size
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
@@ -87,14 +83,7 @@ def _read(own: OwnData, stamp: object) -> CocoData:
         in_order = data.ordered(own.order)
         logger.warning("%s: its categories %s were matched by name with %s.", own.file, data.classes, [*own.order])
         data = in_order
-<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
     missing = [item["file_name"] for item in data.images if not is_file(Path(own.root) / item["file_name"])]
-    if missing:
-        what = f"is listed in {own.file} but does not exist; {len(missing)} of {len(data.images)} images are missing"
-        above = next((str(f) for f in Path(own.root).parents if is_file(f / missing[0])), "the one they start from")
-        raise DataError(Path(own.root) / missing[0], what, f"Name the images' folder in DATASETS.COCO: {above}")
-=======
-    missing = [item["file_name"] for item in data.images if not (Path(own.root) / item["file_name"]).is_file()]
     if own.skips and 0 < len(missing) < len(data.images):
         data = _without(data, missing)
     elif missing:
@@ -104,7 +93,6 @@ def _read(own: OwnData, stamp: object) -> CocoData:
             f"Name the images' folder in DATASETS.COCO: {above}. In training, INPUT.ON_BAD_SAMPLE skip does without"
         )
         raise DataError(Path(own.root) / missing[0], what, remedy)
->>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
     if not own.trained:
         _check_sizes(own, data)
     if own.trained and own.boxes and all(item["iscrowd"] for item in data.annotations):
@@ -188,16 +176,11 @@ def own_data_sets(cfg: CfgNode) -> list[OwnData]:
     if order is None:
         order = tuple(MetadataCatalog.get(first).get("thing_classes", ())) or None if first else None
     masks = cfg.INPUT.MASK_FORMAT if cfg.MODEL.MASK_ON else None
-<<<<<<< 3dc60375ef583801da9d02cf58beab23b4bbccde
-    stuff, boxes = _label_images(cfg), architecture(cfg) != "SemanticSegmentor"
-    return [
-        OwnData(name, file, root, masks, name in cfg.DATASETS.TRAIN, order, *stuff.get(name, ("", ())), boxes)
-=======
     trained, tested = cfg.DATASETS.TRAIN, cfg.DATASETS.TEST
     skipped = {name for name in trained if name not in tested} if cfg.INPUT.ON_BAD_SAMPLE == "skip" else set()
+    stuff, boxes = _label_images(cfg), architecture(cfg) != "SemanticSegmentor"
     return [
-        OwnData(name, file, root, masks, name in trained, name in skipped, order)
->>>>>>> b5da250b9125c9999d8319423b59a6b3afd4168f
+        OwnData(name, file, root, masks, name in trained, name in skipped, order, *stuff.get(name, ("", ())), boxes)
         for name, file, root in cfg.DATASETS.COCO
     ]
 

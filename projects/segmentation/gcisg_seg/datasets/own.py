@@ -110,10 +110,16 @@ class UnlabelledImageDataset(ImageLabelDataset):
         """List the images; see `BaseSegDataset`. Raises `DataError`."""
         folder = Path(self.data_prefix["img_path"])
         wanted = names_in(self.ann_file)
-        files = [name for name in list_files(folder).files if name.lower().endswith(self.img_suffix.lower())]
-        names = [name for name in files if wanted is None or name[: len(name) - len(self.img_suffix)] in wanted]
+        suffixes = own_layout(self.img_suffix).image_suffix
+        names = [
+            name
+            for name in list_files(folder).files
+            for suffix in suffixes
+            if name.lower().endswith(suffix.lower()) and (wanted is None or name[: len(name) - len(suffix)] in wanted)
+        ]
         if not names:
-            raise DataError(folder, f"0 images: nothing here is named *{self.img_suffix}", "Name the images' folder")
+            what = f"0 images: nothing here is named *{' or *'.join(suffixes)}"
+            raise DataError(folder, what, "Name the images' folder")
         shared = {"domain": self.domain, "reduce_zero_label": self.reduce_zero_label}
         return [{"img_path": str(folder / name), **shared, "seg_fields": []} for name in names]
 
