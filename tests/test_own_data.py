@@ -104,8 +104,8 @@ def part(task):
     return found[chosen : min([start for start in starts if start > chosen], default=len(found))]
 
 
-def measured(task, folder):
-    """The measures that a run wrote."""
+def metrics_of(task, folder):
+    """The metrics that a run wrote."""
     if task == "detection":
         lines = (folder / "metrics.json").read_text().splitlines()
         return {key for line in lines for key in json.loads(line)} & {
@@ -117,7 +117,7 @@ def measured(task, folder):
     return {*json.loads(file.read_text().splitlines()[-1])} - {"step", "time", "data_time"}
 
 
-MEASURES = {
+METRICS = {
     "classification": {"accuracy/mean_class", "accuracy/overall"},
     "segmentation": {"real/aAcc", "real/mIoU", "real/mAcc", "mIoU"},
     "detection": {"real/bbox/AP", "real/bbox/AP50", "real/bbox/AP75"},
@@ -135,12 +135,12 @@ def test_the_documents_commands_lead_from_the_folders_to_a_report(folders, tmp_p
     for command in (baseline, gcisg):
         assert run(command, *SMALL[folders]) == 0
     for name in ("baseline", "gcisg"):
-        assert measured(folders, tmp_path / "my/project/runs" / name) == MEASURES[folders]
+        assert metrics_of(folders, tmp_path / "my/project/runs" / name) == METRICS[folders]
     assert run(report) == 0
     page = (tmp_path / "my/project/report.html").read_text()
     assert "<td>loss" not in page
     shown = {re.sub(r"</?td>", "", cell) for cell in re.findall(r"<td>[^<]*</td>", page)}
-    assert MEASURES[folders] <= shown
+    assert METRICS[folders] <= shown
     assert "No pictures" not in page
     assert page.count("<img") == 2
 
@@ -200,7 +200,7 @@ class TestFaults:
         assert "metainfo = dict(classes=('background', 'object'))" in written
         assert written.count("label_values=(0, 255)") == 1
         assert run("python tools/train_net.py --config out/gcisg.py --work-dir out/run", *SMALL["segmentation"]) == 0
-        assert measured("segmentation", tmp_path / "out/run") == MEASURES["segmentation"]
+        assert metrics_of("segmentation", tmp_path / "out/run") == METRICS["segmentation"]
 
     @pytest.mark.parametrize("folders", ["classification"], indirect=True)
     def test_printed_commands_name_folders_with_spaces_and_quotes(self, folders, tmp_path, capsys):

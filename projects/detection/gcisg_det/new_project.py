@@ -18,8 +18,10 @@ WARMUP = 1000  # iterations, the framework's
 
 
 def detection(answers: Answers) -> Project:
-    """Boxes in both folders, in any format of :mod:`gcisg_suite.formats.table`; the classes are those given, or those of
-    the synthetic boxes."""
+    """Boxes in both folders, in any format of :mod:`gcisg_suite.formats.table`.
+
+    The classes are those given, or those of the synthetic boxes.
+    """
     given = answers.options.get("classes")
     classes = named_classes(given)[0] if given else None
     entries, audits = [], {}

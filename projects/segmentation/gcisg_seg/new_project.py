@@ -7,7 +7,7 @@ from typing import Any
 from gcisg_core.problems import AuditResult
 from gcisg_seg.audit import audit_image_labels, find_label_values, pair_classes
 from gcisg_seg.formats import FORMATS, STREETS
-from gcisg_seg.layouts import find_pairs, own_layout
+from gcisg_seg.layouts import Suffix, find_pairs, own_layout
 from gcisg_seg.own_labels import Colour, LabelRule
 from gcisg_seg.splits import names_in
 from gcisg_suite.audit.images import audit_images
@@ -79,12 +79,13 @@ def _look(
     """The audit of a place, and how its data set reads labels."""
     if not place.labelled:
         return audit_images(place.images, answers.workers), {}
+    suffixes: tuple[Suffix, Suffix] = place.suffixes, ".png"
     if place.listed:
-        suffixes, only = (place.suffixes, ".png"), names_in(str(place.listed))
+        only = names_in(str(place.listed))
         # 255 in converted labels is always no class
         rule: dict[str, Any] = {"label_values": (0, 1)} if len(classes) == 2 else {}
     else:
-        suffixes, only = tuple(map(answers.options.get, FIELDS)), None
+        suffixes, only = (answers.options.get("image_suffix"), answers.options.get("label_suffix")), None
         rule = {name: answers.options[name] for name in RULE if name in answers.options}
     audit = audit_image_labels(
         place.images, place.labels, classes, colours, suffixes, answers.workers, only, place.fixed, **rule
