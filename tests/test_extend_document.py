@@ -226,7 +226,7 @@ for name in ("syn", "real"):
     root = pathlib.Path("tables") / name
     root.mkdir(parents=True)
     for key in range(2):
-        pixels = np.random.default_rng(key + len(name)).integers(0, 256, (20, 40, 3), np.uint8)
+        pixels = np.random.default_rng(key + 10 * len(name)).integers(0, 256, (20, 40, 3), np.uint8)
         Image.fromarray(pixels).save(root / f"{key}.png")
     (root / "boxes.csv").write_text("file,class,x1,y1,x2,y2\\n0.png,car,1,2,11,12\\n0.png,bus,5,5,9,9\\n")
 command = "new-project --task detection --synthetic tables/syn --real tables/real --output tables/out --workers 1"

@@ -70,7 +70,7 @@ def test_every_part_reads_the_same_pixels(tmp_path, name):
     init_default_scope("mmseg")
     load = {kind: TRANSFORMS.build({"type": kind}) for kind in ("LoadImageFromFile", "LoadCheckedImage")}
     record = {"file_name": str(path), "width": SIDE, "height": SIDE, "image_id": 1}
-    mapped = {order: CheckedMapper(train, augmentations=[], image_format=order)(record)["image"].permute(1, 2, 0)
+    mapped = {order: CheckedMapper(train, augmentations=[], image_format=order)(record)["image"].permute(1, 2, 0).numpy()
               for order, train in (("RGB", True), ("BGR", False))}  # fmt: skip
     run = predict.PredictionWriter(None, tmp_path / "out", 1)
     pipeline = [{"type": "LoadImageFromFile"}, {"type": "PackSegInputs"}]

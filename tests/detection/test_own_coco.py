@@ -144,7 +144,7 @@ def test_the_folder_that_file_names_start_from_is_named_where_it_is_above(folder
         image["file_name"] = f"real/{image['file_name']}"
     (folder / "real/own.json").write_text(json.dumps(content))
     config(folder)
-    with pytest.raises(DataError, match=rf"Name the images' folder in DATASETS.COCO: {folder}$"):
+    with pytest.raises(DataError, match=rf"Name the images' folder in DATASETS.COCO: {folder}\. In training"):
         DatasetCatalog.get("real")
 
 

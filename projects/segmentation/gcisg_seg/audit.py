@@ -152,8 +152,9 @@ def audit_image_labels(
     problems += unpaired + result.problems
     if pairs and not problems:
         expected = LabelRule(len(classes), **settings).values
+        remedy = "The classes are those of the format; nothing to do" if fixed else NO_CLASS
         absent = [
-            Problem(str(labels), f"class {name!r} (value {value}) has no pixel", NO_CLASS, ABSENT_CLASS)
+            Problem(str(labels), f"class {name!r} (value {value}) has no pixel", remedy, ABSENT_CLASS)
             for value, name in zip(expected, classes, strict=True)
             if not result.counts[f"all/{name}"]
         ]
