@@ -77,7 +77,8 @@ Image.new("RGB", (40, 20)).save(root / "images/a.jpg")
 Image.new("RGB", (40, 20)).save(root / "images/b.jpg")
 (root / "labels/a.txt").write_text("1 0.5 0.5 0.25 0.5\\n")
 data = {"OWN": [["mine", "yolo", "my/yolo"]], "TRAIN": ["mine"], "TEST": ["mine"]}
-pathlib.Path("yolo.yaml").write_text(json.dumps({"DATASETS": data, "DATALOADER": {"NUM_WORKERS": 0}}))
+config = {"DATASETS": data, "DATALOADER": {"NUM_WORKERS": 0}, "MODEL": {"ROI_HEADS": {"NUM_CLASSES": 2}}}
+pathlib.Path("yolo.yaml").write_text(json.dumps(config))
 cfg = read_config("yolo.yaml")
 setup_datasets(cfg)
 assert class_ids(cfg) == {"car": 0, "bus": 1}

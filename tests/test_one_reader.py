@@ -70,7 +70,7 @@ def test_every_part_reads_the_same_pixels(tmp_path, name):
     init_default_scope("mmseg")
     load = {kind: TRANSFORMS.build({"type": kind}) for kind in ("LoadImageFromFile", "LoadCheckedImage")}
     record = {"file_name": str(path), "width": SIDE, "height": SIDE, "image_id": 1}
-    mapped = {order: CheckedMapper(train, augmentations=[], image_format=order)(record)["image"].permute(1, 2, 0).numpy()
+    mapped = {order: CheckedMapper(train, augmentations=[], image_format=order)(record)["image"].permute(1, 2, 0)
               for order, train in (("RGB", True), ("BGR", False))}  # fmt: skip
     run = predict.PredictionWriter(None, tmp_path / "out", 1)
     pipeline = [{"type": "LoadImageFromFile"}, {"type": "PackSegInputs"}]
@@ -84,7 +84,7 @@ def test_every_part_reads_the_same_pixels(tmp_path, name):
         "segmentation, plain": load["LoadImageFromFile"]({"img_path": str(path)})["img"][..., ::-1],
         "segmentation, plain data set": plain[0]["inputs"].permute(1, 2, 0).numpy()[..., ::-1],
         "detection": mapped["RGB"],
-        "detection, BGR": mapped["BGR"][..., ::-1],
+        "detection, BGR": mapped["BGR"].flip(-1),
         "prediction": dict(run._read({"x": path}))["x"],
         "pretraining's images": PretrainingImages(str(tmp_path / "data"), SIDE)[0]["inputs"].permute(1, 2, 0),
     }
@@ -105,6 +105,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_every_part_refuses_the_same_files_in_the_same_words(tmp_path, name, monkeypatch):
+    Image.init()  # or the patch would take away what Pillow registers during the test
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     monkeypatch.setattr(Image, "ID", [key for key in Image.ID if key != "HEIF"])
     folder = tmp_path / "data" / "bird"

@@ -18,6 +18,7 @@ from detectron2.data.datasets.coco import load_coco_json
 
 from gcisg_core.problems import DataError
 from gcisg_det.config import architecture
+from gcisg_det.datasets.absent import SKIP, goes_on, skipped_sets
 from gcisg_suite.coco.findings import Level
 from gcisg_suite.coco.load import CocoData, load_coco, read_categories, starting_folder
 from gcisg_suite.folders import is_file
@@ -84,15 +85,12 @@ def _read(own: OwnData, stamp: object) -> CocoData:
         logger.warning("%s: its categories %s were matched by name with %s.", own.file, data.classes, [*own.order])
         data = in_order
     missing = [item["file_name"] for item in data.images if not is_file(Path(own.root) / item["file_name"])]
-    if own.skips and 0 < len(missing) < len(data.images):
+    if goes_on(own.skips, missing, len(data.images), own.file):
         data = _without(data, missing)
     elif missing:
         what = f"is listed in {own.file} but does not exist; {len(missing)} of {len(data.images)} images are missing"
         above = starting_folder(Path(own.root), missing[0]) or "the one they start from"
-        remedy = (
-            f"Name the images' folder in DATASETS.COCO: {above}. In training, INPUT.ON_BAD_SAMPLE skip does without"
-        )
-        raise DataError(Path(own.root) / missing[0], what, remedy)
+        raise DataError(Path(own.root) / missing[0], what, f"Name the images' folder in DATASETS.COCO: {above}. {SKIP}")
     if not own.trained:
         _check_sizes(own, data)
     if own.trained and own.boxes and all(item["iscrowd"] for item in data.annotations):
@@ -106,8 +104,7 @@ def _read(own: OwnData, stamp: object) -> CocoData:
 
 
 def _without(data: CocoData, names: list[str]) -> CocoData:
-    """The data without the images of these names, after a warning."""
-    logger.warning("Skipped: %d images of %s do not exist, such as %s", len(names), data.file, names[0])
+    """The data without the images of these names."""
     images = [item for item in data.images if item["file_name"] not in {*names}]
     ids = {item["id"] for item in images}
     return replace(data, images=images, annotations=[item for item in data.annotations if item["image_id"] in ids])
@@ -176,8 +173,7 @@ def own_data_sets(cfg: CfgNode) -> list[OwnData]:
     if order is None:
         order = tuple(MetadataCatalog.get(first).get("thing_classes", ())) or None if first else None
     masks = cfg.INPUT.MASK_FORMAT if cfg.MODEL.MASK_ON else None
-    trained, tested = cfg.DATASETS.TRAIN, cfg.DATASETS.TEST
-    skipped = {name for name in trained if name not in tested} if cfg.INPUT.ON_BAD_SAMPLE == "skip" else set()
+    trained, skipped = cfg.DATASETS.TRAIN, skipped_sets(cfg)
     stuff, boxes = _label_images(cfg), architecture(cfg) != "SemanticSegmentor"
     return [
         OwnData(name, file, root, masks, name in trained, name in skipped, order, *stuff.get(name, ("", ())), boxes)
