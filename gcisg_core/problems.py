@@ -6,6 +6,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
+
+EXAMPLES = 3  # of a kind that are shown
+ABSENT_CLASS = "class of which the data have nothing"  # a kind; no obstacle to an evaluation
 
 
 @dataclass(frozen=True)
@@ -16,11 +20,15 @@ class Problem:
         file: The file or folder at fault.
         what: What is wrong: the field and the value found, and what was expected.
         remedy: What the user can do about it.
+        kind: What problems of its kind have in common, where that is not `what` without names and numbers.
+        count: How many defects the line stands for.
     """
 
     file: str
     what: str
     remedy: str
+    kind: str = ""
+    count: int = 1
 
     def __str__(self) -> str:
         return f"{self.file}: {self.what}. {self.remedy}"
@@ -88,9 +96,11 @@ class AuditResult:
         counts: Named totals: usable samples of each split that was looked at, boxes.
         notes: What the reader repairs by itself or leaves out; nothing needs to be done.
         labels: Segmentation: how label images were read, a row for each index or value and class.
+        looks: What comparisons with the images of another data set need, see `gcisg_suite.audit.images.Look`.
     """
 
     problems: list[Problem]
     counts: dict[str, int]
     notes: list[Problem] = field(default_factory=list)
     labels: list[dict[str, str]] = field(default_factory=list)
+    looks: list[Any] = field(default_factory=list)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
@@ -68,6 +69,9 @@ def main(tokens: Sequence[str] | None = None) -> None:
         SystemExit: with 2 for a wrong command line, with one line for what else the user can mend, or with the
             command's own status where that is not 0. Everything else keeps its traceback.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files that the terminal's encoding has not
     given = current(sys.argv[1:] if tokens is None else tokens)
     if not given or given[0] in ("--help", "-h"):
         for name in COMMANDS:

@@ -33,13 +33,22 @@ def is_hidden(name: str | Path) -> bool:
 
 
 def list_files(root: Path) -> Listing:
-    """All files below a folder, those behind links too."""
+    """All files below a folder, those behind links too; a link that leads back above itself is not followed."""
     found = []
-    for folder, _, names in os.walk(root, followlinks=True):
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders[:] = [name for name in folders if not _leads_back(Path(folder, name), root)]
         inner = Path(folder).relative_to(root)
         found += [(inner / name).as_posix() for name in names]
     hidden = {name for name in found if is_hidden(name)}
     return Listing(sorted(set(found) - hidden), sorted(hidden))
+
+
+def _leads_back(path: Path, root: Path) -> bool:
+    """Whether a folder is a link to one of those that were entered on the way to it, or to one above the root."""
+    if not path.is_symlink():
+        return False
+    goal, entered = path.resolve(), [path.parent, *path.parent.parents][: len(path.parent.relative_to(root).parts) + 1]
+    return goal in root.resolve().parents or goal in [folder.resolve() for folder in entered]
 
 
 def left_out(root: str | Path, kinds: Mapping[str, Sequence[str]]) -> list[Problem]:
@@ -53,4 +62,5 @@ def left_out(root: str | Path, kinds: Mapping[str, Sequence[str]]) -> list[Probl
     total = sum(map(len, kinds.values()))
     if not counted:
         return []
-    return [Problem(str(root), f"left out {total} files: {', '.join(counted)}", "Nothing to do if they are no data")]
+    what = f"left out {total} files: {', '.join(counted)}"
+    return [Problem(str(root), what, "Nothing to do if they are no data", "left out files", total)]

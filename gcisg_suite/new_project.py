@@ -5,17 +5,20 @@ The folders are audited first: each fault is a line with its file and what to do
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from dataclasses import dataclass, field
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gcisg_core.files import write_text
-from gcisg_core.problems import AuditResult
-from gcisg_core.shell import command_line
-from gcisg_suite.audit.show import show_notes
+from gcisg_core.problems import ABSENT_CLASS, AuditResult
+from gcisg_core.shell import gcisg_command
 from gcisg_suite.places import find_config
+from gcisg_suite.schedule import Schedule
 from gcisg_suite.tasks import TASKS
 
 MINE, THEIRS = "synthetic", "real"
@@ -28,9 +31,7 @@ class Answers:
     Attributes:
         synthetic: Images with labels, to train on.
         real: Real images to evaluate on; without labels there is no score.
-        classes: A file with a line a class: those of label images, or those that are wanted of another format.
-        images: The images' folder in both folders.
-        labels: The labels' folder, or the COCO JSON; None for the usual name.
+        options: Those of the task's audit, by name.
         workers: Processes of the audit.
         output: Where the configs go, and below `data` what is converted.
         formats: What the user says of a folder, `synthetic` or `real`: a format of `gcisg_suite.formats`.
@@ -38,9 +39,7 @@ class Answers:
 
     synthetic: Path
     real: Path
-    classes: Path | None = None
-    images: str = "images"
-    labels: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
     workers: int = 1
     output: Path = Path()
     formats: dict[str, str] = field(default_factory=dict)
@@ -49,11 +48,24 @@ class Answers:
     def folders(self) -> dict[str, Path]:
         return {MINE: self.synthetic, THEIRS: self.real}
 
+    @property
+    def images(self) -> str:
+        """The images' folder in both folders."""
+        return str(self.options.get("images", "images"))
+
+    @property
+    def labels(self) -> str | None:
+        """The labels' folder, or the COCO JSON; None for the usual name."""
+        given = self.options.get("annotations") or self.options.get("labels")
+        return None if given is None else str(given)
+
 
 class Project(NamedTuple):
-    """What a task makes of the folders: the audits, and the text of both configs below the line that names the base."""
+    """What a task makes of the folders: the audits, the length of the training, and the text of both configs below the
+    line that names the base."""
 
     audits: dict[str, AuditResult]
+    schedule: Schedule
     baseline: str
     gcisg: str
 
@@ -78,25 +90,86 @@ def base_config(task: str, out: Path) -> str:
     return Path(find_config(f"projects/{task}/{name}")).resolve().as_posix()
 
 
-def write_project(task: str, answers: Answers, out: Path, force: bool) -> int:
-    """Audit and write; returns 1 where faults were found and nothing was written."""
+def write_project(task: str, answers: Answers, out: Path, force: bool = False, as_json: bool = False) -> int:
+    """Audit and write; returns 1 where faults were found and no config was written.
+
+    Args:
+        task: Its name.
+        answers: What was given.
+        out: The folder of the configs.
+        force: Write whatever was found, and over files with other content, of which copies are kept.
+        as_json: Print one JSON object in place of lines.
+
+    Raises:
+        ValueError: there is a file with other content.
+    """
+    from gcisg_suite.audit.show import as_dict, show_result
+
     row = TASKS[task]
-    project: Project = row.door("new_project")(answers)
-    found = [problem for audit in project.audits.values() for problem in audit.problems]
-    for problem in found:
-        print(problem)
-    for audit in project.audits.values():
-        show_notes(audit)
-    for name, audit in project.audits.items():
-        counts = ", ".join(f"{key} {value}" for key, value in audit.counts.items())
-        print(f"{name}: {len(audit.problems)} problems; found: {counts}")
-    if found and not force:
-        print("Nothing was written: mend what is listed, or give --force.")
-        return 1
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():  # what is converted is told meanwhile
+        project: Project = row.door("new_project")(answers)
+    audits = _compared(project.audits)
+    found = any(audit.problems for audit in audits.values())
+    for name, audit in audits.items() if not as_json else ():
+        show_result(name, audit)
+    texts: dict[Path, str] = {}
+    commands, copies = [], []
+    if not found or force:
+        texts, commands = _texts(task, project, out), _commands(task, out)
+        copies = _write(texts, force)
+    if as_json:
+        shown = {"audits": {name: as_dict(audit) for name, audit in audits.items()}, "schedule": str(project.schedule)}
+        print(json.dumps({**shown, "written": [*map(str, texts)], "commands": commands}, indent=2))
+    elif not texts:
+        print("No config was written: mend what is listed, or give --force.")
+    else:
+        print("\n".join([*copies, f"schedule: {project.schedule}", *commands]))
+    return 1 if found and not force else 0
+
+
+def _compared(audits: dict[str, AuditResult]) -> dict[str, AuditResult]:
+    """The audits, with what shows between them: a class of which there is nothing to evaluate is no fault, images of
+    both folders are."""
+    from gcisg_suite.audit.near import shared_images
+
+    real = audits[THEIRS]
+    notes = [
+        replace(problem, remedy="It has no figure: the results are of the other classes")
+        for problem in real.problems
+        if problem.kind == ABSENT_CLASS
+    ]
+    problems = [problem for problem in real.problems if problem.kind != ABSENT_CLASS]
+    problems += shared_images(audits[MINE].looks, real.looks)
+    return {**audits, THEIRS: replace(real, problems=problems, notes=real.notes + notes)}
+
+
+def _texts(task: str, project: Project, out: Path) -> dict[Path, str]:
+    """The configs by their file."""
+    row = TASKS[task]
     bases = {"baseline": base_config(task, out), "gcisg": f"baseline{row.suffix}"}
-    for name, base in bases.items():
-        text = f"{row.framework.base.format(base)}\n{getattr(project, name)}"
-        path = write_text(out / f"{name}{row.suffix}", text)
-        print(command_line("gcisg", "train", "--config", path, "--output", out / "runs" / name))
-    print(command_line("gcisg", "report", *(out / "runs" / name for name in bases)))
-    return 0
+    first = {name: row.framework.base.format(json.dumps(base, ensure_ascii=False)) for name, base in bases.items()}
+    return {out / f"{name}{row.suffix}": f"{line}\n{getattr(project, name)}" for name, line in first.items()}
+
+
+def _commands(task: str, out: Path) -> list[str]:
+    """What to run next."""
+    suffix, runs = TASKS[task].suffix, {name: out / "runs" / name for name in ("baseline", "gcisg")}
+    train = [gcisg_command("train", "--config", out / f"{name}{suffix}", "--output", run) for name, run in runs.items()]
+    return [*train, gcisg_command("report", *runs.values(), "--output", out / "report.html")]
+
+
+def _write(texts: dict[Path, str], force: bool) -> list[str]:
+    """Write what is new; a line for each copy of what was there."""
+    changed = [path for path, text in texts.items() if path.exists() and path.read_bytes() != text.encode()]
+    if changed and not force:
+        what = f"{', '.join(map(str, changed))}: there with other content"
+        raise ValueError(f"{what}. Name another --output, or give --force, which keeps a copy of it")
+    lines = []
+    for path in changed:
+        names = (path.with_name(f"{path.stem}_old{number}{path.suffix}") for number in count(1))
+        copy = next(name for name in names if not name.exists())
+        path.rename(copy)
+        lines.append(f"kept: {copy}, what {path} was")
+    for path, text in texts.items():
+        write_text(path, text)
+    return lines

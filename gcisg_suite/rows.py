@@ -40,7 +40,7 @@ class Framework:
         evaluate: `(config_file, checkpoint, with_metrics, work_dir)` -> metrics of a checkpoint on the config's test
             data; with ``with_metrics=False`` it is only loaded.
         replay: Module with `build_model(record, trust)` and `framework()`, and `context(record)` if a step needs one.
-        base: Of a config that inherits from `{}`, the first line.
+        base: Of a config that inherits from `{}`, a quoted path, the first line.
         as_text: A config -> its whole content as text.
         owns: Whether a file with one of the suffixes is a config of this framework; it is read, never run.
         key: Pattern of an override's first word; in it are key and value, unless `pairs` says that the value follows.
@@ -127,6 +127,7 @@ class TaskSpec:
         recipe: What stands in place of `mini` in the names of the configs for the papers' data.
         doors: Name -> `module:function`, see :data:`DOORS`.
         audits: Data set of `gcisg audit` -> its audit.
+        own_data: The audit of data of one's own, and what `gcisg new-project` takes beside its options.
         prepares: What of the miniature is made -> `module:function` without arguments, in this order.
     """
 
@@ -139,6 +140,7 @@ class TaskSpec:
     recipe: str = ""
     doors: Mapping[str, str] = field(default_factory=dict)
     audits: Mapping[str, Audit] = field(default_factory=dict)
+    own_data: tuple[str, ...] = ()
     prepares: Mapping[str, str] = field(default_factory=dict)
 
     def door(self, name: str) -> Any:
@@ -160,6 +162,11 @@ class TaskSpec:
     def suffix(self) -> str:
         """Of its configs."""
         return self.framework.suffixes[0]
+
+    @property
+    def data_options(self) -> tuple[str, ...]:
+        """Flags of `gcisg new-project` that are for this task, as names: those of its audit, and its own."""
+        return tuple(name for audit in self.own_data[:1] for name in self.audits[audit].options) + self.own_data[1:]
 
     @property
     def needs(self) -> str:

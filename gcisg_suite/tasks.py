@@ -25,7 +25,7 @@ MMENGINE = Framework(
     launches=False,
     evaluate="gcisg_suite.zoo.evaluate:evaluate",
     replay="gcisg_core.integrations.mmengine.nan",
-    base='_base_ = "{}"',
+    base="_base_ = {}",
     as_text=lambda config: json.dumps(config.to_dict(), sort_keys=True, default=str),
     key=r"[\w.]+=.*",
 )
@@ -39,7 +39,7 @@ DETECTRON2 = Framework(
     launches=True,
     evaluate="gcisg_det.evaluation:evaluate",
     replay="gcisg_det.replay",
-    base='_BASE_: "{}"',
+    base="_BASE_: {}",
     as_text=lambda config: config.dump(),
     key=r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*",
     pairs=True,
@@ -125,8 +125,9 @@ _ROWS = (
         },
         audits={
             "visda17": Audit("gcisg_cls.audit:audit_visda17"),
-            "class-folders": Audit("gcisg_cls.audit:audit_folders"),
+            "class-folders": Audit("gcisg_cls.audit:audit_folders", ("classes",)),
         },
+        own_data=("class-folders",),
         prepares=REFERENCE,
     ),
     TaskSpec(
@@ -164,9 +165,21 @@ _ROWS = (
             "shift": Audit("gcisg_seg.audit:audit_shift"),
             "synthia": Audit("gcisg_seg.audit:audit_synthia"),
             "pairs": Audit(
-                "gcisg_seg.audit:audit_pairs", ("images", "labels", "image_suffix", "label_suffix", "num_classes")
+                "gcisg_seg.audit:audit_pairs",
+                (
+                    "images",
+                    "labels",
+                    "image_suffix",
+                    "label_suffix",
+                    "classes",
+                    "num_classes",
+                    "label_values",
+                    "reduce_zero_label",
+                    "ignore_index",
+                ),
             ),
         },
+        own_data=("pairs",),
         prepares={**SCENES, **REFERENCE},
     ),
     TaskSpec(
@@ -198,6 +211,7 @@ _ROWS = (
             "cityscapes-boxes": Audit("gcisg_det.audit:audit_cityscapes_boxes"),
             "coco": Audit("gcisg_suite.audit.coco:audit_coco", ("annotations", "classes")),
         },
+        own_data=("coco", "images", "labels"),
         prepares={**SCENES, "Detection's reference network": "gcisg_det.mini:prepare_mini"},
     ),
 )

@@ -77,8 +77,9 @@ Image.new("RGB", (40, 20)).save(root / "images/a.jpg")
 Image.new("RGB", (40, 20)).save(root / "images/b.jpg")
 (root / "labels/a.txt").write_text("1 0.5 0.5 0.25 0.5\\n")
 data = {"OWN": [["mine", "yolo", "my/yolo"]], "TRAIN": ["mine"], "TEST": ["mine"]}
-pathlib.Path("yolo.yaml").write_text(json.dumps({"DATASETS": data, "DATALOADER": {"NUM_WORKERS": 0}}))
-cfg = read_config("yolo.yaml", ["MODEL.ROI_HEADS.NUM_CLASSES", "2"])
+config = {"DATASETS": data, "DATALOADER": {"NUM_WORKERS": 0}, "MODEL": {"ROI_HEADS": {"NUM_CLASSES": 2}}}
+pathlib.Path("yolo.yaml").write_text(json.dumps(config))
+cfg = read_config("yolo.yaml")
 setup_datasets(cfg)
 assert class_ids(cfg) == {"car": 0, "bus": 1}
 first, second = DatasetCatalog.get("mine")
@@ -226,7 +227,7 @@ for name in ("syn", "real"):
     root = pathlib.Path("tables") / name
     root.mkdir(parents=True)
     for key in range(2):
-        pixels = np.random.default_rng(key + len(name)).integers(0, 256, (20, 40, 3), np.uint8)
+        pixels = np.random.default_rng(key + 10 * len(name)).integers(0, 256, (20, 40, 3), np.uint8)
         Image.fromarray(pixels).save(root / f"{key}.png")
     (root / "boxes.csv").write_text("file,class,x1,y1,x2,y2\\n0.png,car,1,2,11,12\\n0.png,bus,5,5,9,9\\n")
 command = "new-project --task detection --synthetic tables/syn --real tables/real --output tables/out --workers 1"

@@ -9,11 +9,14 @@ import shlex
 import numpy as np
 import pytest
 import torchvision
+from mmengine.config import Config
 from PIL import Image
 
+from gcisg_core.shell import gcisg_command
 from tests.detection.scenes import TINY
 from tests.documents import blocks, run
 
+NAMES = ("baseline", "gcisg")
 PAGE = "docs/your_data.md"
 COLOURS = {"road": (128, 64, 128), "car": (0, 0, 142), "person": (220, 20, 60)}
 SHORT = ["train_cfg.max_iters=2", "train_cfg.val_interval=2", "default_hooks.logger.interval=1"]
@@ -101,8 +104,8 @@ def part(task):
     return found[chosen : min([start for start in starts if start > chosen], default=len(found))]
 
 
-def measured(task, folder):
-    """The measures that a run wrote."""
+def metrics_of(task, folder):
+    """The metrics that a run wrote."""
     if task == "detection":
         lines = (folder / "metrics.json").read_text().splitlines()
         return {key for line in lines for key in json.loads(line)} & {
@@ -114,7 +117,7 @@ def measured(task, folder):
     return {*json.loads(file.read_text().splitlines()[-1])} - {"step", "time", "data_time"}
 
 
-MEASURES = {
+METRICS = {
     "classification": {"accuracy/mean_class", "accuracy/overall"},
     "segmentation": {"real/aAcc", "real/mIoU", "real/mAcc", "mIoU"},
     "detection": {"real/bbox/AP", "real/bbox/AP50", "real/bbox/AP75"},
@@ -132,12 +135,12 @@ def test_the_documents_commands_lead_from_the_folders_to_a_report(folders, tmp_p
     for command in (baseline, gcisg):
         assert run(command, *SMALL[folders]) == 0
     for name in ("baseline", "gcisg"):
-        assert measured(folders, tmp_path / "my/project/runs" / name) == MEASURES[folders]
+        assert metrics_of(folders, tmp_path / "my/project/runs" / name) == METRICS[folders]
     assert run(report) == 0
     page = (tmp_path / "my/project/report.html").read_text()
     assert "<td>loss" not in page
     shown = {re.sub(r"</?td>", "", cell) for cell in re.findall(r"<td>[^<]*</td>", page)}
-    assert MEASURES[folders] <= shown
+    assert METRICS[folders] <= shown
     assert "No pictures" not in page
     assert page.count("<img") == 2
 
@@ -158,10 +161,9 @@ def test_the_documents_config_is_that_of_the_two_written_ones(folders, tmp_path)
 
         assert read_config(path) == read_config(path.with_name("gcisg.yaml"))
         return
-    from mmengine.config import Config
-
     hand, tool = (Config.fromfile(path.with_name(name)).to_dict() for name in (path.name, "gcisg.py"))
     same = ("model", "train_dataloader", "val_dataloader", "test_dataloader", "train_cfg", "val_evaluator")
+    same += ("param_scheduler",) if folders == "segmentation" else ()
     assert {key: hand[key] for key in same} == {key: tool[key] for key in same}
 
 
@@ -174,12 +176,12 @@ class TestFaults:
         return status, capsys.readouterr().out
 
     @pytest.mark.parametrize("folders", ["classification"], indirect=True)
-    def test_a_class_that_one_folder_lacks(self, folders, tmp_path, capsys):
+    def test_a_real_class_of_another_name(self, folders, tmp_path, capsys):
         (tmp_path / "my/real/bus").rename(tmp_path / "my/real/coach")
         status, output = self.audit(folders, capsys)
         assert status == 1
-        assert "my/real/bus: no images of the class, the synthetic folder has some" in output
-        assert "my/synthetic/coach: no images of the class, the real folder has some" in output
+        assert "my/real/coach: no class of that name. Expected folders: bird, boat, bus" in output
+        assert "note: my/real/bus: class 'bus' (label 2) has no image. It has no figure" in output
         assert not (tmp_path / "out").exists()
         assert self.audit(folders, capsys, "--force")[0] == 0
         assert (tmp_path / "out/gcisg.py").is_file()
@@ -198,7 +200,7 @@ class TestFaults:
         assert "metainfo = dict(classes=('background', 'object'))" in written
         assert written.count("label_values=(0, 255)") == 1
         assert run("python tools/train_net.py --config out/gcisg.py --work-dir out/run", *SMALL["segmentation"]) == 0
-        assert measured("segmentation", tmp_path / "out/run") == MEASURES["segmentation"]
+        assert metrics_of("segmentation", tmp_path / "out/run") == METRICS["segmentation"]
 
     @pytest.mark.parametrize("folders", ["classification"], indirect=True)
     def test_printed_commands_name_folders_with_spaces_and_quotes(self, folders, tmp_path, capsys):
@@ -206,10 +208,14 @@ class TestFaults:
         goal = "My Data/it's mine"
         flags = ["--task", folders, "--synthetic", "My Data/synthetic", "--real", "My Data/real", "--output", goal]
         assert run("python tools/new_project.py", *flags, "--workers", "1") == 0
-        commands = [shlex.split(line) for line in capsys.readouterr().out.splitlines() if line.startswith("gcisg ")]
-        assert [words[1] for words in commands] == ["train", "train", "report"]
-        assert commands[1][2:] == ["--config", f"{goal}/gcisg.py", "--output", f"{goal}/runs/gcisg"]
-        assert commands[2][2:] == [f"{goal}/runs/baseline", f"{goal}/runs/gcisg"]
+        commands = [shlex.split(line) for line in capsys.readouterr().out.splitlines()[-3:]]
+        start = shlex.split(gcisg_command())
+        assert [words[: len(start)] for words in commands] == [start] * 3
+        train, report = commands[1][len(start) :], commands[2][len(start) :]
+        assert train == ["train", "--config", f"{goal}/gcisg.py", "--output", f"{goal}/runs/gcisg"]
+        assert report == ["report", *(f"{goal}/runs/{name}" for name in NAMES), "--output", f"{goal}/report.html"]
+        for name in NAMES:
+            assert Config.fromfile(f"{goal}/{name}.py").train_cfg.max_iters == 500
 
     @pytest.mark.parametrize("folders", ["segmentation"], indirect=True)
     @pytest.mark.parametrize(
@@ -233,7 +239,8 @@ class TestFaults:
         file.write_text(file.read_text().replace('"car"', '"Car"'))
         status, output = self.audit(folders, capsys)
         assert status == 1
-        assert "my/real: has the categories road, Car, person, the synthetic file has road, car, person" in output
+        assert "annotations.json: category 'Car' is none of the expected road, car, person" in output
+        assert "note: my/real/annotations.json: category 'car' is missing. It has no figure" in output
         assert self.audit(folders, capsys, "--force")[0] == 0
         status = run("python tools/train_net.py --config out/baseline.yaml", *SMALL["detection"])
         assert status == 1

@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gcisg_core.problems import AuditResult, DataError, Problem
+from gcisg_core.problems import ABSENT_CLASS, AuditResult, DataError, Problem
 from gcisg_suite.audit.images import Look, compare, flat_problem, look
 from gcisg_suite.audit.parallel import check_all
+from gcisg_suite.classes import named_classes
 from gcisg_suite.coco.findings import Level
-from gcisg_suite.coco.load import CocoData, normalise
+from gcisg_suite.coco.load import CocoData, normalise, starting_folder
 from gcisg_suite.folders import is_file
 from gcisg_suite.images import check_boxes_size
 
@@ -26,26 +27,28 @@ def audit_coco(
         root: The folder of the images.
         workers: Processes to use.
         annotations: The JSON file; by default the only one in `root`.
-        classes: The names of the categories that are expected; any by default.
+        classes: The names of the categories that are expected, or one file that has them; any by default.
     """
     try:
         data = normalise(annotations or _only_json(root), root)
     except DataError as error:
         return AuditResult([error.problem], {"images": 0})
     trained, crowds = (Counter(_names(data, crowd)) for crowd in (0, 1))
-    problems = [Problem(str(data.file), *fault) for fault in _category_faults(data, trained, crowds, classes)]
-    looks = check_all(partial(_image, root), data.images, workers)
-    for found, _ in looks:
+    expected = named_classes(classes)[0] if classes else None
+    problems = [*_category_faults(data, trained, crowds, expected)]
+    checked = check_all(partial(_image, root), data.images, workers)
+    for found, _ in checked:
         problems += found
     problems += data.findings.problems(Level.REFUSED, Level.LEFT_OUT)
-    problems += compare(seen for _, seen in looks)
+    looks = [seen for _, seen in checked]
+    problems += compare(looks)
     with_boxes = {item["image_id"] for item in data.annotations}
     empty = len(data.images) - len(with_boxes)
     counts = {"images": len(data.images), "images without a box": empty, "boxes": sum(trained.values())}
     if crowds:
         counts["groups (iscrowd)"] = sum(crowds.values())
     counts |= {f"boxes/{name}": trained[name] for name in data.classes}
-    return AuditResult(problems, counts, [*data.findings.problems(Level.REPAIRED)])
+    return AuditResult(problems, counts, [*data.findings.problems(Level.REPAIRED)], looks=looks)
 
 
 def _only_json(root: Path) -> Path:
@@ -63,28 +66,36 @@ def _names(data: CocoData, crowd: int) -> Iterator[str]:
 
 def _category_faults(
     data: CocoData, trained: Counter[str], crowds: Counter[str], classes: Sequence[str] | None
-) -> Iterator[tuple[str, str]]:
-    """Categories that are not expected, missing, or without a box to train on, as (what, remedy)."""
+) -> Iterator[Problem]:
+    """Categories that are not expected, missing, or without a box to train on."""
+    file = str(data.file)
     if not data.annotations:
-        yield "has no annotation that can be used", "Name the file that has them: --annotations FILE"
+        yield Problem(file, "has no annotation that can be used", "Name the file that has them: --annotations FILE")
     for name in data.classes:
-        if classes is not None and name not in classes:
-            yield f"category {name!r} is none of the expected {', '.join(classes)}", "Rename or remove the category"
+        if classes is not None and name not in classes and trained[name] + crowds[name]:
+            what = f"category {name!r} is none of the expected {', '.join(classes)}"
+            yield Problem(file, what, "Rename or remove the category", "category that is not expected")
         if crowds[name] and not trained[name]:
             what = f"category {name!r} has no box to train on: all {crowds[name]} are iscrowd 1, which are groups"
-            yield what, "Write iscrowd 0 where a box is one object"
+            yield Problem(file, what, "Write iscrowd 0 where a box is one object", ABSENT_CLASS)
         elif not trained[name] and data.annotations:
-            yield f"category {name!r} has no annotation", "Annotate it, or remove it from `categories`"
+            remedy = "Annotate it, or remove it from `categories`"
+            yield Problem(file, f"category {name!r} has no annotation", remedy, ABSENT_CLASS)
     for name in classes or ():
         if name not in data.classes:
-            yield f"category {name!r} is missing", "Add it to `categories`, with the spelling of the config"
+            remedy = "Add it to `categories`, with the spelling of the config"
+            yield Problem(file, f"category {name!r} is missing", remedy, ABSENT_CLASS)
 
 
 def _image(root: Path, item: dict[str, Any]) -> tuple[list[Problem], Look | None]:
     path = root / str(item["file_name"])
     if not is_file(path):
-        what = "is listed in the JSON file but does not exist"
-        return [Problem(str(path), what, "Restore it, or give the folder that `file_name` starts from as --root")], None
+        what, folder = "is listed in the JSON file but does not exist", starting_folder(root, str(item["file_name"]))
+        start = f"; this one starts from {folder}" if folder else ""
+        remedy = (
+            f"Restore it, or give the folder that `file_name` starts from (audit: --root, new-project: --images){start}"
+        )
+        return [Problem(str(path), what, remedy)], None
     try:
         seen = look(path)
     except DataError as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from gcisg_core.problems import AuditResult, DataError, Problem
 from gcisg_suite.audit.parallel import check_all
@@ -17,6 +18,8 @@ from gcisg_suite.images import read_image
 FAR = 6.0  # deviations, estimated by the median, from which on a mean is far from the others
 NARROW = 4.0  # grey levels; a smaller deviation counts as this: in uniform data everything would be far
 ENOUGH = 20  # images, below which there are no statistics
+SHARED = "Remove one of the two; train and test must not share images"
+THUMBNAIL = 16  # pixels, width and height
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Look:
         mean: Of all values, 0-255.
         flat: All pixels have one colour.
         digest: SHA-256 of the file.
+        thumbnail: The image shrunk to 16 x 16 pixels, RGB, uint8.
     """
 
     path: str
@@ -36,6 +40,7 @@ class Look:
     mean: float
     flat: bool
     digest: str
+    thumbnail: bytes
 
 
 def look(path: str | Path) -> Look:
@@ -53,7 +58,8 @@ def describe(path: str | Path, pixels: np.ndarray) -> Look:
     # The first row decides for nearly every image.
     flat = bool((pixels[0] == pixels[0, 0]).all() and (pixels == pixels[0, 0]).all())
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return Look(str(path), (width, height), float(pixels.mean()), flat, digest)
+    small = Image.fromarray(pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    return Look(str(path), (width, height), float(pixels.mean()), flat, digest, small.tobytes())
 
 
 def audit_images(folder: Path, workers: int = 1) -> AuditResult:
@@ -62,7 +68,7 @@ def audit_images(folder: Path, workers: int = 1) -> AuditResult:
     looks = [item for item in found if isinstance(item, Look)]
     problems = [item for item in found if isinstance(item, Problem)]
     problems += [line for item in looks for line in flat_problem(item)]
-    return AuditResult(problems + compare(looks), {"images": len(looks)})
+    return AuditResult(problems + compare(looks), {"images": len(looks)}, looks=looks)
 
 
 def _look_or_problem(path: Path) -> Look | Problem:
@@ -84,14 +90,19 @@ def compare(looks: Iterable[Look | None]) -> list[Problem]:
     Images of one colour are left out: they have their line already. None stands for an image that was not readable.
     """
     images = [item for item in looks if item is not None and not item.flat]
-    problems: list[Problem] = []
+    return same_files(images) + _far_means(images)
+
+
+def same_files(images: Iterable[Look]) -> list[Problem]:
+    """Files that repeat an earlier one; their line names it."""
     first: dict[str, str] = {}
+    problems = []
     for item in images:
         same = first.setdefault(item.digest, item.path)
         if same != item.path:
-            remedy = "Remove one of the two; train and test must not share images"
-            problems.append(Problem(item.path, f"the same file as {same}, byte for byte", remedy))
-    return problems + _far_means(images)
+            what = f"the same file as {same}, byte for byte"
+            problems.append(Problem(item.path, what, SHARED, "the same file as another, byte for byte"))
+    return problems
 
 
 def _far_means(images: Sequence[Look]) -> list[Problem]:
@@ -121,6 +132,6 @@ def repeated_names(paths: Iterable[str | Path], parts: int = 1) -> list[Problem]
     for path in map(str, paths):
         same = first.setdefault("/".join(Path(path).parts[-parts:]), path)
         if same != path:
-            what = f"has the file name of {same}"
-            problems.append(Problem(path, what, "Rename one, or remove it if it is the same image"))
+            remedy = "Rename one, or remove it if it is the same image"
+            problems.append(Problem(path, f"has the file name of {same}", remedy, "has the file name of another"))
     return problems

@@ -1,36 +1,91 @@
-"""What an audit found, as lines or as JSON."""
+"""What an audit found, as lines and tables or as JSON."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
-from gcisg_core.problems import AuditResult
+from gcisg_core.problems import EXAMPLES, AuditResult, Problem
+
+# What differs between problems of one kind: quoted, in brackets or parentheses, numbers, paths and names of files.
+NAMES = re.compile(r"'[^']*'|\"[^\"]*\"|\([^)]*\)|\[[^\]]*\]|\S*[\d/\\]\S*|\S+\.\w+\S*")
 
 
 def show(dataset: str, root: Path, result: AuditResult, as_json: bool) -> int:
     """Print it; returns 1 where there is a problem."""
     if as_json:
-        print(json.dumps({"dataset": dataset, "root": str(root), **dataclasses.asdict(result)}, indent=2))
-        return 1 if result.problems else 0
-    for problem in result.problems:
-        print(problem)
-    show_notes(result)
-    totals = {name: count for name, count in result.counts.items() if "/" not in name}
-    for total in totals:
-        if parts := {name: n for name, n in result.counts.items() if name.startswith(f"{total}/")}:
-            print(f"{total}: " + ", ".join(f"{name.partition('/')[2]} {count}" for name, count in parts.items()))
-    found = ", ".join(f"{name} {count}" for name, count in totals.items())
-    print(f"{dataset} in {root}: {len(result.problems)} problems; found: {found}")
+        print(json.dumps({"dataset": dataset, "root": str(root), **as_dict(result)}, indent=2))
+    else:
+        show_result(f"{dataset} in {root}", result)
     return 1 if result.problems else 0
 
 
-def show_notes(result: AuditResult) -> None:
-    """Print what is no problem: notes, and the table of labels."""
-    for note in result.notes:
-        print(f"note: {note}")
+def as_dict(result: AuditResult) -> dict[str, Any]:
+    """All of it, for JSON."""
+    return {
+        "problems": [_fields(problem) for problem in result.problems],
+        "summary": {kind: _count(problems) for kind, problems in by_kind(result.problems).items()},
+        "counts": result.counts,
+        "notes": [_fields(note) for note in result.notes],
+        "labels": result.labels,
+    }
+
+
+def show_result(name: str, result: AuditResult) -> None:
+    """Print examples of each kind, the tables and a last line that begins with the name."""
+    _show_lines(result.problems)
+    _show_lines(result.notes, "note: ")
     if result.labels:
         print(tabulate(result.labels, headers="keys", disable_numparse=True))
+    if classes := _classes(result.counts):
+        print(tabulate(classes, headers="keys"))
+    if result.problems:
+        kinds = by_kind(result.problems)
+        print(tabulate([(kind, _count(found)) for kind, found in kinds.items()], ("problem", "count")))
+    found = ", ".join(f"{key} {count}" for key, count in result.counts.items() if "/" not in key)
+    print(f"{name}: {_count(result.problems)} problems; found: {found}")
+
+
+def by_kind(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
+    """Problems by their kind, in the order in which the kinds were met."""
+    kinds: dict[str, list[Problem]] = {}
+    for problem in problems:
+        kinds.setdefault(kind_of(problem), []).append(problem)
+    return kinds
+
+
+def kind_of(problem: Problem) -> str:
+    """The kind of a problem: what is wrong without names and numbers."""
+    return problem.kind or re.sub(r"…(\W*…)+", "…", NAMES.sub("…", problem.what)).strip()
+
+
+def _fields(problem: Problem) -> dict[str, Any]:
+    shown = {"file": problem.file, "what": problem.what, "remedy": problem.remedy}
+    return {**shown, "kind": kind_of(problem), "count": problem.count}
+
+
+def _count(problems: Sequence[Problem]) -> int:
+    return sum(problem.count for problem in problems)
+
+
+def _show_lines(problems: Iterable[Problem], start: str = "") -> None:
+    for kind, found in by_kind(problems).items():
+        for problem in found[:EXAMPLES]:
+            print(f"{start}{problem}")
+        if more := found[EXAMPLES:]:
+            print(f"{start}... and {_count(more)} more of this kind ({kind}); --json lists all")
+
+
+def _classes(counts: dict[str, int]) -> list[dict[str, Any]]:
+    """A row a class with a column a total, of counts such as `boxes/car`."""
+    rows: dict[str, dict[str, Any]] = {}
+    for key, count in counts.items():
+        total, slash, name = key.partition("/")
+        if slash:
+            rows.setdefault(name, {"class": name})[total] = count
+    return [*rows.values()]

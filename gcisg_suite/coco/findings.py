@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from gcisg_core.problems import DataError, Problem
-
-EXAMPLES = 3  # of a kind that a line shows
+from gcisg_core.problems import EXAMPLES, DataError, Problem
 
 
 class Level(Enum):
@@ -41,7 +39,8 @@ class Finding:
     def problem(self, file: Path) -> Problem:
         """The line of this kind."""
         shown = "; ".join(self.examples)
-        return Problem(str(file), f"{self.kind}: {self.count}" + (f", such as {shown}" if shown else ""), self.remedy)
+        what = f"{self.kind}: {self.count}" + (f", such as {shown}" if shown else "")
+        return Problem(str(file), what, self.remedy, self.kind, self.count)
 
 
 class Findings:

@@ -151,6 +151,11 @@ def read_lists(file: Path) -> dict[str, list[dict[str, Any]]]:
     return content
 
 
+def starting_folder(root: Path, name: str) -> Path | None:
+    """The folder above `root` that a file name starts from, as `images/1.png` beside `root` = `.../images`."""
+    return next((folder for folder in root.parents if is_file(folder / name)), None)
+
+
 def _copy(item: dict[str, Any]) -> dict[str, Any]:
     # Detectron2's reader shifts keypoints in place.
     return {**item, "keypoints": [*item["keypoints"]]} if isinstance(item.get("keypoints"), list) else {**item}

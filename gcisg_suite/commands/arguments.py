@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -20,6 +22,61 @@ Overrides = Annotated[str, Parameter(help="key=value (mmengine) or KEY VALUE (De
 Device = Annotated[str | None, Parameter(help="cpu, cuda, cuda:1, ... (by default cuda where there is one).")]
 Flag = Annotated[bool, Parameter(show_default=False)]
 Several = Parameter(consume_multiple=True)  # `--flag A B C`
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DataOptions:
+    """What data of one's own are like. Each is for some formats; what is not given is left to them.
+
+    Attributes:
+        images: Folder of the images (images).
+        labels: Segmentation: folder of the label images (labels).
+        image_suffix: Segmentation: how images end (any image's suffix).
+        label_suffix: Segmentation: how labels end (any image's suffix).
+        classes: Names, or one file with a line a class, `name` or `name R G B`.
+        num_classes: Segmentation: classes without names; their values are 0 to N - 1.
+        label_values: Segmentation: the value of each class in the labels, such as 0 255.
+        reduce_zero_label: Segmentation: the value 0 is no class and 1 is the first.
+        ignore_index: Segmentation: a further value that is no class, beside 255.
+        annotations: Detection: the JSON file in COCO's format.
+    """
+
+    images: str | None = None
+    labels: str | None = None
+    image_suffix: str | None = None
+    label_suffix: str | None = None
+    classes: Annotated[list[str] | None, Several] = None
+    num_classes: int | None = None
+    label_values: Annotated[list[int] | None, Several] = None
+    reduce_zero_label: Flag = False
+    ignore_index: int | None = None
+    annotations: Path | None = None
+
+    def given(self, allowed: Collection[str], where: str) -> dict[str, Any]:
+        """Those that were given, by name.
+
+        Args:
+            allowed: The names of those that may be.
+            where: The flag that decides this, and its value.
+
+        Raises:
+            UsageError: another one was given, or a value is out of range.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        given = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+            if value is not None and value is not False
+        }
+        for name in sorted(given.keys() - {*allowed}):
+            raise UsageError(f"--{name.replace('_', '-')} is not for {where}")
+        if self.num_classes is not None and not 1 <= self.num_classes <= 254:
+            raise UsageError(f"--num-classes {self.num_classes}: expected 1 to 254")
+        return given
+
+
+NOT_GIVEN = DataOptions()
 
 
 def check_exists(flag: str, path: str | Path | None) -> None:

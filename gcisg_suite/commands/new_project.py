@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from gcisg_core.lookup import choose
-from gcisg_suite.commands.arguments import Flag, Several, UsageError, check_at_least
+from gcisg_suite.commands.arguments import NOT_GIVEN, DataOptions, Flag, Several, UsageError, check_at_least
 from gcisg_suite.new_project import Answers, ask, write_project
 from gcisg_suite.tasks import TASKS
 
@@ -23,12 +23,11 @@ def new_project(
     synthetic: Path | None = None,
     real: Path | None = None,
     output: Path | None = None,
-    classes: Path | None = None,
-    images: str = "images",
-    labels: str | None = None,
     format: Annotated[list[str] | None, Several] = None,
-    workers: int = os.cpu_count() or 1,
     force: Flag = False,
+    json: Flag = False,
+    workers: int = os.cpu_count() or 1,
+    options: DataOptions = NOT_GIVEN,
 ) -> int:
     """Write two configs, a baseline and GCISG, that train on synthetic images of yours and are evaluated on real ones.
 
@@ -38,18 +37,17 @@ def new_project(
 
     A folder may be in any format that docs/your_data.md lists (YOLO, Pascal VOC, KITTI, simulators' output, ...): it is
     recognised, and converted once into OUTPUT/data. What is not given is asked for. The folders are audited first: each
-    fault is a line with its file and what to do, and nothing is written while there is one, unless --force is given.
+    fault is a line with its file and what to do, and no config is written while there is one, unless --force is given.
+    The options of `gcisg audit` are for both folders; --classes chooses those that are wanted of any format.
 
     Args:
         synthetic: Images with labels, to train on.
         real: Real images with labels, to evaluate on; without labels there is no score on them.
         output: Where the two configs go.
-        classes: A file with a line a class, `name` or `name R G B`: of label images, or those wanted of other formats.
-        images: The images' folder in both folders.
-        labels: The labels' folder (default: labels), or the COCO JSON (annotations.json).
         format: What a folder holds, NAME, synthetic=NAME or real=NAME, where it is not recognised.
+        force: Write the configs whatever the audit finds, and over those that you changed, of which a copy is kept.
+        json: Print one JSON object, with every problem, in place of lines.
         workers: Processes (by default one a core).
-        force: Write the configs whatever the audit finds.
     """
     check_at_least("--workers", workers)
     task = task or ask("task", f"Task ({', '.join(OFFERING)})")
@@ -57,12 +55,11 @@ def new_project(
         choose(OFFERING, task, "task")
     except ValueError as error:
         raise UsageError(f"--task: {error}") from error
+    given = options.given(TASKS[task].data_options, f"--task {task}")
     answers = Answers(
         synthetic or Path(ask("synthetic", "Folder of the synthetic images, with labels")),
         real or Path(ask("real", "Folder of the real images, with labels")),
-        classes,
-        images,
-        labels,
+        given,
         workers,
         formats=formats_of(format or []),
     )
@@ -71,7 +68,7 @@ def new_project(
         if not folder.is_dir():
             raise UsageError(f"--{name} {folder}: no such folder")
     try:
-        return write_project(task, answers, goal, force)
+        return write_project(task, answers, goal, force, json)
     except OSError as error:
         raise ValueError(str(error)) from error
 

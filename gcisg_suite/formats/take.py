@@ -41,7 +41,7 @@ class Place(NamedTuple):
         labels: The COCO file, or the folder of the label PNGs.
         classes: The names in the order of the labels; empty where the labels do not say.
         listed: A list of the images' names without suffix, where only these count.
-        suffix: How the images end, where `listed` is given.
+        suffixes: How the images end, where `listed` is given.
         labelled: Whether there are labels.
         fixed: The classes are those of the format, whether they occur or not.
     """
@@ -50,7 +50,7 @@ class Place(NamedTuple):
     labels: Path
     classes: list[str]
     listed: Path | None = None
-    suffix: str = ".png"
+    suffixes: tuple[str, ...] = ()
     labelled: bool = True
     fixed: bool = False
 
@@ -222,28 +222,26 @@ def _write_labels(data: Data, classes: list[str], goal: Path, what: str, labelle
     partial = goal.with_name(f".{goal.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     extracted = any(image.pixels for image in data.images)
-    suffixes = Counter(image.path.suffix for image in data.images)
-    suffix = suffixes.most_common(1)[0][0] if suffixes else ".png"
-    used = [image for image in data.images if image.path.suffix == suffix]
-    data.leave(f"images that do not end in {suffix}", "", len(data.images) - len(used))
-    names = [image.path if extracted else Path(os.path.relpath(image.path, data.root)) for image in used]
+    home = Path() if extracted else data.root
+    names = [PurePath(os.path.relpath(image.path, home)) for image in data.images]
+    # The first of each name counts.
+    used = {name.with_suffix("").as_posix(): image for name, image in zip(names[::-1], data.images[::-1], strict=True)}
+    data.leave("images that differ from another by the suffix alone", "", len(names) - len(used))
     partial.mkdir()
     if extracted:
-        _write_pixels(used, partial / "images")
+        _write_pixels([*used.values()], partial / "images")
     if labelled:
-        tasks = [
-            (image, partial / "labels" / name.with_suffix(".png")) for image, name in zip(used, names, strict=True)
-        ]
+        tasks = [(image, partial / "labels" / f"{stem}.png") for stem, image in used.items()]
         for unknown in check_all(functools.partial(_write_label, classes), tasks, workers, unit="label"):
             for other, pixels in unknown.items():
                 data.leave(f"pixels of {other}", "", pixels)
-    stems = [name.as_posix().removesuffix(suffix) for name in names]
-    write_text(partial / "images.txt", "".join(f"{stem}\n" for stem in stems))
+    write_text(partial / "images.txt", "".join(f"{stem}\n" for stem in sorted(used)))
     shutil.rmtree(goal, ignore_errors=True)
     partial.replace(goal)
     print(f"{what}: {len(used)} images, classes {_some(classes)} -> {goal}{data.described()}")
     root = goal / "images" if extracted else data.root
-    return Place(root, goal / "labels", classes, goal / "images.txt", suffix, labelled, data.fixed)
+    suffixes = tuple(sorted({image.path.suffix for image in used.values()}))
+    return Place(root, goal / "labels", classes, goal / "images.txt", suffixes, labelled, data.fixed)
 
 
 def _write_label(classes: list[str], task: tuple[MaskImage, Path]) -> Counter[str]:

@@ -150,12 +150,13 @@ def test_expected_names_that_are_not_there_are_named_in_the_command(tmp_path, co
     (tmp_path / "own.json").write_text(json.dumps(content))
     command = [sys.executable, TOOL, "--dataset", "coco", "--root", tmp_path, "--classes", "Car", "van"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    *lines, boxes, summary = done.stdout.splitlines()
+    lines, tables, summary = (text := done.stdout.splitlines())[:2], text[2:-1], text[-1]
     assert done.returncode == 1
     assert [line.partition(": ")[2].partition(".")[0] for line in lines] == [
         "category 'car' is none of the expected Car, van", "category 'Car' is missing",
     ]  # fmt: skip
-    assert boxes == "boxes: car 2, van 1"
+    assert [tables[number].split() for number in (0, 2, 3)] == [["class", "boxes"], ["car", "2"], ["van", "1"]]
+    assert [line.split()[-1] for line in tables[-2:]] == ["1", "1"]
     assert summary.endswith("2 problems; found: images 3, images without a box 1, boxes 3")
     refused = gcisg("audit", "--dataset", "coco", "--root", tmp_path, "--num-classes", 3)
     assert (refused.code, "--num-classes is not for --dataset coco" in refused.err) == (2, True)

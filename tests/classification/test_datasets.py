@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 
@@ -10,8 +12,8 @@ from .conftest import CLASSES
 EVAL = {"type": "EvalView", "size": 32}
 
 
-def make(root, classes=CLASSES, pipeline=EVAL):
-    return ClassFolderDataset(str(root), pipeline, classes)
+def make(root, classes=CLASSES, pipeline=EVAL, **more):
+    return ClassFolderDataset(str(root), pipeline, classes, **more)
 
 
 def edit(root, old, new):
@@ -83,8 +85,25 @@ def test_a_wrong_folder_never_gives_no_images(tmp_path):
     with pytest.raises(DataError, match="no image found. Expected image_list.txt or the folders bird, boat, bus"):
         make(tmp_path)
     (tmp_path / "leftImg8bit").mkdir()
+    (tmp_path / "leftImg8bit/a.png").touch()
     with pytest.raises(DataError, match="leftImg8bit: no class of that name"):
         make(tmp_path)
+
+
+def test_a_class_without_an_image_is_refused_in_training_and_named_in_evaluation(images, caplog):
+    (images / "image_list.txt").unlink()
+    shutil.rmtree(images / "bus")
+    with pytest.raises(
+        DataError, match=r"bus: class 'bus' \(label 2\) has no image. Add images of it, or leave it out"
+    ):
+        make(images)
+    measured = make(images, absent_classes="name")
+    assert measured.classes == ("bird", "boat", "bus")
+    assert {label for _, label in measured.samples} == {0, 1}
+    (images / "bus").mkdir()  # the remedy, with the empty folder still there
+    assert make(images, classes=("bird", "boat")).classes == ("bird", "boat")
+    with pytest.raises(ValueError, match="absent_classes"):
+        make(images, absent_classes="skip")
 
 
 def test_a_truncated_image_is_named(images):

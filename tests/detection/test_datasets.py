@@ -265,17 +265,6 @@ def test_audit_finds_planted_faults_and_counts(tmp_path):
     }  # fmt: skip
 
 
-def test_images_of_cityscapes_that_are_missing_are_named(tmp_path):
-    folder = make_cityscapes(tmp_path, SCENES)
-    missing = sorted(folder.glob("leftImg8bit/val/*/*.png"))[0]
-    missing.unlink()
-    found = audit_cityscapes_boxes(folder, workers=1).problems
-    assert [(problem.file, problem.what) for problem in found] == [(str(missing), "image missing")]
-    for convention in cityscapes.CONVENTIONS:
-        with pytest.raises(DataError, match=f"{missing}: image missing, one of 1 .* Fetch it again"):
-            cityscapes.load_cityscapes_cars(folder, "val", convention)
-
-
 def test_audit_of_cityscapes_counts_both_conventions(tmp_path):
     folder = make_cityscapes(tmp_path, SCENES)
     assert audit_cityscapes_boxes(folder, workers=1).problems == []  # val alone, as for a target

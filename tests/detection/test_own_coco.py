@@ -15,42 +15,11 @@ from detectron2.structures import Boxes, BoxMode, Instances
 
 from gcisg_core.problems import DataError
 from gcisg_det.coco_evaluator import BoxEvaluator
-from gcisg_det.config import read_config
 from gcisg_det.datasets import class_ids, setup_datasets
-from gcisg_det.engine import Trainer
 from gcisg_det.model_metrics import _task
 from tests.coco.files import REPAIRS, categories, make
-from tests.detection.scenes import PROJECT, TINY, framework_log, picture, train
-from tests.documents import run
-
-SIZE = (96, 64)
-NAMES = ["cup", "box"]
-
-
-def write(folder, content, name):
-    (folder / name).mkdir(exist_ok=True)
-    for image in content["images"]:
-        if image.get("file_name"):
-            picture(len(image["file_name"]), size=SIZE).save(folder / name / image["file_name"].replace("\\", "/"))
-    (folder / name / "own.json").write_text(json.dumps(content))
-
-
-def config(folder, *overrides, sets=("synthetic", "real")):
-    files = [[name, str(folder / name / "own.json"), str(folder / name)] for name in sets]
-    settings = [*TINY, "MODEL.ROI_HEADS.NUM_CLASSES", 2, "DATASETS.COCO", files, "DATASETS.TRAIN", ("synthetic",)]
-    settings += [
-        "DATASETS.TEST",
-        ("real",),
-        "OUTPUT_DIR",
-        str(folder / "run"),
-        "SOLVER.MAX_ITER",
-        2,
-        "SOLVER.STEPS",
-        (),
-    ]
-    cfg = read_config(PROJECT / "baseline_r50_fpn.yaml", [*settings, *overrides])
-    setup_datasets(cfg)
-    return cfg
+from tests.detection.own_coco import NAMES, config, strict, write
+from tests.detection.scenes import framework_log
 
 
 @pytest.fixture
@@ -74,15 +43,6 @@ def evaluate(folder, found=lambda label: True):
         result.pred_classes = torch.tensor([item["category_id"] for item in items], dtype=torch.long)
         evaluator.process([record], [{"instances": result}])
     return evaluator.evaluate()["bbox"], strict(folder / "out/results.json")
-
-
-def strict(file):
-    """JSON that holds no NaN."""
-
-    def refuse(constant):
-        raise AssertionError(f"{file} holds {constant}")
-
-    return json.loads(file.read_text(), parse_constant=refuse)
 
 
 @pytest.mark.parametrize("case", REPAIRS)
@@ -184,7 +144,7 @@ def test_the_folder_that_file_names_start_from_is_named_where_it_is_above(folder
         image["file_name"] = f"real/{image['file_name']}"
     (folder / "real/own.json").write_text(json.dumps(content))
     config(folder)
-    with pytest.raises(DataError, match=rf"Name the images' folder in DATASETS.COCO: {folder}$"):
+    with pytest.raises(DataError, match=rf"Name the images' folder in DATASETS.COCO: {folder}\. In training"):
         DatasetCatalog.get("real")
 
 
@@ -196,104 +156,3 @@ def test_without_any_box_there_is_no_ap(folder, found):
     assert box == {}
     assert written["absent_classes"] == NAMES
     assert set(written["results"]["bbox"].values()) == {None}
-
-
-def broken(change):
-    content = make()
-    change(content)
-    return content
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda c: c["annotations"][0].update(iscrowd="x"), "own.json: `iscrowd` of another value"),
-        (lambda c: c["images"][1].update(id=1), "own.json: ids of several images"),
-        (
-            lambda c: c["categories"][1].update(name="Box"),
-            "own.json: the category 'Box' is none of the classes trained",
-        ),
-        (lambda c: c.pop("annotations"), "own.json: `annotations` is missing"),
-    ],
-)
-def test_what_the_evaluation_needs_is_checked_before_the_first_step(folder, change, message):
-    write(folder, broken(change), "real")
-    cfg = config(folder)
-    with pytest.raises(DataError, match=message):
-        Trainer.build_train_loader(cfg)
-
-
-def test_an_image_of_the_evaluation_that_is_missing_is_named_before_the_first_step(folder):
-    cfg = config(folder)
-    (folder / "real/2.png").unlink()
-    with pytest.raises(DataError, match=r"2.png: is listed in .* but does not exist; 1 of 3 images are missing"):
-        Trainer.build_train_loader(cfg)
-
-
-@pytest.mark.parametrize("size", [(64, 96), (96, 60), None])
-def test_an_image_of_another_size_or_none_is_named_before_the_first_step(folder, size):
-    cfg = config(folder)
-    if size:
-        picture(1, size=size).save(folder / "real/2.png")
-    else:
-        (folder / "real/2.png").write_bytes(b"no image")
-    message = rf"2.png: is {size[0]} x {size[1]} pixels, .* says 96 x 64" if size else "2.png: not a readable image"
-    with pytest.raises(DataError, match=message):
-        Trainer.build_train_loader(cfg)
-
-
-def test_a_training_file_of_groups_alone_is_refused(folder):
-    write(folder, broken(lambda c: [item.update(iscrowd=1) for item in c["annotations"]]), "synthetic")
-    with pytest.raises(DataError, match=r"has no box to train on: all 3 are iscrowd 1"):
-        Trainer.build_train_loader(config(folder))
-    write(folder, {**make(), "annotations": []}, "synthetic")
-    with pytest.raises(DataError, match=r"has no box to train on: none is usable"):
-        Trainer.build_train_loader(config(folder))
-
-
-def test_a_box_without_a_mask_is_kept_where_there_is_no_mask_head(folder):
-    write(folder, broken(lambda c: c["annotations"][0].update(segmentation=[[5, 4, 41, 34]])), "synthetic")
-    config(folder)
-    assert [len(record["annotations"]) for record in DatasetCatalog.get("synthetic")] == [1, 1, 1]
-    config(folder, "MODEL.MASK_ON", True)
-    records = DatasetCatalog.get("synthetic")
-    assert [len(record["annotations"]) for record in records] == [0, 1, 1]
-    assert all("segmentation" in item for record in records for item in record["annotations"])
-
-
-def test_a_training_whose_test_images_have_no_box_ends_well_and_says_so(folder, capsys):
-    write(folder, {**make(), "annotations": []}, "real")
-    settings = [*TINY, "MODEL.ROI_HEADS.NUM_CLASSES", 2, "SOLVER.MAX_ITER", 2, "SOLVER.STEPS", ()]
-    text = f'''\
-_BASE_: "{PROJECT / "baseline_r50_fpn.yaml"}"
-DATASETS:
-  COCO: [["synthetic", "{folder}/synthetic/own.json", "{folder}/synthetic"],
-         ["real", "{folder}/real/own.json", "{folder}/real"]]
-  TRAIN: ("synthetic",)
-  TEST: ("real",)
-'''
-    (folder / "mine.yaml").write_text(text)
-    work_dir = ["--work-dir", str(folder / "run")]
-    assert run(f"python tools/train_net.py --config {folder}/mine.yaml", *work_dir, *map(str, settings)) == 0
-    assert "real (own boxes): no AP, as there is no box" in capsys.readouterr().out
-
-
-def test_a_training_on_such_files_ends_with_valid_json(folder):
-    content = make()
-    for item in content["annotations"]:
-        item["bbox"] = str(item["bbox"])
-        for field in ("area", "iscrowd", "segmentation", "id"):
-            del item[field]
-    write(folder, content, "synthetic")
-    write(folder, {**content, "annotations": content["annotations"][:1]}, "real")
-    train(config(folder))
-    files = [folder / "run/metrics.json", *(folder / "run/inference/real").glob("*.json")]
-    assert {file.name for file in files} == {
-        "metrics.json", "results.json", "real_coco_format.json", "coco_instances_results.json"
-    }  # fmt: skip
-    for file in files[1:]:
-        strict(file)
-    assert "NaN" not in files[0].read_text()
-    last = json.loads(files[0].read_text().splitlines()[-1])
-    assert "real/bbox/AP" in last
-    assert "real/bbox/AP-cup" not in last  # no box in the truth

@@ -19,10 +19,14 @@ NAMES = [*BOXES]
 
 def photo(path: Path, number: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(zlib.crc32(f"{number} {path}".encode()))
-    pixels = rng.integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8)
-    Image.fromarray(pixels).save(path)
+    Image.fromarray(noise(number, path)).save(path)
     return path
+
+
+def noise(number: int, path: Path) -> np.ndarray:
+    """The pixels of a photo, which differ in each file."""
+    rng = np.random.default_rng(zlib.crc32(f"{number} {path}".encode()))
+    return rng.integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8)
 
 
 def painted(values: dict[str, int], other: int = 0, dtype: type = np.uint8) -> np.ndarray:
@@ -146,7 +150,7 @@ def hdf5(root: Path) -> None:
     attributes = [{"idx": k, "category_id": k, "name": name} for k, name in enumerate(NAMES, start=1)]
     for number in range(FRAMES):
         with h5py.File(root / f"{number}.hdf5", "w") as file:
-            file["colors"] = np.random.default_rng(number).integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8)
+            file["colors"] = noise(number, root)
             file["class_segmaps"] = painted({"car": 1, "person": 2})
             file["instance_segmaps"] = painted({"car": 1, "person": 2}, dtype=np.int32)
             given = [{"idx": 0, "category_id": 0}, *attributes]

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torchvision
 
+from gcisg_core.shell import gcisg_command
 from tests.documents import run
 from tests.formats import folders
 from tests.formats.commands import new_project
@@ -42,7 +43,8 @@ def test_real_images_without_labels(task, here, capsys):
     assert new_project(task) == 0
     output = capsys.readouterr().out
     assert "real: real has no labels: there is no score on it" in output
-    commands = [line for line in output.splitlines() if line.startswith("gcisg ")]
+    start = f"{gcisg_command()} "
+    commands = [f"gcisg {line.removeprefix(start)}" for line in output.splitlines() if line.startswith(start)]
     if task != "detection":  # the whole of it once is enough
         commands = [commands[1], "gcisg report out/runs/gcisg"]
     for line in commands:

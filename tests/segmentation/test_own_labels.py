@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -223,10 +224,36 @@ class TestFolders:
         assert len(self.build(folder)) == 3
         assert audit(folder).problems == []
 
-    def test_names_that_differ_in_case_alone_are_a_fault(self, folder):
-        (folder / "images/0.PNG").write_bytes((folder / "images/0.png").read_bytes())
-        with pytest.raises(DataError, match="but for upper and lower case"):
+    @pytest.mark.parametrize("name", ["0.PNG", "0.jpg"])
+    def test_names_that_differ_in_suffix_or_case_alone_are_a_fault(self, folder, name):
+        Image.open(folder / "images/0.png").save(folder / "images" / name)
+        with pytest.raises(DataError, match="has the name of .* but for the suffix, or upper and lower case"):
             self.build(folder)
+        if name == "0.jpg":  # the remedy
+            assert len(self.build(folder, img_suffix=".png")) == 3
+
+    def test_a_folder_may_mix_suffixes(self, folder):
+        for path, suffix in ((folder / "images/0.png", ".jpg"), (folder / "images/1.png", ".TIF")):
+            Image.open(path).save(path.with_suffix(suffix))
+            path.unlink()
+        Image.open(folder / "labels/2.png").save(folder / "labels/2.bmp")
+        (folder / "labels/2.png").unlink()
+        data = self.build(folder)
+        assert [Path(data.get_data_info(index)["img_path"]).suffix for index in range(3)] == [".jpg", ".TIF", ".png"]
+        assert audit(folder).problems == []
+        assert len(self.build(folder, img_suffix=(".jpg", ".tif"), on_bad_sample="skip")) == 2
+
+    def test_images_and_labels_in_one_folder_need_their_suffixes(self, folder):
+        for path in (folder / "labels").iterdir():
+            path.rename(folder / "images" / f"{path.stem}_mask.png")
+        prefix = {"img_path": "images", "seg_map_path": "images"}
+        with pytest.raises(DataError, match="holds the images and the labels, which nothing tells apart"):
+            self.build(folder, data_prefix=prefix)
+        apart = {"img_suffix": (".jpg", ".tif"), "seg_map_suffix": "_mask.png"}
+        for number in range(3):
+            Image.open(folder / f"images/{number}.png").save(folder / f"images/{number}.jpg")
+            (folder / f"images/{number}.png").unlink()
+        assert len(self.build(folder, data_prefix=prefix, **apart)) == 3
 
     def test_files_without_a_partner_are_skipped_where_told(self, folder):
         (folder / "labels/0.png").unlink()

@@ -19,6 +19,9 @@ def test_hidden_files_and_clutter_are_no_data_and_links_are_followed(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "c.png").touch()
     (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "sub/back").symlink_to(root)  # links in a circle
+    (root / "sub/up").symlink_to(tmp_path)
+    (tmp_path / "elsewhere" / "there").symlink_to(root / "linked")
     files, hidden = list_files(root)
     assert files == ["a.png", "linked/c.png", "sub/b.png"]
     assert hidden == sorted(names[2:])

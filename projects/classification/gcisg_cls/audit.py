@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gcisg_cls.datasets import IMAGE_LIST, VISDA17_CLASSES, ClassFolderDataset, split_line
-from gcisg_core.problems import AuditResult, DataError, Problem
+from gcisg_core.problems import ABSENT_CLASS, AuditResult, DataError, Problem
 from gcisg_suite.audit.images import Look, compare, flat_problem, look
+from gcisg_suite.audit.near import near_duplicates
 from gcisg_suite.audit.parallel import check_all
+from gcisg_suite.classes import named_classes
 from gcisg_suite.folders import is_hidden
 from gcisg_suite.images import SUFFIXES
 from gcisg_suite.text import read_lines
@@ -27,6 +30,12 @@ class _Collected(ClassFolderDataset):
     def _report(self, error: DataError) -> None:
         self.problems.append(error.problem)
 
+    def _log(self, text: str, level: int = 0) -> None:
+        pass
+
+    def _report_absent(self, error: DataError) -> None:
+        self.problems.append(replace(error.problem, kind=ABSENT_CLASS))
+
 
 def audit_visda17(root: Path, workers: int = 1) -> AuditResult:
     """Audit the parts of VisDA-17 that are there: lists, labels, files, every image; counts images of each class."""
@@ -37,9 +46,15 @@ def audit_visda17(root: Path, workers: int = 1) -> AuditResult:
     return _audit(parts, VISDA17_CLASSES, workers)
 
 
-def audit_folders(root: Path, workers: int = 1) -> AuditResult:
-    """Audit a folder with a folder a class; the classes are those of the folders, or of the list if there is one."""
-    return _audit([root], None, workers)
+def audit_folders(root: Path, workers: int = 1, classes: Sequence[str] | None = None) -> AuditResult:
+    """Audit a folder with a folder a class.
+
+    Args:
+        root: The folder.
+        workers: Processes to use.
+        classes: Their names, or one file that has them; those of the folders, or of the list, unless given.
+    """
+    return _audit([root], named_classes(classes)[0] if classes else None, workers)
 
 
 def _audit(parts: Sequence[Path], classes: Sequence[str] | None, workers: int) -> AuditResult:
@@ -61,9 +76,15 @@ def _audit(parts: Sequence[Path], classes: Sequence[str] | None, workers: int) -
             what = f"every image has the class {dataset.classes[0]!r}"
             problems.append(Problem(str(part), what, "Give two or more class folders; is this one of them itself?"))
         paths += [part / name for name, _ in dataset.samples]
-    checked = check_all(_check, list(dict.fromkeys(paths)), workers)
+    unique = list(dict.fromkeys(paths))
+    checked = check_all(_check, unique, workers)
     problems += [problem for found, _ in checked for problem in found]
-    return AuditResult(problems + compare(seen for _, seen in checked), counts, notes)
+    looks = [seen for _, seen in checked]
+    problems += compare(looks)
+    if parts[0].name == PARTS[0]:
+        trained = sum(parts[0] in path.parents for path in unique)  # they come first
+        problems += near_duplicates(looks[:trained], looks[trained:])
+    return AuditResult(problems, counts, notes, looks=looks)
 
 
 def _lines(listed: Path) -> list[str]:

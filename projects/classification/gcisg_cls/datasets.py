@@ -26,6 +26,7 @@ VISDA17_CLASSES = (
 )  # fmt: skip
 IMAGE_LIST = "image_list.txt"
 NO_LABEL = -1
+ABSENT = "Add images of it, or leave it out of the classes: `classes` in a config, --classes in a command"
 MOST_SKIPPED = 1000  # in a row; mmengine's data sets give up after as many
 
 
@@ -57,6 +58,8 @@ class ClassFolderDataset(Dataset):
         classes: Their names, in the order of the labels; if None, those of the
             folders: in the order of the list's labels, or sorted.
         download_hint: What to do when the folder is not there.
+        absent_classes: `"error"` refuses a class without an image. `"name"`, for the evaluation, logs a warning that
+            names it; the figures are then of the other classes.
         on_bad_sample: `"error"` stops at an image that is absent or cannot be read and names it. `"skip"`, for
             training alone, logs a warning that names it and goes on without it.
 
@@ -74,8 +77,11 @@ class ClassFolderDataset(Dataset):
         classes: Sequence[str] | None = VISDA17_CLASSES,
         download_hint: str = "Download VisDA-17 (classification), unpack it and give this folder as the data root",
         on_bad_sample: str = "error",
+        absent_classes: str = "error",
     ) -> None:
         self.root = Path(root)
+        require(absent_classes in ("error", "name"), "absent_classes", absent_classes, "'error' or 'name'")
+        self.absent_classes = absent_classes
         require(on_bad_sample in ("error", "skip"), "on_bad_sample", on_bad_sample, "'error' or 'skip'")
         self.on_bad_sample = on_bad_sample
         self.left_out: list[Problem] = []
@@ -114,7 +120,7 @@ class ClassFolderDataset(Dataset):
     def _log_absent(self, listed: Path) -> None:
         if self.absent:
             text = f"Skipped: {len(self.absent)} images of {listed} do not exist, such as {self.absent[0]}"
-            print_log(text, logger="current", level=logging.WARNING)
+            self._log(text, logging.WARNING)
 
     @staticmethod
     def _classes_of(lines: Sequence[_Line]) -> tuple[str, ...]:
@@ -146,10 +152,11 @@ class ClassFolderDataset(Dataset):
 
     def _read_folders(self, folders: list[str]) -> Iterator[tuple[str, int]]:
         known = {name: label for label, name in enumerate(self.classes)}
-        for folder in (name for name in folders if name not in known):
+        names, hidden = list_files(self.root)
+        filled = {name.partition("/")[0] for name in names if PurePath(name).suffix.lower() in SUFFIXES}
+        for folder in (name for name in folders if name not in known and name in filled):
             expected = f"Expected folders: {', '.join(self.classes)}"
             self._report(DataError(self.root / folder, "no class of that name", expected))
-        names, hidden = list_files(self.root)
         kinds: dict[str, list[str]] = {"hidden by their name": hidden, "without a class's folder": [], "no image": []}
         for name in names:
             folder, inner, _ = name.partition("/")
@@ -161,17 +168,26 @@ class ClassFolderDataset(Dataset):
                 yield name, known[folder]
         self.left_out = left_out(self.root, kinds)
         for note in self.left_out:
-            print_log(str(note), logger="current")
+            self._log(str(note))
 
     def _check_classes(self) -> None:
         if not self.samples:
             expected = f"Expected {IMAGE_LIST} or the folders {', '.join(self.classes)}"
             self._report(DataError(self.root, "no image found", expected))
         counts = Counter(label for _, label in self.samples)
-        for label, name in enumerate(self.classes):
-            if self.samples and not counts[label]:
-                what = f"class {name!r} (label {label}) has no image"
-                self._report(DataError(self.root / name, what, "Restore it or give the `classes`"))
+        for label, name in enumerate(self.classes if self.samples else ()):
+            if not counts[label]:
+                error = DataError(self.root / name, f"class {name!r} (label {label}) has no image", ABSENT)
+                self._report_absent(error)
+
+    def _report_absent(self, error: DataError) -> None:
+        if self.absent_classes == "error":
+            raise error
+        self._log(f"{error.problem.file}: {error.problem.what}", logging.WARNING)
+
+    def _log(self, text: str, level: int = logging.INFO) -> None:
+        """The audit shows it otherwise."""
+        print_log(text, logger="current", level=level)
 
     def __len__(self) -> int:
         return len(self.samples)

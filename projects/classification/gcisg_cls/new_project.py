@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from gcisg_cls.audit import audit_folders
 from gcisg_cls.datasets import IMAGE_LIST
-from gcisg_core.problems import AuditResult, Problem
 from gcisg_suite.audit.images import audit_images
 from gcisg_suite.formats.forms import image_files
 from gcisg_suite.formats.table import NATIVE, find_format
 from gcisg_suite.formats.take import NO_LABELS
 from gcisg_suite.new_project import MINE, THEIRS, Answers, Project
+from gcisg_suite.schedule import Schedule
+
+BATCH, EPOCHS, MOST = 64, 30, 10_000  # of own_data.py, of the paper, and of own_data.py
 
 
 def _real_labels(answers: Answers) -> bool:
@@ -22,31 +24,26 @@ def _real_labels(answers: Answers) -> bool:
 
 
 def classification(answers: Answers) -> Project:
-    """A folder a class in both folders; the classes are the names of the folders."""
-    audits: dict[str, AuditResult] = {}
-    classes: dict[str, list[str]] = {}
-    labelled = _real_labels(answers)
-    for name, folder in answers.folders.items():
-        if name == THEIRS and not labelled:
-            print(f"{name}: {folder} {NO_LABELS}")
-            audits[name], classes[name] = audit_images(folder, answers.workers), classes[MINE]
-            continue
-        audits[name] = audit_folders(folder, answers.workers)
-        prefix = f"{folder.name}/"
-        classes[name] = [key.removeprefix(prefix) for key in audits[name].counts if key.startswith(prefix)]
-    for first, second in ((MINE, THEIRS), (THEIRS, MINE)):
-        for name in [name for name in classes[first] if name not in classes[second]]:
-            what, remedy = f"no images of the class, the {first} folder has some", "Add them, or remove the class there"
-            audits[second].problems.append(Problem(str(answers.folders[second] / name), what, remedy))
-    kind = "" if labelled else 'type="UnlabelledImages", '
+    """A folder a class in both folders; the classes are those given, or the names of the synthetic folders."""
+    audits = {MINE: audit_folders(answers.synthetic, answers.workers, answers.options.get("classes"))}
+    prefix = f"{answers.synthetic.name}/"
+    classes = [key.removeprefix(prefix) for key in audits[MINE].counts if key.startswith(prefix)]
+    if _real_labels(answers):
+        kind, audits[THEIRS] = "", audit_folders(answers.real, answers.workers, classes)
+    else:
+        print(f"{THEIRS}: {answers.real} {NO_LABELS}")
+        kind, audits[THEIRS] = 'type="UnlabelledImages", ', audit_images(answers.real, answers.workers)
+    schedule = Schedule(audits[MINE].counts.get(answers.synthetic.name, 0), BATCH, EPOCHS, MOST)
     baseline = f"""\
-classes = {tuple(classes[MINE])!r}
+classes = {tuple(classes)!r}
 train_dataloader = dict(dataset=dict(dataset=dict(root={str(answers.synthetic)!r}, classes=classes)))
 val_dataloader = dict(dataset=dict({kind}root={str(answers.real)!r}, classes=classes))
 test_dataloader = val_dataloader
+train_cfg = dict(max_iters={schedule.iterations}, val_interval={schedule.interval})
+default_hooks = dict(checkpoint=dict(interval={schedule.interval}))
 model = dict(num_classes=len(classes))
 """
     gcisg = """\
 model = dict(regularizer=dict(method="gcisg"))
 """
-    return Project(audits, baseline, gcisg)
+    return Project(audits, schedule, baseline, gcisg)

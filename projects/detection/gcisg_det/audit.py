@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from gcisg_core.problems import AuditResult, DataError, Problem
 from gcisg_suite.audit.images import Look, compare, flat_problem, look, repeated_names
+from gcisg_suite.audit.near import near_duplicates
 from gcisg_suite.audit.parallel import check_all
 from gcisg_suite.images import check_boxes_size
 
@@ -137,6 +138,7 @@ def audit_cityscapes_boxes(root: Path, workers: int = 1) -> AuditResult:
     """
     faults: list[Problem] = []
     found: list[Found] = []
+    looks: dict[str, list[Look]] = {}
     paths: list[Path] = []
     splits = ("train", "val")
     # A target of which only one split was fetched is in order; a root without any is not.
@@ -153,9 +155,11 @@ def audit_cityscapes_boxes(root: Path, workers: int = 1) -> AuditResult:
         paths += images
         here = check_all(partial(_cityscapes_image, split), images, workers)
         found += here
+        looks[split] = [look for item in here for look in item.looks]
         for convention in cityscapes.CONVENTIONS:
             if not any(item.counts[f"{split}_{convention}_cars"] for item in here):
                 file = str(root / "gtFine" / split)
                 faults.append(Problem(file, f"no image has a car ({convention})", cityscapes.DAMAGED))
     problems, counts = _collect(found)
-    return AuditResult(problems + repeated_names(paths) + faults, dict(sorted(counts.items())))
+    problems += near_duplicates(*(looks.get(split, []) for split in splits)) + repeated_names(paths) + faults
+    return AuditResult(problems, dict(sorted(counts.items())))

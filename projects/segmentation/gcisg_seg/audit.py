@@ -5,20 +5,24 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from cityscapesscripts.helpers.labels import trainId2label
 
-from gcisg_core.problems import AuditResult, DataError, Problem
+from gcisg_core.problems import ABSENT_CLASS, AuditResult, DataError, Problem
 from gcisg_seg.checks import OFFICIAL, LabelReader, inspect_pair, own_reader, read_own_label
-from gcisg_seg.layouts import IGNORED, LAYOUTS, Pair, find_pairs, own_layout
+from gcisg_seg.layouts import IGNORED, LAYOUTS, Pair, Suffix, find_pairs, own_layout
 from gcisg_seg.own_labels import BY_INDEX, WAYS, Colour, LabelRule, mask_values
 from gcisg_seg.splits import gtav_split
 from gcisg_suite.audit.images import Look, compare, describe, repeated_names
+from gcisg_suite.audit.near import near_duplicates
 from gcisg_suite.audit.parallel import check_all
+from gcisg_suite.classes import named_classes
 
+NO_CLASS = "Mend the list of classes or the labels"
 CLASSES = [trainId2label[number].name for number in range(19)]
 MASKS_READ = 200  # labels that decide whether those of two classes are masks of 0 and 255
 MOST_ROWS = 40  # of the table of labels
@@ -51,7 +55,10 @@ def _audit(
     pairs = [pair for found in splits.values() for pair in found]
     checked = check_all(functools.partial(_check, reader), pairs, workers, unit="pair")
     problems = [problem for found in checked for problem in found.problems]
-    problems += compare(found.look for found in checked) + repeated_names((pair.image for pair in pairs), parts)
+    looks = [found.look for found in checked]
+    trained = len(next(iter(splits.values()), ()))  # the first split is that of training
+    problems += compare(looks) + repeated_names((pair.image for pair in pairs), parts)
+    problems += near_duplicates(looks[:trained], looks[trained:])
     counts: dict[str, int] = {}
     shown = iter(found.shown for found in checked)
     for split, members in splits.items():
@@ -61,7 +68,8 @@ def _audit(
             what = f"every label of split {split} shows the class {classes[next(iter(labels))]!r} alone"
             folder = str(Path(members[0].label).parent)
             problems.append(Problem(folder, what, "Are these the label files of this data set, unconverted?"))
-    return AuditResult(problems, counts, *_as_read(pairs, [found.pixels or Counter() for found in checked], classes))
+    as_read = _as_read(pairs, [found.pixels or Counter() for found in checked], classes)
+    return AuditResult(problems, counts, *as_read, looks)
 
 
 def _as_read(
@@ -111,7 +119,7 @@ def audit_image_labels(
     labels: Path,
     classes: Sequence[str],
     colours: Sequence[Colour] | None = None,
-    suffixes: tuple[str, str] = (".png", ".png"),
+    suffixes: tuple[Suffix, Suffix] = (None, None),
     workers: int = 1,
     only: set[str] | None = None,
     fixed: bool = False,
@@ -125,7 +133,7 @@ def audit_image_labels(
         images, labels: The two folders.
         classes: Names in the order of the label values.
         colours: Those of the classes, for colour labels.
-        suffixes: How images and labels end.
+        suffixes: How images and labels end, as in `ImageLabelDataset`.
         workers: Processes to use.
         only: Names without suffix to which the images are restricted; these may repeat in other folders.
         fixed: The classes are those of an official table, of which some may be absent.
@@ -143,15 +151,15 @@ def audit_image_labels(
     )
     problems += unpaired + result.problems
     if pairs and not problems:
-        remedy = "Mend the list of classes or the labels"
         expected = LabelRule(len(classes), **settings).values
+        remedy = "The classes are those of the format; nothing to do" if fixed else NO_CLASS
         absent = [
-            Problem(str(labels), f"class {name!r} (value {value}) has no pixel", remedy)
+            Problem(str(labels), f"class {name!r} (value {value}) has no pixel", remedy, ABSENT_CLASS)
             for value, name in zip(expected, classes, strict=True)
             if not result.counts[f"all/{name}"]
         ]
         (notes if fixed else problems).extend(absent)
-    return AuditResult(problems, result.counts, notes + result.notes, result.labels)
+    return replace(result, problems=problems, notes=notes + result.notes)
 
 
 def find_label_values(pairs: Sequence[Pair], rule: LabelRule) -> tuple[int, ...] | None:
@@ -167,13 +175,39 @@ def audit_pairs(
     workers: int = 1,
     images: str = "images",
     labels: str = "labels",
-    image_suffix: str = ".png",
-    label_suffix: str = ".png",
+    image_suffix: Suffix = None,
+    label_suffix: Suffix = None,
+    classes: Sequence[str] | None = None,
     num_classes: int = 19,
+    label_values: Sequence[int] | None = None,
+    reduce_zero_label: bool = False,
+    ignore_index: int = IGNORED,
 ) -> AuditResult:
-    """`audit_image_labels` of two folders below `root`, the classes known by their number only."""
-    classes = [f"class {number}" for number in range(num_classes)]
-    return audit_image_labels(root / images, root / labels, classes, None, (image_suffix, label_suffix), workers)
+    """`audit_image_labels` of two folders below `root`.
+
+    Args:
+        root: Holds both folders.
+        workers: Processes to use.
+        images, labels: The folders.
+        image_suffix, label_suffix: How their files end.
+        classes: Names, or one file that has them, see `gcisg_suite.classes.named_classes`.
+        num_classes: Where there are no names.
+        label_values, reduce_zero_label, ignore_index: As in `gcisg_seg.own_labels.LabelRule`.
+    """
+    names, colours = pair_classes(classes, num_classes)
+    folders, suffixes = (root / images, root / labels), (image_suffix, label_suffix)
+    values = tuple(label_values) if label_values else None
+    rule: dict[str, Any] = {
+        "label_values": values,
+        "reduce_zero_label": reduce_zero_label,
+        "ignore_index": ignore_index,
+    }
+    return audit_image_labels(*folders, names, colours, suffixes, workers, **rule)
+
+
+def pair_classes(classes: Sequence[str] | None, num_classes: int) -> tuple[list[str], list[Colour] | None]:
+    """Names and colours as they were given, else a name for each number."""
+    return named_classes(classes) if classes else ([f"class {number}" for number in range(num_classes)], None)
 
 
 def _audit_splits(name: str, root: Path, workers: int = 1) -> AuditResult:

@@ -5,7 +5,7 @@ numpy only: the auditor reads folders on machines where no framework is installe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,16 @@ from cityscapesscripts.helpers.labels import name2label
 
 from gcisg_core.problems import Problem
 from gcisg_suite.folders import left_out, list_files
+from gcisg_suite.images import SUFFIXES
 
+DOUBLE = (
+    "Remove or rename one of the two, or say which suffix counts (img_suffix or seg_map_suffix in a config, "
+    "--image-suffix or --label-suffix)"
+)
+TELL_APART = (
+    "Say how each ends: img_suffix='.jpg', seg_map_suffix='_mask.png' in a config, --image-suffix and --label-suffix "
+    "in a command"
+)
 IGNORED = 255  # mmseg's ignore_index, Cityscapes' train ID of everything that is not evaluated
 OUTSIDE = 254  # marks a label value that the table does not know
 
@@ -78,7 +87,7 @@ class Layout:
     Attributes:
         image_dir: Folder of the images; may contain `{split}`.
         label_dir: Folder of the label images; may contain `{split}`.
-        image_suffix: What follows the name that image and label share.
+        image_suffix: What follows the name that image and label share; several where data of one's own mix them.
         label_suffixes: The same for labels, with the table of their values (a key of `LABEL_TABLES`, or "own").
             The first suffix that exists wins.
         splits: The splits that have labels.
@@ -86,7 +95,7 @@ class Layout:
 
     image_dir: str
     label_dir: str
-    image_suffix: str
+    image_suffix: str | tuple[str, ...]
     label_suffixes: dict[str, str]
     splits: tuple[str, ...]
 
@@ -135,9 +144,16 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
-def own_layout(image_suffix: str, label_suffix: str) -> Layout:
-    """Folders of one's own, whose label values are the numbers of the classes."""
-    return Layout("images", "labels", image_suffix, {label_suffix: "own"}, ())
+Suffix = str | Sequence[str] | None
+
+
+def own_layout(image_suffix: Suffix = None, label_suffix: Suffix = None) -> Layout:
+    """Folders of one's own, whose label values are the numbers of the classes; without a suffix, any of an image."""
+    return Layout("images", "labels", _several(image_suffix), dict.fromkeys(_several(label_suffix), "own"), ())
+
+
+def _several(suffix: Suffix) -> tuple[str, ...]:
+    return (suffix,) if isinstance(suffix, str) else tuple(suffix or SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -174,23 +190,21 @@ class _Folder:
     """
 
     def __init__(self, root: Path, suffixes: Mapping[str, str]) -> None:
-        self.root, self.wanted = root, " or ".join(f"*{suffix}" for suffix in suffixes)
+        self.root = root
+        self.wanted = "as an image" if (*suffixes,) == SUFFIXES else " or ".join(f"*{suffix}" for suffix in suffixes)
         names, hidden = list_files(root)
         self.left_out: dict[str, list[str]] = {"hidden by their name": hidden, "of another name": []}
         self.files: dict[str, tuple[str, str]] = {}
         self.doubles: list[Problem] = []
         unused = set(names)
         for suffix, table in suffixes.items():
-            found: dict[str, str] = {}
             for name in (name for name in names if name.lower().endswith(suffix.lower())):
                 unused.discard(name)
                 stem = name[: len(name) - len(suffix)]
-                if stem in found:
-                    what = f"has the name of {root / found[stem]} but for upper and lower case"
-                    self.doubles.append(Problem(str(root / name), what, "Remove or rename one of the two"))
-                found.setdefault(stem, name)
-            for stem, name in found.items():
-                self.files.setdefault(stem, (str(root / name), table))
+                first, its_table = self.files.setdefault(stem, (str(root / name), table))
+                if first != str(root / name) and its_table == table:
+                    what = f"has the name of {first} but for the suffix, or upper and lower case"
+                    self.doubles.append(Problem(str(root / name), what, DOUBLE, "has the name of another file"))
         self.left_out["of another name"] = sorted(unused)
 
     def absent(self, kind: str, remedy: str) -> list[Problem]:
@@ -228,7 +242,11 @@ def find_pairs(image_dir: Path, label_dir: Path, layout: Layout, only: set[str] 
         only: Names without suffix to restrict the search to; each must exist.
     """
     remedy = f"Point the data root at the folder that holds {layout.image_dir} and {layout.label_dir}"
-    images = _Folder(image_dir, {layout.image_suffix: ""})
+    if image_dir == label_dir and {*_several(layout.image_suffix)} & {*layout.label_suffixes}:
+        what = "holds the images and the labels, which nothing tells apart"
+        return Found([], [Problem(str(image_dir), what, TELL_APART)], [], [])
+    suffixes = _several(layout.image_suffix)
+    images = _Folder(image_dir, dict.fromkeys(suffixes, ""))
     if problems := images.absent("images", remedy):
         return Found([], problems, [], [])
     labels = _Folder(label_dir, layout.label_suffixes)
@@ -238,7 +256,7 @@ def find_pairs(image_dir: Path, label_dir: Path, layout: Layout, only: set[str] 
     pairs, unpaired = [], []
     for name in sorted(set(images.files) | set(usable) if only is None else only):
         if name not in images.files:
-            missing = str(image_dir / f"{name}{layout.image_suffix}")
+            missing = str(image_dir / f"{name}{suffixes[0] if len(suffixes) == 1 else '.*'}")
             unpaired.append(Problem(missing, "image missing", "Fetch it again, or remove its label"))
         elif name not in usable:
             what = f"no label for this image in {label_dir} ({labels.wanted})"

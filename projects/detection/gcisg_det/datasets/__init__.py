@@ -14,7 +14,7 @@ Data in another format: :mod:`gcisg_det.datasets.formats`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -24,6 +24,7 @@ from gcisg_suite import places
 from gcisg_suite.coco.load import read_categories
 
 from . import cityscapes, sim10k
+from .absent import skipped_sets
 from .formats import own_formats
 from .own import IGNORED, OwnData, keypoint_metadata, load_own, own_data_sets
 
@@ -35,12 +36,12 @@ def data_root(root: str = "") -> Path:
     return Path(root) if root else places.data_root()
 
 
-def _load_sim10k(root: str) -> list[dict]:
-    return sim10k.load_sim10k(data_root(root) / "sim10k" / "VOC2012")
+def _load_sim10k(root: str, skips: bool) -> list[dict]:
+    return sim10k.load_sim10k(data_root(root) / "sim10k" / "VOC2012", skips=skips)
 
 
-def _load_cityscapes(root: str, split: str, convention: str) -> list[dict]:
-    return cityscapes.load_cityscapes_cars(data_root(root) / "cityscapes", split, convention)
+def _load_cityscapes(root: str, split: str, convention: str, skips: bool) -> list[dict]:
+    return cityscapes.load_cityscapes_cars(data_root(root) / "cityscapes", split, convention, skips)
 
 
 def _register(name: str, load: functools.partial, **metadata: object) -> None:
@@ -51,14 +52,19 @@ def _register(name: str, load: functools.partial, **metadata: object) -> None:
     MetadataCatalog.get(name).set(**{"evaluator_type": "coco", **metadata})
 
 
-def register_datasets(root: str = "") -> None:
-    """Registers Sim10k and Cityscapes; a second call replaces the first. The root is looked up when data are read."""
-    load = functools.partial(_load_sim10k, root)
+def register_datasets(root: str = "", skipped: Collection[str] = ()) -> None:
+    """Registers Sim10k and Cityscapes; a second call replaces the first. The root is looked up when data are read.
+
+    Args:
+        root: As in :func:`data_root`.
+        skipped: Those that do without images that are absent.
+    """
+    load = functools.partial(_load_sim10k, root, "sim10k_trainval_car" in skipped)
     _register("sim10k_trainval_car", load, thing_classes=["car"], convention="voc")
     for split in SPLITS:
         for convention in cityscapes.CONVENTIONS:
-            load = functools.partial(_load_cityscapes, root, split, convention)
             name = f"cityscapes_{split}_car_{convention}"
+            load = functools.partial(_load_cityscapes, root, split, convention, name in skipped)
             _register(name, load, thing_classes=["car"], convention=convention)
 
 
@@ -71,7 +77,7 @@ def setup_datasets(cfg: CfgNode) -> None:
     """
     for name, read, metadata in own_formats(cfg):
         _register(name, read, **metadata)
-    register_datasets(cfg.DATASETS.ROOT)
+    register_datasets(cfg.DATASETS.ROOT, skipped_sets(cfg))
     for own in own_data_sets(cfg):
         metadata = keypoint_metadata(own.file) if cfg.MODEL.KEYPOINT_ON and Path(own.file).is_file() else {}
         if own.stuff:

@@ -29,6 +29,8 @@ from gcisg_suite.coco.values import shown
 from gcisg_suite.folders import is_file
 from gcisg_suite.images import most_pixels
 
+from .absent import SKIP, goes_on
+
 CONVENTIONS = {
     "coco": "a box per visible instance, groups are iscrowd",
     "da_faster": "a tight box per instanceIds value, no minimum size, groups count as one car",
@@ -196,21 +198,26 @@ def annotation_of(image: Path, suffix: str) -> Path:
     return folder / "gtFine" / split / city / image.name.replace("leftImg8bit.png", f"gtFine_{suffix}")
 
 
-def load_cityscapes_cars(folder: str | Path, split: str = "val", convention: str = "coco") -> list[dict]:
+def load_cityscapes_cars(
+    folder: str | Path, split: str = "val", convention: str = "coco", skips: bool = False
+) -> list[dict]:
     """Reads the cars of Cityscapes as Detectron2's data set dictionaries; images without cars stay.
 
     Args:
         folder: Holds `leftImg8bit` and `gtFine`.
         split: A folder of both.
         convention: A key of :data:`CONVENTIONS`.
+        skips: Training goes on without the images that are absent.
 
     Raises:
         DataError: A file or folder is missing or damaged, or no image has a car.
     """
     folder, (suffix, read) = Path(folder), choose(READERS, convention, "box convention")
     images = list_images(folder, split)
-    if missing := without_image(folder, split, [suffix]):
-        raise DataError(missing[0], f"image missing, one of {len(missing)} that have annotations", MISSING)
+    missing = without_image(folder, split, [suffix])
+    if missing and not goes_on(skips, missing, len(missing) + len(images), folder):
+        what = f"image missing, one of {len(missing)} that have annotations"
+        raise DataError(missing[0], what, f"{MISSING}. {SKIP}")
     records, cars = [], 0
     for image_id, image in enumerate(images, start=1):
         height, width, boxes = read(annotation_of(image, suffix))

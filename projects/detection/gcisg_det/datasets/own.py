@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -17,8 +18,9 @@ from detectron2.data.datasets.coco import load_coco_json
 
 from gcisg_core.problems import DataError
 from gcisg_det.config import architecture
+from gcisg_det.datasets.absent import SKIP, goes_on, skipped_sets
 from gcisg_suite.coco.findings import Level
-from gcisg_suite.coco.load import CocoData, load_coco, read_categories
+from gcisg_suite.coco.load import CocoData, load_coco, read_categories, starting_folder
 from gcisg_suite.folders import is_file
 from gcisg_suite.images import check_boxes_size, displayed_size
 
@@ -35,6 +37,7 @@ class OwnData(NamedTuple):
         root: The folder of the images.
         masks: How the model takes masks, ``polygon`` or ``bitmask``; None without a mask head.
         trained: It is one of `DATASETS.TRAIN`.
+        skips: Training goes on without the images that are absent.
         order: Whose classes, in which order, the labels are: another JSON file, or names; None for its own.
         labels: The folder of its label images, if it has any.
         stuff: The classes of these, in the order of their numbers.
@@ -46,6 +49,7 @@ class OwnData(NamedTuple):
     root: str
     masks: str | None = None
     trained: bool = False
+    skips: bool = False
     order: str | tuple[str, ...] | None = None
     labels: str = ""
     stuff: tuple[str, ...] = ()
@@ -81,10 +85,12 @@ def _read(own: OwnData, stamp: object) -> CocoData:
         logger.warning("%s: its categories %s were matched by name with %s.", own.file, data.classes, [*own.order])
         data = in_order
     missing = [item["file_name"] for item in data.images if not is_file(Path(own.root) / item["file_name"])]
-    if missing:
+    if goes_on(own.skips, missing, len(data.images), own.file):
+        data = _without(data, missing)
+    elif missing:
         what = f"is listed in {own.file} but does not exist; {len(missing)} of {len(data.images)} images are missing"
-        above = next((str(f) for f in Path(own.root).parents if is_file(f / missing[0])), "the one they start from")
-        raise DataError(Path(own.root) / missing[0], what, f"Name the images' folder in DATASETS.COCO: {above}")
+        above = starting_folder(Path(own.root), missing[0]) or "the one they start from"
+        raise DataError(Path(own.root) / missing[0], what, f"Name the images' folder in DATASETS.COCO: {above}. {SKIP}")
     if not own.trained:
         _check_sizes(own, data)
     if own.trained and own.boxes and all(item["iscrowd"] for item in data.annotations):
@@ -95,6 +101,13 @@ def _read(own: OwnData, stamp: object) -> CocoData:
             own.file, f"`annotations` has no box to train on: {crowds}", "Write iscrowd 0 for single objects"
         )
     return data
+
+
+def _without(data: CocoData, names: list[str]) -> CocoData:
+    """The data without the images of these names."""
+    images = [item for item in data.images if item["file_name"] not in {*names}]
+    ids = {item["id"] for item in images}
+    return replace(data, images=images, annotations=[item for item in data.annotations if item["image_id"] in ids])
 
 
 def _check_sizes(own: OwnData, data: CocoData) -> None:
@@ -160,9 +173,10 @@ def own_data_sets(cfg: CfgNode) -> list[OwnData]:
     if order is None:
         order = tuple(MetadataCatalog.get(first).get("thing_classes", ())) or None if first else None
     masks = cfg.INPUT.MASK_FORMAT if cfg.MODEL.MASK_ON else None
+    trained, skipped = cfg.DATASETS.TRAIN, skipped_sets(cfg)
     stuff, boxes = _label_images(cfg), architecture(cfg) != "SemanticSegmentor"
     return [
-        OwnData(name, file, root, masks, name in cfg.DATASETS.TRAIN, order, *stuff.get(name, ("", ())), boxes)
+        OwnData(name, file, root, masks, name in trained, name in skipped, order, *stuff.get(name, ("", ())), boxes)
         for name, file, root in cfg.DATASETS.COCO
     ]
 

@@ -21,6 +21,8 @@ from gcisg_suite.coco.values import Box, clip
 from gcisg_suite.images import most_pixels
 from gcisg_suite.text import read_text
 
+from .absent import SKIP, goes_on
+
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
 CLASSES = ("car", "motorbike", "person")
@@ -133,12 +135,13 @@ def log_dropped(folder: Path, dropped: list[tuple[str, str]]) -> None:
         logger.warning("%s", problem)
 
 
-def load_sim10k(folder: str | Path, split: str = "trainval10k") -> list[dict]:
+def load_sim10k(folder: str | Path, split: str = "trainval10k", skips: bool = False) -> list[dict]:
     """Reads the cars of Sim10k as Detectron2's data set dictionaries, one an image.
 
     Args:
         folder: The `VOC2012` folder of the download.
         split: A list of `ImageSets/Main`.
+        skips: Training goes on without the images that are absent.
 
     Raises:
         DataError: A file or folder is missing or damaged, or no image has a car.
@@ -147,12 +150,15 @@ def load_sim10k(folder: str | Path, split: str = "trainval10k") -> list[dict]:
     names = list_images(folder, split)
     with os.scandir(folder / "JPEGImages") as entries:
         images = {entry.name for entry in entries}
+    missing = [folder / "JPEGImages" / f"{name}.jpg" for name in names if f"{name}.jpg" not in images]
+    if goes_on(skips, missing, len(names), folder):
+        names = [name for name in names if f"{name}.jpg" in images]
+    elif missing:
+        what = f"is listed in {split}.txt but does not exist; {len(missing)} of {len(names)} images are missing"
+        raise DataError(missing[0], what, f"{DOWNLOAD.format(folder=folder)}. {SKIP}")
     records, dropped = [], []
     for image_id, name in enumerate(names, start=1):
         file = folder / "Annotations" / f"{name}.xml"
-        if f"{name}.jpg" not in images:
-            missing = folder / "JPEGImages" / f"{name}.jpg"
-            raise DataError(missing, f"is listed in {split}.txt but does not exist", DOWNLOAD.format(folder=folder))
         width, height, objects = parse_annotation(file)
         boxes, left_out = car_boxes(width, height, objects)
         dropped += [(rule, f"{file.name} {item.box}") for rule, item in left_out]

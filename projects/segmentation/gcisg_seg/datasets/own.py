@@ -14,7 +14,7 @@ from gcisg_core.config import require
 from gcisg_core.problems import DataError
 from gcisg_seg import checks
 from gcisg_seg.datasets.bad_samples import BadSamples
-from gcisg_seg.layouts import IGNORED, find_pairs, own_layout
+from gcisg_seg.layouts import IGNORED, Suffix, find_pairs, own_layout
 from gcisg_seg.own_labels import LabelRule, class_numbers
 from gcisg_seg.splits import names_in
 from gcisg_suite.folders import list_files
@@ -31,8 +31,8 @@ class ImageLabelDataset(BadSamples, BaseSegDataset):
         metainfo: ``classes``, their names in the order of the label values, and perhaps ``palette``, a colour
             (R, G, B) each: with it, labels of colours and indexed ones are read by their colours.
         data_prefix: The folders; ``images`` and ``labels`` unless given.
-        img_suffix: How images end, in upper or lower case.
-        seg_map_suffix: How labels end, in upper or lower case.
+        img_suffix: How images end, in upper or lower case: one or several suffixes; by default any of an image.
+        seg_map_suffix: The same for labels.
         domain: The name under which `DomainIoUMetric` reports; that of the folder unless given.
         label_values: The value of each class in the files, such as (0, 255); 0, 1, ... unless given.
         reduce_zero_label: Whether the value 0 is no class and 1 the first one.
@@ -50,8 +50,8 @@ class ImageLabelDataset(BadSamples, BaseSegDataset):
         data_root: str,
         metainfo: dict[str, Any],
         data_prefix: dict[str, str] | None = None,
-        img_suffix: str = ".png",
-        seg_map_suffix: str = ".png",
+        img_suffix: Suffix = None,
+        seg_map_suffix: Suffix = None,
         domain: str | None = None,
         label_values: Sequence[int] | None = None,
         reduce_zero_label: bool = False,
@@ -110,10 +110,16 @@ class UnlabelledImageDataset(ImageLabelDataset):
         """List the images; see `BaseSegDataset`. Raises `DataError`."""
         folder = Path(self.data_prefix["img_path"])
         wanted = names_in(self.ann_file)
-        files = [name for name in list_files(folder).files if name.lower().endswith(self.img_suffix.lower())]
-        names = [name for name in files if wanted is None or name[: len(name) - len(self.img_suffix)] in wanted]
+        suffixes = own_layout(self.img_suffix).image_suffix
+        names = [
+            name
+            for name in list_files(folder).files
+            for suffix in suffixes
+            if name.lower().endswith(suffix.lower()) and (wanted is None or name[: len(name) - len(suffix)] in wanted)
+        ]
         if not names:
-            raise DataError(folder, f"0 images: nothing here is named *{self.img_suffix}", "Name the images' folder")
+            what = f"0 images: nothing here is named *{' or *'.join(suffixes)}"
+            raise DataError(folder, what, "Name the images' folder")
         shared = {"domain": self.domain, "reduce_zero_label": self.reduce_zero_label}
         return [{"img_path": str(folder / name), **shared, "seg_fields": []} for name in names]
 

@@ -1,0 +1,53 @@
+"""The classes of data of one's own: names given one by one, or a file with a line a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gcisg_suite.text import read_lines
+
+Colour = tuple[int, int, int]
+FORM = "'name' or 'name R G B' in every line"
+
+
+def named_classes(given: Sequence[str]) -> tuple[list[str], list[Colour] | None]:
+    """Names and colours, in the order of the label values.
+
+    Args:
+        given: The names, or the path of one file; see :func:`read_classes`.
+
+    Raises:
+        ValueError: as :func:`read_classes`, or a name is given twice.
+    """
+    # One class alone is hardly meant; what looks like a path and is no file is then named.
+    if len(given) == 1 and (Path(given[0]).is_file() or "/" in given[0] or Path(given[0]).suffix):
+        return read_classes(Path(given[0]))
+    if repeated := sorted({name for name in given if [*given].count(name) > 1}):
+        raise ValueError(f"--classes names {', '.join(repeated)} more than once")
+    return [*given], None
+
+
+def read_classes(path: Path) -> tuple[list[str], list[Colour] | None]:
+    """Names and colours of a file with a line a class, `name` or `name R G B`, in the order of the label values.
+
+    Raises:
+        ValueError: a line has another form, or only some lines have a colour.
+    """
+    names, colours = [], []
+    for number, line in enumerate(read_lines(path), start=1):
+        words = line.split()
+        if not words:
+            continue
+        values = [int(word) for word in words[-3:] if word.isdigit() and int(word) < 256]
+        if len(words) > 3 and len(values) == 3:
+            colours.append((values[0], values[1], values[2]))
+            words = words[:-3]
+        elif colours or any(word.isdigit() for word in words[1:]):
+            raise ValueError(f"{path} line {number}: {line!r}, expected the form {FORM}")
+        names.append(" ".join(words))
+    if not names or len(colours) not in (0, len(names)) or len(set(names)) < len(names):
+        raise ValueError(
+            f"{path}: expected a line a class, each with another name, and all or none with a colour R G B"
+        )
+    return names, colours or None

@@ -1,0 +1,63 @@
+"""`gcisg new-project` on converted folders: its options and checks hold as they do for data that stay in place."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from gcisg_suite.tasks import read_config
+from tests.formats import folders
+from tests.formats.commands import make, new_project
+
+
+@pytest.mark.parametrize("task", ["segmentation", "detection"])
+def test_unlabelled_images_that_training_has_are_named(task, here, capsys):
+    folders.yolo_outlines(Path("syn"))
+    first, second, *_ = sorted(Path("syn").rglob("images/**/*.*"))
+    Path("real").mkdir()
+    shutil.copy(first, "real/same.jpg")
+    Image.open(second).save("real/again.bmp")
+    assert new_project(task) == 1
+    output = capsys.readouterr().out
+    assert f"real/same.jpg: the same file as {first}, byte for byte." in output
+    assert f"real/again.bmp: looks like {second} (correlation " in output
+    assert "No config was written: mend what is listed, or give --force." in output
+    assert not Path("out/baseline.yaml").exists()
+    assert new_project(task, "--force") == 0
+
+
+def test_json_is_alone_on_standard_output(here, capsys):
+    make("replicator")
+    assert new_project("segmentation", "--json") == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["written"] == ["out/baseline.py", "out/gcisg.py"]
+    assert "synthetic: syn read as replicator: 3 images" in printed.err
+
+
+def test_converted_images_may_mix_suffixes(here, capsys):
+    import gcisg_seg.registry  # noqa: F401
+
+    make("yolo_outlines")
+    for name in ("syn", "real"):
+        for first in Path(name).rglob("images/*/0.png"):
+            Image.open(first).save(first.with_suffix(".bmp"))
+            first.unlink()
+    assert new_project("segmentation") == 0, capsys.readouterr().out
+    dataset = read_config("out/baseline.py").train_dataloader.dataset.dataset
+    assert dataset.img_suffix == (".bmp", ".png")
+
+
+@pytest.mark.parametrize(("task", "maker"), [("segmentation", "solo"), ("detection", "voc")])
+def test_an_edited_config_of_a_conversion_is_kept(task, maker, here, capsys):
+    make(maker)
+    assert new_project(task) == 0
+    (path,) = Path("out").glob("baseline.*")
+    written = path.read_text()
+    path.write_text(f"{written}# mine\n")
+    assert new_project(task) == 1
+    assert path.read_text() == f"{written}# mine\n"
+    assert new_project(task, "--force", "--classes", "car", "person") == 0
+    assert path.with_stem("baseline_old1").read_text() == f"{written}# mine\n"
+    assert "schedule: 500 iterations of" in capsys.readouterr().out
