@@ -35,7 +35,7 @@ def train_and_test(file, work_dir, overrides, seed):
 def command(tmp_path, monkeypatch):
     package = tmp_path / "stand_in" / "gcisg_cls"
     package.mkdir(parents=True)
-    for name in ("__init__", "mini", "metrics"):
+    for name in ("__init__", "mini", "model_metrics"):
         (package / f"{name}.py").write_text(STAND_IN)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(package.parent), *filter(None, sys.path)]))
     monkeypatch.chdir(tmp_path)

@@ -166,7 +166,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         run.training = [{"step": entry["step"]} for entry in run.training]
     training, measures = (
         [{key: value for key, value in entry.items() if key not in OF_THE_CLOCK} for entry in entries]
-        for entries in (run.training, run.measures)
+        for entries in (run.training, run.metrics)
     )
     found = {
         "checkpoint": read_checkpoint(max(checkpoints_in(folder), key=checkpoint_number)),
