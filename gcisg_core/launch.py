@@ -118,6 +118,20 @@ def run_rank(call: Callable[[], None]) -> None:
         _leave(f"{what}; {waited}. --resume goes on from the last checkpoint")
 
 
+@contextmanager
+def first_rank_speaks() -> Iterator[None]:
+    """Of processes that torchrun started: what all of them find is said once, by the first of each machine.
+
+    The others wait before they say it; torchrun ends them once the first has failed.
+    """
+    try:
+        yield
+    except ONE_LINE_ERRORS:
+        if os.environ.get("LOCAL_RANK", "0") != "0" and not is_started():
+            time.sleep(WARN_AFTER_STEPS)
+        raise
+
+
 def is_started() -> bool:
     """Whether this process was started by one that says the errors of all."""
     return FIRST_ERROR in os.environ

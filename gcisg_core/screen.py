@@ -13,11 +13,12 @@ LISTINGS = re.compile(
     r"[\s-]*(System environment:|Config:|Hooks will be executed|Environment info:|Running with full config:"
     r"|Contents of args.config_file|Model:)"
 )
+ENDS_THE_RUN = "Exception during training:"  # Detectron2's word before it raises the error again, for all to see
 
 
 class _BriefFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info and isinstance(record.exc_info[1], ONE_LINE_ERRORS):
+        if record.exc_info and (isinstance(record.exc_info[1], ONE_LINE_ERRORS) or record.msg == ENDS_THE_RUN):
             return False
         return LISTINGS.match(str(record.msg)) is None
 

@@ -75,10 +75,16 @@ def run(args: Namespace) -> None:
         raise UsageError("--eval-only needs --checkpoint FILE")
     check_file("--checkpoint", args.checkpoint)
     check_at_least("--num-gpus", args.num_gpus)
-    framework = framework_of(args.config)
-    if not framework.launches and args.num_gpus > 1 and "LOCAL_RANK" not in os.environ:
-        from gcisg_core.launch import launch  # torch takes seconds to load
+    framework, started = framework_of(args.config), "LOCAL_RANK" in os.environ
+    from gcisg_core.launch import first_rank_speaks, launch  # torch takes seconds to load
 
+    if not framework.launches and args.num_gpus > 1 and not started:
         launch(load(framework.train), args.num_gpus, args)
-    else:
+        return
+    with first_rank_speaks():
+        if framework.launches and started:
+            raise ValueError(
+                f"{args.config}: Detectron2 starts its processes itself; in the place of torchrun give --num-gpus and, "
+                f"for several machines, --num-machines, --machine-rank and --dist-url"
+            )
         load(framework.train)(args)

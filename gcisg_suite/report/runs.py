@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from gcisg_core.problems import DataError
 from gcisg_core.run_folder import checkpoint_number, checkpoints_in, newest_checkpoint, start_number
-from gcisg_suite.tasks import find_task, framework_of, task_of
-from gcisg_suite.text import read_yaml
+from gcisg_suite.tasks import LAZY, find_task, framework_of, load, task_of
+from gcisg_suite.text import read_text, read_yaml
 
 # Row of the settings' table -> where it is in a config of each framework.
 FRAMEWORKS = ("mmengine", "detectron2")
@@ -153,6 +153,8 @@ def _read_mmengine(folder: Path, name: str, config_file: Path) -> TrainingRun:
 
 def _read_detectron2(folder: Path, name: str, config_file: Path) -> TrainingRun:
     logged = [{**entry, "step": entry["iteration"] + 1} for entry in _lines(folder / "metrics.json", "iteration")]
+    if re.search(r"^\s*_target_:", read_text(config_file), re.MULTILINE):
+        load(LAZY.read_run)(str(config_file))  # which says what it is for
     config = read_yaml(config_file)
     if not isinstance(config, dict):
         raise DataError(config_file, "holds no keys and values", "Restore it: training writes it at the start")

@@ -27,7 +27,7 @@ from gcisg_core.shell import command_line
 from gcisg_suite.prepare import prepare
 from gcisg_suite.tasks import TASKS, framework_of, read_config
 
-from .variants import Variant, read_sweep
+from .variants import Variant, check_configs, read_sweep
 
 
 def read_runs(path: Path) -> list[dict[str, Any]]:
@@ -257,6 +257,7 @@ def sweep(args: Options) -> None:
         FileNotFoundError: there is no such sweep.
     """
     task, variants = read_sweep(args.file, args.scale, args.config)
+    check_configs(args.file, task, variants)
     mini = all(variant.is_mini for variant in variants.values())
     split = args.split or ("dev" if mini else "test")
     if split == "dev" and not mini:

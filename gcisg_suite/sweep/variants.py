@@ -79,6 +79,16 @@ def read_sweep(path: Path, scale: str = "mini", config: Path | None = None) -> t
     return task, result
 
 
+def check_configs(path: Path, task: str, variants: dict[str, Variant]) -> None:
+    """Raises `DataError` where a variant of the sweep in `path` names a config that does not exist."""
+    row = TASKS[task]
+    for name, variant in variants.items():
+        file = row.folder / f"{variant.config}{row.suffix}"
+        if not file.is_file():
+            what = f"the config of variant {name!r} is {variant.config!r}, but there is no file {file}"
+            raise DataError(path, what, f"Name a config of {row.folder}, without {row.suffix}")
+
+
 def _check(path: Path, field: str, value: Any, kind: type, expected: str) -> None:
     if not isinstance(value, kind):
         raise DataError(path, f"{field} is {shown(value)}, expected {expected}", "Correct it")

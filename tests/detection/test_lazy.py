@@ -113,6 +113,13 @@ def test_trains_with_a_method_resumes_exactly_and_is_evaluated(folder, capsys):
         (folder / "run" / name).unlink()
     (folder / "run/last_checkpoint").write_text("model_0000001.pth")
     main(["train", *run, "--resume"])
+    (folder / "run/model_final.pth").unlink()
+    (folder / "run/last_checkpoint").write_text("model_0000003.pth")
+    main(["train", *run, "--resume"])  # stopped between its last periodic checkpoint and the final one
+    with pytest.raises(SystemExit, match="config.yaml is a LazyConfig, which is for `train` and `eval`"):
+        main(["report", str(folder / "run"), "--output", str(folder / "page.html")])
+    with pytest.raises(SystemExit, match="retinanet.py: optimizer.lr is 'x', expected a value as 0.001"):
+        main(["train", *run[:2], "--output", str(folder / "other"), "optimizer.lr=x"])
     resumed = read_checkpoint(folder / "run/model_final.pth")["model"]
     assert all(np.array_equal(value, resumed[name]) for name, value in whole.items())
     capsys.readouterr()
@@ -128,7 +135,7 @@ def test_trains_with_a_method_resumes_exactly_and_is_evaluated(folder, capsys):
 
 def test_a_step_that_is_not_finite_is_recorded_and_run_again(folder, capsys):
     given = ["optimizer.lr=1e30", "lr_multiplier.warmup_factor=1.0"]
-    with pytest.raises(SystemExit, match="nonfinite_iter"):
+    with pytest.raises(SystemExit, match="nonfinite_iter.*train.on_nonfinite=skip leaves out such steps"):
         main(["train", "--config", str(folder / "retinanet.py"), "--output", str(folder / "run"), *given])
     (record,) = (folder / "run").glob("nonfinite_*.pth")
     capsys.readouterr()

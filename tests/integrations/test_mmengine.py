@@ -227,6 +227,13 @@ class TestRunFolders:
             integration.load_run_config("mine.py", [])
         assert not Path("ran").exists()
 
+    def test_a_module_that_lies_in_it_is_not_imported(self, tmp_path, monkeypatch):
+        (tmp_path / "beside_run.py").write_text("raise ImportError('it was imported')\n")
+        (tmp_path / "mine.py").write_text("custom_imports = dict(imports=['beside_run'])\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(DataError, match="mine.py: imports the module 'beside_run', which lies in the folder"):
+            integration.load_run_config(str(tmp_path / "mine.py"), [])
+
     def test_a_record_imports_modules_of_its_own_when_trusted_alone(self, tmp_path, monkeypatch):
         (tmp_path / "foreign_parts.py").write_text("raise ImportError('it was imported')\n")
         monkeypatch.syspath_prepend(tmp_path)

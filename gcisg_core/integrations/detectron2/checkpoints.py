@@ -14,7 +14,7 @@ from gcisg_core.files import named_errors, write_text
 from gcisg_core.initial_weights import MIN_MATCH_RATIO, load_initial_weights
 from gcisg_core.integrations.detectron2.weights import check_pixel_statistics
 from gcisg_core.problems import DataError
-from gcisg_core.run_folder import POINTER, check_run, run_name
+from gcisg_core.run_folder import FINAL, POINTER, check_run, run_name
 from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
 
 PARTIAL = ".partial"
@@ -155,3 +155,10 @@ class SafeCheckpointer(DetectionCheckpointer):
     def _is_detector(self, weights: dict[str, Any]) -> bool:
         """Whether the names are those of a whole model of this framework, or of a detector of Caffe2."""
         return not self.model.state_dict().keys().isdisjoint(weights) or any("rpn" in name for name in weights)
+
+
+def save_missing_final(checkpointer: SafeCheckpointer, iteration: int) -> None:
+    """Save the final checkpoint of a run that was stopped after its last step and before that file; else nothing."""
+    saved = Path(checkpointer.get_checkpoint_file()).name if checkpointer.has_checkpoint() else ""
+    if saved != f"{FINAL}.pth" and checkpointer.save_to_disk:
+        checkpointer.save(FINAL, iteration=iteration)

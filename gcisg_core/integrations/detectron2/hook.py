@@ -49,7 +49,7 @@ class RegularizerHook(HookBase):
             raise ValueError(f"{type(self.trainer).__name__} has no cfg, which the hook needs: RegularizerHook(cfg)")
         trainer = self._inner
         model = getattr(trainer.model, "module", trainer.model)
-        self.recorder = StepRecorder(model, cfg.OUTPUT_DIR, framework(cfg.dump()), **hook_values(cfg))
+        self.recorder = StepRecorder(model, cfg.OUTPUT_DIR, framework(cfg.dump(), "LAZY" in cfg), **hook_values(cfg))
         self.write_metrics, trainer._write_metrics = trainer._write_metrics, self._check
         self.run_step, trainer.run_step = trainer.run_step, self._run_step
         # An optimiser with gradient clipping calls these twice a step, the second time with the clipped gradients.

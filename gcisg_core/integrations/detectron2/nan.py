@@ -11,8 +11,13 @@ from gcisg_core.nan.record import KIND
 from gcisg_core.nan.recorder import Framework
 
 
-def framework(config: str = "") -> Framework:
-    """What the recorder, or a replay, needs of Detectron2, which sums every value that a model returns."""
+def framework(config: str = "", lazy: bool = False) -> Framework:
+    """What the recorder, or a replay, needs of Detectron2, which sums every value that a model returns.
+
+    Args:
+        config: The run's, as text.
+        lazy: It is a LazyConfig, which has its own key for `on_nonfinite`.
+    """
     return Framework(
         "detectron2",
         config,
@@ -23,7 +28,7 @@ def framework(config: str = "") -> Framework:
         batch_names,
         is_loss=lambda name: True,
         attributes=("loss_normalizer",),
-        skip="REGULARIZER.HOOK.ON_NONFINITE skip",
+        skip="train.on_nonfinite=skip" if lazy else "REGULARIZER.HOOK.ON_NONFINITE skip",
     )
 
 

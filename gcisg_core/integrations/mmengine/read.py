@@ -8,6 +8,7 @@ import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,12 @@ def load_run_config(path: str, overrides: Sequence[str]) -> Config:
     """:func:`load_config` for the config in the folder of a run: nothing in it is run, but its modules are imported.
 
     Raises:
-        DataError: it is no config that training wrote.
+        DataError: it is no config that training wrote, or a module of it lies in the folder.
         ValueError: as :func:`load_config`, or a class is named by an import path.
     """
     config = read_plain(path)
     check_types(config.to_dict(), str(path), PLAIN)
+    check_imports(config, Path(path).parent, str(path), PLAIN)
     import_custom(config, path)
     return _settled(config, path, overrides)
 
@@ -136,6 +138,22 @@ def check_types(config: Any, where: str, remedy: str) -> None:
     for name in _types(config):
         if not REGISTERED.fullmatch(name):
             raise DataError(where, f"has the type {name!r}, expected a registered name", remedy)
+
+
+def check_imports(config: Config, folder: Path, where: str, remedy: str) -> None:
+    """Refuse a config of which a custom module lies in a folder of data, as where one starts in it.
+
+    Raises:
+        DataError: one does.
+    """
+    names = (config.get("custom_imports") or {}).get("imports") or []
+    for name in [names] if isinstance(names, str) else names:
+        top, *rest = str(name).split(".")
+        spec = find_spec(top) if top else None  # of the first part alone: that imports nothing
+        places = [Path(place, *rest) for place in spec.submodule_search_locations or []] if spec else []
+        places += [Path(spec.origin)] if spec and spec.origin else []
+        if any(place.resolve().is_relative_to(folder.resolve()) for place in places):
+            raise DataError(where, f"imports the module {name!r}, which lies in the folder of the run", remedy)
 
 
 def _types(value: Any) -> Iterator[str]:

@@ -25,6 +25,7 @@ from gcisg_core.integrations.mmengine.read import load_config
 from gcisg_core.launch import rank_timeout
 from gcisg_core.run_folder import number_start, on_first_rank, open_run, release_all
 from gcisg_core.screen import keep_screen_brief
+from gcisg_core.wrong_setting import naming_settings
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -88,6 +89,8 @@ def _names(name: str) -> Iterator[str]:
     yield from (f"{name}_{number}" for number in count(1))
 
 
+# mmengine's functions that build an object from its part of the config.
+BUILDERS = {"build_from_cfg", "build_dataloader", "build_optim_wrapper", "build_param_scheduler", "build_train_loop"}
 # Where a run lies and how it was started, not its settings.
 NOT_OF_A_RUN = {"work_dir", "load_from", "resume", "launcher", "model_wrapper_cfg", "randomness"}
 
@@ -155,13 +158,17 @@ def build_runner(
 def run(args: Namespace) -> None:
     """Train, or evaluate with ``--eval-only``; see ``tools/train_net.py --help`` for the arguments."""
     start = (args.config, args.overrides, args.work_dir, args.seed, args.amp)
-    if args.eval_only:
-        runner = build_runner(*start, training=False)
-        load_for_evaluation(unwrap(runner.model), args.checkpoint)
-        runner.test()
-        return
+
+    def read(overrides: Sequence[str]) -> dict[str, Any]:
+        return dict(load_config(args.config, overrides).to_dict())
+
     try:
-        runner = build_runner(*start, args.resume, args.fresh)
-        runner.train()
+        with naming_settings(args.config, read, args.overrides, BUILDERS):
+            if args.eval_only:
+                runner = build_runner(*start, training=False)
+                load_for_evaluation(unwrap(runner.model), args.checkpoint)
+                runner.test()
+            else:
+                build_runner(*start, args.resume, args.fresh).train()
     finally:
         release_all()

@@ -83,6 +83,7 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
     if not Path(file).is_file():
         raise FileNotFoundError(f"config file {file} does not exist")
     # Earlier names, as empty as their new ones stay unless the file or an override gives them.
+    defaults = cfg.clone()
     cfg.MODEL.CHANGES, cfg.MODEL.LEAST_MATCH = CfgNode(new_allowed=True), None
     _check_files(Path(file), cfg)
     try:
@@ -101,6 +102,7 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
         keys = [key for key in _keys(cfg) if key.partition(".")[2].lower() not in ARGUMENTS]
         nearest = difflib.get_close_matches(unknown[1], keys, n=1, cutoff=0.0)[0]
         raise ValueError(f"unknown config key {unknown[1]}; the nearest valid key is {nearest}") from error
+    _check_numbers(file, cfg, defaults)
     given = {old: cfg.MODEL.pop(old.upper()) for old in ARGUMENTS}
     for old, value in given.items():
         if value not in (None, {}):
@@ -124,6 +126,21 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
     require(len(cfg.INPUT.COLOR_JITTER) == 4, "INPUT.COLOR_JITTER", cfg.INPUT.COLOR_JITTER, "4 numbers")
     require(len(cfg.INPUT.PASTA) in (0, 3), "INPUT.PASTA", cfg.INPUT.PASTA, "3 numbers: alpha, k, beta; or none")
     return cfg
+
+
+def _check_numbers(file: str | Path, cfg: CfgNode, defaults: CfgNode, prefix: str = "") -> None:
+    """Refuse text in a list of numbers; of other values yacs checks the type."""
+    for name, default in defaults.items():
+        value = cfg.get(name)
+        if isinstance(default, CfgNode) and isinstance(value, CfgNode):
+            _check_numbers(file, value, default, f"{prefix}{name}.")
+        elif {*map(type, _flat(default))} & {int, float} and str in {*map(type, _flat(value))}:
+            raise ValueError(f"{file}: {prefix}{name} is {value!r}, expected numbers, such as {default!r}")
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    for inner in value if isinstance(value, list | tuple) else ():
+        yield from _flat(inner) if isinstance(inner, list | tuple) else (inner,)
 
 
 def _check_files(file: Path, cfg: CfgNode) -> None:

@@ -27,11 +27,11 @@ from detectron2.utils.logger import setup_logger
 
 from gcisg_core.disk import check_space
 from gcisg_core.integrations.detectron2 import RegularizerHook
-from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
+from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer, save_missing_final
 from gcisg_core.integrations.detectron2.compat import repair_launch
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, build_train_loader
 from gcisg_core.launch import rank_timeout, run_rank, said_once
-from gcisg_core.run_folder import FINAL, on_first_rank, open_run, release_all
+from gcisg_core.run_folder import on_first_rank, open_run, release_all
 from gcisg_core.screen import keep_screen_brief
 
 from .coco_evaluator import HEADLINE
@@ -80,9 +80,8 @@ class Trainer(DefaultTrainer):
         folder = Path(self.cfg.OUTPUT_DIR)
         model: Any = getattr(self.model, "module", self.model)
         on_first_rank(lambda: check_space(folder, model, self.optimizer))
-        saved = Path(self.checkpointer.get_checkpoint_file()).name if self.checkpointer.has_checkpoint() else ""
-        if self.start_iter >= self.max_iter and saved != f"{FINAL}.pth" and comm.is_main_process():
-            self.checkpointer.save(FINAL, iteration=self.iter)
+        if self.start_iter >= self.max_iter:
+            save_missing_final(self.checkpointer, self.iter)
         return super().train()
 
     def state_dict(self) -> dict[str, Any]:
@@ -104,7 +103,7 @@ class Trainer(DefaultTrainer):
             DataError: The data of training or of the evaluation cannot be used.
         """
         if not cfg.DATASETS.TRAIN:
-            raise ValueError("DATASETS.TRAIN is empty: name the data to train on")
+            raise ValueError("DATASETS.TRAIN is empty, name the data to train on")
         loader = build_train_loader(cfg, build_mapper(cfg, True))
         classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", [])
         check_numbers(cfg, cfg.DATASETS.TRAIN[0])
@@ -171,6 +170,8 @@ def run(args: Namespace) -> None:
     cfg = configure(args)  # what is wrong with the command line is said before processes start
     if args.num_machines > 1 and args.dist_url == "auto":
         raise ValueError("--dist-url auto works on one machine; give tcp://<address of machine 0>:<free port>")
+    if not args.eval_only and not cfg.DATASETS.TRAIN:
+        raise ValueError(f"{args.config}: DATASETS.TRAIN is empty, name the data to train on")
     folder = Path(cfg.OUTPUT_DIR)
     if not args.eval_only and args.machine_rank == 0:  # others meet this one before they look at the folder
         settings = {k: value for k, value in yaml.safe_load(cfg.dump()).items() if k not in ("OUTPUT_DIR", "SEED")}

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,17 +29,21 @@ from detectron2.utils import comm
 from detectron2.utils.registry import locate
 from torch import nn
 
+from gcisg_core.disk import check_space
 from gcisg_core.integrations.detectron2 import RegularizerHook
-from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
+from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer, save_missing_final
 from gcisg_core.integrations.detectron2.compat import repair_launch
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader
-from gcisg_core.run_folder import open_run, release_all
+from gcisg_core.launch import rank_timeout, run_rank, said_once
+from gcisg_core.run_folder import on_first_rank, open_run, release_all
+from gcisg_core.wrong_setting import naming_settings
 
 from .coco_evaluator import BoxEvaluator
 from .engine import brief_logger, end_earlier_logs, train_in_bfloat16
 from .meta_arch import with_method
 
 TRAIN_LOADER = "build_detection_train_loader"
+BUILDERS = {"instantiate"}  # the function that makes an object from its node
 STRENGTHS = ("brightness", "contrast", "saturation", "hue")
 
 
@@ -144,12 +149,22 @@ def run(args: Namespace) -> None:
         args = Namespace(**{**vars(args), "resume": checkpoint is not None})
     repair_launch()
     try:
-        launch(_run_rank, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+        if args.num_gpus * args.num_machines == 1:
+            _run_rank(args)
+            return
+        machines, call = (args.num_machines, args.machine_rank, args.dist_url), partial(_run_rank, args)
+        with said_once():
+            launch(run_rank, args.num_gpus, *machines, args=(call,), timeout=rank_timeout())
     finally:
         release_all()
 
 
 def _run_rank(args: Namespace) -> None:
+    with naming_settings(args.config, lambda given: plain(read_config(args.config, given)), args.overrides, BUILDERS):
+        _train_or_evaluate(args)
+
+
+def _train_or_evaluate(args: Namespace) -> None:
     config = configure(args)
     end_earlier_logs()
     with mock.patch.object(defaults, "setup_logger", brief_logger):
@@ -217,7 +232,11 @@ def train(config: Any, model: Any, args: Namespace) -> None:
     ]
     trainer.register_hooks(steps)
     checkpointer.resume_or_load(settings.init_checkpoint, resume=args.resume)
-    trainer.train(trainer.iter + 1 if args.resume and checkpointer.has_checkpoint() else 0, settings.max_iter)
+    on_first_rank(lambda: check_space(Path(settings.output_dir), model, optimizer))
+    start = trainer.iter + 1 if args.resume and checkpointer.has_checkpoint() else 0
+    if start >= settings.max_iter:
+        save_missing_final(checkpointer, trainer.iter)
+    trainer.train(start, settings.max_iter)
 
 
 def train_loader(node: Any) -> Any:

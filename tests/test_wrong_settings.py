@@ -1,0 +1,98 @@
+"""A setting of a wrong type ends each task's training with one line that names its key."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gcisg_core.wrong_setting import SettingError, naming_settings
+from gcisg_suite.cli import main
+from tests.test_own_data import MAKE
+from tests.test_worker_errors import TASKS
+
+MMENGINE = {
+    "optim_wrapper.optimizer.lr=x": "optim_wrapper.optimizer.lr is 'x', expected a value as 0.",
+    "train_cfg.max_iters=abc": "train_cfg.max_iters is 'abc', expected a value as 2",
+    "train_cfg.val_interval=x": "train_cfg.val_interval is 'x', expected a value as 2",
+    "train_dataloader.batch_size=0": "train_dataloader.batch_size is 0 ",
+}
+CASES = [
+    ("classification", "model.num_classes=three", "model.num_classes is 'three', expected a value as 3"),
+    ("segmentation", "model.decode_head.num_classes=three", "model.decode_head.num_classes is 'three', expected"),
+    *(("classification", *case) for case in MMENGINE.items()),
+    ("detection", "SOLVER.BASE_LR x", "0.02 vs. x.*SOLVER.BASE_LR"),
+    ("detection", "SOLVER.STEPS ('a',)", "mine.yaml: SOLVER.STEPS is .*'a'.*expected numbers, such as"),
+    ("detection", "DATASETS.TRAIN ()", "mine.yaml: DATASETS.TRAIN is empty"),
+]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("wrong settings")
+    for task, (file, text) in TASKS.items():
+        for seed, name in enumerate(("synthetic", "real")):
+            MAKE[task](root / task / "my" / name, np.random.default_rng(seed))
+        (root / task / file).write_text(text)
+    return root
+
+
+@pytest.mark.parametrize(("task", "override", "message"), CASES)
+def test_names_the_key_in_one_line(task, override, message, folders, monkeypatch, capsys):
+    monkeypatch.chdir(folders / task)
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--config", TASKS[task][0], "--output", "run", "--fresh", *override.split()])
+    said = str(stopped.value.code)
+    assert re.match(f"error: .*{message}", said)
+    assert "\n" not in said
+    shown = capsys.readouterr()
+    assert "Traceback" not in shown.out + shown.err
+
+
+def build_from_cfg(call, **settings):
+    return call(**settings)
+
+
+def layer(out_features):
+    return out_features + 1
+
+
+def failing(size):
+    raise RuntimeError(f"a fault of {size}")
+
+
+def named(settings, overrides=(), before=None, call=layer, **given):
+    def read(asked):
+        return settings if asked or before is None else before
+
+    with naming_settings("mine.py", read, list(overrides), {"build_from_cfg"}):
+        build_from_cfg(call, **given)
+
+
+def test_text_of_a_file_is_found_under_another_name():
+    with pytest.raises(SettingError, match=r"mine.py: model.num_classes is 'three' \(can only concatenate str"):
+        named({"model": {"type": "three", "num_classes": "three"}}, out_features="three")
+
+
+def test_other_errors_stay_as_they_are():
+    with pytest.raises(TypeError):
+        named({"model": {"num_classes": 3}}, out_features="four")
+    with pytest.raises(RuntimeError, match="a fault of 3"):
+        named({"model": {"size": 3}}, call=failing, size=3)
+    with pytest.raises(TypeError):  # an override that leaves the type as it was is no cause
+        named({"model": {"a": 4}}, ["model.a=4"], {"model": {"a": 3}}, out_features=None)
+
+
+def test_torchrun_is_refused_for_what_starts_its_processes_itself(folders, monkeypatch):
+    monkeypatch.chdir(folders / "detection")
+    monkeypatch.setitem(os.environ, "LOCAL_RANK", "0")
+    with pytest.raises(SystemExit, match="mine.yaml: Detectron2 starts its processes itself.*--num-gpus"):
+        main(["train", "--config", "mine.yaml", "--output", "run"])
+
+
+def test_a_sweep_of_a_config_that_does_not_exist_is_refused_before_a_command_is_printed(tmp_path, capsys):
+    Path(tmp_path / "sweep.yaml").write_text("task: detection\nvariants:\n  a: {config: absent}\n")
+    with pytest.raises(SystemExit, match="sweep.yaml: the config of variant 'a' is 'absent', but there is no file"):
+        main(["sweep", "--sweep", str(tmp_path / "sweep.yaml"), "--dry-run"])
+    assert not capsys.readouterr().out
