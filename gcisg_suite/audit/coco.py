@@ -73,7 +73,10 @@ def _category_faults(
             what = f"category {name!r} has no box to train on: all {crowds[name]} are iscrowd 1, which are groups"
             yield what, "Write iscrowd 0 where a box is one object"
         elif not trained[name] and data.annotations:
-            yield f"category {name!r} has no annotation", "Annotate it, or remove it from `categories`"
+            yield (
+                f"category {name!r} has no annotation",
+                "Annotate it, or leave it out of `categories` (new-project: of --classes)",
+            )
     for name in classes or ():
         if name not in data.classes:
             yield f"category {name!r} is missing", "Add it to `categories`, with the spelling of the config"
