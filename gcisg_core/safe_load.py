@@ -4,8 +4,7 @@ torch's own files are read with ``weights_only=True``, plain pickles (Detectron2
 the same rules. Beside tensors and plain containers they may hold what frameworks write: numpy's arrays and numbers,
 mmengine's ``HistoryBuffer`` and ``ConfigDict``, namespaces, paths. This module has a stand-in for each of them, so
 nothing that a file names is imported or called. What comes out are tensors, dictionaries, lists, texts and numbers.
-Arrays become tensors from their bytes, without numpy's constructors, which a hostile type description can lead to
-read bytes as pointers.
+Arrays become tensors from their bytes: a hostile type description makes numpy's constructors read bytes as pointers.
 """
 
 from __future__ import annotations
