@@ -8,6 +8,7 @@ from pathlib import Path
 from gcisg_suite.text import read_lines
 
 Colour = tuple[int, int, int]
+TEXT = (".txt", ".csv", ".names")
 FORM = "'name' or 'name R G B' in every line"
 
 
@@ -20,8 +21,8 @@ def named_classes(given: Sequence[str]) -> tuple[list[str], list[Colour] | None]
     Raises:
         ValueError: as :func:`read_classes`, or a name is given twice.
     """
-    # One class alone is hardly meant; what looks like a path and is no file is then named.
-    if len(given) == 1 and (Path(given[0]).is_file() or "/" in given[0] or Path(given[0]).suffix):
+    # A text file that is not there is named; anything else, "St. Bernard" or "car/van" among it, is a class.
+    if len(given) == 1 and (Path(given[0]).is_file() or Path(given[0]).suffix in TEXT):
         return read_classes(Path(given[0]))
     if repeated := sorted({name for name in given if [*given].count(name) > 1}):
         raise ValueError(f"--classes names {', '.join(repeated)} more than once")

@@ -52,10 +52,10 @@ def _section(section: dict[str, Any], root: Path) -> Iterator[str]:
     if not section.get("compare", True):
         heads.pop()
         rows = [row[:-1] for row in rows]
-    if "paper" in section:
-        heads.append(section["metric"])
-        rows = [[*row, str(section["paper"].get(row[0], ""))] for row in rows]
     yield tabulate(rows, headers=heads, tablefmt="github", disable_numparse=True)
+    if "paper" in section:  # of other data and another recipe, so in no row of ours
+        figures = ", ".join(f"{name} {figure}" for name, figure in section["paper"].items())
+        yield f"For comparison, {section['metric']}: {figures}."
     yield f"![Each run and the means]({plot(section).relative_to(DOCS)})"
     yield section["text"].strip()
     if "networks" in section:

@@ -61,3 +61,15 @@ def test_an_image_of_another_size_is_skipped_in_training_where_told(tmp_path, ca
         used = {item["file_name"][-5:] for batch in itertools.islice(loader, 6) for item in batch}
     assert used == {"1.png", "3.png"}
     assert "2.png: is 60 x 60 pixels, " in caplog.text
+
+
+def test_other_formats_of_own_data_do_without_them_too(tmp_path, caplog):
+    images = sorted((make_sim10k(tmp_path, 3, {key: voc_object((1, 1, 60, 60)) for key in range(3)})).rglob("*.jpg"))
+    images[0].unlink()
+    own = [["mine", "sim10k", str(images[0].parents[1]), "trainval10k"]]
+    train = ("DATASETS.OWN", own, "DATASETS.TRAIN", ("mine",), "DATASETS.TEST", ())
+    tiny_config(tmp_path, tmp_path / "run", *train)
+    with pytest.raises(DataError, match="In training, INPUT.ON_BAD_SAMPLE skip does without"):
+        DatasetCatalog.get("mine")
+    tiny_config(tmp_path, tmp_path / "run", *train, "INPUT.ON_BAD_SAMPLE", "skip")
+    assert [record["file_name"] for record in DatasetCatalog.get("mine")] == [*map(str, images[1:])]

@@ -18,6 +18,7 @@ from detectron2.config import CfgNode
 from gcisg_core.lookup import choose
 from gcisg_core.problems import DataError
 
+from .absent import skipped_sets
 from .cityscapes import load_cityscapes_cars
 from .sim10k import load_sim10k
 
@@ -29,11 +30,13 @@ class Format(NamedTuple):
         fields: What an entry names behind the data set and the format.
         load: `(**fields)` -> Detectron2's data set dictionaries; raises `DataError`.
         classes: `(**fields)` -> the classes in the order of `category_id`; raises `DataError`.
+        skips: Whether `load` also takes `skips`: training goes on without absent images.
     """
 
     fields: tuple[str, ...]
     load: Callable[..., list[dict[str, Any]]]
     classes: Callable[..., Sequence[str]]
+    skips: bool = False
 
 
 def _cars(**_: str) -> list[str]:
@@ -41,8 +44,8 @@ def _cars(**_: str) -> list[str]:
 
 
 FORMATS = {
-    "sim10k": Format(("folder", "split"), load_sim10k, _cars),
-    "cityscapes": Format(("folder", "split", "convention"), load_cityscapes_cars, _cars),
+    "sim10k": Format(("folder", "split"), load_sim10k, _cars, skips=True),
+    "cityscapes": Format(("folder", "split", "convention"), load_cityscapes_cars, _cars, skips=True),
 }
 
 
@@ -63,4 +66,5 @@ def own_formats(cfg: CfgNode) -> Iterator[tuple[str, functools.partial, dict[str
             known = {"thing_classes": [*row.classes(**fields)]}
         except DataError:  # not on this machine, which a prediction does not need; the reader says what is wrong
             known = {}
-        yield entry[0], functools.partial(row.load, **fields), {**known, "convention": entry[1]}
+        skips = {"skips": entry[0] in skipped_sets(cfg)} if row.skips else {}
+        yield entry[0], functools.partial(row.load, **fields, **skips), {**known, "convention": entry[1]}
