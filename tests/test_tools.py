@@ -72,7 +72,8 @@ class TestSweep:
     def grid(self, tmp_path):
         path = tmp_path / "grid.yaml"
         path.write_text(
-            "variants: {A: {config: a_mini, overrides: {x: 1}}, B: {config: b_mini}}\ngrid: {m.tau: [0.1, 0.2]}\n"
+            "variants: {A: {config: baseline_mini, overrides: {x: 1}}, B: {config: gcisg_mini}}\n"
+            "grid: {m.tau: [0.1, 0.2]}\n"
         )
         return path
 
@@ -84,8 +85,9 @@ class TestSweep:
 
     def test_reads_variants_and_their_product(self, sweep, grid):
         assert sweep.read_sweep(grid) == ("classification", {
-            "A, tau 0.1": ("a_mini", ["x=1", "m.tau=0.1"]), "A, tau 0.2": ("a_mini", ["x=1", "m.tau=0.2"]),
-            "B, tau 0.1": ("b_mini", ["m.tau=0.1"]), "B, tau 0.2": ("b_mini", ["m.tau=0.2"]),
+            "A, tau 0.1": ("baseline_mini", ["x=1", "m.tau=0.1"]),
+            "A, tau 0.2": ("baseline_mini", ["x=1", "m.tau=0.2"]),
+            "B, tau 0.1": ("gcisg_mini", ["m.tau=0.1"]), "B, tau 0.2": ("gcisg_mini", ["m.tau=0.2"]),
         })  # fmt: skip
 
     def test_overrides_are_written_as_the_framework_takes_them(self, sweep, grid):
@@ -98,16 +100,16 @@ class TestSweep:
         expected = {f"mine, x {x}": (str(tmp_path / "mine"), [f"x={x}"]) for x in (1, 2)}
         assert sweep.read_sweep(grid, config=own)[1] == expected
         ours = Path("projects/classification/gcisg_r101_visda17.py")
-        grid.write_text("variants: {A: {config: a_mini, overrides: {x: 1}}, B: {config: a_mini}}\n")
+        grid.write_text("variants: {A: {config: baseline_mini, overrides: {x: 1}}, B: {config: baseline_mini}}\n")
         assert [v.config for v in sweep.read_sweep(grid, config=ours)[1].values()] == ["gcisg_r101_visda17"] * 2
-        grid.write_text("variants: {A: {config: a_mini}, B: {config: b_mini}}\n")
+        grid.write_text("variants: {A: {config: baseline_mini}, B: {config: gcisg_mini}}\n")
         with pytest.raises(ValueError, match="compares several configs"):
             sweep.read_sweep(grid, config=ours)
 
     def test_the_papers_scale_has_the_counterparts_and_what_the_file_replaces(self, sweep, grid):
-        text = "variants: {A: {config: a_mini, overrides: {start.config: b_mini, x: 1}}}\n"
+        text = "variants: {A: {config: baseline_mini, overrides: {start.config: gcisg_mini, x: 1}}}\n"
         grid.write_text(text + "grid: {y: [1]}\npaper: {grid: {y: [2]}}\n")
-        name, overrides = "a_r101_visda17", ["start.config=b_r101_visda17", "x=1", "y=2"]
+        name, overrides = "baseline_r101_visda17", ["start.config=gcisg_r101_visda17", "x=1", "y=2"]
         assert sweep.read_sweep(grid, "paper")[1] == {"A, y 2": (name, overrides)}
         grid.write_text(text + "paper: false\n")
         with pytest.raises(ValueError, match="miniature alone"):
@@ -150,7 +152,13 @@ class TestSweep:
         assert (tmp_path / "plot.png").stat().st_size > 1000
 
     def test_lines_of_another_grid_are_refused(self, sweep, grid, tmp_path):
-        entry = {"variant": "A, tau 0.1", "seed": 3, "config": "a_mini", "overrides": ["x=2", "m.tau=0.1"], "dev": {}}
+        entry = {
+            "variant": "A, tau 0.1",
+            "seed": 3,
+            "config": "baseline_mini",
+            "overrides": ["x=2", "m.tau=0.1"],
+            "dev": {},
+        }
         (tmp_path / "grid_dev.jsonl").write_text(json.dumps(entry) + "\n")
         with pytest.raises(SystemExit, match=r"'A, tau 0.1', seed 3, was run with the overrides \['x=2'"):
             main(["sweep", "--sweep", str(grid), "--dry-run"])
