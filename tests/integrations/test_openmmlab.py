@@ -4,13 +4,20 @@ import sys
 from importlib.machinery import PathFinder
 
 import pytest
+import torch
 
 from gcisg_core.integrations import openmmlab
 from gcisg_suite import doctor
 
 OFFICIAL = {"mmengine": "0.10.7", "mmcv-lite": "2.1.0", "mmsegmentation": "1.2.2"}
 ONEDL = {"onedl-mmengine": "0.10.12", "onedl-mmcv": "2.3.6", "onedl-mmsegmentation": "1.4.2"}
-MODULES = ("mmengine", "mmcv", "mmseg")
+MODULES = ("mmengine", "mmcv", "mmseg", "mmdet")
+OURS = [*["-r requirements/frameworks.txt"] * 3, "--no-deps -r requirements/mmdet.txt"]
+
+
+def theirs(mmcv):
+    needed = f"'{mmcv}>=2.0,<2.2'"
+    return ["'mmengine>=0.10'", needed, f"'mmsegmentation>=1.2' {needed}", f"'mmdet>=3.1' {needed}"]
 
 
 @pytest.fixture
@@ -31,8 +38,9 @@ def extension():
     return openmmlab._Finder().find_spec("mmcv._ext")
 
 
-def test_official_mmcv_without_operators_says_which_one_is_missing(environment):
-    environment(OFFICIAL)
+@pytest.mark.parametrize("stack", [OFFICIAL, ONEDL])
+def test_an_mmcv_without_operators_says_which_one_is_missing(stack, environment):
+    environment(stack)
     module = extension().loader.create_module(extension())
     assert hasattr(module, "nms")  # mmcv checks each before it goes on
     with pytest.raises(ImportError, match=r"`nms` is not installed"):
@@ -41,9 +49,36 @@ def test_official_mmcv_without_operators_says_which_one_is_missing(environment):
     assert openmmlab._Finder().find_spec("mmcv.missing") is None
 
 
-def test_onedl_does_without_and_an_extension_that_exists_is_found_first(environment):
+def test_deformable_attention_on_a_gpu_is_that_of_the_cpu():
+    """mmcv's function for the GPU, which calls the extension, and its function for the CPU: outputs and gradients."""
+    from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
+
+    module = openmmlab.MissingOperators("mmcv._ext")
+    shapes, generator = torch.tensor([[4, 6], [2, 3]]), torch.Generator().manual_seed(0)
+    value, locations, weights = (
+        torch.rand(size, generator=generator, requires_grad=True)
+        for size in ((2, 30, 2, 4), (2, 5, 2, 2, 3, 2), (2, 5, 2, 2, 3))
+    )
+    expected = multi_scale_deformable_attn_pytorch(value, shapes, locations, weights)
+    upstream = torch.rand(expected.shape, generator=generator)
+    gradients = torch.autograd.grad(expected, (value, locations, weights), upstream)
+    inputs = [tensor.detach() for tensor in (value, shapes, shapes, locations, weights)]
+    torch.testing.assert_close(module.ms_deform_attn_forward(*inputs, im2col_step=64), expected.detach())
+    found = [torch.zeros_like(tensor) for tensor in (value, locations, weights)]
+    with torch.no_grad():  # as a backward is called
+        module.ms_deform_attn_backward(*inputs, upstream, *found, im2col_step=64)
+    torch.testing.assert_close(found, list(gradients))
+
+
+def test_parts_of_mmdetection_ask_for_it_where_it_is_absent(environment, monkeypatch):
     environment(ONEDL)
-    assert extension() is None
+    monkeypatch.delitem(sys.modules, "mmdet", raising=False)
+    openmmlab.require_mmdetection({"type": "EncoderDecoder"})
+    with pytest.raises(ImportError, match=r"pip install --no-deps -r requirements/mmdet\.txt"):
+        openmmlab.require_mmdetection({"decode_head": {"pixel_decoder": {"type": "mmdet.PixelDecoder"}}})
+
+
+def test_an_extension_that_exists_is_found_first():
     finders = [finder if isinstance(finder, type) else type(finder) for finder in sys.meta_path]
     assert finders.index(PathFinder) < finders.index(openmmlab._Finder)
 
@@ -51,10 +86,10 @@ def test_onedl_does_without_and_an_extension_that_exists_is_found_first(environm
 @pytest.mark.parametrize(
     ("versions", "expected"),
     [
-        ({}, ["-r requirements/frameworks.txt"] * 3),
-        (ONEDL, ["-r requirements/frameworks.txt"] * 3),
-        (OFFICIAL, ["'mmengine>=0.10'", "'mmcv-lite>=2.0,<2.2'", "'mmsegmentation>=1.2' 'mmcv-lite>=2.0,<2.2'"]),
-        ({"mmcv": "2.2.0"}, ["'mmengine>=0.10'", "'mmcv>=2.0,<2.2'", "'mmsegmentation>=1.2' 'mmcv>=2.0,<2.2'"]),
+        ({}, OURS),
+        (ONEDL, OURS),
+        (OFFICIAL, theirs("mmcv-lite")),
+        ({"mmcv": "2.2.0"}, theirs("mmcv")),
     ],
 )
 def test_what_is_missing_is_installed_in_the_stack_that_is_there(versions, expected, environment):
