@@ -25,7 +25,7 @@ setup: $(READY)  ## install everything that is missing into .venv
 	@$(PY) tools/doctor.py
 
 # One stamp: set-up runs again only when a requirement changed.
-$(VENV)/.ready: requirements/torch.txt requirements/frameworks.txt requirements/detectron2.txt setup.py
+$(VENV)/.ready: requirements/torch.txt requirements/frameworks.txt requirements/detectron2.txt requirements/mmdet.txt setup.py
 	$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed; name one with SYSTEM_PYTHON=python3.11")'
 	test -x $(PY) || $(SYSTEM_PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check uv
@@ -33,6 +33,7 @@ $(VENV)/.ready: requirements/torch.txt requirements/frameworks.txt requirements/
 	$(PY) -c 'import detectron2' 2>/dev/null || $(PY) -m uv pip install --compile-bytecode --python $(PY) --no-deps --no-build-isolation \
 		-C--global-option=build_py -C--build-option=--skip-build --require-hashes -r requirements/detectron2.txt
 	$(PY) -m uv pip install --compile-bytecode --python $(PY) -e '.[all]' -r requirements/torch.txt -r requirements/frameworks.txt
+	$(PY) -m uv pip install --compile-bytecode --python $(PY) --no-deps -r requirements/mmdet.txt
 	@touch $@
 
 demo: $(READY)  ## train baseline and GCISG on the miniature benchmark and write runs/demo/report.html (DEMO="--tasks classification")

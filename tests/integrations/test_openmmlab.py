@@ -70,6 +70,22 @@ def test_deformable_attention_on_a_gpu_is_that_of_the_cpu():
     torch.testing.assert_close(found, list(gradients))
 
 
+@pytest.mark.parametrize("weight", [None, torch.tensor([1.0, 2.0, 0.5])])
+def test_focal_loss_on_a_gpu_is_that_of_the_cpu(weight):
+    """mmcv's function for the GPU, which calls the extension, and mmseg's for the CPU: values and gradients."""
+    from mmcv.ops import sigmoid_focal_loss
+    from mmseg.models.losses.focal_loss import py_sigmoid_focal_loss
+
+    logits = torch.randn(7, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    target = torch.tensor([0, 1, 2, 0, 1, 2, 0 if weight is not None else 3])  # 3 is the background
+    each = None if weight is None else weight[target][:, None]
+    labels = torch.nn.functional.one_hot(target, 4)[:, :3].float()
+    expected = py_sigmoid_focal_loss(logits, labels, labels, each, gamma=1.5, alpha=0.3, reduction="mean") * 3
+    found = sigmoid_focal_loss(logits, target, 1.5, 0.3, weight, "mean")
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, logits) for loss in (found, expected)))
+
+
 def test_parts_of_mmdetection_ask_for_it_where_it_is_absent(environment, monkeypatch):
     environment(ONEDL)
     monkeypatch.delitem(sys.modules, "mmdet", raising=False)
