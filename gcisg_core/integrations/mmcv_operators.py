@@ -78,4 +78,4 @@ def sigmoid_focal_loss_backward(
     inputs = logits.detach().requires_grad_()
     with torch.enable_grad():
         loss = _focal_loss(inputs, target, weight, gamma, alpha).sum()
-    grad_logits.copy_(*torch.autograd.grad(loss, inputs))
+    grad_logits.copy_(torch.autograd.grad(loss, inputs)[0])
