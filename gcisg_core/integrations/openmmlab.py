@@ -20,6 +20,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
+from gcisg_core.problems import MissingPackageError
+
 # Import name -> its distributions on the index: the official ones, OneDL's.
 DISTRIBUTIONS = {
     "mmengine": (("mmengine", "mmengine-lite"), ("onedl-mmengine",)),
@@ -74,10 +76,10 @@ def require_mmdetection(model: object) -> None:
     """For a model's settings that name parts of mmdetection, `mmdet.*`.
 
     Raises:
-        ImportError: it is not installed.
+        MissingPackageError: it is not installed.
     """
     if "'mmdet." in str(model) and find_spec("mmdet") is None:
-        raise ImportError(
+        raise MissingPackageError(
             "the model has parts of mmdetection (`mmdet.*`), which is not installed: pip install "
             f"{requirements('mmdet')} (docs/install.md)"
         )
@@ -94,7 +96,7 @@ class MissingOperators(types.ModuleType):
             return operator
 
         def missing(*_: Any, **__: Any) -> Any:
-            raise ImportError(
+            raise MissingPackageError(
                 f"mmcv's compiled operator `{name}` is not installed, this mmcv was built without operators. Build "
                 "mmcv from source by its install guide, or choose a model that does not need the operator"
             )

@@ -1,5 +1,6 @@
 """The official OpenMMLab packages and OneDL's, told apart by what is installed."""
 
+import re
 import sys
 from importlib.machinery import PathFinder
 
@@ -7,7 +8,10 @@ import pytest
 import torch
 
 from gcisg_core.integrations import openmmlab
+from gcisg_core.problems import MissingPackageError
 from gcisg_suite import doctor
+from gcisg_suite.cli import main
+from tests.families_list import segmentor
 
 OFFICIAL = {"mmengine": "0.10.7", "mmcv-lite": "2.1.0", "mmsegmentation": "1.2.2"}
 ONEDL = {"onedl-mmengine": "0.10.12", "onedl-mmcv": "2.3.6", "onedl-mmsegmentation": "1.4.2"}
@@ -43,7 +47,7 @@ def test_an_mmcv_without_operators_says_which_one_is_missing(stack, environment)
     environment(stack)
     module = extension().loader.create_module(extension())
     assert hasattr(module, "nms")  # mmcv checks each before it goes on
-    with pytest.raises(ImportError, match=r"`nms` is not installed"):
+    with pytest.raises(MissingPackageError, match=r"`nms` is not installed"):
         module.nms(1, iou_threshold=0.5)
     assert not hasattr(module, "__wrapped__")
     assert openmmlab._Finder().find_spec("mmcv.missing") is None
@@ -86,12 +90,13 @@ def test_focal_loss_on_a_gpu_is_that_of_the_cpu(weight):
     torch.testing.assert_close(*(torch.autograd.grad(loss, logits) for loss in (found, expected)))
 
 
-def test_parts_of_mmdetection_ask_for_it_where_it_is_absent(environment, monkeypatch):
-    environment(ONEDL)
-    monkeypatch.delitem(sys.modules, "mmdet", raising=False)
-    openmmlab.require_mmdetection({"type": "EncoderDecoder"})
-    with pytest.raises(ImportError, match=r"pip install --no-deps -r requirements/mmdet\.txt"):
-        openmmlab.require_mmdetection({"decode_head": {"pixel_decoder": {"type": "mmdet.PixelDecoder"}}})
+def test_parts_of_mmdetection_ask_for_it_where_it_is_absent(tmp_path, monkeypatch):
+    monkeypatch.setattr(openmmlab, "find_spec", lambda name: None)
+    config = tmp_path / "mine.py"
+    config.write_text(segmentor("mask2former_r50", tmp_path / "data"))
+    said = f"^error: the model has parts of mmdetection .* pip install {re.escape(openmmlab.requirements('mmdet'))} "
+    with pytest.raises(SystemExit, match=said):
+        main(["train", "--config", str(config), "--output", str(tmp_path / "run")])
 
 
 def test_an_extension_that_exists_is_found_first():

@@ -38,7 +38,7 @@ class SynToRealMixin:
 
     Raises:
         ValueError: the segmentor has no backbone, or the preprocessor is to draw fewer views than the method needs.
-        ImportError: it has parts of mmdetection, which is not installed.
+        MissingPackageError: it has parts of mmdetection, which is not installed.
     """
 
     def __init__(
