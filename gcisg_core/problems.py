@@ -53,6 +53,10 @@ class DataError(ValueError):
         return type(self), (self.problem.file, self.problem.what, self.problem.remedy)
 
 
+class MissingPackageError(ImportError):
+    """A setting needs a package, or a compiled part of one, that is not installed; the text says what installs it."""
+
+
 def worker_message(text: str) -> str:
     """What an exception said in a loader's worker, out of torch's text with its traceback; any other text as it is."""
     found = re.match(r"Caught (\w+) in [^\n]*\.\nOriginal Traceback ", text)

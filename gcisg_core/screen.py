@@ -6,8 +6,10 @@ import logging
 import re
 import sys
 
+from gcisg_core.problems import MissingPackageError
+
 # What the commands end with as one line; see `gcisg_suite.cli`.
-ONE_LINE_ERRORS = (ValueError, OSError, FloatingPointError)
+ONE_LINE_ERRORS = (ValueError, OSError, FloatingPointError, MissingPackageError)
 # First words of what mmengine and Detectron2 write down once, in hundreds of lines.
 LISTINGS = re.compile(
     r"[\s-]*(System environment:|Config:|Hooks will be executed|Environment info:|Running with full config:"

@@ -19,6 +19,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 import torch
 
+import gcisg_core.integrations.openmmlab  # noqa: F401 - before the mmseg of any test file
+
 torch.set_num_threads(1)
 sys.path[:0] = [str(project) for project in (Path(__file__).parents[1] / "projects").iterdir()]
 

@@ -181,7 +181,7 @@ def take(task: str, name: str, folder: Path) -> dict[str, str]:
 
 
 def reason(error: BaseException, folder: Path) -> str:
-    text = str(error).strip() or type(error).__name__
+    text = str(error).partition(", the current sys.path is")[0].strip() or type(error).__name__
     text = " ".join(text.replace(str(folder), "").replace(sys.prefix, "").split()).removeprefix("error: ")
     return text if len(text) < 220 else text[:217] + "..."
 

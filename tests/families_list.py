@@ -17,6 +17,7 @@ ZOO = {
     "ddrnet_23-slim": "ddrnet/ddrnet_23-slim_in1k-pre_2xb6-120k_cityscapes-1024x1024.py",
     "knet_r50-d8_fcn": "knet/knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512.py",
     "mask2former_r50": "mask2former/mask2former_r50_8xb2-90k_cityscapes-512x1024.py",
+    "maskformer_r50": "maskformer/maskformer_r50-d32_8xb2-160k_ade20k-512x512.py",
     "mobilenet_v2-d8_fcn": "mobilenet_v2/mobilenet-v2-d8_fcn_4xb2-80k_cityscapes-512x1024.py",
     "pidnet-s": "pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes.py",
     "resnest_s101-d8_fcn": "resnest/resnest_s101-d8_fcn_4xb2-80k_cityscapes-512x1024.py",
@@ -105,9 +106,14 @@ def segmentor(name: str, data: Path) -> str:
 
 
 def three_classes(value: Any) -> Any:
-    """The model for the classes of the data; weights of the classes that it had are left out."""
+    """The model for the classes of the data; weights of the classes that it had are left out.
+
+    mmdetection's heads need theirs; the last is that of "no object".
+    """
     if isinstance(value, dict):
         kept = {key: three_classes(inner) for key, inner in value.items() if key != "class_weight"}
+        if str(kept.get("type")).startswith("mmdet.") and "class_weight" in value:
+            kept["class_weight"] = [*value["class_weight"][:3], value["class_weight"][-1]]
         return {**kept, **({"num_classes": 3} if "num_classes" in kept else {})}
     return type(value)(map(three_classes, value)) if isinstance(value, list | tuple) else value
 

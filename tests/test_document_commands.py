@@ -20,6 +20,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from packaging.requirements import Requirement
 from safetensors.torch import save_file
 
 from gcisg_suite.miniature.network import MiniResNet
@@ -56,6 +57,12 @@ def metadata(command: str) -> None:
     )
     assert process.returncode == 0, process.stderr
     assert "does not provide the extra" not in process.stderr
+
+
+def requirements(command: str) -> None:
+    """Each line of the file is a requirement; nothing is fetched."""
+    lines = [line.partition("#")[0].strip() for line in (ROOT / shlex.split(command)[-1]).read_text().splitlines()]
+    assert [Requirement(line) for line in lines if line]
 
 
 def as_written(*more: str) -> Callable[[str], None]:
@@ -110,6 +117,7 @@ def own_config(command: str) -> None:
 
 RULES: list[tuple[str, Callable[[str], None]]] = [
     (r"(\S+=\S+ )*make (setup|demo|test|test-fast|test-openmmlab|bench|docs)$", dry),
+    (r"pip install .*-r requirements/\w+\.txt$", requirements),
     (r"pip install ", metadata),
     (r"python tools/(doctor\.py( --config my/project/segmentor\.py)?$|report\.py )", as_written()),
     (r"gcisg --(help|install-completion --help)$", as_written()),

@@ -1,9 +1,11 @@
 """The two OpenMMLab stacks: the official packages, and OneDL's continuation of them under the same import names.
 
-MMSegmentation 1.2 imports all of mmcv's operators, compiled or not. Where the official mmcv is installed without
-them (mmcv-lite, or a build with ``MMCV_WITH_OPS=0``), importing this module lets the import succeed: the operators
-written in Python work, and a compiled one says what is missing when it is called. A complete mmcv is left alone, and
-so is OneDL's, whose MMSegmentation does without.
+MMSegmentation 1.2 and mmdetection import all of mmcv's operators, compiled or not; OneDL's MMSegmentation does without
+any of them, also those that are written in Python. Where mmcv is installed without its extension (OneDL's from the
+index, mmcv-lite, a build with ``MMCV_WITH_OPS=0``), importing this module lets the import succeed: the operators
+written in Python work, deformable attention and the focal loss on a GPU too
+(:mod:`gcisg_core.integrations.mmcv_operators`), and a compiled one says what is missing when it is called. A complete
+mmcv is left alone.
 """
 
 from __future__ import annotations
@@ -11,19 +13,26 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Any
+
+from gcisg_core.problems import MissingPackageError
 
 # Import name -> its distributions on the index: the official ones, OneDL's.
 DISTRIBUTIONS = {
     "mmengine": (("mmengine", "mmengine-lite"), ("onedl-mmengine",)),
     "mmcv": (("mmcv", "mmcv-lite"), ("onedl-mmcv",)),
     "mmseg": (("mmsegmentation",), ("onedl-mmsegmentation",)),
+    "mmdet": (("mmdet",), ("onedl-mmdetection",)),
 }
 PINNED = "-r requirements/frameworks.txt"  # OneDL's
+PINNED_MMDET = "--no-deps -r requirements/mmdet.txt"
 EXTENSION = "mmcv._ext"
+IN_PYTORCH = {f"{name}_{way}" for name in ("ms_deform_attn", "sigmoid_focal_loss") for way in ("forward", "backward")}
 
 
 def distributions(module: str) -> tuple[str, ...]:
@@ -51,25 +60,43 @@ def stacks() -> tuple[dict[str, str], dict[str, str]]:
 def requirements(module: str) -> str:
     """What `pip install` needs for one of the modules, in the stack that is there; OneDL's where none is.
 
-    mmseg 1.2 refuses mmcv 2.2, so for the official stack both are named, mmcv by the distribution that is there.
+    mmseg 1.2 refuses mmcv 2.2, so for the official stack both are named, mmcv by the distribution that is there; so
+    does mmdet 3.
     """
     official, onedl = stacks()
     if onedl or not official:
-        return PINNED
+        return PINNED_MMDET if module == "mmdet" else PINNED
     mmcv = next((name for name in DISTRIBUTIONS["mmcv"][0] if name in official), "mmcv-lite")
     needed = {"mmengine": "'mmengine>=0.10'", "mmcv": f"'{mmcv}>=2.0,<2.2'"}
-    return {**needed, "mmseg": f"'mmsegmentation>=1.2' {needed['mmcv']}"}[module]
+    both = {"mmseg": f"'mmsegmentation>=1.2' {needed['mmcv']}", "mmdet": f"'mmdet>=3.1' {needed['mmcv']}"}
+    return {**needed, **both}[module]
+
+
+def require_mmdetection(model: object) -> None:
+    """For a model's settings that name parts of mmdetection, `mmdet.*`.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    if "'mmdet." in str(model) and find_spec("mmdet") is None:
+        raise MissingPackageError(
+            "the model has parts of mmdetection (`mmdet.*`), which is not installed: pip install "
+            f"{requirements('mmdet')} (docs/install.md)"
+        )
 
 
 class MissingOperators(types.ModuleType):
-    """Stands for `mmcv._ext`: it has every operator, and each says that it is missing when it is called."""
+    """Stands for `mmcv._ext`: each operator is ours in PyTorch, or says that it is missing when it is called."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("__"):  # introspection, not an operator
             raise AttributeError(name)
+        if name in IN_PYTORCH:
+            operator: Callable[..., Any] = getattr(import_module("gcisg_core.integrations.mmcv_operators"), name)
+            return operator
 
         def missing(*_: Any, **__: Any) -> Any:
-            raise ImportError(
+            raise MissingPackageError(
                 f"mmcv's compiled operator `{name}` is not installed, this mmcv was built without operators. Build "
                 "mmcv from source by its install guide, or choose a model that does not need the operator"
             )
@@ -81,9 +108,7 @@ class _Finder(MetaPathFinder, Loader):
     """Asked last, so an extension that exists is found before."""
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        if fullname != EXTENSION or installed(DISTRIBUTIONS["mmcv"][1]):
-            return None
-        return ModuleSpec(fullname, self)
+        return ModuleSpec(fullname, self) if fullname == EXTENSION else None
 
     def create_module(self, spec: ModuleSpec) -> types.ModuleType:
         return MissingOperators(spec.name)

@@ -14,7 +14,7 @@ from gcisg_core.export import verify_hash
 from gcisg_core.guides import GUIDES, GuideNetwork
 from gcisg_core.initial_weights import match_names
 from gcisg_core.lookup import unknown_name
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, MissingPackageError
 from gcisg_core.safe_load import read_state_dict
 
 START = 20_250_607  # no file has this random start: what stays as it was is absent from a file
@@ -45,13 +45,13 @@ def create(
         seed: Of the random start; None draws it from torch's global state.
 
     Raises:
-        ImportError: timm is not installed.
+        MissingPackageError: timm is not installed.
         ValueError: timm has no such model, or it does not take the options.
     """
     try:
         import timm
     except ImportError as error:
-        raise ImportError(f"timm:{name} needs timm: pip install 'gcisg[guides]'") from error
+        raise MissingPackageError(f"timm:{name} needs timm: pip install 'gcisg[guides]'") from error
     known = timm.list_models()
     if name.partition(".")[0] not in known:
         raise unknown_name(name, known, "model of timm")
@@ -152,7 +152,7 @@ def timm_guide(name: str, weights: str) -> TimmGuide:
         weights: As for :func:`read_weights`; empty: ``DEFAULT``.
 
     Raises:
-        ImportError, ValueError: as :func:`create`.
+        MissingPackageError, ValueError: as :func:`create`.
         FileNotFoundError, DataError: as :func:`read_weights`.
     """
     network = create(name)

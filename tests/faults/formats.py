@@ -208,8 +208,10 @@ FORMATS = {
     "tiff": _images("a.tif", format="TIFF"),
     "webp": _images("a.webp", format="WEBP"),
     "gif": _images("a.gif", format="GIF", mode="P"),
-    "label": Format("labels/00001.png", gtav, _label, audit_gtav),
-    "image of a pair": Format("images/00001.png", gtav, lambda f: read_image(f / "images/00001.png"), audit_gtav),
+    "label": Format("labels/00001.png", gtav, _label, audit_gtav, 4),
+    "image of a pair": Format(
+        "images/00001.png", gtav, lambda f: read_image(f / "images/00001.png"), audit_gtav, cost=4
+    ),
     "split": Format("split.mat", gtav, lambda f: gtav_split(f, "train"), audit_gtav, 7),
     "own label": Format("labels/a.png", _pairs, _own_label, lambda f: audit_pairs(f, num_classes=3)),
     "image list": Format("image_list.txt", class_folders, _classes, audit_folders),

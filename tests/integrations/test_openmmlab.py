@@ -1,16 +1,27 @@
 """The official OpenMMLab packages and OneDL's, told apart by what is installed."""
 
+import re
 import sys
 from importlib.machinery import PathFinder
 
 import pytest
+import torch
 
 from gcisg_core.integrations import openmmlab
+from gcisg_core.problems import MissingPackageError
 from gcisg_suite import doctor
+from gcisg_suite.cli import main
+from tests.families_list import segmentor
 
 OFFICIAL = {"mmengine": "0.10.7", "mmcv-lite": "2.1.0", "mmsegmentation": "1.2.2"}
 ONEDL = {"onedl-mmengine": "0.10.12", "onedl-mmcv": "2.3.6", "onedl-mmsegmentation": "1.4.2"}
-MODULES = ("mmengine", "mmcv", "mmseg")
+MODULES = ("mmengine", "mmcv", "mmseg", "mmdet")
+OURS = [*["-r requirements/frameworks.txt"] * 3, "--no-deps -r requirements/mmdet.txt"]
+
+
+def theirs(mmcv):
+    needed = f"'{mmcv}>=2.0,<2.2'"
+    return ["'mmengine>=0.10'", needed, f"'mmsegmentation>=1.2' {needed}", f"'mmdet>=3.1' {needed}"]
 
 
 @pytest.fixture
@@ -31,19 +42,64 @@ def extension():
     return openmmlab._Finder().find_spec("mmcv._ext")
 
 
-def test_official_mmcv_without_operators_says_which_one_is_missing(environment):
-    environment(OFFICIAL)
+@pytest.mark.parametrize("stack", [OFFICIAL, ONEDL])
+def test_an_mmcv_without_operators_says_which_one_is_missing(stack, environment):
+    environment(stack)
     module = extension().loader.create_module(extension())
     assert hasattr(module, "nms")  # mmcv checks each before it goes on
-    with pytest.raises(ImportError, match=r"`nms` is not installed"):
+    with pytest.raises(MissingPackageError, match=r"`nms` is not installed"):
         module.nms(1, iou_threshold=0.5)
     assert not hasattr(module, "__wrapped__")
     assert openmmlab._Finder().find_spec("mmcv.missing") is None
 
 
-def test_onedl_does_without_and_an_extension_that_exists_is_found_first(environment):
-    environment(ONEDL)
-    assert extension() is None
+def test_deformable_attention_on_a_gpu_is_that_of_the_cpu():
+    """mmcv's function for the GPU, which calls the extension, and its function for the CPU: outputs and gradients."""
+    from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
+
+    module = openmmlab.MissingOperators("mmcv._ext")
+    shapes, generator = torch.tensor([[4, 6], [2, 3]]), torch.Generator().manual_seed(0)
+    value, locations, weights = (
+        torch.rand(size, generator=generator, requires_grad=True)
+        for size in ((2, 30, 2, 4), (2, 5, 2, 2, 3, 2), (2, 5, 2, 2, 3))
+    )
+    expected = multi_scale_deformable_attn_pytorch(value, shapes, locations, weights)
+    upstream = torch.rand(expected.shape, generator=generator)
+    gradients = torch.autograd.grad(expected, (value, locations, weights), upstream)
+    inputs = [tensor.detach() for tensor in (value, shapes, shapes, locations, weights)]
+    torch.testing.assert_close(module.ms_deform_attn_forward(*inputs, im2col_step=64), expected.detach())
+    found = [torch.zeros_like(tensor) for tensor in (value, locations, weights)]
+    with torch.no_grad():  # as a backward is called
+        module.ms_deform_attn_backward(*inputs, upstream, *found, im2col_step=64)
+    torch.testing.assert_close(found, list(gradients))
+
+
+@pytest.mark.parametrize("weight", [None, torch.tensor([1.0, 2.0, 0.5])])
+def test_focal_loss_on_a_gpu_is_that_of_the_cpu(weight):
+    """mmcv's function for the GPU, which calls the extension, and mmseg's for the CPU: values and gradients."""
+    from mmcv.ops import sigmoid_focal_loss
+    from mmseg.models.losses.focal_loss import py_sigmoid_focal_loss
+
+    logits = torch.randn(7, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    target = torch.tensor([0, 1, 2, 0, 1, 2, 0 if weight is not None else 3])  # 3 is the background
+    each = None if weight is None else weight[target][:, None]
+    labels = torch.nn.functional.one_hot(target, 4)[:, :3].float()
+    expected = py_sigmoid_focal_loss(logits, labels, labels, each, gamma=1.5, alpha=0.3, reduction="mean") * 3
+    found = sigmoid_focal_loss(logits, target, 1.5, 0.3, weight, "mean")
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, logits) for loss in (found, expected)))
+
+
+def test_parts_of_mmdetection_ask_for_it_where_it_is_absent(tmp_path, monkeypatch):
+    monkeypatch.setattr(openmmlab, "find_spec", lambda name: None)
+    config = tmp_path / "mine.py"
+    config.write_text(segmentor("mask2former_r50", tmp_path / "data"))
+    said = f"^error: the model has parts of mmdetection .* pip install {re.escape(openmmlab.requirements('mmdet'))} "
+    with pytest.raises(SystemExit, match=said):
+        main(["train", "--config", str(config), "--output", str(tmp_path / "run")])
+
+
+def test_an_extension_that_exists_is_found_first():
     finders = [finder if isinstance(finder, type) else type(finder) for finder in sys.meta_path]
     assert finders.index(PathFinder) < finders.index(openmmlab._Finder)
 
@@ -51,10 +107,10 @@ def test_onedl_does_without_and_an_extension_that_exists_is_found_first(environm
 @pytest.mark.parametrize(
     ("versions", "expected"),
     [
-        ({}, ["-r requirements/frameworks.txt"] * 3),
-        (ONEDL, ["-r requirements/frameworks.txt"] * 3),
-        (OFFICIAL, ["'mmengine>=0.10'", "'mmcv-lite>=2.0,<2.2'", "'mmsegmentation>=1.2' 'mmcv-lite>=2.0,<2.2'"]),
-        ({"mmcv": "2.2.0"}, ["'mmengine>=0.10'", "'mmcv>=2.0,<2.2'", "'mmsegmentation>=1.2' 'mmcv>=2.0,<2.2'"]),
+        ({}, OURS),
+        (ONEDL, OURS),
+        (OFFICIAL, theirs("mmcv-lite")),
+        ({"mmcv": "2.2.0"}, theirs("mmcv")),
     ],
 )
 def test_what_is_missing_is_installed_in_the_stack_that_is_there(versions, expected, environment):

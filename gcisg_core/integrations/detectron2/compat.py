@@ -19,6 +19,8 @@ import torch
 import torch.distributed as dist
 from PIL import Image
 
+from gcisg_core.problems import MissingPackageError
+
 # Names that numpy 1.24 removed, as Detectron2 0.5 uses them.
 NUMPY_ALIASES = {"int": int, "float": float, "bool": bool, "object": object, "str": str}
 # A faster copy of pycocotools; this project uses the official code.
@@ -31,7 +33,7 @@ class MissingExtension(types.ModuleType):
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):  # introspection, not an operator
             raise AttributeError(name)
-        raise ImportError(
+        raise MissingPackageError(
             f"Detectron2's compiled function `{name}` is not installed; the project's evaluator does without. "
             "Build Detectron2 from source by its own install guide to use it."
         )

@@ -1,0 +1,81 @@
+"""Operators of mmcv in plain PyTorch, under the names and arguments of its compiled extension `mmcv._ext`.
+
+What frameworks call on a GPU alone, and have in Python on a CPU: deformable attention (mmdetection's DETR family,
+Mask2Former's pixel decoder), where these call mmcv's own function for a CPU, and the focal loss (MaskFormer), where
+they call torchvision's. Both run on any device; they are slower than compiled operators and take more memory.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision.ops import sigmoid_focal_loss
+
+
+def ms_deform_attn_forward(
+    value: Tensor, shapes: Tensor, start_index: Tensor, locations: Tensor, weights: Tensor, im2col_step: int
+) -> Tensor:
+    """Multi-scale deformable attention.
+
+    Args:
+        value: (B, keys, heads, channels of a head); the keys are the pixels of all levels, one level after another.
+        shapes: (levels, 2), height and width of each.
+        start_index: Of each level among the keys; not needed.
+        locations: (B, queries, heads, levels, points, 2), x and y in [0, 1].
+        weights: (B, queries, heads, levels, points).
+        im2col_step: Of the compiled operator; not needed.
+
+    Returns:
+        (B, queries, heads * channels of a head).
+    """
+    from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
+
+    output: Tensor = multi_scale_deformable_attn_pytorch(value, shapes, locations, weights)
+    return output
+
+
+def ms_deform_attn_backward(
+    value: Tensor, shapes: Tensor, start_index: Tensor, locations: Tensor, weights: Tensor, grad_output: Tensor,
+    grad_value: Tensor, grad_locations: Tensor, grad_weights: Tensor, im2col_step: int,
+) -> None:  # fmt: skip
+    """Its gradients, written into ``grad_value``, ``grad_locations`` and ``grad_weights``."""
+    inputs = [tensor.detach().requires_grad_() for tensor in (value, locations, weights)]
+    with torch.enable_grad():
+        output = ms_deform_attn_forward(inputs[0], shapes, start_index, inputs[1], inputs[2], im2col_step)
+    gradients = torch.autograd.grad(output, inputs, grad_output)
+    for into, gradient in zip((grad_value, grad_locations, grad_weights), gradients, strict=True):
+        into.copy_(gradient)
+
+
+def _focal_loss(logits: Tensor, target: Tensor, weight: Tensor, gamma: float, alpha: float) -> Tensor:
+    classes = logits.shape[1]
+    labels = functional.one_hot(target, classes + 1)[:, :classes].to(logits)
+    loss: Tensor = sigmoid_focal_loss(logits, labels, alpha, gamma)
+    return loss * weight[target][:, None] if weight.numel() else loss
+
+
+def sigmoid_focal_loss_forward(
+    logits: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
+) -> None:
+    """Focal loss of each logit, written into ``output``.
+
+    Args:
+        logits: (N, C).
+        target: (N,), C is the background.
+        weight: (C,), or empty.
+        output: (N, C).
+        gamma: Exponent.
+        alpha: Weight of positives.
+    """
+    output.copy_(_focal_loss(logits, target, weight, gamma, alpha))
+
+
+def sigmoid_focal_loss_backward(
+    logits: Tensor, target: Tensor, weight: Tensor, grad_logits: Tensor, gamma: float, alpha: float
+) -> None:
+    """The gradient of its sum, written into ``grad_logits``."""
+    inputs = logits.detach().requires_grad_()
+    with torch.enable_grad():
+        loss = _focal_loss(inputs, target, weight, gamma, alpha).sum()
+    grad_logits.copy_(torch.autograd.grad(loss, inputs)[0])
