@@ -116,7 +116,7 @@ def test_a_mutated_file_is_an_error_a_finding_or_data(name, tmp_path, in_time, m
     strategy = st.one_of(mutated_bytes(content), mutated_json(content)) if is_json else mutated_bytes(content)
     assert not isinstance(read(form.read, whole), ValueError)
 
-    count = max((EXAMPLES or 15) // form.cost, 2)
+    count = max((EXAMPLES or 10) // form.cost, 2)
 
     @settings(max_examples=count, derandomize=not EXAMPLES, deadline=None, database=None,
               suppress_health_check=[*HealthCheck])  # fmt: skip
