@@ -29,7 +29,7 @@ SECONDS = 1800  # torch's own; a process may have to wait for another that evalu
 LOST = re.compile(
     r"Connection (closed|reset|refused)|Broken pipe|[Tt]imed out|[Tt]imeout|no data received|remote process"
 )
-WARN_AFTER_STEPS = 3  # seconds: what ended the other process is noticed first, and is the better message
+SETTLE_SECONDS = 3  # what ended the other process is noticed first, and is the better message
 
 
 def rank_timeout() -> timedelta:
@@ -112,7 +112,7 @@ def run_rank(call: Callable[[], None]) -> None:
     except RuntimeError as error:
         if not LOST.search(str(error)):
             raise
-        time.sleep(WARN_AFTER_STEPS)
+        time.sleep(SETTLE_SECONDS)
         waited = f"processes wait {rank_timeout().seconds} s for each other, see {TIMEOUT}"
         what = f"a process of this run has stopped or does not answer ({str(error).splitlines()[0][:200]})"
         _leave(f"{what}; {waited}. --resume goes on from the last checkpoint")
@@ -128,7 +128,7 @@ def first_rank_speaks() -> Iterator[None]:
         yield
     except ONE_LINE_ERRORS:
         if os.environ.get("LOCAL_RANK", "0") != "0" and not is_started():
-            time.sleep(WARN_AFTER_STEPS)
+            time.sleep(SETTLE_SECONDS)
         raise
 
 

@@ -25,7 +25,7 @@ def rename_keys(values: MutableMapping[str, Any], names: Mapping[str, str]) -> N
 
     Configs of this suite have today's keys, so whoever inherits from them and gives an earlier one means that.
     """
-    for old in [*names.keys() & values.keys()]:
+    for old in [name for name in names if name in values]:
         warn(old, names[old])
         values[names[old]] = values.pop(old)
 

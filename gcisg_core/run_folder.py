@@ -77,7 +77,7 @@ def open_run(
     known, checkpoint = read_identity(folder), newest_checkpoint(folder)
     whose = f"{folder} holds a run{_about(known)} with the checkpoint {checkpoint.name if checkpoint else ''}"
     if checkpoint and not resume:
-        raise ValueError(f"{whose}. --resume goes on with it, --fresh moves it aside; or choose another --work-dir")
+        raise ValueError(f"{whose}. --resume goes on with it, --fresh moves it aside; or choose another --output")
     plain = json.loads(json.dumps({"ranks": ranks, **settings}, default=str, skipkeys=True, sort_keys=True))
     if checkpoint is None:
         if resume:
@@ -88,7 +88,7 @@ def open_run(
     else:
         own = known.get("seed")
         if asked and None not in (seed, own) and seed != own:
-            raise ValueError(f"{whose}; the seed {seed} is another run. Choose another --work-dir, or --fresh")
+            raise ValueError(f"{whose}; the seed {seed} is another run. Choose another --output, or --fresh")
         if seed != own:
             _say(f"The run goes on with its own seed, {own}, not with {seed}.")
         _tell_differences(known.get("settings", {}), plain)
@@ -165,11 +165,11 @@ def newest_checkpoint(folder: Path) -> Path | None:
     names = [path.name for path in found]
     if named in names:  # what has a greater number was written by another run
         found = found[: names.index(named) + 1]
-    for path in reversed(found):
+    for number, path in reversed([*enumerate(found)]):
         damage = find_damage(path)
         if not damage:
             return path
-        _say(f"{path} {damage}; the checkpoint before it is taken.")
+        _say(f"{path} {damage}" + (f"; trying {found[number - 1].name}." if number else "."))
     if found:
         raise DataError(folder, "all of its checkpoints are damaged", "--fresh moves them aside")
     return None
@@ -269,9 +269,7 @@ def _lock(folder: Path) -> None:
     except BlockingIOError as error:
         owner = os.read(descriptor, 1000).decode(errors="replace") or "another process"
         os.close(descriptor)
-        raise ValueError(
-            f"{folder} is in use by {owner}. Wait for it or end it; or choose another --work-dir"
-        ) from error
+        raise ValueError(f"{folder} is in use by {owner}. Wait for it or end it; or choose another --output") from error
     except OSError as error:  # a file system without locks
         _say(f"{folder} cannot be locked ({error}): start no second run there.")
     os.truncate(descriptor, 0)

@@ -21,17 +21,15 @@ import torch
 import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog, build_detection_test_loader
-from detectron2.engine import DefaultTrainer, HookBase, default_setup, defaults, launch
+from detectron2.engine import DefaultTrainer, HookBase, default_setup, defaults
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from gcisg_core.disk import check_space
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer, save_missing_final
-from gcisg_core.integrations.detectron2.compat import repair_launch
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, build_train_loader
-from gcisg_core.launch import rank_timeout, run_rank, said_once
-from gcisg_core.run_folder import on_first_rank, open_run, release_all
+from gcisg_core.run_folder import on_first_rank
 from gcisg_core.screen import keep_screen_brief
 
 from .coco_evaluator import HEADLINE
@@ -39,6 +37,7 @@ from .config import read_config
 from .datasets import setup_datasets
 from .evaluators import build_evaluator, check_numbers, headline
 from .mapper import build_mapper
+from .processes import start
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
@@ -168,26 +167,10 @@ def run(args: Namespace) -> None:
         ValueError: An argument, the config, the data or the checkpoint cannot be used; the message says why.
     """
     cfg = configure(args)  # what is wrong with the command line is said before processes start
-    if args.num_machines > 1 and args.dist_url == "auto":
-        raise ValueError("--dist-url auto works on one machine; give tcp://<address of machine 0>:<free port>")
     if not args.eval_only and not cfg.DATASETS.TRAIN:
         raise ValueError(f"{args.config}: DATASETS.TRAIN is empty, name the data to train on")
-    folder = Path(cfg.OUTPUT_DIR)
-    if not args.eval_only and args.machine_rank == 0:  # others meet this one before they look at the folder
-        settings = {k: value for k, value in yaml.safe_load(cfg.dump()).items() if k not in ("OUTPUT_DIR", "SEED")}
-        seed, ranks = cfg.SEED if cfg.SEED >= 0 else None, args.num_gpus * args.num_machines
-        checkpoint = open_run(folder, settings, seed, args.seed is not None, ranks, args.resume, args.fresh)
-        args = Namespace(**{**vars(args), "resume": checkpoint is not None})
-    repair_launch()
-    try:
-        if args.num_gpus * args.num_machines == 1:
-            _run_rank(args)
-            return
-        machines, call = (args.num_machines, args.machine_rank, args.dist_url), partial(_run_rank, args)
-        with said_once():
-            launch(run_rank, args.num_gpus, *machines, args=(call,), timeout=rank_timeout())
-    finally:
-        release_all()
+    settings = {k: value for k, value in yaml.safe_load(cfg.dump()).items() if k not in ("OUTPUT_DIR", "SEED")}
+    start(args, _run_rank, Path(cfg.OUTPUT_DIR), settings, cfg.SEED if cfg.SEED >= 0 else None)
 
 
 def end_earlier_logs() -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,7 +21,7 @@ from unittest import mock
 import torch
 from detectron2.config import CfgNode, LazyConfig, instantiate
 from detectron2.data.samplers import TrainingSampler
-from detectron2.engine import SimpleTrainer, default_setup, defaults, hooks, launch
+from detectron2.engine import SimpleTrainer, default_setup, defaults, hooks
 from detectron2.engine.train_loop import AMPTrainer
 from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.utils import comm
@@ -32,15 +31,14 @@ from torch import nn
 from gcisg_core.disk import check_space
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer, save_missing_final
-from gcisg_core.integrations.detectron2.compat import repair_launch
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader
-from gcisg_core.launch import rank_timeout, run_rank, said_once
-from gcisg_core.run_folder import on_first_rank, open_run, release_all
+from gcisg_core.run_folder import on_first_rank
 from gcisg_core.wrong_setting import naming_settings
 
 from .coco_evaluator import BoxEvaluator
 from .engine import brief_logger, end_earlier_logs, train_in_bfloat16
 from .meta_arch import with_method
+from .processes import start
 
 TRAIN_LOADER = "build_detection_train_loader"
 BUILDERS = {"instantiate"}  # the function that makes an object from its node
@@ -138,25 +136,10 @@ def run(args: Namespace) -> None:
         ValueError: An argument, the config, the data or the checkpoint cannot be used; the message says why.
     """
     config = configure(args)
-    if args.num_machines > 1 and args.dist_url == "auto":
-        raise ValueError("--dist-url auto works on one machine; give tcp://<address of machine 0>:<free port>")
-    if not args.eval_only and args.machine_rank == 0:
-        text = json.dumps(plain(config), default=lambda value: getattr(value, "__qualname__", type(value).__name__))
-        settings, ranks = json.loads(text), args.num_gpus * args.num_machines
-        settings["train"].pop("output_dir")
-        seed, folder = settings["train"].pop("seed", None), Path(config.train.output_dir)
-        checkpoint = open_run(folder, settings, seed, args.seed is not None, ranks, args.resume, args.fresh)
-        args = Namespace(**{**vars(args), "resume": checkpoint is not None})
-    repair_launch()
-    try:
-        if args.num_gpus * args.num_machines == 1:
-            _run_rank(args)
-            return
-        machines, call = (args.num_machines, args.machine_rank, args.dist_url), partial(_run_rank, args)
-        with said_once():
-            launch(run_rank, args.num_gpus, *machines, args=(call,), timeout=rank_timeout())
-    finally:
-        release_all()
+    text = json.dumps(plain(config), default=lambda value: getattr(value, "__qualname__", type(value).__name__))
+    settings = json.loads(text)
+    settings["train"].pop("output_dir")
+    start(args, _run_rank, Path(config.train.output_dir), settings, settings["train"].pop("seed", None))
 
 
 def _run_rank(args: Namespace) -> None:
@@ -233,10 +216,10 @@ def train(config: Any, model: Any, args: Namespace) -> None:
     trainer.register_hooks(steps)
     checkpointer.resume_or_load(settings.init_checkpoint, resume=args.resume)
     on_first_rank(lambda: check_space(Path(settings.output_dir), model, optimizer))
-    start = trainer.iter + 1 if args.resume and checkpointer.has_checkpoint() else 0
-    if start >= settings.max_iter:
+    first = trainer.iter + 1 if args.resume and checkpointer.has_checkpoint() else 0
+    if first >= settings.max_iter:
         save_missing_final(checkpointer, trainer.iter)
-    trainer.train(start, settings.max_iter)
+    trainer.train(first, settings.max_iter)
 
 
 def train_loader(node: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The miniature benchmark for detection: its scenes, a backbone that plays the role of ImageNet's, a evaluated run."""
+"""The miniature benchmark for detection: its scenes, a backbone that plays the role of ImageNet's, an evaluated run."""
 
 from __future__ import annotations
 
