@@ -83,7 +83,7 @@ def write_table(name: str, title: str, rows: list[list[object]], heads: list[str
 
 FLOOR = (
     "Floor: the baseline's step (student forward and backward on view 1, heads once), the student forward and backward "
-    "on view 2, the target forward on both, the reference forward on one."
+    "on view 2, the momentum encoder forward on both, the reference forward on one."
 )
 
 

@@ -1,7 +1,7 @@
 """A training step of GCISG for detection against the baseline's and against its floor, in time and memory.
 
 The floor counts what the method cannot do without, in passes of the bottom-up network: forward and backward of the
-student on view 2, forward of the target on two views and of the reference on one, beside the baseline's whole step.
+student on view 2, momentum encoder on two views, reference on one, beside the baseline's whole step.
 
     python benchmarks/step_cost_detection.py --height 800 --width 1333 --batch 4    # a GPU; the defaults suit a CPU
 """

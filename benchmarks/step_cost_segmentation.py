@@ -1,7 +1,7 @@
 """A training step of GCISG for segmentation against the baseline's and against its floor, in time and memory.
 
 The floor counts what the method cannot do without, in backbone passes: forward and backward of the student on two
-views, forward of the target on two and of the reference on one. With a backward pass as two forward passes that is
+views, momentum encoder on two, reference on one. With a backward pass as two forward passes that is
 2 x 3 + 2 + 1 = 9 units, against 3 of the baseline; the heads run once in both.
 
     python benchmarks/step_cost_segmentation.py --crop 512 --batch 8       # a GPU; the defaults suit two CPU cores

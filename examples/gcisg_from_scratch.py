@@ -40,7 +40,7 @@ def projector(channels: int, dim: int = 128) -> nn.Module:
 
 @torch.no_grad()
 def average(target: nn.Module, student: nn.Module, decay: float) -> None:
-    """The target follows the student slowly; BatchNorm's statistics are its own."""
+    """The momentum encoder follows the student slowly; BatchNorm's statistics are its own."""
     for mine, theirs in zip(target.parameters(), student.parameters(), strict=True):
         mine.lerp_(theirs, 1 - decay)
 
