@@ -21,15 +21,15 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from .folders import write_by_class, write_class_folders, write_once
-from .glyphs import GLYPH_NAMES, GLYPHS, block_counts, draw_glyph, enlarge, fit
+from .glyphs import GLYPH_NAMES, GLYPHS, draw_glyph, fit, scanned
 from .ingredients import DIGIT_NAMES, real_digits
 from .strokes import draw_digit
 from .styles import photo_background, real_look, synthetic_look
 
-VERSION = 2  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
-SIZE = 32  # side of a picture, pixels
-DIGIT_SIZE = 28  # side of the square a digit fills; the rest is room for its position
-COMPOSITES = 3  # pictures made of each real digit
+VERSION = 3  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
+SIZE = 64  # side of a picture, pixels
+DIGIT_SIZE = 52  # side of the square a digit fills; the rest is room for its position
+COMPOSITES = 1  # pictures made of each real digit
 # First word of every random stream: pictures of one kind never share random numbers with another.
 STREAMS = {"source": 1, "dev": 2, "test": 3, "train": 4, "val": 5, "restyled": 6}
 
@@ -51,7 +51,7 @@ def restyled_source_pictures(seed: int, per_class: int) -> Iterator[tuple[int, n
     for label in range(10):
         rng = np.random.default_rng([STREAMS["restyled"], seed, label])
         for _ in range(per_class):
-            yield label, _real_picture(block_counts(draw_digit(label, rng)), "reference", rng)
+            yield label, _real_picture(draw_digit(label, rng), "reference", rng)
 
 
 def target_pictures(split: str, composites: int = COMPOSITES) -> Iterator[tuple[int, np.ndarray]]:
@@ -71,10 +71,10 @@ def reference_pictures(part: str, seed: int, per_class: int, size: int, label: i
     """Deformed glyphs of one class in the real look, (size, size, 3) uint8; `part` is "train" or "val"."""
     rng = np.random.default_rng([STREAMS[part], seed, label])
     for _ in range(per_class):
-        yield _real_picture(block_counts(draw_glyph(GLYPHS[label], rng)), "reference", rng, size)
+        yield _real_picture(draw_glyph(GLYPHS[label], rng), "reference", rng, size)
 
 
-def prepare_source(folder: Path, seed: int = 0, per_class: int = 800, progress: bool = True) -> Path:
+def prepare_source(folder: Path, seed: int = 0, per_class: int = 500, progress: bool = True) -> Path:
     """Write the synthetic source of one seed (8,000 pictures); see `prepare`."""
     recipe = {"recipe": "source", "version": VERSION, "seed": seed, "per_class": per_class}
     draw, title = partial(_source_class, seed, per_class), f"source, seed {seed}" if progress else None
@@ -148,8 +148,8 @@ def _placed(mask: np.ndarray, rng: np.random.Generator, size: int = SIZE) -> np.
     return picture
 
 
-def _real_picture(blocks: np.ndarray, strip: str, rng: np.random.Generator, size: int = SIZE) -> np.ndarray:
-    mask = _placed(enlarge(blocks, size * DIGIT_SIZE // SIZE), rng, size)
+def _real_picture(shape: np.ndarray, strip: str, rng: np.random.Generator, size: int = SIZE) -> np.ndarray:
+    mask = _placed(scanned(shape, size * DIGIT_SIZE // SIZE), rng, size)
     return real_look(photo_background(strip, (size, size), rng), mask, rng)
 
 

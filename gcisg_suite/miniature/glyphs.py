@@ -1,8 +1,7 @@
 """Glyph masks: font glyphs bent into something like handwriting, and the common shape of all masks.
 
-Every real mask goes through `block_counts`, the preprocessing that UCI's optdigits describe (32 x 32 bitmap, ink
-counted in blocks of 4 x 4), so a glyph of the reference's classes looks as a real digit does before it meets its
-background.
+Every real mask goes through `scanned`, so a glyph of the reference's classes is as smooth as a real digit before it
+meets its background.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from .ingredients import fonts_with
 # b, G, q, g, Y, Э, ...), nothing that another class becomes when deformed (K and k, C and c).
 GLYPHS = "ACEFHJKLMNPRTUVWXadefhmnrtΓΔΛΞΠΣΦΨΩαηλμξπωДЖИЦШЮЯЫԱԲԳԴԵԺԽԾԿՀՃՄՆՌՔ#&+%=√∞∃∀≠¥€£¶★†"  # noqa: RUF001 - letters that look alike are meant
 GLYPH_NAMES = tuple(f"u{ord(glyph):04x}" for glyph in GLYPHS)
-NARROWEST = 0.4  # least width of a fitted glyph in heights
+SCANNED_SIZE = 20  # pixels; MNIST scaled its digits to fit a square of this side
 _CANVAS = 64
 _FONT_PIXELS = 44
 
@@ -69,7 +68,7 @@ def deform(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     shift = spline @ rng.normal(0, 2.5, (2, 4, 4)) @ spline.T
     at = np.tensordot(warp, grid, 1) + centre + shift
     bent = ndimage.map_coordinates(mask, at, order=1, mode="constant")
-    grow = rng.integers(-1, 3)  # fonts are thinner than the pens of optdigits
+    grow = rng.integers(-1, 3)  # fonts are thinner than the pens of MNIST
     if grow > 0:
         bent = ndimage.grey_dilation(bent, (int(grow) + 1, int(grow) + 1))
     elif grow < 0:
@@ -94,10 +93,7 @@ def draw_glyph(glyph: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def fit(mask: np.ndarray, size: int) -> np.ndarray:
-    """Cut a mask to its ink and scale it into a centred square as optdigits are.
-
-    Proportions are kept, except that a glyph narrower than 0.4 of its height is widened to that: in optdigits even a
-    plain vertical "1" is a bar three of eight columns wide.
+    """Cut a mask to its ink and scale it into a centred square; proportions are kept, as in MNIST.
 
     Args:
         mask: (H, W) float32 in [0, 1] with ink in it.
@@ -115,30 +111,14 @@ def fit(mask: np.ndarray, size: int) -> np.ndarray:
     cut = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = size / max(cut.shape)
     height, width = (max(1, round(side * scale)) for side in cut.shape)
-    width = max(width, round(NARROWEST * height))
-    small = Image.fromarray(cut).resize(
-        (width, height), Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
-    )
+    method = Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC
+    small = Image.fromarray(cut).resize((width, height), method)
     square = np.zeros((size, size), np.float32)
     top, left = (size - height) // 2, (size - width) // 2
-    square[top : top + height, left : left + width] = np.asarray(small)
+    square[top : top + height, left : left + width] = np.clip(np.asarray(small), 0, 1)
     return square
 
 
-def block_counts(mask: np.ndarray) -> np.ndarray:
-    """optdigits' preprocessing: a 32 x 32 bitmap, ink counted in 4 x 4 blocks.
-
-    Args:
-        mask: (H, W) float32 in [0, 1] with ink in it.
-
-    Returns:
-        (8, 8) float32, multiples of 1/16 in [0, 1].
-    """
-    bitmap = fit(mask, 32) > 0.5
-    return bitmap.reshape(8, 4, 8, 4).mean(axis=(1, 3), dtype=np.float32)
-
-
-def enlarge(blocks: np.ndarray, size: int) -> np.ndarray:
-    """(8, 8) block counts to a smooth (size, size) mask in [0, 1], bicubic."""
-    big = Image.fromarray(blocks.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
-    return np.clip(np.asarray(big), 0, 1)
+def scanned(mask: np.ndarray, size: int) -> np.ndarray:
+    """A mask with the detail of MNIST, whose digits fill 20 x 20 pixels, enlarged to (size, size)."""
+    return fit(fit(mask, SCANNED_SIZE), size)

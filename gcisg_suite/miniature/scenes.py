@@ -4,8 +4,8 @@
     <root>/sim10k/VOC2012/{JPEGImages,Annotations,ImageSets}     the same synthetic scenes, Sim10k's VOC layout
     <root>/cityscapes/{leftImg8bit,gtFine}/{val,test}/mini/...   real digits, Cityscapes' layout
 
-`val` is the dev split of the digits and of the photographs, `test` the other half; see `ingredients`. Digits play
-Cityscapes classes, so readers and evaluators of the real data sets work unchanged:
+`val` is the dev split of the digits and of the photographs; see `ingredients`. Digits play Cityscapes classes, so
+readers and evaluators of the real data sets work unchanged:
 
     paper  road 7      2  car 26      4  person 24      6  motorcycle 32      8  train 31
     0      truck 27    3  bus 28      5  rider 25       7  bicycle 33
@@ -19,26 +19,24 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
+from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from . import scene_formats
 from .folders import write_once
-from .glyphs import enlarge, fit
+from .glyphs import fit, scanned
 from .ingredients import real_digits
-from .scene import Scene, SceneObject
+from .scene import HEIGHT, WIDTH, Scene, SceneObject, compose
 from .strokes import draw_digit
-from .styles import cluttered_look, photo_background, real_look
+from .styles import photo_background, real_look, synthetic_look
 
-VERSION = 4
-WIDTH, HEIGHT = 128, 96  # pixels
-SIDES = (24, 48)  # smallest and largest side of a digit, pixels
-COUNTS = (1, 4)  # fewest and most digits of a scene
-SPLITS = {"val": "dev", "test": "test"}  # Cityscapes split -> half of digits and photographs
+VERSION = 5  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
+# Split of Cityscapes -> of the digits, of the photographs. `train` is for the criteria alone: what real labels bring.
+SPLITS = {"train": ("train", "reference"), "val": ("dev", "dev"), "test": ("test", "test")}
 # digit -> Cityscapes class and its share of the digits drawn
 CLASSES = {
     0: ("truck", 1),
@@ -50,37 +48,78 @@ CLASSES = {
     7: ("bicycle", 1),
     8: ("train", 1),
 }
-STREAMS = {"synthetic": 11, "val": 12, "test": 13}
+# First word of every random stream: scenes of one kind never share random numbers with another.
+STREAMS = {"synthetic": 11, "val": 12, "test": 13, "train": 14, "restyled": 15}
 
 
 def synthetic_scene(seed: int, index: int) -> Scene:
-    """Stroke-drawn digits, flat grey on faint grey shapes; the same for the same seed and index."""
+    """Stroke-drawn digits in a flat colour on a flat colour; the same for the same seed and index."""
     rng = np.random.default_rng([STREAMS["synthetic"], seed, index])
-    ink, objects = _compose(lambda digit, side: fit(draw_digit(digit, rng), side), rng)
-    return Scene(cluttered_look(ink, rng), objects)
+    ink, objects = _digits(lambda digit, side: fit(draw_digit(digit, rng), side), rng)
+    return Scene(synthetic_look(ink, rng), objects)
 
 
-def real_scene(split: str, index: int) -> Scene:
-    """Handwritten digits of one half on a mosaic of 2 x 2 photo patches of the same half; the same on every call.
+def restyled_scene(seed: int, index: int) -> Scene:
+    """The source's *shapes* in the real look, on the reference's photographs (for the criteria)."""
+    rng = np.random.default_rng([STREAMS["restyled"], seed, index])
+    ink, objects = _digits(lambda digit, side: scanned(draw_digit(digit, rng), side), rng)
+    return Scene(real_look(photo_background("reference", (HEIGHT, WIDTH), rng), ink, rng), objects)
 
-    A mosaic, because the strips of photograph that belong to one half are too narrow for a whole scene at a scale that
-    shows texture.
+
+def real_scene(split: str, index: int, seed: int = 0) -> Scene:
+    """Handwritten digits of one split on a photograph of the same split; the same on every call.
+
+    Args:
+        split: "val", "test" or "train"; see `SPLITS`.
+        index: number of the scene.
+        seed: of the training scenes; the others are fixed.
 
     Raises:
-        ValueError: `split` is neither "val" nor "test".
+        ValueError: there is no such split.
     """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; choose one of {sorted(SPLITS)}")
-    rng = np.random.default_rng([STREAMS[split], index])
-    blocks, labels = real_digits(SPLITS[split])
-    ink, objects = _compose(lambda digit, side: enlarge(rng.choice(blocks[labels == digit]), side), rng)
-    tiles = [photo_background(SPLITS[split], (HEIGHT // 2, WIDTH // 2), rng) for _ in range(4)]
-    background = np.concatenate([np.concatenate(tiles[:2], axis=1), np.concatenate(tiles[2:], axis=1)])
-    return Scene(real_look(background, ink, rng), objects)
+    digits, strip = SPLITS[split]
+    rng = np.random.default_rng([STREAMS[split], seed, index])
+    inks, labels = real_digits(digits)
+    ink, objects = _digits(lambda digit, side: scanned(rng.choice(inks[labels == digit]), side), rng)
+    return Scene(real_look(photo_background(strip, (HEIGHT, WIDTH), rng), ink, rng), objects)
 
 
-def prepare(root: Path, seed: int = 0, train_scenes: int = 300, eval_scenes: int = 60, progress: bool = True) -> Path:
-    """Write the scenes in the three layouts, or reuse what is there; about 25 s from nothing on a busy machine.
+def _digits(
+    draw: Callable[[int, int], np.ndarray], rng: np.random.Generator
+) -> tuple[np.ndarray, tuple[SceneObject, ...]]:
+    ink, placed = compose(draw, {digit: share for digit, (_, share) in CLASSES.items()}, rng)
+    return ink, tuple(SceneObject(digit, CLASSES[digit][0], mask) for digit, mask in placed)
+
+
+# What a run can be trained on -> the scene of a seed and an index.
+SOURCES: dict[str, Callable[[int, int], Scene]] = {
+    "synthetic": synthetic_scene,
+    "restyled": restyled_scene,
+    "real": lambda seed, index: real_scene("train", index, seed),
+}
+
+
+def prepare_source(root: Path, seed: int = 0, scenes: int = 400, kind: str = "synthetic", progress: bool = True) -> Path:
+    """Write `gtav` and `sim10k`, the training scenes of one seed, in `root`; see `prepare`.
+
+    `kind` names what is drawn, see `SOURCES`: all but "synthetic" are for the criteria.
+    """
+    recipe = {"version": VERSION, "seed": seed, "scenes": scenes, "kind": kind}
+
+    @cache  # both layouts show the same scenes; 37 KB each
+    def drawn() -> list[Scene]:
+        return _in_parallel(partial(_source, kind, seed), scenes, f"{kind} scenes", progress)
+
+    root = Path(root)
+    write_once(root / "gtav", {"recipe": "gtav", **recipe}, lambda at: scene_formats.write_gtav(at, drawn()))
+    write_once(root / "sim10k", {"recipe": "sim10k", **recipe}, lambda at: scene_formats.write_sim10k(at, drawn()))
+    return root
+
+
+def prepare(root: Path, seed: int = 0, train_scenes: int = 400, eval_scenes: int = 150, progress: bool = True) -> Path:
+    """Write the scenes in the three layouts, or reuse what is there.
 
     Args:
         root: the folder that gets `gtav`, `sim10k` and `cityscapes`.
@@ -95,63 +134,26 @@ def prepare(root: Path, seed: int = 0, train_scenes: int = 300, eval_scenes: int
     Raises:
         FileExistsError: one of the three folders holds files that this program did not write.
     """
-    root = Path(root)
-    synthetic = {"version": VERSION, "seed": seed, "scenes": train_scenes}
-
-    @cache  # both synthetic layouts show the same scenes; 12 MB for 300
-    def drawn() -> list[Scene]:
-        indices = tqdm(range(train_scenes), desc="synthetic scenes", unit="scene", disable=not progress, leave=False)
-        return [synthetic_scene(seed, index) for index in indices]
 
     def write_cityscapes(at: Path) -> None:
-        for split in SPLITS:
-            indices = tqdm(
-                range(eval_scenes), desc=f"cityscapes {split}", unit="scene", disable=not progress, leave=False
-            )
-            scene_formats.write_cityscapes(at, split, (real_scene(split, index) for index in indices))
+        for split in ("val", "test"):
+            drawn = _in_parallel(partial(real_scene, split), eval_scenes, f"cityscapes {split}", progress)
+            scene_formats.write_cityscapes(at, split, drawn)
 
-    write_once(root / "gtav", {"recipe": "gtav", **synthetic}, lambda at: scene_formats.write_gtav(at, drawn()))
-    write_once(root / "sim10k", {"recipe": "sim10k", **synthetic}, lambda at: scene_formats.write_sim10k(at, drawn()))
+    root = prepare_source(root, seed, train_scenes, progress=progress)
     real = {"recipe": "cityscapes", "version": VERSION, "scenes": eval_scenes}
     write_once(root / "cityscapes", real, write_cityscapes)
     return root
 
 
-def _compose(
-    draw: Callable[[int, int], np.ndarray], rng: np.random.Generator
-) -> tuple[np.ndarray, tuple[SceneObject, ...]]:
-    """Digits at random places that do not touch: the ink (H, W) in [0, 1] and the objects."""
-    ink = np.zeros((HEIGHT, WIDTH), np.float32)
-    taken = np.zeros((HEIGHT, WIDTH), bool)
-    objects: list[SceneObject] = []
-    shares = np.array([share for _, share in CLASSES.values()], float)
-    wanted = rng.integers(COUNTS[0], COUNTS[1] + 1)
-    for _ in range(200):  # small digits nearly always find room; a crowded scene ends with fewer
-        if len(objects) == wanted:
-            break
-        digit = int(rng.choice(list(CLASSES), p=shares / shares.sum()))
-        side = int(rng.integers(SIDES[0], SIDES[1] + 1))
-        glyph = draw(digit, side)
-        top, left = rng.integers(0, HEIGHT - side + 1), rng.integers(0, WIDTH - side + 1)
-        where = (slice(top, top + side), slice(left, left + side))
-        solid = _without_pinholes(glyph > 0.5)
-        # A broken digit would be two instances in Cityscapes' polygons.
-        pieces = ndimage.label(solid, structure=np.ones((3, 3)))[1]
-        if pieces != 1 or (taken[where] & (glyph > 0.05)).any():
-            continue
-        mask = np.zeros((HEIGHT, WIDTH), bool)
-        mask[where] = solid
-        ink[where] = np.maximum(ink[where], glyph)
-        taken |= ndimage.binary_dilation(mask, iterations=3)
-        objects.append(SceneObject(digit, CLASSES[digit][0], mask))
-    return ink, tuple(objects)
+def _source(kind: str, seed: int, index: int) -> Scene:
+    return SOURCES[kind](seed, index)
 
 
-def _without_pinholes(mask: np.ndarray, smallest: int = 6) -> np.ndarray:
-    """Fill holes of fewer than `smallest` pixels: their outlines would be no polygons."""
-    holes, count = ndimage.label(ndimage.binary_fill_holes(mask) & ~mask, structure=np.ones((3, 3)))
-    sizes = np.bincount(holes.ravel(), minlength=count + 1)
-    return mask | ((sizes < smallest)[holes] & (holes > 0))
+def _in_parallel(draw: Callable[[int], Scene], count: int, title: str, progress: bool) -> list[Scene]:
+    jobs = (delayed(draw)(index) for index in range(count))
+    found = Parallel(n_jobs=-1, return_as="generator")(jobs) if count > 20 else map(draw, range(count))
+    return [*tqdm(found, title, count, unit="scene", disable=not progress, leave=False)]
 
 
 def main() -> None:
@@ -159,8 +161,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the miniature scenes as GTAV, Sim10k and Cityscapes do.")
     parser.add_argument("--root", type=Path, default=Path("data/mini/scenes"), help="folder to write to")
     parser.add_argument("--seed", type=int, default=0, help="seed of the synthetic scenes")
-    parser.add_argument("--train-scenes", type=int, default=300, help="number of synthetic scenes")
-    parser.add_argument("--eval-scenes", type=int, default=60, help="number of real scenes in each of val and test")
+    parser.add_argument("--train-scenes", type=int, default=400, help="number of synthetic scenes")
+    parser.add_argument("--eval-scenes", type=int, default=150, help="number of real scenes in each of val and test")
     arguments = parser.parse_args()
     start = time.perf_counter()
     root = prepare(arguments.root, arguments.seed, arguments.train_scenes, arguments.eval_scenes)

@@ -41,7 +41,7 @@ def draw_digit(digit: int, rng: np.random.Generator) -> np.ndarray:
     """One synthetic digit as ink.
 
     Template, point jitter (sd 0.05), rotation (sd 0.10 rad), shear (sd 0.15), width-to-height (0.55 to 0.95) and pen
-    width (11 to 21 % of the height) are random.
+    width (9 to 19 % of the height) are random.
 
     Args:
         digit: 0..9.
@@ -61,7 +61,7 @@ def draw_digit(digit: int, rng: np.random.Generator) -> np.ndarray:
     aspect = rng.uniform(0.55, 0.95)
     warp = np.array([[cos, -sin], [sin, cos]]) @ np.array([[aspect, shear], [0, 1]])
     moved: dict[Point, np.ndarray] = {}
-    pen = rng.uniform(0.11, 0.21) * 64 / 2
+    pen = rng.uniform(0.09, 0.19) * 64 / 2
     picture = Image.new("L", (_CANVAS, _CANVAS))
     draw = ImageDraw.Draw(picture)
     for stroke in template:
