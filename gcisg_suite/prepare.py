@@ -1,4 +1,4 @@
-"""Make the miniature benchmark: images, scenes, and the reference networks that play the role of ImageNet's."""
+"""Make the miniature benchmark: images, scenes, and the reference network that plays the role of ImageNet's."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ def scenes() -> object:
     from gcisg_suite.miniature.scenes import prepare as prepare_scenes
 
     return prepare_scenes(mini_root() / "scenes")
+
+
+def reference() -> object:
+    """The shipped reference network, beside the data."""
+    from gcisg_suite.miniature.reference import shipped_reference
+
+    return shipped_reference(mini_root())
 
 
 def references(count: int) -> None:

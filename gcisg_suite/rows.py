@@ -101,7 +101,7 @@ DOORS = {
     "analysis": "(config, options) -> gcisg_suite.analysis.task.EvalTask",
     "demo": "(runs) -> the task's section of the demonstration",
     "export": "(config, checkpoint) -> gcisg_core.export.Export",
-    "mini": "(config_name, splits, work_dir, overrides, seed) -> metrics of a run on the miniature",
+    "mini": "(config_name, splits, work_dir, overrides, seed, source) -> metrics of a run on the miniature",
     "named_predictor": "(name, checkpoint, device) -> a predictor of a network that has no config, or None",
     "new_project": "(answers) -> gcisg_suite.new_project.Project",
     "panel": "(runs) -> gcisg_suite.report.page.Picture of what they predict",

@@ -95,7 +95,8 @@ PINNED, ANALYSIS = "{pip} -r requirements/frameworks.txt", "{pip} 'gcisg[analysi
 DETECTRON2_ITSELF = "make setup (package index, Python part), or Detectron2's own install guide (with a GPU)"
 MMENGINE_PACKAGE = Package("mmengine", PINNED, distributions("mmengine"), "0.10")
 SCENES = {"Scenes": "gcisg_suite.prepare:scenes"}
-REFERENCE = {"Images and reference network": "gcisg_cls.mini:prepare_mini"}
+IMAGES = {"Images": "gcisg_cls.mini:prepare_mini"}
+REFERENCE = {"Reference network": "gcisg_suite.prepare:reference"}
 _ROWS = (
     TaskSpec(
         name="classification",
@@ -128,7 +129,7 @@ _ROWS = (
             "class-folders": Audit("gcisg_cls.audit:audit_folders", ("classes",)),
         },
         own_data=("class-folders",),
-        prepares=REFERENCE,
+        prepares=IMAGES,
     ),
     TaskSpec(
         name="segmentation",
@@ -180,7 +181,7 @@ _ROWS = (
             ),
         },
         own_data=("pairs",),
-        prepares={**SCENES, **REFERENCE},
+        prepares={**SCENES, **IMAGES},
     ),
     TaskSpec(
         name="detection",
@@ -212,7 +213,7 @@ _ROWS = (
             "coco": Audit("gcisg_suite.audit.coco:audit_coco", ("annotations", "classes")),
         },
         own_data=("coco", "images", "labels"),
-        prepares={**SCENES, "Detection's reference network": "gcisg_det.mini:prepare_mini"},
+        prepares={**SCENES, **REFERENCE},
     ),
 )
 TASKS = {task.name: task for task in _ROWS}

@@ -18,7 +18,7 @@ from gcisg_suite.folders import is_hidden
 from gcisg_suite.images import SUFFIXES, read_image
 from gcisg_suite.text import read_lines
 
-STAND_IN_SIZE = 32  # edge of the miniature's reference images
+STAND_IN_SIZE = 64  # edge of the miniature's reference images
 IMAGE_LIST = "image_list.txt"
 
 

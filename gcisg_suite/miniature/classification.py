@@ -1,12 +1,12 @@
 """The miniature classification benchmark on disk, in VisDA-17's official layout.
 
-    <root>/source/<digit>/00000.png ... image_list.txt      synthetic: stroke-drawn digits, flat grey  (by `seed`)
+    <root>/source/<digit>/00000.png ... image_list.txt      synthetic: stroke-drawn digits, flat colours (by `seed`)
     <root>/dev/..., <root>/test/...                         real: handwritten digits on photographs    (fixed)
     <root>/reference/{train,val}/<glyph>/...                81 glyph classes in the real look   (by `reference_seed`)
 
 Labels 0-9 are zero ... nine. `dev` is for choosing settings, `test` is reported once. The reference network, which
-plays ImageNet's part, learns from `reference/`: classes that are no digits, photographs that are not the target's.
-Where the ingredients come from and their licences: `ingredients`. Design and measured criteria: ../README.md.
+plays ImageNet's part, knows pictures such as those of `reference/`: classes that are no digits, strips of the
+photographs that are not the target's. Ingredients, licences, design and measured criteria: docs/miniature.md.
 """
 
 from __future__ import annotations
@@ -31,27 +31,33 @@ SIZE = 64  # side of a picture, pixels
 DIGIT_SIZE = 52  # side of the square a digit fills; the rest is room for its position
 COMPOSITES = 1  # pictures made of each real digit
 # First word of every random stream: pictures of one kind never share random numbers with another.
-STREAMS = {"source": 1, "dev": 2, "test": 3, "train": 4, "val": 5, "restyled": 6}
+STREAMS = {"source": 1, "dev": 2, "test": 3, "train": 4, "val": 5, "restyled": 6, "real": 7}
 
 
-def source_pictures(seed: int, per_class: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Synthetic digits: label and (32, 32, 3) uint8, class by class."""
-    for label in range(10):
-        yield from ((label, picture) for picture in _source_class(seed, per_class, label))
-
-
-def _source_class(seed: int, per_class: int, label: int) -> Iterator[np.ndarray]:
+def synthetic_class(seed: int, per_class: int, label: int) -> Iterator[np.ndarray]:
+    """Stroke-drawn digits of one class in a flat colour on a flat colour, (64, 64, 3) uint8."""
     rng = np.random.default_rng([STREAMS["source"], seed, label])
     for _ in range(per_class):
         yield synthetic_look(_placed(fit(draw_digit(label, rng), DIGIT_SIZE), rng), rng)
 
 
-def restyled_source_pictures(seed: int, per_class: int) -> Iterator[tuple[int, np.ndarray]]:
-    """The source's *shapes* in the real look, on the reference's photographs (diagnosis: is the content shared?)."""
-    for label in range(10):
-        rng = np.random.default_rng([STREAMS["restyled"], seed, label])
-        for _ in range(per_class):
-            yield label, _real_picture(draw_digit(label, rng), "reference", rng)
+def restyled_class(seed: int, per_class: int, label: int) -> Iterator[np.ndarray]:
+    """The source's *shapes* in the real look, on the reference's photographs (for the criteria)."""
+    rng = np.random.default_rng([STREAMS["restyled"], seed, label])
+    for _ in range(per_class):
+        yield _real_picture(draw_digit(label, rng), "reference", rng)
+
+
+def real_class(seed: int, per_class: int, label: int) -> Iterator[np.ndarray]:
+    """Handwritten digits of the split `train` on the reference's photographs (for the criteria)."""
+    rng = np.random.default_rng([STREAMS["real"], seed, label])
+    inks, labels = real_digits("train")
+    for _ in range(per_class):
+        yield _real_picture(rng.choice(inks[labels == label]), "reference", rng)
+
+
+# What a run can be trained on -> the pictures of a seed, a number for each class, and a class.
+SOURCES = {"synthetic": synthetic_class, "restyled": restyled_class, "real": real_class}
 
 
 def target_pictures(split: str, composites: int = COMPOSITES) -> Iterator[tuple[int, np.ndarray]]:
@@ -74,16 +80,24 @@ def reference_pictures(part: str, seed: int, per_class: int, size: int, label: i
         yield _real_picture(draw_glyph(GLYPHS[label], rng), "reference", rng, size)
 
 
-def prepare_source(folder: Path, seed: int = 0, per_class: int = 500, progress: bool = True) -> Path:
-    """Write the synthetic source of one seed (8,000 pictures); see `prepare`."""
-    recipe = {"recipe": "source", "version": VERSION, "seed": seed, "per_class": per_class}
-    draw, title = partial(_source_class, seed, per_class), f"source, seed {seed}" if progress else None
+def prepare_source(
+    folder: Path, seed: int = 0, per_class: int = 500, kind: str = "synthetic", progress: bool = True
+) -> Path:
+    """Write the training pictures of one seed (5,000); `kind` says which, see `SOURCES`."""
+    recipe = {"recipe": "source", "version": VERSION, "seed": seed, "per_class": per_class, "kind": kind}
+    draw, title = partial(SOURCES[kind], seed, per_class), f"{kind} pictures, seed {seed}" if progress else None
     write_once(Path(folder), recipe, lambda at: write_by_class(at, DIGIT_NAMES, draw, title))
     return Path(folder)
 
 
+def source(root: Path, seed: int, kind: str = "synthetic") -> Path:
+    """The folder of the training pictures of a seed, made where it is missing."""
+    name = "source" if kind == "synthetic" else kind
+    return prepare_source(root / (f"{name}_{seed}" if seed else name), seed, kind=kind)
+
+
 def prepare_target(folder: Path, split: str, composites: int = COMPOSITES) -> Path:
-    """Write one split of the real target ("dev": 2,694 pictures, "test": 2,697); see `prepare`."""
+    """Write one split of the real target ("dev", "test": 1,500 pictures each); see `prepare`."""
     recipe = {"recipe": split, "version": VERSION, "composites": composites}
     write_once(
         Path(folder), recipe, lambda at: write_class_folders(at, DIGIT_NAMES, target_pictures(split, composites))
@@ -94,15 +108,15 @@ def prepare_target(folder: Path, split: str, composites: int = COMPOSITES) -> Pa
 def prepare_reference(
     folder: Path,
     seed: int = 0,
-    per_class: int = 200,
-    val_per_class: int = 20,
+    per_class: int = 20,
+    val_per_class: int = 10,
     size: int = SIZE,
     progress: bool = True,
 ) -> Path:
-    """Write the stand-in for ImageNet, `train/` (16,200 pictures) and `val/` (1,620), of one reference seed.
+    """Write pictures of the kind that the reference network knows, `train/` (1,620) and `val/` (810).
 
-    Another seed gives other pictures of the same 81 classes; use another folder for it. `size` is the side of a picture
-    in pixels: the dense tasks may want 64.
+    `val` tells how much of it is left (Acc_IN), `train` lends its styles to DRPC; the network itself was trained on
+    more (`reference`). Another seed gives other pictures of the same 81 classes; use another folder for it.
     """
     recipe = {"recipe": "reference", "version": VERSION, "seed": seed}
     recipe |= {"train": per_class, "val": val_per_class, "size": size}
@@ -118,7 +132,7 @@ def prepare_reference(
 
 
 def prepare(root: Path, seed: int = 0, reference_seed: int = 0, progress: bool = True) -> Path:
-    """Write the whole benchmark, 31,211 small files (66 MB), or reuse what is there.
+    """Write the whole benchmark, 10,430 small files, or reuse what is there.
 
     Args:
         root: the folder that gets `source`, `dev`, `test` and `reference`.

@@ -1,8 +1,9 @@
 """A run on the miniature: trained, evaluated on its splits, and not repeated once it is finished.
 
-A task's door ``mini`` is a `train_and_evaluate(config, splits, work_dir, overrides, seed)`. ``config`` is a name such
-as ``gcisg_mini``; ``overrides`` are in the framework's form; ``seed`` varies the synthetic images, their order and
-augmentation, and the start of the heads.
+A door ``mini`` is a `train_and_evaluate(config, splits, work_dir, overrides, seed, source)`. ``config`` is a name
+such as ``gcisg_mini``; ``overrides`` are in the framework's form; ``seed`` varies the training images, their order and
+augmentation, and the start of the heads; ``source`` says what these images are: ``synthetic``, or ``real`` and
+``restyled`` for the criteria.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
 
@@ -56,3 +56,12 @@ class MiniResNet(ResNet):
                 if isinstance(module, nn.Conv2d):
                     nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             self.to(memory_format=torch.channels_last)
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """The maps of the four stages: 16, 48, 96, 192 channels at strides 2, 4, 8, 16."""
+        features = self.relu(self.bn1(self.conv1(images)))
+        maps = []
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            features = stage(features)
+            maps.append(features)
+        return maps

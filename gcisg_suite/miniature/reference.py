@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from joblib import Parallel, delayed
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import trange
 
@@ -94,27 +93,26 @@ class SceneHead(nn.Module):
         self.classify = nn.Conv2d(channels, classes, 1)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        """Maps of stages 2 to 4 -> (B, classes, h, w) at the first one's size."""
-        parts = [lateral(x) for lateral, x in zip(self.lateral, maps, strict=True)]
+        """Maps of the four stages -> (B, classes, h, w) at the second one's size."""
+        parts = [lateral(x) for lateral, x in zip(self.lateral, maps[1:], strict=True)]
         for x in parts[1:]:
             parts[0] = parts[0] + F.interpolate(x, parts[0].shape[2:], mode="bilinear", align_corners=False)
         scores: Tensor = self.classify(self.join(parts[0]))
         return scores
 
 
-def stages(network: MiniResNet, images: Tensor) -> list[Tensor]:
-    """Maps of stages 2 to 4."""
-    x = network.layer1(network.relu(network.bn1(network.conv1(images))))
-    maps = []
-    for stage in (network.layer2, network.layer3, network.layer4):
-        x = stage(x)
-        maps.append(x)
-    return maps
+def shipped_reference(root: Path) -> Path:
+    """Put the shipped network into `root` as `reference.pth`, unless it is there; returns its path."""
+    goal = root / "reference.pth"
+    if not goal.is_file():
+        with replacing(goal) as partial_file:
+            torch.save(load_file(FILE), partial_file)
+    return goal
 
 
 @one_thread()
 def pretrain(
-    save: Callable[[MiniResNet], None],
+    goal: Path,
     seed: int = 0,
     scenes_count: int = 16000,
     per_class: int = 300,
@@ -124,7 +122,7 @@ def pretrain(
     """Train the reference: 12 scenes and 24 glyphs a step, SGD-Nesterov 0.1, cosine after a warm-up, decay 5e-4.
 
     Args:
-        save: is given the network after every evaluation.
+        goal: the state dict's file, `.safetensors` or torch's; it is written after every evaluation.
         seed: of the pictures, their order and the initial weights.
         scenes_count: scenes that are drawn once and learnt many times.
         per_class: pictures of each single glyph.
@@ -152,7 +150,7 @@ def pretrain(
         network.train()
         head.train()
         chosen = torch.randint(len(labels), (12,), generator=generator)
-        loss = F.cross_entropy(head(stages(network, normalise(pixels[chosen]))), labels[chosen].long(), weight)
+        loss = F.cross_entropy(head(network.stages(normalise(pixels[chosen]))), labels[chosen].long(), weight)
         chosen = torch.randint(len(names), (24,), generator=generator)
         loss = loss + F.cross_entropy(network(normalise(single[chosen])), names[chosen])
         optimiser.zero_grad()
@@ -163,7 +161,9 @@ def pretrain(
             foreground, accuracy = evaluate(network, head, *held_out)
             scores = f"foreground mIoU {foreground:.1f}, accuracy {accuracy:.1f}"
             print(f"step {iteration}: loss {loss:.2f}, {scores}", flush=True)
-            save(network)
+            state = {name: value.contiguous() for name, value in network.state_dict().items()}
+            with replacing(goal) as partial_file:
+                (save_file if goal.suffix == ".safetensors" else torch.save)(state, partial_file)
 
 
 @torch.no_grad()
@@ -174,7 +174,7 @@ def evaluate(
     network.eval()
     head.eval()
     pixels, labels = held_out
-    guess = torch.cat([head(stages(network, normalise(part))).argmax(1) for part in pixels.split(50)])
+    guess = torch.cat([head(network.stages(normalise(part))).argmax(1) for part in pixels.split(50)])
     counts = len(GLYPHS) + 1
     table = torch.bincount((labels.long() * counts + guess).flatten(), minlength=counts**2).view(counts, counts)
     iou = table.diag() / (table.sum(0) + table.sum(1) - table.diag()).clamp(min=1)
@@ -191,13 +191,7 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=300, help="pictures of each single glyph")
     parser.add_argument("--iterations", type=int, default=18000, help="training steps")
     arguments = parser.parse_args()
-
-    def save(network: MiniResNet) -> None:
-        state = {name: value.contiguous() for name, value in network.state_dict().items()}
-        with replacing(arguments.output) as partial_file:
-            save_file(state, partial_file)
-
-    pretrain(save, arguments.seed, arguments.scenes, arguments.per_class, arguments.iterations)
+    pretrain(arguments.output, arguments.seed, arguments.scenes, arguments.per_class, arguments.iterations)
     print(f"{arguments.output}: SHA-256 {hashlib.sha256(arguments.output.read_bytes()).hexdigest()}")
 
 

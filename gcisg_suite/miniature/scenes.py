@@ -101,31 +101,22 @@ SOURCES: dict[str, Callable[[int, int], Scene]] = {
 }
 
 
-def prepare_source(root: Path, seed: int = 0, scenes: int = 400, kind: str = "synthetic", progress: bool = True) -> Path:
-    """Write `gtav` and `sim10k`, the training scenes of one seed, in `root`; see `prepare`.
-
-    `kind` names what is drawn, see `SOURCES`: all but "synthetic" are for the criteria.
-    """
-    recipe = {"version": VERSION, "seed": seed, "scenes": scenes, "kind": kind}
-
-    @cache  # both layouts show the same scenes; 37 KB each
-    def drawn() -> list[Scene]:
-        return _in_parallel(partial(_source, kind, seed), scenes, f"{kind} scenes", progress)
-
-    root = Path(root)
-    write_once(root / "gtav", {"recipe": "gtav", **recipe}, lambda at: scene_formats.write_gtav(at, drawn()))
-    write_once(root / "sim10k", {"recipe": "sim10k", **recipe}, lambda at: scene_formats.write_sim10k(at, drawn()))
-    return root
-
-
-def prepare(root: Path, seed: int = 0, train_scenes: int = 400, eval_scenes: int = 150, progress: bool = True) -> Path:
+def prepare(
+    root: Path,
+    seed: int = 0,
+    train_scenes: int = 400,
+    eval_scenes: int = 150,
+    kind: str = "synthetic",
+    progress: bool = True,
+) -> Path:
     """Write the scenes in the three layouts, or reuse what is there.
 
     Args:
         root: the folder that gets `gtav`, `sim10k` and `cityscapes`.
-        seed: of the synthetic scenes only; the real ones never change.
-        train_scenes: number of synthetic scenes.
+        seed: of the training scenes only; the real ones of `val` and `test` never change.
+        train_scenes: number of training scenes.
         eval_scenes: number of real scenes in each of `val` and `test`.
+        kind: of the training scenes, see `SOURCES`; all but "synthetic" are for the criteria.
         progress: show progress bars.
 
     Returns:
@@ -134,16 +125,29 @@ def prepare(root: Path, seed: int = 0, train_scenes: int = 400, eval_scenes: int
     Raises:
         FileExistsError: one of the three folders holds files that this program did not write.
     """
+    root = Path(root)
+    recipe = {"version": VERSION, "seed": seed, "scenes": train_scenes, "kind": kind}
+
+    @cache  # both layouts show the same scenes; 37 KB each
+    def drawn() -> list[Scene]:
+        return _in_parallel(partial(_source, kind, seed), train_scenes, f"{kind} scenes", progress)
 
     def write_cityscapes(at: Path) -> None:
         for split in ("val", "test"):
-            drawn = _in_parallel(partial(real_scene, split), eval_scenes, f"cityscapes {split}", progress)
-            scene_formats.write_cityscapes(at, split, drawn)
+            found = _in_parallel(partial(real_scene, split), eval_scenes, f"cityscapes {split}", progress)
+            scene_formats.write_cityscapes(at, split, found)
 
-    root = prepare_source(root, seed, train_scenes, progress=progress)
+    write_once(root / "gtav", {"recipe": "gtav", **recipe}, lambda at: scene_formats.write_gtav(at, drawn()))
+    write_once(root / "sim10k", {"recipe": "sim10k", **recipe}, lambda at: scene_formats.write_sim10k(at, drawn()))
     real = {"recipe": "cityscapes", "version": VERSION, "scenes": eval_scenes}
     write_once(root / "cityscapes", real, write_cityscapes)
     return root
+
+
+def source(mini: Path, seed: int, kind: str = "synthetic") -> Path:
+    """The folder of the training scenes of a seed, made where it is missing; see `prepare`."""
+    name = "scenes" if kind == "synthetic" else f"scenes_{kind}"
+    return prepare(mini / (f"{name}_{seed}" if seed else name), seed, kind=kind)
 
 
 def _source(kind: str, seed: int, index: int) -> Scene:

@@ -1,7 +1,7 @@
-# The miniature benchmark: digits drawn with strokes -> photographed handwriting (see docs/miniature.md).
+# The miniature benchmark: digits drawn with strokes -> handwriting on photographs (see docs/miniature.md).
 data_root = "{{$GCISG_DATA:data}}/mini/classification"
-hint = "Make the miniature's data and reference network: python tools/prepare_mini.py"
-size = 32
+hint = "Make the miniature's data: python tools/prepare_mini.py"
+size = 64
 classes = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 train_dataloader = dict(
     batch_size=32,

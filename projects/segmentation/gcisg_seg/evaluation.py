@@ -35,7 +35,16 @@ class DomainIoUMetric(IoUMetric):
     `PackSegInputs(meta_keys=...)` must list. Pixels are counted in float64: in float32 mmseg's sums lose counts
     above 2^24, eight Cityscapes images. The mIoU is not rounded; with one domain it is that of the official
     Cityscapes evaluation.
+
+    Args:
+        foreground: Give `foreground_mIoU` too, the mean without the first class, for data whose first class is a ground
+            that covers most pixels.
+        **kwargs: mmseg's.
     """
+
+    def __init__(self, foreground: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.foreground = foreground
 
     @staticmethod
     def intersect_and_union(
@@ -77,6 +86,8 @@ class DomainIoUMetric(IoUMetric):
             metrics.update({f"{domain}/{name}": float(value) for name, value in rounded.items()})
             iou = self.total_area_to_metrics(*(sum(area) for area in zip(*areas, strict=True)))["IoU"]
             metrics[f"{domain}/mIoU"] = 100 * float(np.nanmean(iou))
+            if self.foreground:
+                metrics[f"{domain}/foreground_mIoU"] = 100 * float(np.nanmean(iou[1:]))
         if not domains:
             return {}
         metrics["mIoU"] = float(np.mean([metrics[f"{domain}/mIoU"] for domain in domains]))

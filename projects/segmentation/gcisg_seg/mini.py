@@ -25,7 +25,7 @@ PROJECT = project_folder(__file__, "segmentation")
 @MODELS.register_module()
 @accept_old_arguments
 class MiniResNetBackbone(MiniResNet):
-    """`MiniResNet` without its classifier; its output stride is 8 as it is.
+    """`MiniResNet` without its classifier; its output stride is 16 as it is.
 
     Args:
         weights: State dict of the reference network; None for random weights.
@@ -34,7 +34,7 @@ class MiniResNetBackbone(MiniResNet):
         min_match_ratio: See :func:`gcisg_core.initial_weights.load_initial_weights`.
 
     Shape:
-        (B, 3, H, W) -> maps of 16, 32, 64, 128 channels at strides 2, 4, 8, 8, those of `out_indices`.
+        (B, 3, H, W) -> maps of 16, 48, 96, 192 channels at strides 2, 4, 8, 16, those of `out_indices`.
     """
 
     def __init__(
@@ -69,39 +69,41 @@ class MiniResNetBackbone(MiniResNet):
         return self
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        features = self.relu(self.bn1(self.conv1(images)))
-        maps = []
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            features = stage(features)
-            maps.append(features)
+        maps = self.stages(images)
         return tuple(maps[index] for index in self.out_indices)
 
 
-def train(config: str, work_dir: Path, overrides: Sequence[str] = (), seed: int = 0) -> Runner:
+def train(
+    config: str, work_dir: Path, overrides: Sequence[str] = (), seed: int = 0, source: str = "synthetic"
+) -> Runner:
     """Train one of the project's configs (``gcisg_mini``), or go on with a run that was stopped.
 
-    Each seed has synthetic scenes of its own.
+    Each seed has scenes of its own; `source` says which ones, see :data:`gcisg_suite.miniature.scenes.SOURCES`.
     """
-    if seed:
-        root = mini_root() / f"scenes_{seed}"
-        scenes.prepare(root, seed)
-        overrides = [*overrides, f"train_dataloader.dataset.dataset.data_root={root / 'gtav'}"]
+    root = scenes.source(mini_root(), seed, source)
+    overrides = [*overrides, f"train_dataloader.dataset.dataset.data_root={root / 'gtav'}"]
     runner = build_runner(PROJECT / f"{config}.py", overrides, work_dir, seed, resume=True)
     runner.train()
     return runner
 
 
 def train_and_evaluate(
-    config: str, splits: Sequence[str], work_dir: Path, overrides: Sequence[str] = (), seed: int = 0
+    config: str,
+    splits: Sequence[str],
+    work_dir: Path,
+    overrides: Sequence[str] = (),
+    seed: int = 0,
+    source: str = "synthetic",
 ) -> dict[str, Any]:
     """Train a config and evaluate it, once; the arguments: :mod:`gcisg_suite.miniature.evaluated`.
 
     Returns:
-        mIoU, aAcc and mAcc in per cent for each split, and ``seconds`` of training.
+        mIoU, foreground_mIoU (without the ground), aAcc and mAcc in per cent for each split, and ``seconds`` of
+        training.
     """
 
     def evaluate(runner: Runner, split: str) -> dict[str, Any]:
         evaluated = runner.val() if split == "dev" else runner.test()
-        return {key: evaluated[f"cityscapes/{key}"] for key in ("mIoU", "aAcc", "mAcc")}
+        return {key: evaluated[f"cityscapes/{key}"] for key in ("mIoU", "foreground_mIoU", "aAcc", "mAcc")}
 
-    return evaluated_once(work_dir, splits, lambda: train(config, work_dir, overrides, seed), evaluate)
+    return evaluated_once(work_dir, splits, lambda: train(config, work_dir, overrides, seed, source), evaluate)
