@@ -26,7 +26,7 @@ from .ingredients import DIGIT_NAMES, real_digits
 from .strokes import draw_digit
 from .styles import photo_background, real_look, synthetic_look
 
-VERSION = 3  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
+VERSION = 4  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
 SIZE = 64  # side of a picture, pixels
 DIGIT_SIZE = 52  # side of the square a digit fills; the rest is room for its position
 COMPOSITES = 1  # pictures made of each real digit

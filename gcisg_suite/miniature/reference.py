@@ -35,7 +35,8 @@ from .styles import photo_background, real_look
 
 FILE = Path(__file__).with_name("reference.safetensors")
 SHA256 = ""  # of that file
-STREAM = 21
+STREAM = 21  # first word of its random numbers
+SIDES = (28, 52)  # smallest and largest side of a glyph in a scene, pixels
 STRIDE = 4  # of the labels that the scenes are learnt with
 BACKGROUND_WEIGHT = 0.1
 MEAN, STD = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
@@ -45,7 +46,11 @@ def reference_scene(seed: int, index: int) -> tuple[np.ndarray, np.ndarray]:
     """A scene of other glyphs: picture (96, 128, 3) uint8 and labels (24, 32) uint8, 0 for the background."""
     rng = np.random.default_rng([STREAM, seed, index])
     shares = dict.fromkeys(range(len(GLYPHS)), 1.0)
-    ink, placed = compose(lambda label, side: scanned(draw_glyph(GLYPHS[label], rng), side), shares, rng, whole=False)
+
+    def draw(label: int, side: int) -> np.ndarray:
+        return scanned(draw_glyph(GLYPHS[label], rng), side)
+
+    ink, placed = compose(draw, shares, SIDES, rng, whole=False)
     labels = np.zeros((HEIGHT, WIDTH), np.uint8)
     for label, mask in placed:
         labels[mask] = label + 1

@@ -9,7 +9,6 @@ import numpy as np
 from scipy import ndimage
 
 WIDTH, HEIGHT = 128, 96  # pixels
-SIDES = (28, 52)  # smallest and largest side of a glyph, pixels
 COUNTS = (1, 4)  # fewest and most glyphs of a scene
 
 
@@ -43,13 +42,18 @@ class Scene:
 
 
 def compose(
-    draw: Callable[[int, int], np.ndarray], shares: Mapping[int, float], rng: np.random.Generator, whole: bool = True
+    draw: Callable[[int, int], np.ndarray],
+    shares: Mapping[int, float],
+    sides: tuple[int, int],
+    rng: np.random.Generator,
+    whole: bool = True,
 ) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
     """Glyphs at random places that do not touch.
 
     Args:
         draw: `(label, side)` -> a glyph as a mask (side, side) in [0, 1].
         shares: label -> its share of the glyphs.
+        sides: smallest and largest side of a glyph, pixels.
         rng: source of randomness.
         whole: refuse glyphs of more than one piece: they would be two instances in Cityscapes' polygons.
 
@@ -65,7 +69,7 @@ def compose(
         if len(placed) == wanted:
             break
         label = int(rng.choice(labels, p=weights / weights.sum()))
-        side = int(rng.integers(SIDES[0], SIDES[1] + 1))
+        side = int(rng.integers(sides[0], sides[1] + 1))
         top, left = rng.integers(0, HEIGHT - side + 1), rng.integers(0, WIDTH - side + 1)
         where = (slice(top, top + side), slice(left, left + side))
         glyph = draw(label, side)

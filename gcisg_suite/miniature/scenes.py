@@ -34,9 +34,11 @@ from .scene import HEIGHT, WIDTH, Scene, SceneObject, compose
 from .strokes import draw_digit
 from .styles import photo_background, real_look, synthetic_look
 
-VERSION = 5  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
+VERSION = 6  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
 # Split of Cityscapes -> of the digits, of the photographs. `train` is for the criteria alone: what real labels bring.
 SPLITS = {"train": ("train", "reference"), "val": ("dev", "dev"), "test": ("test", "test")}
+SIDES = (36, 56)  # smallest and largest side of a digit, pixels
+INVERTED = 0.5  # share of the synthetic scenes
 # digit -> Cityscapes class and its share of the digits drawn
 CLASSES = {
     0: ("truck", 1),
@@ -56,7 +58,7 @@ def synthetic_scene(seed: int, index: int) -> Scene:
     """Stroke-drawn digits in a flat colour on a flat colour; the same for the same seed and index."""
     rng = np.random.default_rng([STREAMS["synthetic"], seed, index])
     ink, objects = _digits(lambda digit, side: fit(draw_digit(digit, rng), side), rng)
-    return Scene(synthetic_look(ink, rng), objects)
+    return Scene(synthetic_look(ink, rng, INVERTED), objects)
 
 
 def restyled_scene(seed: int, index: int) -> Scene:
@@ -89,7 +91,7 @@ def real_scene(split: str, index: int, seed: int = 0) -> Scene:
 def _digits(
     draw: Callable[[int, int], np.ndarray], rng: np.random.Generator
 ) -> tuple[np.ndarray, tuple[SceneObject, ...]]:
-    ink, placed = compose(draw, {digit: share for digit, (_, share) in CLASSES.items()}, rng)
+    ink, placed = compose(draw, {digit: share for digit, (_, share) in CLASSES.items()}, SIDES, rng)
     return ink, tuple(SceneObject(digit, CLASSES[digit][0], mask) for digit, mask in placed)
 
 

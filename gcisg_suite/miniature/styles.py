@@ -41,15 +41,15 @@ def real_look(background: np.ndarray, mask: np.ndarray, rng: np.random.Generator
     return to_bytes(ink * rng.uniform(*GAIN) + rng.uniform(*NOISE) * rng.standard_normal(ink.shape, np.float32))
 
 
-def synthetic_look(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Dark ink on light paper, each of a random hue; half of the pictures are inverted, as on photographs.
+def synthetic_look(mask: np.ndarray, rng: np.random.Generator, inverted: float = 0.0) -> np.ndarray:
+    """Dark ink on light paper, each of a random hue; (H, W) mask to (H, W, 3) uint8.
 
-    (H, W) mask to (H, W, 3) uint8.
+    `inverted` is the share of pictures that are light on dark.
     """
     paper = np.array(hsv_to_rgb(rng.random(), rng.uniform(0, 0.35), rng.uniform(0.65, 1)))
     ink = np.array(hsv_to_rgb(rng.random(), rng.uniform(0, 0.8), rng.uniform(0, 0.35)))
     image = paper + (ink - paper) * mask[..., None]
-    return to_bytes(1 - image if rng.random() < 0.5 else image)
+    return to_bytes(1 - image if rng.random() < inverted else image)
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:
