@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -26,9 +26,10 @@ from .ingredients import DIGIT_NAMES, real_digits
 from .strokes import draw_digit
 from .styles import photo_background, real_look, synthetic_look
 
-VERSION = 5  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
+VERSION = 6  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
 SIZE = 64  # side of a picture, pixels
-DIGIT_SIZE = 52  # side of the square a digit fills; the rest is room for its position
+DIGIT_SIDES = (24, 40)  # smallest and largest side of the square a digit fills
+GLYPH_SIDES = (52, 52)  # the same of the glyphs that the reference network knows
 COMPOSITES = 1  # pictures made of each real digit
 # First word of every random stream: pictures of one kind never share random numbers with another.
 STREAMS = {"source": 1, "dev": 2, "test": 3, "train": 4, "val": 5, "restyled": 6, "real": 7}
@@ -38,7 +39,7 @@ def synthetic_class(seed: int, per_class: int, label: int) -> Iterator[np.ndarra
     """Stroke-drawn digits of one class in a flat colour on a flat colour, (64, 64, 3) uint8."""
     rng = np.random.default_rng([STREAMS["source"], seed, label])
     for _ in range(per_class):
-        yield synthetic_look(_placed(fit(draw_digit(label, rng), DIGIT_SIZE), rng), label, rng)
+        yield synthetic_look(_placed(fit, draw_digit(label, rng), DIGIT_SIDES, rng), label, rng)
 
 
 def restyled_class(seed: int, per_class: int, label: int) -> Iterator[np.ndarray]:
@@ -73,11 +74,11 @@ def target_pictures(split: str, composites: int = COMPOSITES) -> Iterator[tuple[
             yield int(label), _real_picture(ink, split, rng)
 
 
-def reference_pictures(part: str, seed: int, per_class: int, size: int, label: int) -> Iterator[np.ndarray]:
-    """Deformed glyphs of one class in the real look, (size, size, 3) uint8; `part` is "train" or "val"."""
+def reference_pictures(part: str, seed: int, per_class: int, label: int) -> Iterator[np.ndarray]:
+    """Deformed glyphs of one class in the real look, (64, 64, 3) uint8; `part` is "train" or "val"."""
     rng = np.random.default_rng([STREAMS[part], seed, label])
     for _ in range(per_class):
-        yield _real_picture(draw_glyph(GLYPHS[label], rng), "reference", rng, size)
+        yield _real_picture(draw_glyph(GLYPHS[label], rng), "reference", rng, GLYPH_SIDES)
 
 
 def prepare_source(
@@ -110,7 +111,6 @@ def prepare_reference(
     seed: int = 0,
     per_class: int = 20,
     val_per_class: int = 10,
-    size: int = SIZE,
     progress: bool = True,
 ) -> Path:
     """Write pictures of the kind that the reference network knows, `train/` (1,620) and `val/` (810).
@@ -119,12 +119,12 @@ def prepare_reference(
     more (`reference`). Another seed gives other pictures of the same 81 classes; use another folder for it.
     """
     recipe = {"recipe": "reference", "version": VERSION, "seed": seed}
-    recipe |= {"train": per_class, "val": val_per_class, "size": size}
+    recipe |= {"train": per_class, "val": val_per_class}
 
     def write(at: Path) -> None:
         for part, count in (("train", per_class), ("val", val_per_class)):
             (at / part).mkdir()
-            draw = partial(reference_pictures, part, seed, count, size)
+            draw = partial(reference_pictures, part, seed, count)
             write_by_class(at / part, GLYPH_NAMES, draw, f"reference {part}, seed {seed}" if progress else None)
 
     write_once(Path(folder), recipe, write)
@@ -153,18 +153,26 @@ def prepare(root: Path, seed: int = 0, reference_seed: int = 0, progress: bool =
     return root
 
 
-def _placed(mask: np.ndarray, rng: np.random.Generator, size: int = SIZE) -> np.ndarray:
-    """A mask at a random place of a (size, size) picture."""
-    free = size - mask.shape[0]
-    top, left = rng.integers(0, free + 1, 2)
-    picture = np.zeros((size, size), np.float32)
-    picture[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
-    return picture
+def _placed(
+    scale: Callable[[np.ndarray, int], np.ndarray],
+    shape: np.ndarray,
+    sides: tuple[int, int],
+    rng: np.random.Generator,
+    size: int = SIZE,
+) -> np.ndarray:
+    """A shape, scaled to a random side, at a random place of a (size, size) mask."""
+    side = int(rng.integers(sides[0], sides[1] + 1)) if sides[0] < sides[1] else sides[0]
+    top, left = rng.integers(0, size - side + 1, 2)
+    mask = np.zeros((size, size), np.float32)
+    mask[top : top + side, left : left + side] = scale(shape, side)
+    return mask
 
 
-def _real_picture(shape: np.ndarray, strip: str, rng: np.random.Generator, size: int = SIZE) -> np.ndarray:
-    mask = _placed(scanned(shape, size * DIGIT_SIZE // SIZE), rng, size)
-    return real_look(photo_background(strip, (size, size), rng), mask, rng)
+def _real_picture(
+    shape: np.ndarray, strip: str, rng: np.random.Generator, sides: tuple[int, int] = DIGIT_SIDES
+) -> np.ndarray:
+    mask = _placed(scanned, shape, sides, rng)
+    return real_look(photo_background(strip, (SIZE, SIZE), rng), mask, rng)
 
 
 def main() -> None:

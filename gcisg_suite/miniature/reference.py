@@ -65,15 +65,15 @@ def scenes(seed: int, first: int, count: int) -> tuple[Tensor, Tensor]:
     return as_batch(np.stack(pictures)), torch.from_numpy(np.stack(labels))
 
 
-def glyphs(part: str, seed: int, per_class: int, size: int) -> tuple[Tensor, Tensor]:
-    """Pictures (N, 3, size, size) uint8 of single glyphs and labels (N,)."""
-    draw = partial(_class, part, seed, per_class, size)
+def glyphs(part: str, seed: int, per_class: int) -> tuple[Tensor, Tensor]:
+    """Pictures (N, 3, 64, 64) uint8 of single glyphs and labels (N,)."""
+    draw = partial(_class, part, seed, per_class)
     pictures = Parallel(n_jobs=-1)(delayed(draw)(label) for label in range(len(GLYPHS)))
     return as_batch(np.concatenate(pictures)), torch.arange(len(GLYPHS)).repeat_interleave(per_class)
 
 
-def _class(part: str, seed: int, per_class: int, size: int, label: int) -> np.ndarray:
-    return np.stack([*reference_pictures(part, seed, per_class, size, label)])
+def _class(part: str, seed: int, per_class: int, label: int) -> np.ndarray:
+    return np.stack([*reference_pictures(part, seed, per_class, label)])
 
 
 def as_batch(pictures: np.ndarray) -> Tensor:
@@ -135,8 +135,8 @@ def pretrain(
         every: steps between two evaluations, which are printed.
     """
     pixels, labels = scenes(seed, 0, scenes_count)
-    single, names = glyphs("train", seed, per_class, 64)
-    held_out = scenes(seed, scenes_count, 200), glyphs("val", seed, 5, 64)
+    single, names = glyphs("train", seed, per_class)
+    held_out = scenes(seed, scenes_count, 200), glyphs("val", seed, 5)
     generator = torch.Generator().manual_seed(seed)
     network = MiniResNet(len(GLYPHS), seed=seed)
     with torch.random.fork_rng(devices=[]):

@@ -50,7 +50,7 @@ val_evaluator = dict(type="DomainIoUMetric", iou_metrics=["mIoU"], foreground=Tr
 test_evaluator = val_evaluator
 
 # Nine of ten pixels are background. With class weights mmseg averages over labelled pixels, without avg_non_ignore.
-class_weight = [0.1] + [1.0] * (len(classes) - 1)
+class_weight = [0.3] + [1.0] * (len(classes) - 1)
 model = dict(
     type="SynToRealEncoderDecoder",
     regularizer=dict(method="none"),
@@ -85,7 +85,7 @@ val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="SGD", lr=0.02, momentum=0.9, nesterov=True, weight_decay=5e-4),
+    optimizer=dict(type="SGD", lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4),
     clip_grad=dict(max_norm=2.0),
 )
 param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_iters, by_epoch=False)]
