@@ -26,9 +26,10 @@ from .ingredients import DIGIT_NAMES, real_digits
 from .strokes import draw_digit
 from .styles import photo_background, real_look, synthetic_look
 
-VERSION = 6  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
+VERSION = 7  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
 SIZE = 64  # side of a picture, pixels
 DIGIT_SIDES = (24, 40)  # smallest and largest side of the square a digit fills
+INK = (0.3, 0.6)  # strength of the ink of real digits, smallest and largest
 GLYPH_SIDES = (52, 52)  # the same of the glyphs that the reference network knows
 COMPOSITES = 1  # pictures made of each real digit
 # First word of every random stream: pictures of one kind never share random numbers with another.
@@ -78,7 +79,7 @@ def reference_pictures(part: str, seed: int, per_class: int, label: int) -> Iter
     """Deformed glyphs of one class in the real look, (64, 64, 3) uint8; `part` is "train" or "val"."""
     rng = np.random.default_rng([STREAMS[part], seed, label])
     for _ in range(per_class):
-        yield _real_picture(draw_glyph(GLYPHS[label], rng), "reference", rng, GLYPH_SIDES)
+        yield _real_picture(draw_glyph(GLYPHS[label], rng), "reference", rng, GLYPH_SIDES, (1.0, 1.0))
 
 
 def prepare_source(
@@ -169,10 +170,14 @@ def _placed(
 
 
 def _real_picture(
-    shape: np.ndarray, strip: str, rng: np.random.Generator, sides: tuple[int, int] = DIGIT_SIDES
+    shape: np.ndarray,
+    strip: str,
+    rng: np.random.Generator,
+    sides: tuple[int, int] = DIGIT_SIDES,
+    strength: tuple[float, float] = INK,
 ) -> np.ndarray:
     mask = _placed(scanned, shape, sides, rng)
-    return real_look(photo_background(strip, (SIZE, SIZE), rng), mask, rng)
+    return real_look(photo_background(strip, (SIZE, SIZE), rng), mask, rng, strength)
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ def write_sim10k(folder: Path, scenes: Iterable[Scene]) -> None:
     names = []
     for number, scene in enumerate(scenes, start=1):
         name = f"{number:07d}"
-        Image.fromarray(scene.image).save(voc / "JPEGImages" / f"{name}.jpg", quality=95)
+        Image.fromarray(scene.image).save(voc / "JPEGImages" / f"{name}.jpg", quality=95, subsampling=0)
         tree = ElementTree.ElementTree(voc_annotation(scene, f"{name}.jpg"))
         ElementTree.indent(tree)
         tree.write(voc / "Annotations" / f"{name}.xml")

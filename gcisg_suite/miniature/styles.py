@@ -28,18 +28,22 @@ def photo_background(strip: str, size: tuple[int, int], rng: np.random.Generator
     return CONTRAST * patch + (1 - CONTRAST) * float(patch.mean() > 0.5)
 
 
-def real_look(background: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def real_look(
+    background: np.ndarray, mask: np.ndarray, rng: np.random.Generator, strength: tuple[float, float] = (1.0, 1.0)
+) -> np.ndarray:
     """Ink on a photograph.
 
     Args:
         background: (H, W, 3) float32 in [0, 1] from `photo_background`.
         mask: (H, W) float32 in [0, 1].
         rng: source of randomness (exposure `GAIN`, noise of a standard deviation in `NOISE`).
+        strength: of the ink, smallest and largest; faint ink changes the photograph less.
 
     Returns:
         (H, W, 3) uint8.
     """
-    ink = np.abs(background - mask[..., None])
+    faint = 1.0 if strength == (1.0, 1.0) else rng.uniform(*strength)
+    ink = np.abs(background - np.float32(faint) * mask[..., None])
     return to_bytes(ink * rng.uniform(*GAIN) + rng.uniform(*NOISE) * rng.standard_normal(ink.shape, np.float32))
 
 

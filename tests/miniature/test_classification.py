@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from colorsys import rgb_to_hsv
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from PIL import Image
 
 from gcisg_suite.miniature import classification, ingredients
 from gcisg_suite.miniature.folders import RECIPE_FILE, write_class_folders, write_once
-from gcisg_suite.miniature.glyphs import GLYPH_NAMES, GLYPHS, block_counts, fit
+from gcisg_suite.miniature.glyphs import GLYPH_NAMES, GLYPHS, fit, scanned
 from gcisg_suite.miniature.network import MiniResNet
 from gcisg_suite.miniature.strokes import catmull_rom, draw_digit
+from gcisg_suite.miniature.styles import BIAS, synthetic_look
 from gcisg_suite.miniature.templates import TEMPLATES
 
 
@@ -41,7 +43,7 @@ def test_same_seed_gives_the_same_bytes(root: Path, tmp_path: Path) -> None:
     lines = (root / "reference" / "val" / "image_list.txt").read_text().splitlines()
     assert len(lines) == 81
     for label, line in enumerate(lines):
-        [picture] = classification.reference_pictures("val", 0, 1, classification.SIZE, label)
+        [picture] = classification.reference_pictures("val", 0, 1, label)
         relative, written = line.split()
         assert label == int(written)
         assert np.array_equal(picture, np.asarray(Image.open(root / "reference" / "val" / relative)))
@@ -61,7 +63,7 @@ def test_another_seed_gives_another_source(root: Path, tmp_path: Path) -> None:
     ("folder", "names", "count"),
     [
         ("source", ingredients.DIGIT_NAMES, 40),
-        ("dev", ingredients.DIGIT_NAMES, 898),
+        ("dev", ingredients.DIGIT_NAMES, 1500),
         ("reference/train", GLYPH_NAMES, 162),
         ("reference/val", GLYPH_NAMES, 81),
     ],
@@ -74,34 +76,51 @@ def test_layout_is_visda17s(root: Path, folder: str, names: tuple[str, ...], cou
         relative, label = line.split()
         assert relative.split("/")[0] == names[int(label)]
         with Image.open(root / folder / relative) as picture:
-            assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (32, 32))
+            assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (64, 64))
     assert len(list((root / folder).rglob("*.png"))) == count
 
 
-def test_halves_of_the_digits_are_disjoint_and_complete() -> None:
-    (dev, _), (test, _) = ingredients.real_digits("dev"), ingredients.real_digits("test")
-    assert len(dev) == 898
-    assert len(dev) + len(test) == 1797
-    assert not {digit.tobytes() for digit in dev} & {digit.tobytes() for digit in test}
+def test_splits_of_the_digits_are_disjoint_and_complete() -> None:
+    inks = [ingredients.real_digits(split)[0] for split in ("train", "dev", "test")]
+    assert [len(part) for part in inks] == [2000, 1500, 1500]
+    assert len({digit.tobytes() for part in inks for digit in part}) == 5000
+    for split in ("train", "dev", "test"):
+        counts = np.bincount(ingredients.real_digits(split)[1])
+        assert len(counts) == 10
+        assert len(set(counts)) == 1
 
 
 def test_photo_strips_share_no_pixel() -> None:
-    strips = ("reference", "dev", "test")
-    for photo in range(2):
-        together = np.concatenate([np.asarray(ingredients.photo_strip(strip)[photo]) for strip in strips], axis=1)
-        assert np.array_equal(together, ingredients.load_sample_images().images[photo])
+    edges = sorted(ingredients.PHOTO_STRIPS.values())
+    assert edges[0][0] == 0
+    assert edges[-1][1] == 1
+    assert all(left[1] == right[0] for left, right in itertools.pairwise(edges))
+    for photos in zip(*map(ingredients.photo_strip, ingredients.PHOTO_STRIPS), strict=True):
+        assert all(photo.mode == "RGB" and photo.height >= 200 and photo.width >= 128 for photo in photos)
+
+
+def test_a_package_that_is_not_installed_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere/a.png is not installed.*pip install no-where"):
+        ingredients.shipped_file("nowhere", "a.png", "no-where")
+
+
+def test_the_colour_of_synthetic_ink_mostly_tells_the_digit() -> None:
+    rng = np.random.default_rng(0)
+    inks = [synthetic_look(np.ones((2, 2), np.float32), 3, rng)[0, 0] / 255 for _ in range(400)]
+    hues = np.array([rgb_to_hsv(*ink)[0] for ink in inks])
+    assert (abs(hues - 0.3) < 0.08).mean() == pytest.approx(BIAS, abs=0.05)
 
 
 def test_patches_have_texture_and_the_asked_size() -> None:
     rng = np.random.default_rng(0)
     patches = [ingredients.photo_patch("dev", (24, 32), rng) for _ in range(20)]
     assert all(patch.shape == (24, 32, 3) and patch.min() >= 0 and patch.max() <= 1 for patch in patches)
-    assert all(patch.mean(axis=2).std() >= 0.1 for patch in patches)
+    assert all(patch[..., 1].std() >= 0.1 for patch in patches)
 
 
 def test_unknown_half_is_named() -> None:
-    with pytest.raises(ValueError, match="train"):
-        ingredients.real_digits("train")
+    with pytest.raises(ValueError, match="val"):
+        ingredients.real_digits("val")
     with pytest.raises(ValueError, match="val"):
         ingredients.photo_strip("val")
 
@@ -131,13 +150,14 @@ def test_every_template_draws_ink_inside_the_canvas() -> None:
         draw_digit(10, rng)
 
 
-def test_masks_are_fitted_like_optdigits() -> None:
+def test_masks_are_fitted_like_mnist() -> None:
     bar = np.zeros((40, 40), np.float32)
-    bar[5:35, 20:22] = 1
-    assert (fit(bar, 30).max(axis=0) > 0.5).sum() == 12  # widened to 0.4 of the height
-    counts = block_counts(bar) * 16
-    assert np.array_equal(counts, counts.round())
-    assert counts.shape == (8, 8)
+    bar[5:35, 20:23] = 1
+    fitted = fit(bar, 20)
+    assert fitted.shape == (20, 20)
+    assert (fitted.max(axis=0) > 0.5).sum() == 2  # proportions are kept
+    assert (fitted.max(axis=1) > 0.5).all()
+    assert scanned(bar, 50).shape == (50, 50)
     with pytest.raises(ValueError, match="no ink"):
         fit(np.zeros((4, 4), np.float32), 8)
 
@@ -195,9 +215,7 @@ def test_network_stages_and_initial_weights() -> None:
     assert torch.equal(state, torch.random.get_rng_state())  # a seeded network draws nothing from the global state
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
-    shapes = {}
-    for number in range(1, 5):
-        layer = getattr(first, f"layer{number}")
-        layer.register_forward_hook(lambda _m, _i, out, number=number: shapes.update({number: tuple(out.shape[1:])}))
-    assert first(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
-    assert shapes == {1: (16, 16, 16), 2: (32, 8, 8), 3: (64, 4, 4), 4: (128, 4, 4)}
+    images = torch.rand(2, 3, 64, 64)
+    maps = first.stages(images)
+    assert [tuple(part.shape[1:]) for part in maps] == [(16, 32, 32), (48, 16, 16), (96, 8, 8), (192, 4, 4)]
+    torch.testing.assert_close(first.fc(maps[-1].mean((2, 3))), first(images))

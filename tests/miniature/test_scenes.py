@@ -154,5 +154,14 @@ def test_scenes_hold_one_to_four_digits_that_do_not_touch() -> None:
 
 
 def test_unknown_split_is_named() -> None:
-    with pytest.raises(ValueError, match="train"):
-        scenes.real_scene("train", 0)
+    with pytest.raises(ValueError, match="dev"):
+        scenes.real_scene("dev", 0)
+
+
+def test_every_source_is_written_by_seed(tmp_path: Path) -> None:
+    for kind in scenes.SOURCES:
+        scenes.prepare(tmp_path / kind, 0, train_scenes=2, eval_scenes=1, kind=kind, progress=False)
+    pictures = {(tmp_path / kind / "gtav/images/00001.png").read_bytes() for kind in scenes.SOURCES}
+    assert len(pictures) == len(scenes.SOURCES) == 3
+    first, second = (scenes.SOURCES["real"](seed, 0).image for seed in (0, 1))
+    assert not np.array_equal(first, second)
