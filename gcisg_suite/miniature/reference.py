@@ -34,7 +34,7 @@ from .scene import HEIGHT, WIDTH, compose
 from .styles import photo_background, real_look
 
 FILE = Path(__file__).with_name("reference.safetensors")
-SHA256 = ""  # of that file
+SHA256 = "608a7846f22e05016068fdc6e362a8fbb69d64ce9b38347e2fdc76878fc75760"  # of that file
 STREAM = 21  # first word of its random numbers
 SIDES = (28, 52)  # smallest and largest side of a glyph in a scene, pixels
 STRIDE = 4  # of the labels that the scenes are learnt with
