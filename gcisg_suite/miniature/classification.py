@@ -24,12 +24,11 @@ from .folders import write_by_class, write_class_folders, write_once
 from .glyphs import GLYPH_NAMES, GLYPHS, draw_glyph, fit, scanned
 from .ingredients import DIGIT_NAMES, real_digits
 from .strokes import draw_digit
-from .styles import photo_background, real_look, synthetic_look
+from .styles import INK, photo_background, real_look, synthetic_look
 
-VERSION = 7  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
+VERSION = 8  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
 SIZE = 64  # side of a picture, pixels
 DIGIT_SIDES = (24, 40)  # smallest and largest side of the square a digit fills
-INK = (0.3, 0.6)  # strength of the ink of real digits, smallest and largest
 GLYPH_SIDES = (52, 52)  # the same of the glyphs that the reference network knows
 COMPOSITES = 1  # pictures made of each real digit
 # First word of every random stream: pictures of one kind never share random numbers with another.

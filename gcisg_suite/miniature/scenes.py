@@ -33,13 +33,12 @@ from .glyphs import fit, scanned
 from .ingredients import real_digits
 from .scene import HEIGHT, WIDTH, Scene, SceneObject, compose
 from .strokes import draw_digit
-from .styles import photo_background, real_look, synthetic_look
+from .styles import INK, photo_background, real_look, synthetic_look
 
-VERSION = 9  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
+VERSION = 10  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
 # Split of Cityscapes -> of the digits, of the photographs. `train` is for the criteria alone: what real labels bring.
 SPLITS = {"train": ("train", "reference"), "val": ("dev", "dev"), "test": ("test", "test")}
 SIDES = (36, 56)  # smallest and largest side of a digit, pixels
-INK = (0.4, 0.8)  # strength of the ink of real digits, smallest and largest
 INVERTED = 0.5  # share of the synthetic scenes
 # digit -> Cityscapes class and its share of the digits drawn
 CLASSES = {

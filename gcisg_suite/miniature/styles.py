@@ -16,6 +16,7 @@ from .ingredients import photo_patch
 CONTRAST = 0.75  # share of the photograph left after it is squeezed towards black or white, so that ink stays visible
 GAIN = (0.8, 1.15)  # exposure
 NOISE = (0.01, 0.05)  # standard deviation of the sensor's noise
+INK = (0.45, 0.75)  # strength of the ink of real digits, smallest and largest
 BIAS = 0.9  # share of synthetic inks whose hue is that of their digit
 
 
