@@ -54,7 +54,7 @@ def test_data_folder_of_the_miniature_follows_the_environment(monkeypatch):
 
 def test_any_config_is_trained_and_measured_on_its_first_test_set(monkeypatch, tmp_path):
     monkeypatch.setenv("GCISG_DATA", str(tmp_path))
-    scenes.prepare(tmp_path / "mini" / "scenes", train_scenes=8, eval_scenes=2, progress=False)
+    scenes.prepare(tmp_path / "mini" / "scenes", train_scenes=8, eval_scenes=5, progress=False)
     overrides = ["SOLVER.MAX_ITER", "2", "SOLVER.STEPS", "()", "MODEL.WEIGHTS", ""]
     result = train_and_test(PROJECT / "baseline_mini.yaml", tmp_path / "run", overrides, 0)
     written = json.loads((tmp_path / "run/inference/cityscapes_val_car_coco/results.json").read_text())
