@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from colorsys import rgb_to_hsv
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from gcisg_suite.miniature.folders import RECIPE_FILE, write_class_folders, writ
 from gcisg_suite.miniature.glyphs import GLYPH_NAMES, GLYPHS, fit, scanned
 from gcisg_suite.miniature.network import MiniResNet
 from gcisg_suite.miniature.strokes import catmull_rom, draw_digit
-from gcisg_suite.miniature.styles import BIAS, synthetic_look
+from gcisg_suite.miniature.styles import synthetic_look
 from gcisg_suite.miniature.templates import TEMPLATES
 
 
@@ -104,11 +103,14 @@ def test_a_package_that_is_not_installed_is_named() -> None:
         ingredients.shipped_file("nowhere", "a.png", "no-where")
 
 
-def test_the_colour_of_synthetic_ink_mostly_tells_the_digit() -> None:
+def test_synthetic_pictures_are_dots_of_one_colour_on_another() -> None:
     rng = np.random.default_rng(0)
-    inks = [synthetic_look(np.ones((2, 2), np.float32), 3, rng)[0, 0] / 255 for _ in range(400)]
-    hues = np.array([rgb_to_hsv(*ink)[0] for ink in inks])
-    assert (abs(hues - 0.3) < 0.08).mean() == pytest.approx(BIAS, abs=0.05)
+    looks = [synthetic_look(np.ones((8, 8), np.float32), rng) for _ in range(40)]
+    for picture in looks:
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) == 2
+        assert (picture != picture[3, 3]).any(axis=2).sum() == 16
+    lighter = [picture[0, 0].sum() > picture[3, 3].sum() for picture in looks]
+    assert 5 < sum(lighter) < 35
 
 
 def test_patches_have_texture_and_the_asked_size() -> None:

@@ -43,7 +43,7 @@ test_evaluator = val_evaluator
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=200, val_interval=200)
 val_cfg = dict()
 test_cfg = dict()
-optim_wrapper = dict(optimizer=dict(type="SGD", lr=0.1, momentum=0.9, weight_decay=5e-4), clip_grad=dict(max_norm=2.0))
+optim_wrapper = dict(optimizer=dict(type="SGD", lr=0.03, momentum=0.9, weight_decay=5e-4), clip_grad=dict(max_norm=2.0))
 param_scheduler = dict(type="CosineAnnealingLR", by_epoch=False, T_max=200)
 
 model = dict(
