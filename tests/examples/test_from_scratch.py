@@ -50,7 +50,7 @@ def test_two_steps_are_the_suites():
         suite.queues[f"stage{number}"].features.copy_(method.queues[stage])
     optimizers = [torch.optim.SGD(network.parameters(), lr=0.1) for network in (ours, theirs)]
     for _ in range(2):
-        views = [torch.rand(8, 3, 32, 32) for _ in range(2)]
+        views = [torch.rand(8, 3, 64, 64) for _ in range(2)]
         guidance, invariance, _ = method.losses(*views)
         found, _ = suite.step(views, lambda views=views: {"loss_task": theirs(views[0]).sum() * 0})
         expected = {"guidance": guidance, "ci": invariance}

@@ -7,8 +7,8 @@ from gcisg_suite.report.demonstration import Demonstration
 
 classification_section = Demonstration(
     task="classification",
-    title="Classification: drawn digits to photographed handwriting",
-    text="Trained on digits drawn with pen strokes on a flat ground, evaluated on real handwriting (UCI optdigits) "
+    title="Classification: drawn digits to handwriting on photographs",
+    text="Trained on drawn digits, printed in dots on flat paper; evaluated on real handwriting (MNIST) "
     "over photographs, which training never sees. The pretrained network knows 81 other glyphs in the real style; "
     "Acc_IN is how much of that is left, CKA how alike the features still are, match rate the share of predictions "
     "that survive a change of colour and sharpness.",

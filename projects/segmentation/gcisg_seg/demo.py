@@ -10,7 +10,7 @@ from gcisg_suite.report.demonstration import Demonstration
 segmentation_section = Demonstration(
     task="segmentation",
     title="Segmentation: synthetic scenes to photographed ones",
-    text="Trained on digits drawn on grey clutter, in GTAV's folders and label files; evaluated on real handwriting "
+    text="Trained on digits printed in dots on flat paper, in GTAV's folders and label files; evaluated on real handwriting "
     "over photographs, in Cityscapes' folders, by mmseg's evaluator. Eight digits play classes of Cityscapes.",
     metrics={"mIoU": "mIoU %", "aAcc": "pixel accuracy %"},
     panel=partial(panel, colours=COLOURS),
