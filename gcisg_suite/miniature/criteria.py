@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tabulate import tabulate
 
+from gcisg_suite.rows import load
 from gcisg_suite.tasks import TASKS
 
 SCORES = {"classification": "accuracy", "segmentation": "foreground_mIoU", "detection": "AP"}
@@ -83,17 +84,18 @@ def score(task: str, kind: str, seed: int, work_dir: Path) -> float:
 
 def measure(tasks: Sequence[str], seeds: Sequence[int], work_dir: Path, jobs: int) -> dict[str, dict[str, np.ndarray]]:
     """Task -> kind -> the scores of the seeds."""
-    from gcisg_suite.prepare import prepare
-
-    prepare(tasks)
+    for door in {door for task in tasks for door in TASKS[task].prepares.values()}:
+        load(door)()
     plan = [(task, kind, seed) for task in tasks for kind in KINDS for seed in seeds]
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        found = dict(zip(plan, pool.map(partial(_score, work_dir), plan), strict=True))
+    with ThreadPoolExecutor(jobs) as pool:
+        found = dict(zip(plan, pool.map(partial(_isolated, work_dir), plan), strict=True))
     return {task: {kind: np.array([found[task, kind, seed] for seed in seeds]) for kind in KINDS} for task in tasks}
 
 
-def _score(work_dir: Path, run: tuple[str, str, int]) -> float:
-    value = score(*run, work_dir)
+def _isolated(work_dir: Path, run: tuple[str, str, int]) -> float:
+    """A run in a process of its own: the frameworks keep registries of data sets and models."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        value = process.submit(score, *run, work_dir).result()
     print(f"{', '.join(map(str, run))}: {value:.1f}", flush=True)
     return value
 

@@ -42,7 +42,9 @@ def train(
 
     Each seed has images of its own; `source` says which ones, see :data:`gcisg_suite.miniature.classification.SOURCES`.
     """
-    folder = classification.source(mini_root() / "classification", seed, source)
+    folder = None
+    if seed or source != "synthetic":  # the config's own otherwise
+        folder = classification.source(mini_root() / "classification", seed, source)
     runner = train_config(PROJECT / f"{config}.py", work_dir, overrides, seed, folder)
     return runner, unwrap(runner.model)
 

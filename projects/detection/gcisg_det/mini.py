@@ -46,8 +46,8 @@ def train(
 
     Each seed has scenes of its own; `source` says which ones, see :data:`gcisg_suite.miniature.scenes.SOURCES`.
     """
-    root = scenes.source(mini_root(), seed, source)
-    overrides = [*overrides, "DATASETS.ROOT", str(root)]
+    if seed or source != "synthetic":  # the config's own otherwise
+        overrides = [*overrides, "DATASETS.ROOT", str(scenes.source(mini_root(), seed, source))]
     sets = "(" + "".join(f"'{SPLITS[split]}'," for split in splits) + ")"
     alone = {"num_gpus": 1, "num_machines": 1, "machine_rank": 0, "dist_url": "auto", "amp": False, "eval_only": False}
     run(

@@ -80,8 +80,9 @@ def train(
 
     Each seed has scenes of its own; `source` says which ones, see :data:`gcisg_suite.miniature.scenes.SOURCES`.
     """
-    root = scenes.source(mini_root(), seed, source)
-    overrides = [*overrides, f"train_dataloader.dataset.dataset.data_root={root / 'gtav'}"]
+    if seed or source != "synthetic":  # the config's own otherwise
+        root = scenes.source(mini_root(), seed, source)
+        overrides = [*overrides, f"train_dataloader.dataset.dataset.data_root={root / 'gtav'}"]
     runner = build_runner(PROJECT / f"{config}.py", overrides, work_dir, seed, resume=True)
     runner.train()
     return runner
