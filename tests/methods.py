@@ -23,7 +23,7 @@ SMALL: dict[str, Any] = {
 CLASSES = 7
 
 
-def settings_of(method: str, folder: Path, channels: int = 128) -> dict[str, Any]:
+def settings_of(method: str, folder: Path, channels: int = 192) -> dict[str, Any]:
     """``method`` and its small settings.
 
     Args:

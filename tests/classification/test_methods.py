@@ -88,6 +88,6 @@ def test_changes_styles_and_spectra_are_added_by_the_config(mini):
     config = mini / "mine.py"
     config.write_text(CONFIG.format(base=PROJECT / "baseline_mini.py", styles=write_styles(mini / "styles")))
     model = build_runner(config, overrides("gcisg", mini), mini / "run", 0).train()
-    assert model.backbone.layer2[-1].IN.weight.shape == (32,)
+    assert model.backbone.layer2[-1].IN.weight.shape == (48,)
     assert any(isinstance(hook, MixStyle) for hook in model.backbone.layer1._forward_hooks.values())
     assert model.regularizer.student is model.backbone

@@ -141,7 +141,7 @@ class TestGCISG:
             gcisg.init_from_student()
             # Features only: convolutions themselves see the padding.
             maps = {
-                s: torch.rand(6, w, 4, 4, generator=torch.Generator().manual_seed(s)) for s, w in ((3, 64), (4, 128))
+                s: torch.rand(6, w, 4, 4, generator=torch.Generator().manual_seed(s)) for s, w in ((3, 96), (4, 192))
             }
             for features in maps.values():
                 features[:, :, 3:] = fill

@@ -29,7 +29,7 @@ class TestOracle:
         student = make_student()
         oracle = build_regularizer(student, {"method": "oracle"})
         before = copy.deepcopy(student.state_dict())
-        head = nn.Linear(128, 2)
+        head = nn.Linear(192, 2)
         student.fc = nn.Identity()
         student.train()
         view = make_views(1)

@@ -11,7 +11,7 @@ segmentation_section = Demonstration(
     task="segmentation",
     title="Segmentation: synthetic scenes to photographed ones",
     text="Trained on digits printed in dots on flat paper, in GTAV's folders and label files; evaluated on real "
-    "handwriting over photographs, in Cityscapes' folders, by mmseg's evaluator. Eight digits play classes of Cityscapes.",
+    "handwriting over photographs, in Cityscapes' folders, by mmseg's evaluator. Digits play Cityscapes' classes.",
     metrics={"mIoU": "mIoU %", "aAcc": "pixel accuracy %"},
     panel=partial(panel, colours=COLOURS),
 ).section
