@@ -132,20 +132,21 @@ class TestGCISG:
         assert all(0 <= value <= 1 for value in metrics.values())
 
     def test_padding_changes_nothing(self):
-        """Images of 24 x 32 in a batch of 32 x 32: what the padding holds does not matter to any loss."""
-        mask = torch.zeros(6, 32, 32, dtype=torch.bool)
-        mask[:, :24] = True
-        values = []
+        """Images of 48 x 64 in a batch of 64 x 64: what the padding holds does not matter to any loss."""
+        mask = torch.zeros(6, 64, 64, dtype=torch.bool)
+        mask[:, :48] = True
+        values, views = [], [torch.rand(6, 3, 64, 64) for _ in range(2)]
         for fill in (0.0, 9.0):
             gcisg = build_regularizer(make_student().eval(), SMALL)
             gcisg.init_from_student()
             # Features only: convolutions themselves see the padding.
             maps = {
-                s: torch.rand(6, w, 4, 4, generator=torch.Generator().manual_seed(s)) for s, w in ((3, 96), (4, 192))
+                stage: torch.rand(6, width, side, side, generator=torch.Generator().manual_seed(stage))
+                for stage, width, side in ((3, 96, 8), (4, 192, 4))
             }
             for features in maps.values():
-                features[:, :, 3:] = fill
-            terms = gcisg(make_views(), [maps, maps], mask)
+                features[:, :, features.shape[2] * 3 // 4 :] = fill
+            terms = gcisg(views, [maps, maps], mask)
             values.append([*terms.losses.values(), gcisg._patches(maps[3], mask)])
         torch.testing.assert_close(values[0], values[1])
 

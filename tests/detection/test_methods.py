@@ -23,7 +23,7 @@ from tests.detection.test_meta_arch import batch
 from tests.methods import settings_of, write_styles
 
 STEPS = 4  # past the short schedules of tests.methods
-CHANNELS = 256
+CHANNELS = 192
 
 
 def train(overrides):
@@ -33,7 +33,7 @@ def train(overrides):
     model = build_model(cfg).train()
     trainer = SimpleTrainer(model, [batch([(96, 128), (96, 96)])] * STEPS, build_optimizer(cfg, model))
     trainer.register_hooks([RegularizerHook(cfg)])
-    start = model.regularizer.student.res4[0].conv1.weight.detach().clone()
+    start = model.regularizer.student.layer3[0].conv1.weight.detach().clone()
     with EventStorage() as trainer.storage:
         trainer.iter = 0
         trainer.before_train()
@@ -42,7 +42,7 @@ def train(overrides):
             trainer.run_step()
             trainer.after_step()
         losses = {k: v for k, (v, _) in trainer.storage.latest().items() if k.startswith("loss_")}
-    return model, losses, not torch.equal(start, model.regularizer.student.res4[0].conv1.weight)
+    return model, losses, not torch.equal(start, model.regularizer.student.layer3[0].conv1.weight)
 
 
 def flat(settings):
@@ -67,8 +67,8 @@ def test_changes_styles_and_spectra_are_added_by_the_config(tmp_path):
     model, losses, moved = train([*flat(settings_of("drpc", tmp_path)), *views, *changes])
     assert moved
     assert losses.keys() >= {"loss_drpc_across_stage3", "loss_drpc_within_stage4"}
-    assert model.backbone.bottom_up.res3[-1].IN.weight.shape == (64,)
-    assert any(isinstance(hook, MixStyle) for hook in model.backbone.bottom_up.res2._forward_hooks.values())
+    assert model.backbone.bottom_up.layer2[-1].IN.weight.shape == (48,)
+    assert any(isinstance(hook, MixStyle) for hook in model.backbone.bottom_up.layer1._forward_hooks.values())
     assert model.view.styles.kind == "fourier"
     assert model.view.pasta.alpha == 3.0
 
