@@ -45,7 +45,7 @@ EXTRAS = {
     "export": ["onnx", "onnxscript", "onnxruntime"],
     "analysis": ["scikit-learn", "scipy", "matplotlib", "grad-cam", "jinja2", "rich"],
 }  # fmt: skip
-EXTRAS["docs"] = ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1.0", "latex2mathml>=3.78"]
+EXTRAS["docs"] = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<9.7", "mkdocstrings[python]>=1.0", "latex2mathml>=3.78"]
 EXTRAS["dev"] = [
     "pytest",
     "pytest-xdist",
