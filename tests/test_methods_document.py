@@ -50,3 +50,11 @@ def test_the_documents_method_trains_by_its_name(added):
 def test_every_method_has_its_line():
     rows = re.findall(r"^\| `(\w+)` \|", PAGE, re.M)
     assert rows == list(METHODS)
+
+
+def test_each_method_of_a_paper_has_its_citation():
+    citing = (Path(__file__).parents[1] / "docs/citing.md").read_text()
+    named = set(re.findall(r"^\| `(\w+)` \| \[", citing, re.M))
+    ours = {"none", "oracle", "guided"}
+    assert set(METHODS) - ours | {"ibn", "mixstyle", "pasta", "cbst"} == named
+    assert len(re.findall(r"^@\w+\{", citing, re.M)) == len(re.findall(r"arxiv\.org/abs/", citing))
