@@ -169,21 +169,24 @@ def with_interval(differences: np.ndarray) -> str:
 
 
 def draw(runs: Sequence[dict[str, Any]], split: str, metric: str, path: Path) -> None:
-    """A dot a run and a bar at each variant's mean, in the order of the table."""
+    """A dot a run and a bar at each variant's mean, in the order of the table; for light and dark pages."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     names = [*dict.fromkeys(entry["variant"] for entry in runs)]
-    figure = Figure(figsize=(7, 0.8 + 0.4 * len(names)))
-    axis = figure.subplots()
-    for row, name in enumerate(names):
-        numbers = [entry[split][metric] for entry in runs if entry["variant"] == name]
-        axis.plot(numbers, [row] * len(numbers), "o", color="#0072b2", alpha=0.5)
-        axis.plot([np.mean(numbers)] * 2, [row - 0.3, row + 0.3], color="#d55e00", linewidth=2)
-    axis.set(yticks=range(len(names)), yticklabels=names, xlabel=f"{metric}, {split} split")
-    axis.invert_yaxis()
-    axis.grid(axis="x", alpha=0.3)
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=110, bbox_inches="tight")
+    colours = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    with rc_context(dict.fromkeys(colours, "#808080")):
+        figure = Figure(figsize=(7, 0.8 + 0.4 * len(names)))
+        axis = figure.subplots()
+        for row, name in enumerate(names):
+            numbers = [entry[split][metric] for entry in runs if entry["variant"] == name]
+            axis.plot(numbers, [row] * len(numbers), "o", color="#2e8fd6", alpha=0.7)
+            axis.plot([np.mean(numbers)] * 2, [row - 0.3, row + 0.3], color="#d55e00", linewidth=2)
+        axis.set(yticks=range(len(names)), yticklabels=names, xlabel=f"{metric}, {split} split")
+        axis.invert_yaxis()
+        axis.grid(axis="x", alpha=0.3)
+        with replacing(path) as partial:
+            figure.savefig(partial, dpi=110, bbox_inches="tight", transparent=True)
 
 
 def _context(modules: Iterable[str]) -> multiprocessing.context.BaseContext:
