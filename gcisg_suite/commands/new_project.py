@@ -62,13 +62,14 @@ def new_project(
         given,
         workers,
         formats=formats_of(format or []),
+        force=force,
     )
-    goal = answers.output = output or Path(ask("output", "Folder for the configs"))
+    answers.output = output or Path(ask("output", "Folder for the configs"))
     for name, folder in answers.folders.items():
         if not folder.is_dir():
             raise UsageError(f"--{name} {folder}: no such folder")
     try:
-        return write_project(task, answers, goal, force, json)
+        return write_project(task, answers, json)
     except OSError as error:
         raise ValueError(str(error)) from error
 

@@ -1,6 +1,9 @@
 """What simulators write: NVIDIA Replicator's BasicWriter and Unity Perception's SOLO.
 
 Sources: the documentation of Omniverse Replicator, and the SOLO schema of Unity Perception 1.0.
+Replicator's x_max and y_max are the last pixel of a box. Its documentation does not say so, but NVIDIA's own test of the
+sensor does (omni.syntheticdata, `test_bbox2d_tight.py`): a cube in the middle of 1280 x 720 pixels has x from 301 to 978
+and y from 21 to 698, which is symmetric only if both ends count.
 """
 
 from __future__ import annotations
@@ -89,7 +92,7 @@ def replicator_boxes(folder: Path, role: str) -> Data:
             if name == BACKGROUND:
                 data.leave("boxes without a label", file.name)
             else:
-                boxes.append(Box(name, (x1, y1, x2, y2)))
+                boxes.append(Box(name, (x1, y1, x2 + 1, y2 + 1)))
         data.images.append(BoxImage(_replicator_image(file, TIGHT), None, boxes))
     if not data.images:
         raise DataError(folder, f"holds no {TIGHT}<frame>.npy", "Set bounding_box_2d_tight=True on the writer")

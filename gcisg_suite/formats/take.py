@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
@@ -24,10 +23,12 @@ from gcisg_suite.coco.load import normalise
 from gcisg_suite.folders import list_files
 from gcisg_suite.formats import coco
 from gcisg_suite.formats.forms import BoxImage, Data, MaskImage, image_files
+from gcisg_suite.formats.output import converting
 from gcisg_suite.formats.table import FORMATS, NATIVE, UNLABELLED, Format, Reader, find_format
 from gcisg_suite.images import SUFFIXES, displayed_size
 from gcisg_suite.new_project import MINE, Answers
 
+COCO = "annotations.json"
 NONE = 255  # the value of pixels without a class in a label PNG
 NO_LABELS = "has no labels: there is no score on it; prediction, match rate, CKA, energy and `gcisg select` need none"
 SHOWN = 5  # names in a line
@@ -104,8 +105,10 @@ def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
             occurring = {box.name for image in data.images for box in image.boxes if not box.crowd}
             classes = [item for item in data.classes if item in occurring]
             data.leave("classes without a box", "", len(data.classes) - len(classes))
-        goal = answers.output / "data" / f"{name}.json"
-        places[name] = _write_coco(data, classes, goal, f"{name}: {folder} read as {kind}", kind != UNLABELLED)
+        what, goal = f"{name}: {folder} read as {kind}", answers.output / "data" / name
+        with converting(goal, answers.force) as partial:
+            root = _write_coco(data, classes, partial, goal, what)
+        places[name] = Place(root, goal / COCO, classes, labelled=kind != UNLABELLED)
     return places
 
 
@@ -124,18 +127,18 @@ def _fits(file: Path, root: Path, classes: list[str] | None) -> bool:
     return used == {*data.classes} == {*(classes or data.classes)}
 
 
-def _write_coco(data: Data, classes: list[str], goal: Path, what: str, labelled: bool) -> Place:
-    """Write boxes as a COCO file and say so."""
+def _write_coco(data: Data, classes: list[str], partial: Path, goal: Path, what: str) -> Path:
+    """Write boxes as a COCO file into a folder that becomes `goal`, and say so; returns the folder of the images."""
     numbers = {name: number for number, name in enumerate(classes, start=1)}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     counts, others = Counter[str](), Counter[str]()
-    root = data.root
-    if any(image.pixels for image in data.images):
-        root = _write_pixels(data.images, goal.with_suffix("") / "images")
+    extracted = any(image.pixels for image in data.images)
+    if extracted:
+        _write_pixels(data.images, partial / "images")
     for key, image in enumerate(data.images, start=1):
         width, height = image.size or displayed_size(image.path)
-        name = image.path if image.pixels else Path(os.path.relpath(image.path, root))
+        name = image.path if image.pixels else Path(os.path.relpath(image.path, data.root))
         images.append({"id": key, "file_name": name.as_posix(), "width": width, "height": height})
         for box in image.boxes:
             x1, y1, x2, y2 = box.corners
@@ -151,20 +154,20 @@ def _write_coco(data: Data, classes: list[str], goal: Path, what: str, labelled:
     if others:
         data.leave(f"boxes of {_some([*others])}, which are none of the classes", "", others.total())
     categories = [{"id": number, "name": name} for name, number in numbers.items()]
-    write_json(goal, {"images": images, "annotations": annotations, "categories": categories})
-    print(f"{what}: {len(images)} images, {len(annotations)} boxes of {_some(classes)} -> {goal}{data.described()}")
-    return Place(root, goal, classes, labelled=labelled)
+    write_json(partial / COCO, {"images": images, "annotations": annotations, "categories": categories})
+    found = f"{len(images)} images, {len(annotations)} boxes of {_some(classes)}"
+    print(f"{what}: {found} -> {goal / COCO}{data.described()}")
+    return goal / "images" if extracted else data.root
 
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
-def _write_pixels(images: list[Any], folder: Path) -> Path:
+def _write_pixels(images: list[Any], folder: Path) -> None:
     for image in images:
         with replacing(folder / image.path) as partial:
             Image.fromarray(image.pixels()).save(partial)
-    return folder
 
 
 def take_masks(
@@ -202,7 +205,13 @@ def take_masks(
         data = _unlabelled(name, folder) if kind == UNLABELLED else cast("Reader", table[kind].masks)(folder, name)
         classes = classes or data.classes
         what, goal = f"{name}: {folder} read as {kind}", answers.output / "data" / name
-        places[name] = _write_labels(data, classes, goal, what, kind != UNLABELLED, answers.workers)
+        with converting(goal, answers.force) as partial:
+            used = _write_labels(data, classes, partial, kind != UNLABELLED, answers.workers)
+        print(f"{what}: {len(used)} images, classes {_some(classes)} -> {goal}{data.described()}")
+        root = goal / "images" if any(image.pixels for image in used) else data.root
+        suffixes = tuple(sorted({image.path.suffix for image in used}))
+        listed = goal / "images.txt"
+        places[name] = Place(root, goal / "labels", classes, listed, suffixes, kind != UNLABELLED, data.fixed)
     return places
 
 
@@ -216,32 +225,23 @@ def _is_native(folder: Path, images: Path, special: Mapping[str, Format]) -> boo
     return any(PurePath(name).suffix.lower() in SUFFIXES for name in list_files(labels).files)
 
 
-def _write_labels(data: Data, classes: list[str], goal: Path, what: str, labelled: bool, workers: int) -> Place:
-    """Write a label PNG for each image, and the list of the images; replaces what was written before."""
-    goal.parent.mkdir(parents=True, exist_ok=True)
-    partial = goal.with_name(f".{goal.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+def _write_labels(data: Data, classes: list[str], folder: Path, labelled: bool, workers: int) -> list[Any]:
+    """Write a label PNG for each image, and the list of the images; returns the images."""
     extracted = any(image.pixels for image in data.images)
     home = Path() if extracted else data.root
     names = [PurePath(os.path.relpath(image.path, home)) for image in data.images]
     # The first of each name counts.
     used = {name.with_suffix("").as_posix(): image for name, image in zip(names[::-1], data.images[::-1], strict=True)}
     data.leave("images that differ from another by the suffix alone", "", len(names) - len(used))
-    partial.mkdir()
     if extracted:
-        _write_pixels([*used.values()], partial / "images")
+        _write_pixels([*used.values()], folder / "images")
     if labelled:
-        tasks = [(image, partial / "labels" / f"{stem}.png") for stem, image in used.items()]
+        tasks = [(image, folder / "labels" / f"{stem}.png") for stem, image in used.items()]
         for unknown in check_all(functools.partial(_write_label, classes), tasks, workers, unit="label"):
             for other, pixels in unknown.items():
                 data.leave(f"pixels of {other}", "", pixels)
-    write_text(partial / "images.txt", "".join(f"{stem}\n" for stem in sorted(used)))
-    shutil.rmtree(goal, ignore_errors=True)
-    partial.replace(goal)
-    print(f"{what}: {len(used)} images, classes {_some(classes)} -> {goal}{data.described()}")
-    root = goal / "images" if extracted else data.root
-    suffixes = tuple(sorted({image.path.suffix for image in used.values()}))
-    return Place(root, goal / "labels", classes, goal / "images.txt", suffixes, labelled, data.fixed)
+    write_text(folder / "images.txt", "".join(f"{stem}\n" for stem in sorted(used)))
+    return [*used.values()]
 
 
 def _write_label(classes: list[str], task: tuple[MaskImage, Path]) -> Counter[str]:

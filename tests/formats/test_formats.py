@@ -148,9 +148,9 @@ def test_what_is_left_out_is_counted_in_the_line(here, capsys):
     Path("classes.txt").write_text("car\n")
     assert new_project("detection", "--classes", "classes.txt") == 0
     line = capsys.readouterr().out.splitlines()[0]
-    counts = "3 images, 3 boxes of car -> out/data/synthetic.json; left out: 3 regions DontCare, "
+    counts = "3 images, 3 boxes of car -> out/data/synthetic/annotations.json; left out: 3 regions DontCare, "
     assert counts + "3 boxes of person, which are none of the classes" in line
-    content = json.loads(Path("out/data/real.json").read_text())
+    content = json.loads(Path("out/data/real/annotations.json").read_text())
     assert [item["name"] for item in content["categories"]] == ["car"]
 
 
@@ -194,6 +194,29 @@ def test_tags_that_do_not_tell_the_version_are_asked_about(here, capsys):
     assert "syn/semantic: its labels are CARLA's, but no tag is above 22" in error
     (remedy,) = re.findall(r"--format FOLDER=(carla-[\d.]+)", error)
     assert new_project("segmentation", "--format", f"synthetic={remedy}") == 0
+
+
+# Colours of CARLA's CityScapesPalette before 0.9.10, up to 0.9.13, and from 0.9.14 on -> the class or None.
+RENDERED = {
+    "0.9.9": {(190, 153, 153): "fence", (250, 170, 160): None, (157, 234, 50): "road", (0, 0, 142): "car"},
+    "0.9.13": {(100, 40, 40): "fence", (145, 170, 100): "terrain", (55, 90, 80): None, (220, 20, 60): "person"},
+    "0.9.14": {(152, 251, 152): "terrain", (255, 0, 0): "rider", (81, 0, 81): None, (157, 234, 50): "road"},
+}
+
+
+@pytest.mark.parametrize("version", RENDERED)
+def test_carlas_colours_of_every_version_are_read_as_its_tags_are(version, here, capsys):
+    make("carla")
+    colours = RENDERED[version]
+    for path in Path().glob("*/semantic/*.png"):
+        label = np.array([*colours], np.uint8)[np.arange(64 * 96).reshape(64, 96) % 4]
+        Image.fromarray(np.dstack([label, np.full((64, 96), 255, np.uint8)])).save(path)
+    assert new_project("segmentation") == 0
+    assert "synthetic: syn read as carla: 3 images, classes road, " in capsys.readouterr().out
+    from gcisg_seg.formats import CLASSES
+
+    found = np.array(Image.open("out/data/real/labels/00000000.png"))[0, :4].tolist()
+    assert found == [255 if name is None else CLASSES.index(name) for name in colours.values()]
 
 
 def test_the_document_lists_every_format():

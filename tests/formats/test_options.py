@@ -61,3 +61,28 @@ def test_an_edited_config_of_a_conversion_is_kept(task, maker, here, capsys):
     assert new_project(task, "--force", "--classes", "car", "person") == 0
     assert path.with_stem("baseline_old1").read_text() == f"{written}# mine\n"
     assert "schedule: 500 iterations of" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("task", "maker", "edited"),
+    [("detection", "voc", "annotations.json"), ("segmentation", "solo", "labels/sequence.0/step0.camera.png")],
+)
+def test_what_was_changed_in_the_converted_data_is_kept(task, maker, edited, here, capsys):
+    make(maker)
+    assert new_project(task) == new_project(task) == 0  # the same again
+    real = Path("out/data/real")
+    path = next(path for path in (real / edited, *sorted((real / "labels").rglob("*.png"))) if path.is_file())
+    written = path.read_bytes()
+    path.write_bytes(b"mine")
+    (real / "notes.txt").write_text("mine, too")
+    assert new_project(task) == 1
+    error = capsys.readouterr().err
+    assert "error: out/data/real: 2 files were changed or added since it was written, such as " in error
+    assert (path.read_bytes(), (real / "notes.txt").read_text()) == (b"mine", "mine, too")
+    assert new_project(task, "--force") == 0
+    assert "kept: out/data/real_old1, what out/data/real was" in capsys.readouterr().out
+    assert (Path("out/data/real_old1") / path.relative_to(real)).read_bytes() == b"mine"
+    assert (Path("out/data/real_old1/notes.txt").read_text(), path.read_bytes()) == ("mine, too", written)
+    assert not (real / "notes.txt").exists()
+    assert new_project(task) == 0
+    assert not [*Path("out/data").glob(".*.partial")]
