@@ -9,12 +9,12 @@ import json
 import os
 import sys
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gcisg_core.files import keep_copy, write_text
-from gcisg_core.problems import ABSENT_CLASS, AuditResult
+from gcisg_core.problems import AuditResult
 from gcisg_core.shell import gcisg_command
 from gcisg_suite.places import find_config
 from gcisg_suite.schedule import Schedule
@@ -102,12 +102,13 @@ def write_project(task: str, answers: Answers, as_json: bool = False) -> int:
     Raises:
         ValueError: there is a file with other content, and no `answers.force`.
     """
+    from gcisg_suite.audit.evaluation import compared
     from gcisg_suite.audit.show import as_dict, show_result
 
     row, out, force = TASKS[task], answers.output, answers.force
     with redirect_stdout(sys.stderr) if as_json else nullcontext():  # what is converted is told meanwhile
         project: Project = row.door("new_project")(answers)
-    audits = _compared(project.audits)
+    audits = {**project.audits, THEIRS: compared(project.audits[MINE], project.audits[THEIRS])}
     found = any(audit.problems for audit in audits.values())
     for name, audit in audits.items() if not as_json else ():
         show_result(name, audit)
@@ -124,22 +125,6 @@ def write_project(task: str, answers: Answers, as_json: bool = False) -> int:
     else:
         print("\n".join([*copies, f"schedule: {project.schedule}", *commands]))
     return 1 if found and not force else 0
-
-
-def _compared(audits: dict[str, AuditResult]) -> dict[str, AuditResult]:
-    """The audits, with what shows between them: a class of which there is nothing to evaluate is no fault, images of
-    both folders are."""
-    from gcisg_suite.audit.near import shared_images
-
-    real = audits[THEIRS]
-    notes = [
-        replace(problem, remedy="It has no figure: the results are of the other classes")
-        for problem in real.problems
-        if problem.kind == ABSENT_CLASS
-    ]
-    problems = [problem for problem in real.problems if problem.kind != ABSENT_CLASS]
-    problems += shared_images(audits[MINE].looks, real.looks)
-    return {**audits, THEIRS: replace(real, problems=problems, notes=real.notes + notes)}
 
 
 def _texts(task: str, project: Project, out: Path) -> dict[Path, str]:

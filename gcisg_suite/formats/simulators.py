@@ -1,9 +1,9 @@
 """What simulators write: NVIDIA Replicator's BasicWriter and Unity Perception's SOLO.
 
 Sources: the documentation of Omniverse Replicator, and the SOLO schema of Unity Perception 1.0.
-Replicator's x_max and y_max are the last pixel of a box. Its documentation does not say so, but NVIDIA's own test of the
-sensor does (omni.syntheticdata, `test_bbox2d_tight.py`): a cube in the middle of 1280 x 720 pixels has x from 301 to 978
-and y from 21 to 698, which is symmetric only if both ends count.
+Replicator's x_max and y_max are the last pixel of a box. Its documentation does not say so, but NVIDIA's own test of
+the sensor does (omni.syntheticdata, `test_bbox2d_tight.py`): a cube in the middle of 1280 x 720 pixels has x from 301
+to 978 and y from 21 to 698, which is symmetric only if both ends count.
 """
 
 from __future__ import annotations

@@ -166,7 +166,9 @@ def replicator(root: Path) -> None:
     semantics |= {"(0, 0, 0, 0)": {"class": "BACKGROUND"}, "(0, 0, 0, 255)": {"class": "UNLABELLED"}}
     for number in range(FRAMES):
         photo(root / f"rgb_{number:04d}.png", number)
-        rows = np.array([(key, x1, y1, x2 - 1, y2 - 1, 0.0) for key, (x1, y1, x2, y2) in enumerate(BOXES.values())], kind)
+        rows = np.array(
+            [(key, x1, y1, x2 - 1, y2 - 1, 0.0) for key, (x1, y1, x2, y2) in enumerate(BOXES.values())], kind
+        )
         np.save(root / f"bounding_box_2d_tight_{number:04d}.npy", rows)
         names = {str(key): {"class": name} for key, name in enumerate(NAMES)}
         dump(root / f"bounding_box_2d_tight_labels_{number:04d}.json", names)

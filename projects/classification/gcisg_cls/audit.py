@@ -61,6 +61,7 @@ def _audit(parts: Sequence[Path], classes: Sequence[str] | None, workers: int) -
     problems: list[Problem] = []
     notes: list[Problem] = []
     counts: dict[str, int] = {}
+    names: list[str] = []
     paths: list[Path] = []
     for part in parts:
         try:
@@ -70,6 +71,7 @@ def _audit(parts: Sequence[Path], classes: Sequence[str] | None, workers: int) -
             continue
         found = Counter(dataset.classes[label] for _, label in dataset.samples)
         counts |= {part.name: len(dataset.samples), **{f"{part.name}/{name}": found[name] for name in dataset.classes}}
+        names = dataset.classes
         problems += dataset.problems + _list_problems(part)
         notes += dataset.left_out
         if len(dataset.classes) == 1:
@@ -84,7 +86,7 @@ def _audit(parts: Sequence[Path], classes: Sequence[str] | None, workers: int) -
     if parts[0].name == PARTS[0]:
         trained = sum(parts[0] in path.parents for path in unique)  # they come first
         problems += near_duplicates(looks[:trained], looks[trained:])
-    return AuditResult(problems, counts, notes, looks=looks)
+    return AuditResult(problems, counts, notes, looks=looks, classes=names)
 
 
 def _lines(listed: Path) -> list[str]:

@@ -26,8 +26,7 @@ def _real_labels(answers: Answers) -> bool:
 def classification(answers: Answers) -> Project:
     """A folder a class in both folders; the classes are those given, or the names of the synthetic folders."""
     audits = {MINE: audit_folders(answers.synthetic, answers.workers, answers.options.get("classes"))}
-    prefix = f"{answers.synthetic.name}/"
-    classes = [key.removeprefix(prefix) for key in audits[MINE].counts if key.startswith(prefix)]
+    classes = audits[MINE].classes
     if _real_labels(answers):
         kind, audits[THEIRS] = "", audit_folders(answers.real, answers.workers, classes)
     else:
