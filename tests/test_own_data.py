@@ -294,10 +294,10 @@ class TestAuditOfBothFolders:
     def test_images_of_both_are_named(self, folders, tmp_path, capsys):
         status, printed = self.audit(folders, capsys)
         assert status == 0, printed
-        first, second, *_ = sorted(
-            path for path in (tmp_path / "my/synthetic").rglob("*.png") if path.parent.name != "labels"
+        (first, second), (same, again) = (
+            sorted(path for path in (tmp_path / "my" / name).rglob("*.png") if path.parent.name != "labels")[:2]
+            for name in ("synthetic", "real")
         )
-        same, again = sorted(path for path in (tmp_path / "my/real").rglob("*.png") if path.parent.name != "labels")[:2]
         same.write_bytes(first.read_bytes())
         Image.open(second).save(again, compress_level=1)
         status, printed = self.audit(folders, capsys)
