@@ -45,7 +45,7 @@ def new_project(
         real: Real images with labels, to evaluate on; without labels there is no score on them.
         output: Where the two configs go.
         format: What a folder holds, NAME, synthetic=NAME or real=NAME, where it is not recognised.
-        force: Write the configs whatever the audit finds, and over those that you changed, of which a copy is kept.
+        force: Write whatever the audit finds, and over configs and data in OUTPUT that you changed; copies are kept.
         json: Print one JSON object, with every problem, in place of lines.
         workers: Processes (by default one a core).
     """
