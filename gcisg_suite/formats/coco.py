@@ -131,7 +131,7 @@ def _with_findings(found: Data, data: CocoData) -> Data:
 
 
 def read_masks(folder: Path, role: str) -> Data:
-    """Pixels of the objects' masks, later ones over earlier ones; those of no object are the background.
+    """Pixels of the objects' masks, later ones over earlier ones and groups; those of no object are the background.
 
     Raises:
         DataError: as in detection, or no annotation has a mask.
@@ -143,9 +143,8 @@ def read_masks(folder: Path, role: str) -> Data:
         raise DataError(file, "has no annotation with a mask (`segmentation`)", "Use --task detection for boxes")
     names = {item["id"]: item["name"] for item in data.categories}
     parts: dict[int, list[tuple[str, Any]]] = {item["id"]: [] for item in data.images}
-    for item in data.annotations:
-        if not item["iscrowd"]:
-            parts[item["image_id"]].append((names[item["category_id"]], item["segmentation"]))
+    for item in sorted(data.annotations, key=lambda item: -item["iscrowd"]):
+        parts[item["image_id"]].append((names[item["category_id"]], item["segmentation"]))
     images = []
     for item in data.images:
         paint = functools.partial(_paint, (item["height"], item["width"]), parts[item["id"]], data.classes)

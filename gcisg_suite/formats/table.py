@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gcisg_core.lookup import choose
 from gcisg_core.problems import DataError
 from gcisg_suite.folders import list_files
-from gcisg_suite.formats import blenderproc, coco, objects, simulators, streets, voc, yolo
+from gcisg_suite.formats import blenderproc, coco, objects, simulators, streets, voc, voc_masks, yolo
 from gcisg_suite.formats.forms import Data
 from gcisg_suite.images import SUFFIXES
 
@@ -81,7 +81,10 @@ FORMATS: dict[str, Format] = {
     ),
     "kitti": Format("KITTI: image_2/*, label_2/*.txt, or images/*, labels/*.txt", voc.is_kitti, voc.read_kitti),
     "voc": Format(
-        "Pascal VOC: JPEGImages/*, Annotations/*.xml, or an XML file beside each image", voc.is_voc, voc.read_voc
+        "Pascal VOC: JPEGImages/*, Annotations/*.xml or SegmentationClass/*.png, or an XML file beside each image",
+        lambda folder: voc.is_voc(folder) or voc_masks.find_masks(folder) is not None,
+        voc.read_voc,
+        voc_masks.read_masks,
     ),
     "objects": Format(
         "one mask an object: images/a.jpg, masks/a/<class>_1.png or masks/a_<class>_1.png",

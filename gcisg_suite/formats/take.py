@@ -22,7 +22,7 @@ from gcisg_suite.audit.parallel import check_all
 from gcisg_suite.coco.load import normalise
 from gcisg_suite.folders import list_files
 from gcisg_suite.formats import coco
-from gcisg_suite.formats.forms import BoxImage, Data, MaskImage, image_files
+from gcisg_suite.formats.forms import BACKGROUND, BoxImage, Data, MaskImage, image_files
 from gcisg_suite.formats.output import converting
 from gcisg_suite.formats.table import FORMATS, NATIVE, UNLABELLED, Format, Reader, find_format
 from gcisg_suite.images import SUFFIXES, displayed_size
@@ -32,6 +32,7 @@ COCO = "annotations.json"
 NONE = 255  # the value of pixels without a class in a label PNG
 NO_LABELS = "has no labels: there is no score on it; prediction, match rate, CKA, energy and `gcisg select` need none"
 SHOWN = 5  # names in a line
+NOTHING = "Name the folder that holds the labels, or its format where it is another one (--format FOLDER=NAME)"
 
 
 class Place(NamedTuple):
@@ -105,6 +106,8 @@ def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
             occurring = {box.name for image in data.images for box in image.boxes if not box.crowd}
             classes = [item for item in data.classes if item in occurring]
             data.leave("classes without a box", "", len(data.classes) - len(classes))
+        if not classes or not data.images:
+            raise DataError(folder, f"read as {kind}: {len(data.images)} images without any box", NOTHING)
         what, goal = f"{name}: {folder} read as {kind}", answers.output / "data" / name
         with converting(goal, answers.force) as partial:
             root = _write_coco(data, classes, partial, goal, what)
@@ -204,6 +207,8 @@ def take_masks(
             continue
         data = _unlabelled(name, folder) if kind == UNLABELLED else cast("Reader", table[kind].masks)(folder, name)
         classes = classes or data.classes
+        if classes == [BACKGROUND] or not data.images:
+            raise DataError(folder, f"read as {kind}: {len(data.images)} images without any object", NOTHING)
         what, goal = f"{name}: {folder} read as {kind}", answers.output / "data" / name
         with converting(goal, answers.force) as partial:
             used = _write_labels(data, classes, partial, kind != UNLABELLED, answers.workers)

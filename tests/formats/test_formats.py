@@ -16,13 +16,15 @@ from tests.formats.folders import BOXES, FRAMES, NAMES
 
 # Maker -> the format that is recognised.
 BOX_FORMATS = {
-    "yolo": "yolo", "yolo_outlines": "yolo", "voc": "voc", "kitti": "kitti", "coco": "coco", "blenderproc": "coco",
+    "yolo": "yolo", "yolo_outlines": "yolo", "darknet": "yolo", "label_img": "yolo", "voc": "voc",
+    "kitti": "kitti", "coco": "coco", "blenderproc": "coco",
     "hdf5": "hdf5", "replicator": "replicator", "solo": "solo", "objects": "objects", "kaggle_objects": "objects",
     "bdd100k": "bdd100k", "bdd100k_2018": "bdd100k", "bdd100k_files": "bdd100k", "shift": "shift",
     "cityscapes": "cityscapes", "foggy_cityscapes": "foggy-cityscapes", "acdc_boxes": "coco",
 }  # fmt: skip
 MASK_FORMATS = {
-    "yolo_outlines": "yolo", "blenderproc": "coco", "hdf5": "hdf5", "replicator": "replicator", "solo": "solo",
+    "yolo_outlines": "yolo", "voc_masks": "voc", "crowds": "coco",
+    "blenderproc": "coco", "hdf5": "hdf5", "replicator": "replicator", "solo": "solo",
     "objects": "objects", "carla": "carla", "shift": "shift", "cityscapes": "cityscapes",
     "foggy_cityscapes": "foggy-cityscapes", "acdc": "acdc", "bdd100k_masks": "bdd100k", "bdd100k_seg": "bdd100k-seg",
     "mapillary": "mapillary", "synthia": "synthia",
@@ -141,6 +143,29 @@ def test_a_masks_class_is_in_its_name_or_folder(pattern, here):
                 folders.save(path, folders.painted({name: 255}))
     assert new_project("detection") == 0
     assert sorted(read_entries("real")[0].classes) == NAMES
+
+
+def test_vocs_boxes_that_count_from_0_show_it(here):
+    make("voc")
+    for path in Path().rglob("*.xml"):
+        content = re.sub(r"<(xmin|ymin)>(\d+)", lambda found: f"<{found[1]}>{int(found[2]) - 1}", path.read_text())
+        path.write_text(content.replace("<xmin>10<", "<xmin>0<"))
+    assert new_project("detection") == 0
+    boxes = [item["bbox"] for item in read_entries("real")[0].annotations]
+    assert boxes == [[0, 20, 50, 30], [60, 8, 16, 50]]
+
+
+@pytest.mark.parametrize(
+    ("task", "maker", "what"),
+    [("detection", "yolo", "yolo: 3 images without any box"), ("segmentation", "yolo_outlines", "yolo: 3 images"),
+     ("segmentation", "voc", "holds no SegmentationClass")],
+)  # fmt: skip
+def test_a_folder_without_any_object_is_named(task, maker, what, here, capsys):
+    make(maker)
+    for path in Path("syn").rglob("labels/**/*.txt"):
+        path.write_text("")
+    assert new_project(task) == 1
+    assert re.search(f"error: syn: .*{what}", capsys.readouterr().err)
 
 
 def test_what_is_left_out_is_counted_in_the_line(here, capsys):
