@@ -17,6 +17,9 @@ Reader = Callable[[Path, str], Data]  # of a folder, and the role `synthetic` or
 NATIVE, UNLABELLED = "native", "unlabelled"
 # Files that hold annotations in some format: a folder with one is not taken as one without labels.
 ANNOTATIONS = (".json", ".xml", ".txt", ".csv", ".npy", ".hdf5", ".yaml", ".yml", ".mat", ".record", ".tfrecord")
+# Names of folders that hold label images: what lies there is no photograph.
+LABELS = ("annotation", "annotations", "gt", "gtfine", "label", "labels", "mask", "masks", "segmentation",
+          "segmentationclass", "semantic", "semseg")  # fmt: skip
 
 
 class Format(NamedTuple):
@@ -96,8 +99,11 @@ FORMATS: dict[str, Format] = {
 
 
 def has_only_images(folder: Path) -> bool:
-    """Whether there are images below a folder and no file that may hold annotations."""
-    suffixes = {PurePath(name).suffix.lower() for name in list_files(folder).files}
+    """Whether there are images below a folder and no file that may hold annotations, nor a folder of label images."""
+    paths = [PurePath(name) for name in list_files(folder).files]
+    suffixes = {path.suffix.lower() for path in paths}
+    if any(part.lower() in LABELS for path in paths for part in path.parts[:-1]):
+        return False
     return bool(suffixes.intersection(SUFFIXES)) and not suffixes.intersection(ANNOTATIONS)
 
 
@@ -124,6 +130,7 @@ def find_format(folder: Path, table: Mapping[str, Format], native: bool, asked: 
         return UNLABELLED
     if found is None:
         what = f"is in no format that is known here: {', '.join(table)}"
-        remedy = f"Name it (--format FOLDER=NAME, {UNLABELLED} for images alone); docs/your_data.md lists their files"
+        names = f"Name it (--format FOLDER=NAME, {UNLABELLED} for images alone), or the folder that holds its files"
+        remedy = f"{names}; docs/your_data.md lists them"
         raise DataError(folder, what, remedy)
     return found

@@ -59,7 +59,8 @@ class Place(NamedTuple):
 
 def _unlabelled(name: str, folder: Path) -> Data:
     if name == MINE:
-        raise DataError(folder, "has no labels", "The synthetic images need labels: training learns from them")
+        remedy = "Training learns from labels: name the folder that holds them, or its format (--format synthetic=NAME)"
+        raise DataError(folder, "has images and no labels that are known here", remedy)
     inner = folder / "images"
     data = Data(inner if inner.is_dir() else folder, [], [])
     data.images = [BoxImage(path, None, []) for path in image_files(data.root)]
@@ -80,12 +81,16 @@ def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
         DataError, ValueError: a folder is in no known format, or a file in it is not as expected.
     """
     table = {name: row for name, row in FORMATS.items() if row.boxes}
+    files = {name: folder / (answers.labels or "annotations.json") for name, folder in answers.folders.items()}
+    kinds = {
+        name: find_format(folder, table, files[name].is_file() or bool(answers.labels), answers.formats.get(name))
+        for name, folder in answers.folders.items()
+    }
+    _check_options(answers, kinds)
     places: dict[str, Place] = {}
     classes = asked
     for name, folder in answers.folders.items():
-        file = folder / (answers.labels or "annotations.json")
-        kind = find_format(folder, table, file.is_file() or answers.labels is not None, answers.formats.get(name))
-        data = None
+        kind, file, data = kinds[name], files[name], None
         if kind in (NATIVE, "coco"):
             images = folder / answers.images
             if kind != NATIVE:
@@ -102,6 +107,7 @@ def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
         elif kind != UNLABELLED:
             data = cast("Reader", table[kind].boxes)(folder, name)
         data = data or _unlabelled(name, folder)
+        _check_classes(data, asked)
         if not classes:
             occurring = {box.name for image in data.images for box in image.boxes if not box.crowd}
             classes = [item for item in data.classes if item in occurring]
@@ -113,6 +119,30 @@ def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
             root = _write_coco(data, classes, partial, goal, what)
         places[name] = Place(root, goal / COCO, classes, labelled=kind != UNLABELLED)
     return places
+
+
+def _check_options(answers: Answers, kinds: Mapping[str, str]) -> None:
+    """Refuse options that say how labels are read in place where a folder is converted, which would do nothing there.
+
+    Raises:
+        ValueError: with the option.
+    """
+    converted = {name: kind for name, kind in kinds.items() if kind not in (NATIVE, UNLABELLED)}
+    for option in sorted(answers.options.keys() - {"classes"}):
+        # The names of the classes must be known in both folders, all else in one.
+        if converted and (option == "num_classes" or NATIVE not in kinds.values()):
+            name, kind = next(iter(converted.items()))
+            what = f"--{option.replace('_', '-')} is for labels that are read as they are"
+            raise ValueError(
+                f"{what}; {answers.folders[name]} is read as {kind}. Leave it out, or give another --format"
+            )
+
+
+def _check_classes(data: Data, asked: list[str] | None) -> None:
+    """Raises `ValueError` where a folder has classes, and none of those that are wanted."""
+    if asked and data.classes and not {*asked} & {*data.classes}:
+        what = f"the classes are {_some(asked)}, and {data.root} has none of them; it has {_some(data.classes)}"
+        raise ValueError(f"{what}. Give names that occur (--classes A B ..., or a file with a line a class)")
 
 
 def _names(file: Path, root: Path) -> list[str] | None:
@@ -197,6 +227,7 @@ def take_masks(
         given = answers.formats.get(name)
         native = answers.labels is not None or (not given and _is_native(folder, folder / answers.images, special))
         kinds[name] = find_format(folder, table, native, given)
+    _check_options(answers, kinds)
     if classes is None and NATIVE in kinds.values():
         classes = need()
     places: dict[str, Place] = {}
@@ -206,6 +237,7 @@ def take_masks(
             places[name] = Place(folder / answers.images, folder / (answers.labels or "labels"), classes or [])
             continue
         data = _unlabelled(name, folder) if kind == UNLABELLED else cast("Reader", table[kind].masks)(folder, name)
+        _check_classes(data, classes)
         classes = classes or data.classes
         if classes == [BACKGROUND] or not data.images:
             raise DataError(folder, f"read as {kind}: {len(data.images)} images without any object", NOTHING)

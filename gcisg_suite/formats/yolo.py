@@ -49,8 +49,8 @@ def is_yolo(folder: Path) -> bool:
 
 def _names_of(folder: Path) -> Path | None:
     """The list of the classes, in the folder or in one of its parts."""
-    found = (path for name in NAMES for path in (folder / name, *sorted(folder.glob(f"*/{name}"))))
-    return next((path for path in found if path.is_file()), None)
+    patterns = [start + name for name in NAMES for start in ("", "*/", "labels/*/")]
+    return next((path for pattern in patterns for path in sorted(folder.glob(pattern)) if path.is_file()), None)
 
 
 def _yaml_of(folder: Path) -> Path | None:

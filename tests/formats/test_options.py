@@ -36,6 +36,18 @@ def test_json_is_alone_on_standard_output(here, capsys):
     assert "synthetic: syn read as replicator: 3 images" in printed.err
 
 
+@pytest.mark.parametrize(
+    ("task", "option"),
+    [("segmentation", "--num-classes 3"), ("segmentation", "--ignore-index 0"), ("detection", "--images pictures")],
+)
+def test_options_that_would_do_nothing_on_converted_folders_are_refused(task, option, here, capsys):
+    make("replicator")
+    assert new_project(task, *option.split()) == 1
+    error = capsys.readouterr().err
+    assert f"error: {option.split()[0]} is for labels that are read as they are; syn is read as replicator." in error
+    assert not Path("out").exists()
+
+
 def test_converted_images_may_mix_suffixes(here, capsys):
     import gcisg_seg.registry  # noqa: F401
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,11 +149,11 @@ def _by_colour(path: Path) -> Labels:
     return Labels(train_ids[class_numbers(str(path), label, rule)], NAMES)
 
 
-def _layout_row(name: str, layout: Layout) -> Format:
+def _layout_row(name: str, layout: Layout, recognises: Callable[[Path], bool] | None = None) -> Format:
     where = f"{layout.image_dir}/*{layout.image_suffix}, {layout.label_dir}/*{' or '.join(layout.label_suffixes)}"
     return Format(
         where.replace("{split}", "<part>"),
-        functools.partial(_is_layout, layout) if name != "gtav" else _never,  # its folders are called as anyone's
+        recognises or (functools.partial(_is_layout, layout) if name != "gtav" else _never),  # called as anyone's
         masks=functools.partial(_read_layout, layout),
     )
 
@@ -160,9 +162,18 @@ def _never(folder: Path) -> bool:
     return False
 
 
+# Until 2.0 of Mapillary Vistas, whose download has the labels of 1.2 in a folder of their own.
+MAPILLARY_V1 = replace(LAYOUTS["mapillary"], label_dir="{split}/labels")
+
+
+def _is_mapillary_v1(folder: Path) -> bool:
+    return _is_layout(MAPILLARY_V1, folder) and any((folder / s / "instances").is_dir() for s in MAPILLARY_V1.splits)
+
+
 # They are asked before a folder counts as one of label images that are read as they are.
 STREETS = {
     **{name.replace("_", "-"): _layout_row(name, layout) for name, layout in LAYOUTS.items()},
+    "mapillary-v1": _layout_row("mapillary-v1", MAPILLARY_V1, _is_mapillary_v1),
     "carla": Format(
         "CARLA's semantic PNGs, tags in the red channel or colours, in a folder beside the images'",
         _is_carla,
