@@ -107,7 +107,7 @@ def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
         elif kind != UNLABELLED:
             data = cast("Reader", table[kind].boxes)(folder, name)
         data = data or _unlabelled(name, folder)
-        _check_classes(data, asked)
+        _check_classes(data, classes)
         if not classes:
             occurring = {box.name for image in data.images for box in image.boxes if not box.crowd}
             classes = [item for item in data.classes if item in occurring]
@@ -140,9 +140,10 @@ def _check_options(answers: Answers, kinds: Mapping[str, str]) -> None:
 
 def _check_classes(data: Data, asked: list[str] | None) -> None:
     """Raises `ValueError` where a folder has classes, and none of those that are wanted."""
-    if asked and data.classes and not {*asked} & {*data.classes}:
+    common = {*(asked or ())} & {*data.classes}
+    if asked and data.classes and not common - {BACKGROUND}:
         what = f"the classes are {_some(asked)}, and {data.root} has none of them; it has {_some(data.classes)}"
-        raise ValueError(f"{what}. Give names that occur (--classes A B ..., or a file with a line a class)")
+        raise ValueError(f"{what}. Give names that both folders have (--classes A B ...), or rename those of one")
 
 
 def _names(file: Path, root: Path) -> list[str] | None:
