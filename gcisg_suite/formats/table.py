@@ -107,7 +107,7 @@ def has_only_images(folder: Path) -> bool:
     return bool(suffixes.intersection(SUFFIXES)) and not suffixes.intersection(ANNOTATIONS)
 
 
-def find_format(folder: Path, table: Mapping[str, Format], native: bool, asked: str | None) -> str:
+def find_format(folder: Path, table: Mapping[str, Format], native: bool, asked: str | None, role: str) -> str:
     """The name of the format of a folder.
 
     Args:
@@ -115,6 +115,7 @@ def find_format(folder: Path, table: Mapping[str, Format], native: bool, asked: 
         table: The formats of the task.
         native: Whether the folder has what the task reads as it is.
         asked: What the user says it is.
+        role: `synthetic` or `real`.
 
     Raises:
         ValueError: there is no format of the name that the user gave.
@@ -130,7 +131,7 @@ def find_format(folder: Path, table: Mapping[str, Format], native: bool, asked: 
         return UNLABELLED
     if found is None:
         what = f"is in no format that is known here: {', '.join(table)}"
-        names = f"Name it (--format FOLDER=NAME, {UNLABELLED} for images alone), or the folder that holds its files"
+        names = f"Name it (--format {role}=NAME, {UNLABELLED} for images alone), or the folder that holds its files"
         remedy = f"{names}; docs/your_data.md lists them"
         raise DataError(folder, what, remedy)
     return found

@@ -98,3 +98,18 @@ def test_what_was_changed_in_the_converted_data_is_kept(task, maker, edited, her
     assert not (real / "notes.txt").exists()
     assert new_project(task) == 0
     assert not [*Path("out/data").glob(".*.partial")]
+
+
+def test_a_named_json_counts_in_the_folder_that_has_it(here, capsys):
+    make("blenderproc")
+    for name in ("a.json", "b.json"):
+        shutil.copy("syn/coco_annotations.json", f"syn/{name}")
+    Path("syn/coco_annotations.json").unlink()
+    assert new_project("detection") == 1
+    assert "syn: 2 JSON files in COCO's format (a.json, b.json), expected 1" in capsys.readouterr().err
+    for given in ("a.json", "syn/a.json"):
+        assert new_project("detection", "--labels", given, "--force") == 0
+        assert '["synthetic", "syn/a.json", "syn"]' in Path("out/baseline.yaml").read_text()
+    assert new_project("segmentation", "--labels", "a.json") == 0
+    assert new_project("detection", "--annotations", "c.json") == 1
+    assert "error: c.json: no such file in syn or real. Name the JSON file as it lies" in capsys.readouterr().err

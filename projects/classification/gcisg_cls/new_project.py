@@ -20,7 +20,7 @@ def _real_labels(answers: Answers) -> bool:
     files = [path.relative_to(answers.real) for path in image_files(answers.real)]
     homes = {path.parts[0] if len(path.parts) > 1 else "" for path in files}
     alone = len(homes) == 1 and not homes & own and not (answers.real / IMAGE_LIST).is_file()
-    return find_format(answers.real, {}, not alone, answers.formats.get(THEIRS)) == NATIVE
+    return find_format(answers.real, {}, not alone, answers.formats.get(THEIRS), THEIRS) == NATIVE
 
 
 def classification(answers: Answers) -> Project:

@@ -35,7 +35,10 @@ PALETTE = {
     (157, 234, 50): 0, (100, 40, 40): 4, (145, 170, 100): 9,
     **{trainId2label[number].color: number for number in range(19)},
 }  # fmt: skip
-WHICH = "Say which: --format FOLDER=carla for CARLA 0.9.14 and later, --format FOLDER=carla-0.9.13 for earlier ones"
+WHICH = (
+    "Say which: --format carla for CARLA 0.9.14 and later, --format carla-0.9.13 for earlier ones; of one folder, "
+    "--format synthetic=carla"
+)
 
 
 def _folders(layout: Layout, folder: Path, split: str) -> tuple[Path, Path]:
