@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.formats import folders
@@ -66,3 +67,20 @@ def test_a_folder_in_no_format_is_answered_with_those_that_are(task, here, capsy
     error = capsys.readouterr().err
     assert "error: real: is in no format that is known here: " in error
     assert "Name it (--format real=NAME, unlabelled for images alone)" in error
+
+
+@pytest.mark.parametrize("values", [(1, 2), ((200, 0, 0), (0, 200, 0))])
+def test_label_images_of_classes_are_not_taken_for_masks_of_objects(values, here, capsys):
+    for name in ("syn", "real"):
+        for number in range(2):
+            folders.photo(Path(name, "images", f"{number}.jpg"), number)
+            label = np.array([np.zeros_like(values[0]), *values], np.uint8)[folders.painted({"car": 1, "person": 2})]
+            folders.save(Path(name, "masks", f"{number}_mask.png"), label)
+    assert new_project("detection") == 1
+    error = capsys.readouterr().err
+    assert "syn/masks/0_mask.png: has several values or colours beside 0, expected one; label images have" in error
+    Path("classes.txt").write_text(
+        "ground\ncar\nperson" if values == (1, 2) else "ground 0 0 0\ncar 200 0 0\nman 0 200 0"
+    )
+    flags = ["--labels", "masks", "--label-suffix", "_mask.png", "--classes", "classes.txt"]
+    assert new_project("segmentation", *flags) == 0
