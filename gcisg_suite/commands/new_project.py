@@ -68,6 +68,8 @@ def new_project(
     for name, folder in answers.folders.items():
         if not folder.is_dir():
             raise UsageError(f"--{name} {folder}: no such folder")
+        if answers.output.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(f"--output {answers.output} lies in --{name} {folder}, which is for data; name another")
     try:
         return write_project(task, answers, json)
     except OSError as error:

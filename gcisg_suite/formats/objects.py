@@ -81,7 +81,7 @@ def _mask(path: Path) -> np.ndarray:
     is_grey = other.ndim == 1 or bool((other == other[:, :1]).all())
     if len(other) and (other != other[0]).any() and (not is_grey or other.max() < FEWEST_GREYS):
         what = "has several values or colours beside 0, expected one; label images have one for each class"
-        raise DataError(path, what, "If it is one, give --task segmentation with --labels, --label-suffix and --classes")
+        raise DataError(path, what, "If so, give --task segmentation with --labels, --label-suffix and --classes")
     shown: np.ndarray = values > 0
     return shown
 
