@@ -21,6 +21,7 @@ VOC = "VOCdevkit/VOC2012/Annotations/2012_0.xml"
 KITTI = "training/label_2/000001.txt"
 SOLO = "sequence.0/step0.frame_data.json"
 PLACE = "captures[0].annotations[0].values[0]"
+COCO = "annotations/instances_train2017.json"
 BDD = "labels/det_20/det_train.json"
 SHIFT = "discrete/images/train/front/det_2d.json"
 # Maker, file, what becomes what in it, and words of the error.
@@ -30,6 +31,8 @@ BAD = [
     ("yolo", TRAIN, "0 0.3", "0 x.3", "line 1: a value is 'x.3125', expected a number"),
     ("yolo", "data.yaml", "nc: 2", "nc: 3", "`nc` is 3, but `names` has 2"),
     ("yolo", "data.yaml", "../train/images", "elsewhere", "`train` names elsewhere, which does not exist below"),
+    ("yolo", "data.yaml", "nc: 2", "kpt_shape: [17, 3]", "says that the labels hold keypoints (`kpt_shape`)"),
+    ("coco", COCO, '"iscrowd"', '"segments_info": [], "iscrowd"', "is COCO's panoptic format (`segments_info`)"),
     ("voc", VOC, "<xmin>11", "<xmin>one", "object[0]/bndbox/xmin is 'one', expected a number"),
     ("voc", VOC, "</annotation>", "", "cannot be read as XML"),
     ("kitti", KITTI, "10.00", "left", "line 1: a side of the box is 'left', expected a number"),
@@ -40,7 +43,7 @@ BAD = [
     ("replicator", "bounding_box_2d_tight_0001.npy", "x_max", "x_mix", "has no field x_max, expected semanticId"),
     ("bdd100k", BDD, '"x2": 49', '"x2": null', "frames[0].labels[0].box2d.x2 is None, expected a number"),
     ("shift", SHIFT, '"frames"', '"frame"', "frames is None, expected a list"),
-    ("coco", "annotations/instances_train2017.json", '"category_id": 1', '"category_id": 9', "category_id 9 is none"),
+    ("coco", COCO, '"category_id": 1', '"category_id": 9', "category_id 9 is none"),
 ]
 
 
@@ -83,3 +86,12 @@ def test_label_images_of_classes_are_not_taken_for_masks_of_objects(values, here
     Path("classes.txt").write_text(names)
     flags = ["--labels", "masks", "--label-suffix", "_mask.png", "--classes", "classes.txt"]
     assert new_project("segmentation", *flags) == 0
+
+
+def test_other_names_in_the_real_folder_are_listed(here, capsys):
+    make("kitti")
+    for path in Path("real").rglob("label_2/*.txt"):
+        path.write_text(path.read_text().replace("car ", "Car ").replace("person ", "Person "))
+    assert new_project("detection") == 1
+    error = capsys.readouterr().err
+    assert "error: the classes are car, person, and real/training has none of them; it has Car, Person. Give" in error

@@ -27,10 +27,10 @@ MASK_FORMATS = {
     "blenderproc": "coco", "hdf5": "hdf5", "replicator": "replicator", "solo": "solo",
     "objects": "objects", "carla": "carla", "shift": "shift", "cityscapes": "cityscapes",
     "foggy_cityscapes": "foggy-cityscapes", "acdc": "acdc", "bdd100k_masks": "bdd100k", "bdd100k_seg": "bdd100k-seg",
-    "mapillary": "mapillary", "synthia": "synthia",
+    "mapillary": "mapillary", "mapillary_v1": "mapillary-v1", "synthia": "synthia",
 }  # fmt: skip
 STREETS = ("carla", "shift", "cityscapes", "foggy_cityscapes", "acdc", "bdd100k_masks", "bdd100k_seg", "mapillary",
-           "synthia")  # fmt: skip
+           "mapillary_v1", "synthia")  # fmt: skip
 
 
 def read_entries(name):
@@ -143,6 +143,20 @@ def test_a_masks_class_is_in_its_name_or_folder(pattern, here):
                 folders.save(path, folders.painted({name: 255}))
     assert new_project("detection") == 0
     assert sorted(read_entries("real")[0].classes) == NAMES
+
+
+def test_yolos_paths_of_another_machine_and_labels_beside_images(here):
+    for name in ("syn", "real"):
+        folders.yolo(Path("images", name))  # `labels` stands in place of the last `images`, not of this one
+        for path in [*Path("images", name).glob("*/*/*.*")]:
+            path.rename(path.parents[1] / path.name)
+        content = {"train": "/content/x/train", "val": "C:\\x\\valid", "names": NAMES}
+        Path("images", name, "data.yaml").write_text(json.dumps(content))
+    flags = ["--synthetic", "images/syn", "--real", "images/real"]
+    assert new_project("detection", *flags) == 0
+    data, root = read_entries("real")
+    assert {Path(root, item["file_name"]).parent.name for item in data.images} == {"valid"}
+    assert len(data.annotations) == 2 * FRAMES
 
 
 def test_vocs_boxes_that_count_from_0_show_it(here):
