@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,12 @@ def write_text(path: Path, text: str) -> Path:
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
     return path
+
+
+def keep_copy(path: Path) -> Path:
+    """Rename a file or folder to `<name>_old1`, or the next number that is free; returns its new path."""
+    names = (path.with_name(f"{path.stem}_old{number}{path.suffix}") for number in count(1))
+    return path.rename(next(name for name in names if not name.exists()))
 
 
 def remove_partial(folder: Path) -> list[Path]:

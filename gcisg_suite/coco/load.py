@@ -148,6 +148,9 @@ def read_lists(file: Path) -> dict[str, list[dict[str, Any]]]:
                 raise DataError(file, f"{field}[{index}] is {shown(item)}, expected an object", FORMAT)
         if not items and field != "annotations":
             raise DataError(file, f"`{field}` is empty", "Name the file that has them")
+        if items and "segments_info" in items[0]:
+            remedy = "Name the file of the instances, or convert it: panoptic2detection_coco_format of panopticapi"
+            raise DataError(file, "is COCO's panoptic format (`segments_info`), which is not read", remedy)
     return content
 
 

@@ -18,6 +18,7 @@ from gcisg_suite.formats.forms import BACKGROUND, Box, BoxImage, Data, Labels, M
 
 FOLDERS = ("masks", "mask", "objects", "instances")
 OBJECT = "object"
+FEWEST_GREYS = 64  # below which the largest value is no white
 WORDS = {"mask", "masks", "instance", "object", "obj", "id", "visib", "segmentation"}
 
 
@@ -68,13 +69,20 @@ def _class_of(mask: Path, image: Path, home: Path) -> str:
 
 
 def _mask(path: Path) -> np.ndarray:
-    """Where the object is, shape (H, W), bool. Raises `DataError`."""
+    """Where the object is, shape (H, W), bool. Raises `DataError`, also for a label image of several classes."""
     try:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB") if image.mode in ("RGBA", "P") else image)
     except Exception as error:  # a decoder can raise nearly anything
         raise DataError(path, f"cannot be read as an image ({error})", "Export it again, or remove it") from error
-    shown: np.ndarray = pixels.max(axis=2) > 0 if pixels.ndim == 3 else pixels > 0
+    values = pixels.max(axis=2) if pixels.ndim == 3 else pixels
+    # Soft edges are greys up to white; numbers of classes are small, and their colours are no greys.
+    other = pixels.reshape(-1, *pixels.shape[2:])[values.ravel() > 0]
+    is_grey = other.ndim == 1 or bool((other == other[:, :1]).all())
+    if len(other) and (other != other[0]).any() and (not is_grey or other.max() < FEWEST_GREYS):
+        what = "has several values or colours beside 0, expected one; label images have one for each class"
+        raise DataError(path, what, "If so, give --task segmentation with --labels, --label-suffix and --classes")
+    shown: np.ndarray = values > 0
     return shown
 
 

@@ -137,6 +137,12 @@ class TestConfig:
         assert loaded.model.regularizer == {"method": "none", "stages_ci": [3, 4], "tau": 0.1}
         assert loaded.seed == 7
 
+    def test_overrides_keep_the_spaces_in_names_of_files_and_classes(self, config):
+        names = ["load_from=my runs/a  b (1)/iter_2.pth", "model.names=[traffic light, car]", "model.type=( 3, 4 )"]
+        loaded = load_config(config, names)
+        assert loaded.load_from == "my runs/a  b (1)/iter_2.pth"
+        assert (loaded.model.names, loaded.model.type) == (["traffic light", "car"], (3, 4))
+
     def test_open_views_become_what_the_method_needs_and_too_few_are_named(self, tmp_path):
         path = tmp_path / "config.py"
         path.write_text(

@@ -27,6 +27,7 @@ RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self"
 REGISTERED = re.compile(r"(mm\w+\.)?\w+")
 KNOWN = re.compile(r"(gcisg_\w+|mmengine|mmcv|mmseg|mmdet|mmpretrain)(\..*)?")
 FLOATS = {"inf": float("inf"), "nan": float("nan")}  # as `repr` writes them
+SPACE = "\0"  # in place of one that is kept
 PLAIN = "Name the config that you trained with: --config FILE, which is run"
 
 
@@ -186,8 +187,18 @@ def apply_overrides(config: Config, overrides: Sequence[str]) -> None:
             raise unknown_name(last, config, "config key")
     if overrides:
         parsed = Namespace()
-        DictAction(["--overrides"], "overrides")(ArgumentParser(), parsed, overrides)
-        config.merge_from_dict(parsed.overrides)
+        # mmengine drops all spaces, those within the name of a file or of a class among them.
+        kept = [
+            re.sub(r"(?<=[^\s,(\[=]) +(?=[^\s,)\]])", lambda found: SPACE * len(found[0]), item) for item in overrides
+        ]
+        DictAction(["--overrides"], "overrides")(ArgumentParser(), parsed, kept)
+        config.merge_from_dict({key: _with_spaces(value) for key, value in parsed.overrides.items()})
+
+
+def _with_spaces(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(map(_with_spaces, value))
+    return value.replace(SPACE, " ") if isinstance(value, str) else value
 
 
 def _place(error: BaseException, path: str | Path) -> str:

@@ -172,7 +172,8 @@ class ClassFolderDataset(Dataset):
 
     def _check_classes(self) -> None:
         if not self.samples:
-            expected = f"Expected {IMAGE_LIST} or the folders {', '.join(self.classes)}"
+            folders = f"the folders {', '.join(self.classes)}" if self.classes else "a folder of images for each class"
+            expected = f"Expected {IMAGE_LIST} or {folders}"
             self._report(DataError(self.root, "no image found", expected))
         counts = Counter(label for _, label in self.samples)
         for label, name in enumerate(self.classes if self.samples else ()):
