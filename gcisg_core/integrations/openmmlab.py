@@ -3,7 +3,7 @@
 MMSegmentation 1.2 and mmdetection import all of mmcv's operators, compiled or not; OneDL's MMSegmentation does without
 any of them, also those that are written in Python. Where mmcv is installed without its extension (OneDL's from the
 index, mmcv-lite, a build with ``MMCV_WITH_OPS=0``), importing this module lets the import succeed: the operators
-written in Python work, deformable attention and the focal loss on a GPU too
+written in Python work, deformable attention, the focal loss and PSANet's masks on any device
 (:mod:`gcisg_core.integrations.mmcv_operators`), and a compiled one says what is missing when it is called. A complete
 mmcv is left alone.
 """
@@ -32,7 +32,9 @@ DISTRIBUTIONS = {
 PINNED = "-r requirements/frameworks.txt"  # OneDL's
 PINNED_MMDET = "--no-deps -r requirements/mmdet.txt"
 EXTENSION = "mmcv._ext"
-IN_PYTORCH = {f"{name}_{way}" for name in ("ms_deform_attn", "sigmoid_focal_loss") for way in ("forward", "backward")}
+IN_PYTORCH = {
+    f"{name}_{way}" for name in ("ms_deform_attn", "psamask", "sigmoid_focal_loss") for way in ("forward", "backward")
+}
 
 
 def distributions(module: str) -> tuple[str, ...]:

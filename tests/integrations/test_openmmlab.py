@@ -1,5 +1,6 @@
 """The official OpenMMLab packages and OneDL's, told apart by what is installed."""
 
+import itertools
 import re
 import sys
 from importlib.machinery import PathFinder
@@ -88,6 +89,26 @@ def test_focal_loss_on_a_gpu_is_that_of_the_cpu(weight):
     found = sigmoid_focal_loss(logits, target, 1.5, 0.3, weight, "mean")
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(*(torch.autograd.grad(loss, logits) for loss in (found, expected)))
+
+
+@pytest.mark.parametrize("kind", ["collect", "distribute"])
+def test_psanets_masks_are_those_of_a_loop_over_all_positions(kind):
+    """mmcv's function, which calls the extension: values, and the gradient of a sum with weights."""
+    from mmcv.ops import PSAMask
+
+    rows, columns, height, width = 3, 5, 3, 4  # the mask is wider than the map
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(2, rows * columns, height, width, generator=generator, requires_grad=True)
+    expected = torch.zeros(2, height * width, height, width)
+    for h, w, i, j in itertools.product(range(height), range(width), range(height), range(width)):
+        row, column = i - h + rows // 2, j - w + columns // 2
+        if 0 <= row < rows and 0 <= column < columns:
+            goal = (i * width + j, h, w) if kind == "collect" else (h * width + w, i, j)
+            expected[(slice(None), *goal)] = masks[:, row * columns + column, h, w]
+    found = PSAMask(kind, (rows, columns))(masks)
+    torch.testing.assert_close(found, expected)
+    weights = torch.rand(found.shape, generator=generator)
+    torch.testing.assert_close(*(torch.autograd.grad((out * weights).sum(), masks) for out in (found, expected)))
 
 
 def test_parts_of_mmdetection_ask_for_it_where_it_is_absent(tmp_path, monkeypatch):

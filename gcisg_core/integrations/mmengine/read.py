@@ -16,6 +16,7 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
+from gcisg_core.integrations.mmengine.bases import keep_imports
 from gcisg_core.integrations.mmengine.views import derive_views
 from gcisg_core.lookup import unknown_name
 from gcisg_core.old_names import current_key, rename_model_keys
@@ -75,8 +76,11 @@ def read_file(path: str | Path) -> Config:
         raise FileNotFoundError(f"config file {path} does not exist")
     try:
         config = Config.fromfile(path, import_custom_modules=False)
+        if Config._is_lazy_import(str(path)):  # its classes become their import paths, which registries take as names
+            config = Config(config.to_dict(), filename=str(path))
     except Exception as error:  # the file is a program
         raise DataError(_place(error, path), f"is no config that runs ({_what(error)})", "Correct it") from error
+    keep_imports(config, path)
     import_custom(config, path)
     rename_model_keys(config.get("model"))
     return config

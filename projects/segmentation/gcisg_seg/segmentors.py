@@ -122,13 +122,13 @@ def with_method(parent: type) -> type:
 
 
 @MODELS.register_module()
-def SynToReal(parent: str = "EncoderDecoder", **kwargs: Any) -> Any:  # noqa: N802 - the name in configs
-    """The registered segmentor class ``parent`` with a method; its ``loss`` returns a dictionary of losses.
+def SynToReal(parent: Any = "EncoderDecoder", **kwargs: Any) -> Any:  # noqa: N802 - the name in configs
+    """The segmentor class ``parent``, or the one registered so, with a method; its ``loss`` returns a dictionary.
 
     Raises:
         ValueError: it is not registered, or has no backbone.
     """
-    kind = MODELS.get(parent)
+    kind = parent if isinstance(parent, type) else MODELS.get(parent)
     if kind is None:
         raise unknown_name(parent, _segmentors(), "segmentor (model.parent)")
     return with_method(kind)(**kwargs)
