@@ -28,9 +28,11 @@ DISTRIBUTIONS = {
     "mmcv": (("mmcv", "mmcv-lite"), ("onedl-mmcv",)),
     "mmseg": (("mmsegmentation",), ("onedl-mmsegmentation",)),
     "mmdet": (("mmdet",), ("onedl-mmdetection",)),
+    "mmpretrain": (("mmpretrain",), ("onedl-mmpretrain",)),
 }
 PINNED = "-r requirements/frameworks.txt"  # OneDL's
-PINNED_MMDET = "--no-deps -r requirements/mmdet.txt"
+PARTS = {"mmdet": "mmdetection", "mmpretrain": "mmpretrain"}  # of which some models of mmseg are made
+PINNED_PARTS = "--no-deps -r requirements/{}.txt"
 EXTENSION = "mmcv._ext"
 IN_PYTORCH = {
     f"{name}_{way}" for name in ("ms_deform_attn", "psamask", "sigmoid_focal_loss") for way in ("forward", "backward")
@@ -63,28 +65,36 @@ def requirements(module: str) -> str:
     """What `pip install` needs for one of the modules, in the stack that is there; OneDL's where none is.
 
     mmseg 1.2 refuses mmcv 2.2, so for the official stack both are named, mmcv by the distribution that is there; so
-    does mmdet 3.
+    do mmdet 3 and mmpretrain 1.
     """
     official, onedl = stacks()
     if onedl or not official:
-        return PINNED_MMDET if module == "mmdet" else PINNED
+        return PINNED_PARTS.format(module) if module in PARTS else PINNED
     mmcv = next((name for name in DISTRIBUTIONS["mmcv"][0] if name in official), "mmcv-lite")
     needed = {"mmengine": "'mmengine>=0.10'", "mmcv": f"'{mmcv}>=2.0,<2.2'"}
-    both = {"mmseg": f"'mmsegmentation>=1.2' {needed['mmcv']}", "mmdet": f"'mmdet>=3.1' {needed['mmcv']}"}
-    return {**needed, **both}[module]
+    both = {"mmseg": "mmsegmentation>=1.2", "mmdet": "mmdet>=3.1", "mmpretrain": "mmpretrain>=1.2"}
+    return needed.get(module) or f"'{both[module]}' {needed['mmcv']}"
 
 
-def require_mmdetection(model: object) -> None:
-    """For a model's settings that name parts of mmdetection, `mmdet.*`.
+def require_parts(model: object) -> None:
+    """For a model's settings that name parts of mmdetection or mmpretrain, `mmdet.*` and `mmpretrain.*`.
 
     Raises:
         MissingPackageError: it is not installed.
     """
-    if "'mmdet." in str(model) and find_spec("mmdet") is None:
-        raise MissingPackageError(
-            "the model has parts of mmdetection (`mmdet.*`), which is not installed: pip install "
-            f"{requirements('mmdet')} (docs/install.md)"
-        )
+    text = str(model)
+    for module, name in PARTS.items():
+        if f"'{module}." in text and find_spec(module) is None:
+            raise MissingPackageError(
+                f"the model has parts of {name} (`{module}.*`), which is not installed: pip install "
+                f"{requirements(module)} (docs/install.md)"
+            )
+
+
+def how_to_install(error: BaseException | None) -> str:
+    """The command for the package of OpenMMLab that an error of an import lacks; empty for other errors."""
+    module = (getattr(error, "name", None) or "").partition(".")[0]
+    return f"pip install {requirements(module)} (docs/install.md)" if module in DISTRIBUTIONS else ""
 
 
 class MissingOperators(types.ModuleType):

@@ -67,7 +67,7 @@ from torch.nn import BatchNorm2d
 norm_cfg = dict(type=BatchNorm2d)
 head = dict(type=FCNHead, in_channels=64, channels=4, num_classes=2, in_index=3, num_convs=1, norm_cfg=norm_cfg)
 backbone = dict(type=ResNet, depth=18, base_channels=8, stem_channels=8, norm_cfg=norm_cfg)
-data_preprocessor = dict(type=SegDataPreProcessor, mean=[1.0, 2.0, 3.0], std=[1.0, 1.0, 1.0], size=(64, 64))
+data_preprocessor = dict(type=SegDataPreProcessor, mean=[1.0, 2.0, 3.0], std=[1.0, 1.0, 1.0], size=(256, 256))
 model = dict(type=EncoderDecoder, data_preprocessor=data_preprocessor, backbone=backbone, decode_head=head)
 default_scope = "mmseg"
 """
@@ -82,4 +82,4 @@ def test_a_config_that_imports_its_classes(tmp_path):
     model = MODELS.build(config.model)
     assert [kind.__name__ for kind in type(model).__mro__[1:3]] == ["SynToRealMixin", "EncoderDecoder"]
     assert model.data_preprocessor.mean.flatten().tolist() == [1, 2, 3]
-    assert "loss_ci_stage3" in model.train_step(batch(), sgd(model))
+    assert "loss_ci_stage4" in model.train_step(batch([(256, 256)]), sgd(model))

@@ -16,13 +16,17 @@ from tests.families_list import segmentor
 
 OFFICIAL = {"mmengine": "0.10.7", "mmcv-lite": "2.1.0", "mmsegmentation": "1.2.2"}
 ONEDL = {"onedl-mmengine": "0.10.12", "onedl-mmcv": "2.3.6", "onedl-mmsegmentation": "1.4.2"}
-MODULES = ("mmengine", "mmcv", "mmseg", "mmdet")
-OURS = [*["-r requirements/frameworks.txt"] * 3, "--no-deps -r requirements/mmdet.txt"]
+MODULES = ("mmengine", "mmcv", "mmseg", "mmdet", "mmpretrain")
+OURS = [
+    *["-r requirements/frameworks.txt"] * 3,
+    *[f"--no-deps -r requirements/{name}.txt" for name in ("mmdet", "mmpretrain")],
+]
 
 
 def theirs(mmcv):
     needed = f"'{mmcv}>=2.0,<2.2'"
-    return ["'mmengine>=0.10'", needed, f"'mmsegmentation>=1.2' {needed}", f"'mmdet>=3.1' {needed}"]
+    both = [f"'{name}' {needed}" for name in ("mmsegmentation>=1.2", "mmdet>=3.1", "mmpretrain>=1.2")]
+    return ["'mmengine>=0.10'", needed, *both]
 
 
 @pytest.fixture
@@ -118,6 +122,14 @@ def test_parts_of_mmdetection_ask_for_it_where_it_is_absent(tmp_path, monkeypatc
     said = f"^error: the model has parts of mmdetection .* pip install {re.escape(openmmlab.requirements('mmdet'))} "
     with pytest.raises(SystemExit, match=said):
         main(["train", "--config", str(config), "--output", str(tmp_path / "run")])
+
+
+def test_a_module_of_openmmlab_that_is_absent_is_named_with_its_command(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mmpretrain", None)
+    (tmp_path / "mine.py").write_text("custom_imports = dict(imports=['mmpretrain.models'])")
+    said = f"mine.py: custom_imports .*mmpretrain.*: .*pip install {re.escape(openmmlab.requirements('mmpretrain'))} "
+    with pytest.raises(SystemExit, match=said):
+        main(["train", "--config", str(tmp_path / "mine.py"), "--output", str(tmp_path / "run")])
 
 
 def test_an_extension_that_exists_is_found_first():

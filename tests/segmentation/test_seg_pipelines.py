@@ -47,6 +47,7 @@ def steps_of(*steps):
     ("loader", "expected"),
     [
         ({"type": "LoadCheckedImage"}, LOADER),
+        ({"type": "LoadImageFromFile", "to_float32": True}, {**LOADER, "to_float32": True}),
         ({"type": "LoadBands"}, {"type": "LoadBands"}),
         (GREY, GREY),
         ({"type": "mmcv.LoadImageFromFile"}, {"type": "mmcv.LoadImageFromFile"}),

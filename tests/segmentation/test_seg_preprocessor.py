@@ -115,12 +115,8 @@ class TestImagesThatAreNotRGB:
     @pytest.mark.parametrize("channels", [1, 4])
     def test_each_band_is_drawn_in_brightness_and_contrast(self, channels):
         image = torch.randint(0, 256, (channels, 32, 32), dtype=torch.uint8)
-        data = {"inputs": [image, image], "data_samples": batch()["data_samples"]}
-        ours = PhotometricSegDataPreProcessor(size=(32, 32))
-        ours.plain_views = {0}
-        for sample in data["data_samples"]:
-            sample.gt_sem_seg.data = sample.gt_sem_seg.data[:, :32, :32]
-        plain, drawn = ours(data, training=True)["inputs"]
+        data = {**batch(((32, 32),) * 2), "inputs": [image, image]}
+        plain, drawn = PhotometricSegDataPreProcessor(size=(32, 32), plain_views=(0,))(data, training=True)["inputs"]
         assert torch.equal(plain[0], image.float())
         assert drawn.shape == plain.shape
         for band, own in zip(drawn[0], plain[0], strict=True):

@@ -18,6 +18,7 @@ from mmengine.utils import import_modules_from_strings
 
 from gcisg_core.integrations.mmengine.bases import keep_imports
 from gcisg_core.integrations.mmengine.views import derive_views
+from gcisg_core.integrations.openmmlab import how_to_install
 from gcisg_core.lookup import unknown_name
 from gcisg_core.old_names import current_key, rename_model_keys
 from gcisg_core.problems import DataError, reason
@@ -91,8 +92,10 @@ def import_custom(config: Config, path: str | Path) -> None:
     try:
         import_modules_from_strings(**(config.get("custom_imports") or {"imports": []}))
     except (ImportError, TypeError) as error:
-        what = f"custom_imports {config['custom_imports']}: {reason(error.__cause__ or error)}"
-        raise DataError(path, what, "Install the module, or start where it lies with PYTHONPATH=.") from error
+        cause = error.__cause__ or error.__context__ or error
+        what = f"custom_imports {config['custom_imports']}: {reason(cause)}"
+        remedy = how_to_install(cause) or "Install the module, or start where it lies with PYTHONPATH=."
+        raise DataError(path, what, remedy) from error
 
 
 def read_plain(path: str | Path) -> Config:

@@ -9,6 +9,8 @@ import numpy as np
 from mmengine.config import Config
 from mmseg.registry import TRANSFORMS
 
+from gcisg_seg.datasets import LoadImageFromFile
+
 # The decoder of `gcisg_suite.images.read_image`, which reads the run's images in the place of mmcv's own.
 LOADER = {"type": "LoadImageFromFile", "imdecode_backend": "pillow"}
 OF_LABELS = ("gt_", "seg_")  # how mmseg's keys of labels begin
@@ -17,7 +19,7 @@ OF_LABELS = ("gt_", "seg_")  # how mmseg's keys of labels begin
 def evaluation_steps(config: Config) -> list[dict[str, Any]]:
     """What the run's test data go through, beginning with a loader of images; all data sets of a list alike.
 
-    The loader is the run's own, unless that is this suite's.
+    The loader is the run's own, or mmcv's with the settings of this suite's.
 
     Args:
         config: Of a run; without test data its `test_pipeline` counts, and without that images are loaded and packed.
@@ -27,15 +29,22 @@ def evaluation_steps(config: Config) -> list[dict[str, Any]]:
         dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
     steps = dataset.get("pipeline") or config.get("test_pipeline") or [{"type": "PackSegInputs"}]
     loader, *rest = steps if _loads(steps[0]) else [LOADER, *steps]
-    own = getattr(TRANSFORMS.get(loader["type"]), "__module__", "").startswith("gcisg")
     # What is packed beside the image is of the labels and of this suite's evaluation.
     kept = [{key: value for key, value in step.items() if key != "meta_keys"} for step in rest if not _loads(step)]
-    return [dict(LOADER if own else loader), *_of_images(kept)]
+    return [_plain(dict(loader)), *_of_images(kept)]
 
 
 def decoded(loader: dict[str, Any]) -> dict[str, Any]:
     """The first step for images that come decoded, in the place of a loader."""
     return {"type": "LoadImageFromNDArray", "to_float32": bool(loader.get("to_float32"))}
+
+
+def _plain(loader: dict[str, Any]) -> dict[str, Any]:
+    """A loader as plain mmseg has it, with the same pixels."""
+    if not issubclass(TRANSFORMS.get(loader["type"]) or object, LoadImageFromFile):
+        return loader
+    decodes = loader.get("color_type", "color") == "color" and not loader.get("backend_args")
+    return {**loader, **(LOADER if decodes else {"type": LOADER["type"]})}
 
 
 def _loads(step: dict[str, Any]) -> bool:
