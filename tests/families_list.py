@@ -84,8 +84,7 @@ def segmentor(name: str, data: Path) -> str:
     file = configs / ZOO[name] if name in ZOO else base.COMPLETED.get(name, configs / f"_base_/models/{name}.py")
     whole = name in UNSHRUNK or name in base.AS_IT_IS
     model: dict[str, Any] = base.shrink(Config.fromfile(file).model.to_dict(), () if whole else base.WIDTHS)
-    data.mkdir(parents=True, exist_ok=True)
-    model = base.without_weights(model, data)
+    model = base.without_weights(model)
     if name.startswith("resnest"):
         model["backbone"]["depth"] = 50
     given = model.get("data_preprocessor") or {}

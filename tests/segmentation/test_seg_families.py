@@ -28,7 +28,10 @@ MASK2FORMER = CONFIGS / "mask2former/mask2former_r50_8xb2-90k_cityscapes-512x102
 # Files that leave open what the model zoo's say: the widths of the heads behind MAE.
 COMPLETED = {"upernet_mae": CONFIGS / "mae/mae-base_upernet_8xb2-amp-160k_ade20k-512x512.py"}
 # What cannot be built here, and what is said of it.
-EXCEPTIONS = {"vpd_sd": "decode_head"}  # Stable Diffusion of the package `ldm`, and the file has no head
+EXCEPTIONS = {
+    "san_vit-b16": "no attribute 'init_weights'",  # mmseg starts its head from CLIP's weights alone
+    "vpd_sd": "decode_head",  # the file has none
+}
 # Of parts of mmdetection or mmpretrain.
 OF_PARTS = {MASK2FORMER.stem: "mmdet", "fpn_poolformer_s12": "mmpretrain", "upernet_convnext": "mmpretrain"}
 EXCEPTIONS |= {name: module for name, module in OF_PARTS.items() if find_spec(module) is None}
@@ -38,7 +41,7 @@ WIDTHS = {
     "in_channels", "channels", "mid_channels", "out_channels", "base_channels", "stem_channels", "num_channels",
     "embed_dims", "embed_dim", "c1_in_channels", "c1_channels", "ocr_channels", "isa_channels", "ema_channels",
     "psa_channels", "layer_channels", "mla_channels", "mlahead_channels", "post_process_channels", "key_channels",
-    "feat_channels", "feedforward_channels", "num_feats", "clip_channels",
+    "feat_channels", "feedforward_channels", "num_feats",
 }  # fmt: skip
 FIXED = {"num_classes": 19, "img_size": 64}
 SIZES = {"lraspp_m-v3-d8": 400}  # its head pools windows of 49 x 49
@@ -57,24 +60,22 @@ def shrink(value, widths, key=""):
     return value // 8 if key in widths and isinstance(value, int) and value >= 16 else value
 
 
-def without_weights(model, folder):
-    """A model's config without pretrained weights; SAN's head starts from a file alone, so it gets one without any."""
+def without_weights(model):
+    """A model's config without pretrained weights."""
     model.pop("pretrained", None)
     if "backbone" in model:
         model["backbone"]["init_cfg"] = None
     if "text_encoder" in model:
         model["text_encoder"]["dataset_name"] = "cityscapes"  # the file leaves it open
-        torch.save({}, folder / "clip.pth")
-        model["decode_head"]["init_cfg"] = {"type": "Pretrained_Part", "checkpoint": str(folder / "clip.pth")}
     return model
 
 
-def build(path, folder):
+def build(path):
     init_default_scope("mmseg")
     MMLogger.get_current_instance().setLevel(logging.WARNING)  # it lists every initial weight
     file = COMPLETED.get(path.stem, path)
     model = shrink(Config.fromfile(file).model.to_dict(), widths=() if path.stem in AS_IT_IS else WIDTHS)
-    model = without_weights(model, folder)
+    model = without_weights(model)
     preprocessor = {**PREPROCESSOR, "size": (SIZES.get(path.stem, 64),) * 2}
     parent = {"type": "SynToReal", "parent": model["type"]}
     return mmseg.registry.MODELS.build(
@@ -82,9 +83,9 @@ def build(path, folder):
     )
 
 
-def step(path, folder):
+def step(path):
     """The model after a step, its backbone before it, and the step's logs."""
-    model = build(path, folder)
+    model = build(path)
     model.init_weights()
     model = revert_sync_batchnorm(model)  # as mmengine does on one device
     start = copy.deepcopy(find_backbone(model))
@@ -94,13 +95,13 @@ def step(path, folder):
 
 
 @pytest.mark.parametrize("path", [*MODELS, MASK2FORMER], ids=lambda path: path.stem)
-def test_takes_the_method_and_makes_a_step(path, tmp_path):
+def test_takes_the_method_and_makes_a_step(path):
     torch.manual_seed(0)
     if path.stem in EXCEPTIONS:
         with pytest.raises(Exception, match=EXCEPTIONS[path.stem]):
-            step(path, tmp_path)
+            step(path)
         return
-    model, start, logs = step(path, tmp_path)
+    model, start, logs = step(path)
     names = {f"loss_{term}_stage{stage}" for term in ("guidance", "ci") for stage in (3, 4)}
     assert names <= logs.keys()
     assert all(torch.as_tensor(value).isfinite().all() for name, value in logs.items() if "loss" in name)
