@@ -17,6 +17,7 @@ from torch import Tensor, nn
 StageLocation: TypeAlias = "str | int"
 
 WIDE = ((192, 256), (224, 280))  # not square, so that rows and columns cannot be mistaken for channels
+RGB, BANDS = 3, 32  # a convolution of more channels is none of images
 CLASS_TOKENS = 8  # a class token and registers: no known network has more
 UNEQUAL = 0.2  # how far the strides of both axes may differ (log): convolutions without padding lose a border
 
@@ -91,8 +92,9 @@ def unchanged(network: nn.Module) -> Iterator[None]:
 
 
 def black_image(network: nn.Module, size: tuple[int, int]) -> Tensor:
-    """(1, 3, H, W) of zeros on the network's device."""
-    return next(network.parameters()).new_zeros(1, 3, *size)
+    """(1, C, H, W) of zeros on the network's device; C is 3 or what the network's first convolution takes."""
+    first = next((part.in_channels for part in network.modules() if isinstance(part, nn.Conv2d)), RGB)
+    return next(network.parameters()).new_zeros(1, first if first <= BANDS else RGB, *size)
 
 
 def look(network: nn.Module) -> Pass:

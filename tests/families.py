@@ -223,7 +223,8 @@ def page(data: dict[str, dict[str, dict[str, str]]]) -> str:
         "prediction. What does not work has the reason. The names are those of mmseg's `_base_/models` or model zoo.",
         "",
         "`python -m tests.families` runs all of it and writes this page; with names after it, those families alone;",
-        "with `new`, those that have no row yet. Mask2Former and MaskFormer need mmdetection ([install](install.md)).",
+        "with `new`, those that have no row yet. Mask2Former and MaskFormer need mmdetection, ConvNeXt and PoolFormer",
+        "mmpretrain ([install](install.md)).",
     ]
     for task, families in data.items():
         lines += [

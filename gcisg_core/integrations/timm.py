@@ -80,6 +80,13 @@ def fixed_size(network: Any) -> int | None:
     return size
 
 
+def ends_in_convolution(network: Any, classifier: str) -> bool:
+    """Whether the classifier at a path is a 1 x 1 convolution, after which the network flattens its maps."""
+    owner = network.get_submodule(classifier.rpartition(".")[0])
+    flattens = owner is network and isinstance(getattr(network, "flatten", None), torch.nn.Flatten)
+    return flattens or bool(getattr(owner, "use_conv", False))
+
+
 def read_weights(
     name: str, weights: str, options: Mapping[str, Any] | None = None, key: str = "weights"
 ) -> dict[str, Tensor]:

@@ -154,6 +154,7 @@ def read_classifier(file: str, channels: int, path: str = "fc") -> tuple[Tensor,
             f"{', '.join(list(found)[:3])}, ...). "
             f"Give the whole pretrained network in torchvision's form, not its backbone alone"
         )
+    weight = weight.flatten(1)  # of a 1 x 1 convolution
     if weight.shape[1:] != (channels,) or bias.shape != weight.shape[:1]:
         raise ValueError(
             f"classifier {file!r}: {path}.weight is {tuple(weight.shape)} and {path}.bias {tuple(bias.shape)}, "

@@ -68,6 +68,7 @@ def original_classifier(state: Mapping[str, Any], path: str = "fc") -> nn.Linear
     for weight, bias in ((f"{path}.weight", f"{path}.bias"), *CLASSIFIERS):
         if weight in state and bias in state:
             values = {"weight": torch.as_tensor(state[weight]), "bias": torch.as_tensor(state[bias])}
+            values["weight"] = values["weight"].flatten(1)  # of a 1 x 1 convolution
             classes, channels = values["weight"].shape
             classifier = nn.Linear(channels, classes)
             classifier.load_state_dict(values)

@@ -36,6 +36,7 @@ timm = pytest.importorskip("timm")
 CONFIG = Path(__file__).parents[2] / "projects/classification/gcisg_mini.py"
 NAMES = [
     "torchvision:mobilenet_v3_small", "timm:test_mambaout", "timm:test_vit", "timm:test_convnext", "timm:test_resnet",
+    "timm:dla46x_c",  # its classifier is a convolution
 ]  # fmt: skip
 LITE, PHOTOS = "timm:tf_efficientnet_lite0", {"china.jpg": "palace", "flower.jpg": "daisy"}
 

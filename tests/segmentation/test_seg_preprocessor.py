@@ -9,7 +9,7 @@ from mmseg.models import SegDataPreProcessor
 from gcisg_core.padding import padding_mask
 from gcisg_core.views import PhotometricView
 from gcisg_seg.preprocessor import PhotometricSegDataPreProcessor
-from tests.segmentation.segmentors import GCISG, PREPROCESSOR, batch, build
+from tests.segmentation.segmentors import GCISG, PREPROCESSOR, SEGMENTORS, batch, build, sgd
 
 MMSEG = {key: value for key, value in PREPROCESSOR.items() if key != "type"}
 STILL = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
@@ -111,7 +111,48 @@ def test_cells_that_are_all_padding_stay_out_of_the_queue():
     assert model.regularizer.queues["stage3"].pointer == 2 * (16 + 4)
 
 
+class TestImagesThatAreNotRGB:
+    @pytest.mark.parametrize("channels", [1, 4])
+    def test_each_band_is_drawn_in_brightness_and_contrast(self, channels):
+        image = torch.randint(0, 256, (channels, 32, 32), dtype=torch.uint8)
+        data = {**batch(((32, 32),) * 2), "inputs": [image, image]}
+        plain, drawn = PhotometricSegDataPreProcessor(size=(32, 32), plain_views=(0,))(data, training=True)["inputs"]
+        assert torch.equal(plain[0], image.float())
+        assert drawn.shape == plain.shape
+        for band, own in zip(drawn[0], plain[0], strict=True):
+            order = own.flatten().argsort()
+            assert (band.flatten()[order].diff() >= -1e-3).all()  # a brighter pixel stays brighter
+            assert not torch.allclose(band, own, atol=1)
+
+    def test_values_of_another_range_keep_it(self):
+        bands = torch.rand(4, 32, 32) * 10000
+        drawn = PhotometricSegDataPreProcessor(value_range=(0, 10000)).draw(bands)
+        assert drawn.max() > 2000
+        still = PhotometricSegDataPreProcessor(value_range=(-3, 3), photometric=STILL)
+        normalised = torch.randn(3, 32, 32).clamp(-3, 3)
+        torch.testing.assert_close(still.draw(normalised), normalised)
+
+    def test_values_outside_of_the_range_are_named(self):
+        said = "values from -100 to 20, and views are drawn in 0 to 255: set model.data_preprocessor.value_range"
+        with pytest.raises(ValueError, match=said):
+            make().draw(torch.tensor([-100.0, 0.0, 20.0])[:, None, None].expand(3, 4, 4))
+
+    def test_a_change_of_colours_needs_some(self, tmp_path):
+        (tmp_path / "style.png").write_bytes(b"")
+        with pytest.raises(ValueError, match="photometric.styles must be None for images that have no colours"):
+            make(photometric={"styles": {"folder": str(tmp_path)}}).draw(torch.zeros(1, 4, 4))
+
+    def test_the_stages_of_a_network_of_four_bands_are_found(self):
+        backbone = {**SEGMENTORS["pspnet"]["backbone"], "in_channels": 4, "type": "ResNetV1c"}
+        model = build("pspnet", backbone=backbone, data_preprocessor={"type": PREPROCESSOR["type"], "size": (64, 64)})
+        data = batch()
+        data["inputs"] = [torch.cat([image, image[:1]]) for image in data["inputs"]]
+        assert model.train_step(data, sgd(model))["loss_ci_stage3"].isfinite()
+
+
 def test_wrong_arguments_are_named():
+    with pytest.raises(ValueError, match="value_range must be a lowest and a highest value"):
+        make(value_range=(1, 1))
     with pytest.raises(ValueError, match="views must be at least 0"):
         make(views=-1)
     with pytest.raises(ValueError, match="batch_augments must be absent"):

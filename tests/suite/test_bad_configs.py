@@ -7,6 +7,10 @@ import pytest
 from gcisg_suite.cli import main
 
 MINI = Path(__file__).parents[2] / "projects/classification/gcisg_mini.py"
+DATA = f"""_base_ = '{MINI}'
+train_dataloader = dict(dataset=dict(dataset=dict(type='Nope', _delete_=True)))
+model = dict(weights=None)
+"""
 PROGRAMS = {
     "open": ("model = dict(\nx = [1,\n", "open.py, line 2: is no config that runs (SyntaxError: '[' was never closed)"),
     "name": ("a = 1\nmodel = undefined\n", "name.py, line 2: is no config that runs (NameError: name 'undefined'"),
@@ -18,6 +22,7 @@ PROGRAMS = {
     "number": ("model = 3\n", "number.py: model is 3, expected a dictionary of its settings"),
     "imports": ("custom_imports = dict(imports=['nowhere'])\n", "imports.py: custom_imports {'imports': ['nowhere']}"),
     "class": (f"_base_ = '{MINI}'\nmodel = dict(type='Nope')\n", "class.py: Nope is not in the mmengine::model"),
+    "data": (DATA, "data.py: Nope is not in the mmengine::dataset registry. Correct the name, or list the module"),
 }  # fmt: skip
 NODES = {
     "tab": ("a:\n  b: 1\n\tc: 2\n", "tab.yaml, line 3: is no YAML (found character"),

@@ -16,7 +16,9 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
+from gcisg_core.integrations.mmengine.bases import keep_imports
 from gcisg_core.integrations.mmengine.views import derive_views
+from gcisg_core.integrations.openmmlab import how_to_install
 from gcisg_core.lookup import unknown_name
 from gcisg_core.old_names import current_key, rename_model_keys
 from gcisg_core.problems import DataError, reason
@@ -76,8 +78,11 @@ def read_file(path: str | Path) -> Config:
         raise FileNotFoundError(f"config file {path} does not exist")
     try:
         config = Config.fromfile(path, import_custom_modules=False)
+        if Config._is_lazy_import(str(path)):  # its classes become their import paths, which registries take as names
+            config = Config(config.to_dict(), filename=str(path))
     except Exception as error:  # the file is a program
         raise DataError(_place(error, path), f"is no config that runs ({_what(error)})", "Correct it") from error
+    keep_imports(config, path)
     import_custom(config, path)
     rename_model_keys(config.get("model"))
     return config
@@ -88,8 +93,10 @@ def import_custom(config: Config, path: str | Path) -> None:
     try:
         import_modules_from_strings(**(config.get("custom_imports") or {"imports": []}))
     except (ImportError, TypeError) as error:
-        what = f"custom_imports {config['custom_imports']}: {reason(error.__cause__ or error)}"
-        raise DataError(path, what, "Install the module, or start where it lies with PYTHONPATH=.") from error
+        cause = error.__cause__ or error.__context__ or error
+        what = f"custom_imports {config['custom_imports']}: {reason(cause)}"
+        remedy = how_to_install(cause) or "Install the module, or start where it lies with PYTHONPATH=."
+        raise DataError(path, what, remedy) from error
 
 
 def read_plain(path: str | Path) -> Config:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS
 from mmengine.runner import Runner
 from torch import nn
 
+from gcisg_core.integrations.mmengine.bases import lost_hooks
 from gcisg_core.integrations.mmengine.checkpoints import load_for_evaluation, unwrap
 from gcisg_core.integrations.mmengine.read import load_config
 from gcisg_core.launch import rank_timeout
@@ -142,17 +143,34 @@ def build_runner(
             how = (config.get("env_cfg") or {}).get("dist_cfg", {})
             init_dist("pytorch", **{"timeout": rank_timeout().seconds, **how})
     if training:
+        for line in lost_hooks(config, config_file) if is_main_process() else ():
+            print(line)
         folder, used = Path(config.work_dir), (config.get("randomness") or {}).get("seed")
         how = (used, seed is not None, get_world_size(), resume, fresh)
         found = on_first_rank(lambda: open_run(folder, settings, *how))
         if found is not None:
             config.load_from, config.resume = str(found), True
-    try:
+    with naming_file(config_file):
         return BriefRunner.from_cfg(config)
+
+
+@contextmanager
+def naming_file(config_file: object) -> Iterator[None]:
+    """Turn mmengine's error of a name that is not registered into one that names the config.
+
+    Raises:
+        ValueError: a name is not registered.
+    """
+    try:
+        yield
     except KeyError as error:
-        if "registry" not in str(error):
+        what = str(error.args[0]) if error.args else ""
+        if "registry" not in what:
             raise
-        raise ValueError(f"{config_file}: {error.args[0]}") from error
+        raise ValueError(
+            f"{config_file}: {what.partition('. ')[0]}. Correct the name, or list the module that registers it in "
+            f"custom_imports"
+        ) from error
 
 
 def run(args: Namespace) -> None:
@@ -163,7 +181,7 @@ def run(args: Namespace) -> None:
         return dict(load_config(args.config, overrides).to_dict())
 
     try:
-        with naming_settings(args.config, read, args.overrides, BUILDERS):
+        with naming_settings(args.config, read, args.overrides, BUILDERS), naming_file(args.config):
             if args.eval_only:
                 runner = build_runner(*start, training=False)
                 load_for_evaluation(unwrap(runner.model), args.checkpoint)

@@ -128,6 +128,8 @@ def own_names(state: Mapping[str, Tensor], classifier: str) -> dict[str, Tensor]
         return dict(state)
     prefix = f"{classifier}."
     return {
-        f"head.{name.removeprefix(prefix)}" if name.startswith(prefix) else f"backbone.{name}": value
+        f"head.{name.removeprefix(prefix)}" if name.startswith(prefix) else f"backbone.{name}": (
+            value.flatten(1) if name.startswith(prefix) and value.ndim == 4 else value  # of a 1 x 1 convolution
+        )
         for name, value in state.items()
     }

@@ -30,8 +30,11 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
         photometric: Arguments of :class:`gcisg_core.views.PhotometricView`.
         plain_views: Numbers of the views that stay as the pipeline gave them, from 0; the others are drawn. CSG's code
             trains the task on the plain image and compares it to a drawn one: ``(0,)``.
+        value_range: Lowest and highest value of an image as it is loaded. The views are drawn within it.
         rgb_to_bgr: As in mmseg. Where it is not set, images are taken to be BGR, as mmcv's loaders give them.
         **kwargs: mmseg's.
+
+    Images of one channel, and each band of those that have not three, are drawn in brightness and contrast alone.
 
     Raises:
         ValueError: ``views`` or one of ``plain_views`` is negative, or ``views`` is given together with
@@ -44,6 +47,7 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
         views: int | None = None,
         photometric: Mapping[str, Any] | None = None,
         plain_views: Sequence[int] = (),
+        value_range: tuple[float, float] = (0, 255),
         rgb_to_bgr: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -56,6 +60,8 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
         self.plain_views = frozenset(plain_views)
         self.view = PhotometricView(**(photometric or {}))
         self.loaded_as_rgb = rgb_to_bgr
+        self.lowest, self.highest = value_range
+        require(self.lowest < self.highest, "value_range", value_range, "a lowest and a highest value")
 
     def follow(self, regularizer: Mapping[str, Any] | None) -> None:
         """Draw as many views as a method needs, given as for :func:`gcisg_core.regularizers.build_regularizer`.
@@ -91,6 +97,25 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
         return batch
 
     def draw(self, image: Tensor) -> Tensor:
-        """A photometric draw of an image (3, H, W) of values 0 to 255, channels as they are loaded; float."""
-        values = image.float().div(255).unsqueeze(0)
-        return in_rgb(self.view, values, not self.loaded_as_rgb).squeeze(0).mul(255)
+        """A photometric draw of an image (C, H, W) of values in ``value_range``, channels as they are loaded; float.
+
+        Raises:
+            ValueError: a value lies outside of it, or a change is of colours and the image has none.
+        """
+        width = self.highest - self.lowest
+        if image.dtype != torch.uint8 or (self.lowest, self.highest) != (0, 255):
+            found = [value.item() for value in image.aminmax()]
+            # Resizing by splines leaves the range a little.
+            if found[0] < self.lowest - 0.1 * width or found[1] > self.highest + 0.1 * width:
+                raise ValueError(
+                    f"an image has values from {found[0]:g} to {found[1]:g}, and views are drawn in "
+                    f"{self.lowest:g} to {self.highest:g}: set model.data_preprocessor.value_range, or leave the "
+                    f"normalisation to the preprocessor"
+                )
+        values = (image.float() - self.lowest) / width
+        if image.shape[0] == 3:
+            drawn = in_rgb(self.view, values.unsqueeze(0), not self.loaded_as_rgb).squeeze(0)
+        else:
+            require(self.view.styles is None, "photometric.styles", "given", "None for images that have no colours")
+            drawn = self.view(values.unsqueeze(1)).squeeze(1)  # each band is an image
+        return drawn * width + self.lowest
