@@ -78,6 +78,7 @@ class ResumableLoader:
         batch_size: Images on this rank and step.
         grouping: Whether a batch holds only landscape or only portrait images.
         num_workers: Worker processes.
+        **options: Of torch's loader, such as ``pin_memory``.
     """
 
     def __init__(
@@ -89,11 +90,13 @@ class ResumableLoader:
         batch_size: int,
         grouping: bool,
         num_workers: int,
+        **options: Any,
     ) -> None:
         self.records = DatasetFromList(records, copy=False)
         self.sizes = [(record["width"], record["height"]) for record in records] if grouping else []
         self.mapper, self.sampler = mapper, sampler
         self.batch_size, self.num_workers = batch_size, num_workers
+        self.options = {"collate_fn": trivial_batch_collator, **options}
         self.seed, self.start = 0, 0
 
     def _batches(self) -> Iterator[list[tuple[int, int]]]:
@@ -116,8 +119,8 @@ class ResumableLoader:
             PositionedSamples(self.records, self.mapper, self.seed),
             batch_sampler=self._batches(),
             num_workers=self.num_workers,
-            collate_fn=trivial_batch_collator,
             generator=torch.Generator(),  # else the loader would draw from the generator of the training step
+            **self.options,
         )
 
 

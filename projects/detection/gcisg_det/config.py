@@ -20,7 +20,7 @@ from gcisg_core.old_names import ARGUMENTS, warn
 from gcisg_core.problems import DataError
 from gcisg_suite.coco.values import shown
 from gcisg_suite.selection.settings import SelectionSettings
-from gcisg_suite.text import not_plain, read_yaml
+from gcisg_suite.text import is_lazy, not_plain, read_yaml
 
 
 def add_detection_config(cfg: CfgNode) -> None:
@@ -159,6 +159,9 @@ def _check_files(file: Path, cfg: CfgNode) -> None:
 
 
 def _mapping(file: Path, cfg: CfgNode) -> dict[str, Any]:
+    if is_lazy(file):
+        what = "is what training, or an export, wrote of a LazyConfig"
+        raise DataError(file, what, "Give the .py that was trained, which is run: --config FILE.py")
     content = read_yaml(file)
     for key, value in _nodes(content, cfg):
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):

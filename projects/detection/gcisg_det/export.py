@@ -16,8 +16,8 @@ from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 from .datasets import class_ids, setup_datasets
 
 
-def export(cfg: CfgNode, checkpoint: str) -> Export:
-    """The detector without the method, and a config that needs Detectron2 alone.
+def export(config: Any, checkpoint: str) -> Export:
+    """The detector without the method, and a config of the same kind that needs Detectron2 alone.
 
     Verified: the tensors load into the plain detector, built on the CPU, with `strict=True`.
 
@@ -26,6 +26,14 @@ def export(cfg: CfgNode, checkpoint: str) -> Export:
         DataError: the checkpoint cannot be read.
         RuntimeError: the checkpoint is one of another model.
     """
+    if isinstance(config, CfgNode):
+        return _export_yaml(config, checkpoint)
+    from .lazy.export import export_lazy  # a yaml config needs nothing of it
+
+    return export_lazy(config, checkpoint)
+
+
+def _export_yaml(cfg: CfgNode, checkpoint: str) -> Export:
     cfg.MODEL.DEVICE = "cpu"
     setup_datasets(cfg)
     name = cfg.MODEL.BACKBONE.NAME

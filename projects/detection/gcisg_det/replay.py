@@ -33,7 +33,7 @@ def build_model(record: dict[str, Any], trust: bool = False) -> nn.Module:
     """
     content = yaml.safe_load(record["config"])
     if "LAZY" in content:
-        from .lazy import build_recorded
+        from .lazy.train import build_recorded
 
         file = content["LAZY"]["FILE"]
         if not trust:

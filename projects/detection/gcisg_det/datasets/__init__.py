@@ -13,6 +13,7 @@ Data in another format: :mod:`gcisg_det.datasets.formats`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -104,21 +105,30 @@ def register_coco(name: str, file: str, images: str, classes: Sequence[str] | No
 
 
 def class_ids(cfg: CfgNode) -> dict[str, int]:
-    """Class name -> category id in COCO's form, of a config's first data set, in the order of the labels.
-
-    Empty where they are not known here: no data set is named, or its own JSON file is not on this machine.
+    """:func:`class_ids_of` for a config's first data set; empty too where its own JSON file is not on this machine.
 
     Raises:
         DataError: The JSON file cannot be used.
     """
-    name = next(iter((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)), "")
-    file = next((entry[1] for entry in cfg.DATASETS.COCO if entry[0] == name), None)
-    if file is not None:
-        if not Path(file).is_file():
-            return {}
-        return {item["name"]: item["id"] for item in read_categories(file)}
+    return class_ids_of(next(iter((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)), ""))
+
+
+def class_ids_of(name: str) -> dict[str, int]:
+    """Class name -> category id in COCO's form, of a registered data set, in the order of the labels.
+
+    Empty where they are not known here: there is no such data set, or its own JSON file is not on this machine.
+
+    Raises:
+        DataError: The JSON file cannot be used.
+    """
     metadata = MetadataCatalog.get(name) if name in DatasetCatalog.list() else None
     if metadata is None:
         return {}
+    if own := metadata.get("own"):
+        found = {item["name"]: item["id"] for item in read_categories(own.file)} if Path(own.file).is_file() else {}
+        return {item: found[item] for item in own.order if item in found} if isinstance(own.order, tuple) else found
+    if not metadata.get("thing_classes"):
+        with contextlib.suppress(Exception):  # of what the user's code registered; it is for names alone
+            DatasetCatalog.get(name)
     ids = {label: number for number, label in metadata.get("thing_dataset_id_to_contiguous_id", {}).items()}
     return {item: ids.get(label, label) for label, item in enumerate(metadata.get("thing_classes", ()))}
