@@ -27,7 +27,7 @@ from gcisg_suite.coco.load import read_categories
 from . import cityscapes, sim10k
 from .absent import skipped_sets
 from .formats import own_formats
-from .own import IGNORED, OwnData, keypoint_metadata, load_own, own_data_sets
+from .own import IGNORED, OwnData, keypoint_metadata, load_own, own_data_sets, panoptic_metadata
 
 SPLITS = ("train", "val", "test")  # Cityscapes keeps the labels of its test images; the miniature has some
 
@@ -79,10 +79,11 @@ def setup_datasets(cfg: CfgNode) -> None:
     for name, read, metadata in own_formats(cfg):
         _register(name, read, **metadata)
     register_datasets(cfg.DATASETS.ROOT, skipped_sets(cfg))
+    panoptic = panoptic_metadata(cfg)
     for own in own_data_sets(cfg):
         metadata = keypoint_metadata(own.file) if cfg.MODEL.KEYPOINT_ON and Path(own.file).is_file() else {}
         if own.stuff:
-            metadata |= {"stuff_classes": list(own.stuff), "ignore_label": IGNORED}
+            metadata |= {"stuff_classes": list(own.stuff), "ignore_label": IGNORED, **panoptic.get(own.name, {})}
         _register(own.name, functools.partial(load_own, own), own=own, convention="own", **metadata)
 
 

@@ -34,12 +34,9 @@ def export_lazy(config: Any, checkpoint: str) -> Export:
 
     Raises:
         DataError: the checkpoint cannot be read, or the config holds what plain Detectron2 cannot make.
-        RuntimeError: the checkpoint is one of another model.
+        RuntimeError: the checkpoint is one of another model, or IBN-Net changed the backbone.
     """
     whole = OmegaConf.create({"model": without_method(config.model)}, flags={"allow_objects": True})
-    if config.model.get("backbone_plugins"):
-        plugins = ", ".join(config.model.backbone_plugins)
-        raise DataError("model.backbone_plugins", f"has {plugins}, which Detectron2 does not know", "Train without")
     mapper = OmegaConf.select(config, "dataloader.test.mapper")
     whole.dataloader = {"test": {} if mapper is None else {"mapper": mapper}}
     whole.train = {"init_checkpoint": "{checkpoint}"}

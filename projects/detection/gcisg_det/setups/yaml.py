@@ -62,7 +62,7 @@ class YamlSetup(DetectorSetup):
 
     def number_of_classes(self) -> tuple[str, int | None]:
         key = head_key(self.cfg)
-        return f"MODEL.{key}.NUM_CLASSES", self.cfg.MODEL[key].NUM_CLASSES
+        return f"MODEL.{key}.NUM_CLASSES", None if key is None else self.cfg.MODEL[key].NUM_CLASSES
 
     def class_ids(self) -> dict[str, int]:
         return class_ids(self.cfg)
