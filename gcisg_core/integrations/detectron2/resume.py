@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,6 +25,8 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gcisg_core.integrations.reproducible import seed_everything
+
+logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
 
 @contextlib.contextmanager
@@ -159,9 +162,13 @@ class ExactResume(HookBase):
         self.seed = seed if seed >= 0 else comm.shared_random_seed()
 
     def before_train(self) -> None:
-        """Sets the loader to the iteration at which the run begins."""
-        self.trainer.data_loader.seed = self.seed
-        self.trainer.data_loader.start = self.trainer.start_iter
+        """Sets the loader to the iteration at which the run begins; one of another kind begins anew, which is said."""
+        loader = self.trainer.data_loader
+        if isinstance(loader, ResumableLoader):
+            loader.seed, loader.start = self.seed, self.trainer.start_iter
+        elif self.trainer.start_iter:
+            known = f"{__name__}.build_train_loader(cfg, mapper) makes one that goes on"
+            logger.warning("The training loader is not resumable: it draws other images than before. %s.", known)
 
     def before_step(self) -> None:
         """Seeds the step."""

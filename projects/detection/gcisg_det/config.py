@@ -36,6 +36,8 @@ def add_detection_config(cfg: CfgNode) -> None:
     cfg.MODEL.BACKBONE_PLUGINS = CfgNode(new_allowed=True)
     # Code of one's own: modules that register models or data, functions that add keys: "my.module:add_config".
     cfg.CUSTOM_IMPORTS = []
+    # A trainer of one's own, "my.module:MyTrainer", derived from gcisg_det.engine.Trainer.
+    cfg.CUSTOM_TRAINER = ""
     # Folder that holds `sim10k` and `cityscapes`; empty: the environment variable GCISG_DATA, else `data`.
     cfg.DATASETS.ROOT = ""
     # Own data, a list of [name, COCO JSON file, image folder].
@@ -83,15 +85,15 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
             object of Python. Nothing of it is run.
         ValueError: A key does not exist; the message names the nearest that does. Or a value is impossible.
     """
-    if cfg is None:
-        cfg = get_cfg()
-        add_detection_config(cfg)
     if not Path(file).is_file():
         raise FileNotFoundError(f"config file {file} does not exist")
+    names = custom_imports.named(_check_files(Path(file), cfg or _defaults()), overrides, file)
+    custom_imports.load(names, file)
+    cfg = cfg or _defaults()  # some modules change the framework's defaults when they are imported
+    custom_imports.add_keys(cfg, names, file)
     # Earlier names, as empty as their new ones stay unless the file or an override gives them.
     defaults = cfg.clone()
     cfg.MODEL.CHANGES, cfg.MODEL.LEAST_MATCH = CfgNode(new_allowed=True), None
-    custom_imports.take(cfg, custom_imports.named(_check_files(Path(file), cfg), overrides, file), file)
     try:
         try:
             cfg.merge_from_file(str(file), allow_unsafe=False)
@@ -140,12 +142,16 @@ def read_run_config(file: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
     Raises:
         DataError: It imports code of one's own.
     """
-    cfg = get_cfg()
-    add_detection_config(cfg)
-    if names := custom_imports.named(_check_files(Path(file), cfg), overrides, file):
+    if names := custom_imports.named(_check_files(Path(file), _defaults()), overrides, file):
         what = f"imports code ({', '.join(names)}), which the config of a run's folder must not"
         raise DataError(file, what, "Name the config that you trained with: --config FILE")
-    return read_config(file, overrides, cfg)
+    return read_config(file, overrides)
+
+
+def _defaults() -> CfgNode:
+    cfg = get_cfg()
+    add_detection_config(cfg)
+    return cfg
 
 
 def _check_numbers(file: str | Path, cfg: CfgNode, defaults: CfgNode, prefix: str = "") -> None:

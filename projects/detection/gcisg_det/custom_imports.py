@@ -35,21 +35,47 @@ def named(contents: Sequence[Mapping[str, Any]], overrides: Sequence[Any], file:
     return list(found)
 
 
-def take(cfg: CfgNode, names: Sequence[str], file: object) -> None:
-    """Import the modules, and let the functions add their keys to the defaults.
+def load(names: Sequence[str], file: object) -> None:
+    """Import the modules.
 
     Raises:
-        DataError: A module cannot be imported, or there is no such function.
+        DataError: One cannot be imported.
     """
     for name in names:
-        module, _, function = name.partition(":")
         try:
-            loaded = import_module(module)
+            import_module(name.partition(":")[0])
         except Exception as error:  # the module is a program
             what = f"{KEY} {name!r} cannot be imported ({type(error).__name__}: {reason(error)})"
             raise DataError(file, what, "Install the module, or start where it lies with PYTHONPATH=.") from error
+
+
+def add_keys(cfg: CfgNode, names: Sequence[str], file: object) -> None:
+    """Let the functions add their keys to the defaults.
+
+    Raises:
+        DataError: There is no such function.
+    """
+    for name in names:
+        module, _, function = name.partition(":")
         if function:
-            add = getattr(loaded, function, None)
+            add = getattr(import_module(module), function, None)
             if not function.startswith("add_") or not callable(add):
                 raise DataError(file, f"{KEY} has {name!r}, expected {EXPECTED}", "Correct it")
             add(cfg)
+
+
+def trainer(name: str, base: type, file: object) -> type:
+    """The class of `CUSTOM_TRAINER`, `module:Class`; ``base`` where it names none.
+
+    Raises:
+        DataError: It cannot be imported, or is not derived from ``base``.
+    """
+    if not name:
+        return base
+    load([name], file)
+    module, _, found = name.partition(":")
+    chosen = getattr(import_module(module), found, None)
+    if not isinstance(chosen, type) or not issubclass(chosen, base):
+        what = f'CUSTOM_TRAINER is {name!r}, expected "module:Class" of a class derived from {base.__module__}.Trainer'
+        raise DataError(file, what, "Name one, and derive it from that class in the place of DefaultTrainer")
+    return chosen

@@ -32,6 +32,7 @@ from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoad
 from gcisg_core.run_folder import on_first_rank
 from gcisg_core.screen import keep_screen_brief
 
+from . import custom_imports
 from .coco_evaluator import HEADLINE
 from .config import read_config
 from .datasets import setup_datasets
@@ -196,12 +197,13 @@ def _run_rank(args: Namespace) -> None:
     end_earlier_logs()
     with mock.patch.object(defaults, "setup_logger", brief_logger):
         default_setup(cfg, args)
+    chosen: Any = custom_imports.trainer(cfg.CUSTOM_TRAINER, Trainer, args.config)
     if args.eval_only:
-        model = Trainer.build_model(cfg)
+        model = chosen.build_model(cfg)
         SafeCheckpointer(model, cfg=cfg, strict=True).load(args.checkpoint)
-        results: dict[str, Any] = Trainer.test(cfg, model)
+        results: dict[str, Any] = chosen.test(cfg, model)
     else:
-        trainer = Trainer(cfg)
+        trainer = chosen(cfg)
         trainer.resume_or_load(resume=args.resume)
         trainer.train()
         results = getattr(trainer, "_last_eval_results", OrderedDict())

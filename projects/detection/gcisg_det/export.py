@@ -63,7 +63,7 @@ def _export_yaml(cfg: CfgNode, checkpoint: str) -> Export:
 def _defaults(cfg: CfgNode) -> CfgNode:
     """The framework's, with the keys that the config's own code adds."""
     defaults = get_cfg()
-    custom_imports.take(defaults, cfg.CUSTOM_IMPORTS, custom_imports.KEY)
+    custom_imports.add_keys(defaults, cfg.CUSTOM_IMPORTS, custom_imports.KEY)
     return defaults
 
 

@@ -42,13 +42,13 @@ def build_model(record: dict[str, Any], trust: bool = False) -> nn.Module:
                 "the record's config", f"runs the LazyConfig {file}", "Add --trust if the record is your own"
             )
         return build_recorded(file, content["LAZY"]["OVERRIDES"])
+    names = content.get(custom_imports.KEY, [])
+    if names and not trust:
+        raise DataError("the record's config", f"imports {', '.join(names)}", "Add --trust if the record is your own")
+    custom_imports.load(names, "the record's config")
     cfg = get_cfg()
     add_detection_config(cfg)
-    if names := content.get(custom_imports.KEY):
-        if not trust:
-            what = f"imports {', '.join(names)}"
-            raise DataError("the record's config", what, "Add --trust if the record is your own")
-        custom_imports.take(cfg, names, "the record's config")
+    custom_imports.add_keys(cfg, names, "the record's config")
     cfg.merge_from_other_cfg(CfgNode(content))
     if not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"

@@ -157,3 +157,12 @@ def nodes(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         items = value.items_ex(resolve=False) if isinstance(value, DictConfig) else enumerate(value)
         for key, inner in items:
             yield from nodes(inner, f"{path}.{key}".lstrip("."))
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of plain containers that is none itself, by its key."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(inner, f"{path}.{key}".lstrip("."))
+    else:
+        yield path, value

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from detectron2.config import LazyConfig, instantiate
 from detectron2.utils.registry import _convert_target_to_string, locate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, SCMode
 
 from gcisg_core.export import Export
 from gcisg_core.export import without_method as without_tensors
@@ -18,7 +18,7 @@ from gcisg_core.problems import DataError
 
 from ..datasets import class_ids_of
 from ..setups.lazy import first_name
-from .config import as_text, nodes
+from .config import as_text, leaves, nodes
 from .method import without_method
 
 REMEDY = "Define it in a module that can be imported without this suite, and name it in the config"
@@ -41,7 +41,11 @@ def export_lazy(config: Any, checkpoint: str) -> Export:
     whole.dataloader = {"test": {} if mapper is None else {"mapper": mapper}}
     whole.train = {"init_checkpoint": "{checkpoint}"}
     whole._set_parent(config)  # for references to other nodes
-    whole = OmegaConf.create(OmegaConf.to_container(whole, resolve=True), flags={"allow_objects": True})
+    content = OmegaConf.to_container(whole, resolve=True, structured_config_mode=SCMode.INSTANTIATE)
+    for key, value in leaves(content):
+        if "<" in getattr(value, "__qualname__", ""):
+            raise DataError(key, "is a function without a name, such as a lambda", REMEDY)
+    whole = OmegaConf.create(content, flags={"allow_objects": True})
     for key, node in nodes(whole):
         name = node["_target_"] if isinstance(node["_target_"], str) else _convert_target_to_string(node["_target_"])
         if name.startswith("gcisg_") or not _can_be_imported(name):
