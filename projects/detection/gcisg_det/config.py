@@ -237,7 +237,8 @@ def head_key(cfg: CfgNode) -> str | None:
     if "Retina" in name or issubclass(kind, RetinaNet):
         return "RETINANET"
     known = get_cfg().MODEL
-    added = [key for key, node in cfg.MODEL.items() if key not in known and "NUM_CLASSES" in (node or ())]
+    nodes = {key: node for key, node in cfg.MODEL.items() if isinstance(node, CfgNode) and key not in known}
+    added = [key for key, node in nodes.items() if "NUM_CLASSES" in node]
     if parent is None or issubclass(kind, GeneralizedRCNN) or not added:
         return "ROI_HEADS"
     return added[0] if len(added) == 1 else None

@@ -38,7 +38,7 @@ from .config import read_config
 from .datasets import setup_datasets
 from .evaluators import build_evaluator, check_numbers, headline
 from .mapper import build_mapper
-from .processes import start
+from .processes import for_cpu, start
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
@@ -92,6 +92,14 @@ class Trainer(DefaultTrainer):
         """Loads optimizer and gradient scaler too; where the framework did, it is repeated without effect."""
         super().load_state_dict(state_dict)
         self._trainer.load_state_dict(state_dict["_trainer"])
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> torch.nn.Module:
+        """The framework's model; on a CPU without synchronised BatchNorm."""
+        model: torch.nn.Module = super().build_model(cfg)
+        if cfg.MODEL.DEVICE == "cpu":
+            for_cpu(model)
+        return model
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> ResumableLoader:

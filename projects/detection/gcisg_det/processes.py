@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from gcisg_core.integrations.detectron2.compat import make_local_group
 from gcisg_core.launch import rank_timeout
@@ -49,6 +50,13 @@ def start(
         release_all()
     if joined:
         dist.destroy_process_group()
+
+
+def for_cpu(model: nn.Module) -> None:
+    """Turn synchronised BatchNorm, which torch has on GPUs alone, into BatchNorm: each process uses its own images."""
+    for module in model.modules():
+        if type(module) is nn.SyncBatchNorm:
+            module.__class__ = nn.BatchNorm2d
 
 
 def _join() -> None:

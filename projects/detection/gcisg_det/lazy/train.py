@@ -28,7 +28,7 @@ from gcisg_core.wrong_setting import naming_settings
 
 from ..coco_evaluator import BoxEvaluator
 from ..engine import brief_logger, end_earlier_logs, train_in_bfloat16
-from ..processes import start
+from ..processes import for_cpu, start
 from .config import TRAIN_LOADER, as_text, loader_options, plain, read_config, target_name
 from .method import check_method
 
@@ -73,6 +73,8 @@ def _train_or_evaluate(args: Namespace) -> None:
     with mock.patch.object(defaults, "setup_logger", brief_logger):
         default_setup(config, args)
     model = instantiate(config.model).to(config.train.device)
+    if config.train.device == "cpu":
+        for_cpu(model)
     if args.eval_only:
         SafeCheckpointer(model, strict=True).load(args.checkpoint)
         evaluate(config, model)
