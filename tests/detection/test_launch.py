@@ -114,6 +114,12 @@ def test_command_line_faults_are_named_before_anything_starts(root):
     assert not (root / "run").exists()
 
 
+def test_rotated_boxes_are_refused_by_name():
+    rotated = ["MODEL.PROPOSAL_GENERATOR.NAME", "RRPN", "DATASETS.TRAIN", ("a",)]
+    with pytest.raises(ValueError, match="RRPN: rotated boxes need a mapper and an evaluator of your own"):
+        engine.Trainer.build_train_loader(read_config(PROJECT / "gcisg_r50_fpn.yaml", rotated))
+
+
 def test_pretrained_names_reach_the_backbone_and_not_its_copies(root, caplog):
     """MSRA's files are matched by the ends of names, which the target's and the reference's share."""
     cfg = tiny_config(root, root / "run", config="gcisg_r50_fpn")

@@ -112,6 +112,9 @@ class Trainer(DefaultTrainer):
         """
         if not cfg.DATASETS.TRAIN:
             raise ValueError("DATASETS.TRAIN is empty, name the data to train on")
+        if "RRPN" in cfg.MODEL.PROPOSAL_GENERATOR.NAME:
+            what = "a mapper and an evaluator of your own, see CUSTOM_TRAINER in docs/your_model.md"
+            raise ValueError(f"MODEL.PROPOSAL_GENERATOR.NAME RRPN: rotated boxes need {what}")
         loader = build_train_loader(cfg, build_mapper(cfg, True))
         classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", [])
         check_numbers(cfg, cfg.DATASETS.TRAIN[0])

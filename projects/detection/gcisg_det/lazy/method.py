@@ -51,7 +51,13 @@ def add_method(
 
 
 def build_detector(
-    *, parent: Any, regularizer: Any, backbone_plugins: Any, photometric: Any, image_format: str, **own: Any
+    *,
+    parent: Any,
+    regularizer: Any,
+    backbone_plugins: Any = None,
+    photometric: Any = None,
+    image_format: str = "BGR",
+    **own: Any,
 ) -> nn.Module:
     """The detector of a node that :func:`add_method` changed; ``L(build_detector)(parent=..., ...)`` is the same."""
     detector = locate(parent) if isinstance(parent, str) else parent
@@ -98,5 +104,5 @@ def without_method(node: Any) -> Any:
     if has_method(node):
         node["_target_"] = node.pop("parent")
         for name in OWN_ARGUMENTS:
-            node.pop(name)
+            node.pop(name, None)
     return node
