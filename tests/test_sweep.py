@@ -123,6 +123,7 @@ def test_jobs_outlive_a_killed_sweep_and_are_found_by_the_next(command, tmp_path
     command = [*command, "--launcher", "local", "--jobs", "2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     wait(lambda: [*work.glob("mine_x_4/*/pid")])
+    wait(lambda: [*work.glob("jobs/*_result.pkl")])  # of the one that failed
     process.send_signal(signal.SIGKILL)
     process.wait()
     (waiting,) = work.glob("mine_x_4/*")

@@ -42,20 +42,23 @@ def submit_all(runs: Sequence[Run], out: Path, launcher: str, jobs: int, options
     Raises:
         ValueError: submitit is not installed, there is no such cluster here, or an option is unknown.
     """
-    if not runs:
+    lines = [run.finished() for run in runs]
+    append_runs(out, filter(None, lines))
+    waiting = [run for run, line in zip(runs, lines, strict=True) if not line]
+    if not waiting:
         return []
     folder = Path(runs[0].work) / "jobs"
     executor = _executor(folder, launcher, options)
     known = folder / JOBS
     submitted: dict[str, str] = json.loads(known.read_text()) if known.is_file() else {}
-    waiting, running, failed = list(runs), {}, []
-    with tqdm(total=len(runs), desc="runs") as progress:
+    running: dict[Run, Any] = {}
+    failed: list[str] = []
+    with tqdm(total=len(waiting), desc="runs") as progress:
         while waiting or running:
             while waiting and len(running) < jobs:
                 run = waiting.pop(0)
                 key = str(run.folder)
-                job = None if run.finished() else _earlier(folder, launcher, submitted.get(key))
-                running[run] = job or executor.submit(run)
+                running[run] = _earlier(folder, launcher, submitted.get(key)) or executor.submit(run)
                 submitted[key] = running[run].job_id
                 write_text(known, json.dumps(submitted, indent=1))
             for run, job in [*running.items()]:

@@ -74,7 +74,8 @@ class Run:
     def finished(self) -> dict[str, Any] | None:
         """Its line, once it has ended."""
         file = self.folder / "run.json"
-        return json.loads(file.read_text()) if file.is_file() else None
+        line: dict[str, Any] | None = json.loads(file.read_text()) if file.is_file() else None
+        return line
 
     def __call__(self) -> dict[str, Any]:
         """Train and evaluate; what is finished is read, not repeated.

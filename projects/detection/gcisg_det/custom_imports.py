@@ -26,7 +26,7 @@ def named(contents: Sequence[Mapping[str, Any]], overrides: Sequence[Any], file:
     Raises:
         DataError: It is no list of texts.
     """
-    found = next((content[KEY] for content in contents if KEY in content), [])
+    found: Any = next((content[KEY] for content in contents if KEY in content), [])
     if KEY in overrides[::2]:
         found = overrides[overrides[::2].index(KEY) * 2 + 1]
         found = yaml.safe_load(found) if isinstance(found, str) else found

@@ -97,10 +97,10 @@ def register_coco(name: str, file: str, images: str, classes: Sequence[str] | No
         classes: Their order, of the labels; the file's own by default.
 
     Raises:
-        DataError: The file cannot be used.
+        DataError: The file is there and cannot be used; one that is not there is missed when the data are read.
     """
     own = OwnData(name, file, images, order=tuple(classes) if classes else None, masks="polygon")
-    keypoints = any(item.get("keypoints") for item in read_categories(file))
+    keypoints = Path(file).is_file() and any(item.get("keypoints") for item in read_categories(file))
     metadata = keypoint_metadata(file) if keypoints else {}
     _register(name, functools.partial(load_own, own), own=own, convention="own", **metadata)
 

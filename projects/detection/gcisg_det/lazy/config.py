@@ -113,7 +113,7 @@ def _check_keys(file: str, config: Any) -> None:
         if key not in TRAIN_KEYS and not _is_off(value):
             hint = unknown_name(f"train.{key}", [f"train.{name}" for name in TRAIN_KEYS], "config key")
             raise DataError(file, str(hint), f"Nothing reads it: rename it, or remove it (del train.{key})")
-    loader = config.dataloader.train
+    loader = config.dataloader.get("train") or {}
     if target_name(loader) == TRAIN_LOADER:
         known = [*LOADER_KEYS, *loader_options(), "_target_"]
         for key in loader:
@@ -135,7 +135,7 @@ def _is_off(value: Any) -> bool:
 
 def target_name(node: Any) -> str:
     """The name of what a node makes."""
-    target = node["_target_"]
+    target = node.get("_target_", "")
     return str(getattr(target, "__name__", target)).rpartition(".")[2]
 
 

@@ -42,7 +42,10 @@ class LazySetup(DetectorSetup):
 
     @property
     def data(self) -> str:
-        return first_name(self.config.dataloader.test)
+        name = first_name(self.config.dataloader.test)
+        if name not in DatasetCatalog.list():
+            raise ValueError(f"dataloader.test.dataset.names is {name!r}, expected a registered data set")
+        return name
 
     def register(self) -> None:
         if self.own is not None:
@@ -71,7 +74,7 @@ class LazySetup(DetectorSetup):
         return "model.num_classes", None
 
     def class_ids(self) -> dict[str, int]:
-        return class_ids_of(self.data)
+        return class_ids_of(first_name(self.config.dataloader.test))
 
     def method(self) -> dict[str, Any]:
         return method_of(self.config.model)
@@ -97,13 +100,7 @@ class LazySetup(DetectorSetup):
 
 
 def first_name(loader: Any) -> str:
-    """The data set of a loader's node, the first of several.
-
-    Raises:
-        ValueError: The node names none that is known.
-    """
+    """The data set of a loader's node, the first of several; empty where the node names none."""
     names = OmegaConf.select(loader, "dataset.names")
     name = next(iter(names), None) if isinstance(names, ListConfig | list | tuple) else names
-    if name not in DatasetCatalog.list():
-        raise ValueError(f"dataset.names of a loader is {name!r}, expected a registered data set")
-    return str(name)
+    return str(name or "")
