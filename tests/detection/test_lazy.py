@@ -205,15 +205,21 @@ def test_the_exported_config_makes_the_plain_model_with_the_same_outputs(folder,
         main(["export", "--config", str(trained / "config.yaml"), *command[2:], "--output", str(tmp_path)])
 
 
-def test_a_part_that_the_plain_framework_has_not_is_named(folder, trained, tmp_path):
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("model.parent = Own", "model: makes Own, which is defined in the config file. Define"),
+        (
+            "model.test_nms_thresh = lambda: 0.5",
+            "model.test_nms_thresh: is a function without a name, such as a lambda",
+        ),
+    ],
+)
+def test_a_part_that_the_plain_framework_has_not_is_named(folder, trained, tmp_path, code, message):
     checkpoint = ["--checkpoint", str(trained / "model_final.pth"), "--output", str(tmp_path)]
-    with pytest.raises(SystemExit, match="model.backbone_plugins: has MIXSTYLE, which Detectron2 does not know"):
-        main(
-            ["export", "--config", str(folder / "retinanet.py"), *checkpoint, "model.backbone_plugins.MIXSTYLE={p:0.5}"]
-        )
-    own = "\n\nclass Own(RetinaNet):\n    pass\n\nmodel.parent = Own\n"
+    own = f"\n\nclass Own(RetinaNet):\n    pass\n\n{code}\n"
     (folder / "own.py").write_text((folder / "retinanet.py").read_text() + own)
-    with pytest.raises(SystemExit, match="model: makes Own, which is defined in the config file. Define"):
+    with pytest.raises(SystemExit, match=message):
         main(["export", "--config", str(folder / "own.py"), *checkpoint])
 
 
