@@ -139,7 +139,7 @@ def test_panoptic_quality_needs_its_truth_and_a_package(given, installed, said, 
          "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS is 5, but real has 4: nose, left_ear"),
         ("sem_seg", ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", 9], "SEM_SEG_HEAD.NUM_CLASSES is 9, but real has 3: things"),
         ("sem_seg", ["DATASETS.SEM_SEG", []], "DATASETS.TEST must be data with label images .*DATASETS.SEM_SEG"),
-        ("panoptic", ["DATASETS.PANOPTIC", [["synthetic", "a"]]], r"DATASETS.PANOPTIC has the entry .*\[name, panoptic JSON"),
+        ("panoptic", ["DATASETS.PANOPTIC", [["synthetic", "a"]]], r"DATASETS.PANOPTIC has .*\[name, panoptic JSON"),
         ("sem_seg", ["DATASETS.SEM_SEG", [["other", "a", "b"]]], r"the entry .*\['synthetic', 'real'\]"),
     ],
 )  # fmt: skip
