@@ -75,6 +75,14 @@ def test_text_of_a_file_is_found_under_another_name():
         named({"model": {"type": "three", "num_classes": "three"}}, out_features="three")
 
 
+def test_an_argument_that_does_not_exist_is_named_and_no_value_beside_it():
+    settings = {"model": {"type": "layer", "norm": "BN", "stages": {"stride": 2, "norm": "BN"}}}
+    with pytest.raises(
+        SettingError, match=r"mine.py: model.stages.stride is 2 \(.*argument 'stride'"
+    ):
+        named(settings, norm="BN", call=lambda norm: layer(3, stride=2))
+
+
 def test_other_errors_stay_as_they_are():
     with pytest.raises(TypeError):
         named({"model": {"num_classes": 3}}, out_features="four")

@@ -76,8 +76,9 @@ def sweep(
     from gcisg_suite.sweep.sweep import Options
     from gcisg_suite.sweep.sweep import sweep as sweep_all
 
-    where = {"launcher": launcher, "job_options": job_options or ()}
-    sweep_all(Options(file, config, scale, numbers, split, output, jobs, only or (), dry_run, collect, plot, **where))
+    given = Options(file, config, scale, numbers, split, output, jobs, only or (), dry_run, collect, plot)
+    given.launcher, given.job_options = launcher, job_options or ()
+    sweep_all(given)
 
 
 def parse_seeds(text: str) -> list[int]:

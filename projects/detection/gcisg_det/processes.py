@@ -56,7 +56,7 @@ def for_cpu(model: nn.Module) -> None:
     """Turn synchronised BatchNorm, which torch has on GPUs alone, into BatchNorm: each process uses its own images."""
     for module in model.modules():
         if type(module) is nn.SyncBatchNorm:
-            module.__class__ = nn.BatchNorm2d
+            module.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
 
 
 def _join() -> None:

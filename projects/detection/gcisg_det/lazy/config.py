@@ -154,7 +154,7 @@ def nodes(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, DictConfig | ListConfig):
         if isinstance(value, DictConfig) and "_target_" in value:
             yield path, value
-        items = value.items_ex(resolve=False) if isinstance(value, DictConfig) else enumerate(value)
+        items: Any = value.items_ex(resolve=False) if isinstance(value, DictConfig) else enumerate(value)
         for key, inner in items:
             yield from nodes(inner, f"{path}.{key}".lstrip("."))
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from detectron2.config import LazyConfig, instantiate
 from detectron2.utils.registry import _convert_target_to_string, locate
-from omegaconf import DictConfig, OmegaConf, SCMode
+from omegaconf import OmegaConf, SCMode
 
 from gcisg_core.export import Export
 from gcisg_core.export import without_method as without_tensors
@@ -36,16 +36,16 @@ def export_lazy(config: Any, checkpoint: str) -> Export:
         DataError: the checkpoint cannot be read, or the config holds what plain Detectron2 cannot make.
         RuntimeError: the checkpoint is one of another model, or IBN-Net changed the backbone.
     """
-    whole = OmegaConf.create({"model": without_method(config.model)}, flags={"allow_objects": True})
     mapper = OmegaConf.select(config, "dataloader.test.mapper")
-    whole.dataloader = {"test": {} if mapper is None else {"mapper": mapper}}
-    whole.train = {"init_checkpoint": "{checkpoint}"}
-    whole._set_parent(config)  # for references to other nodes
-    content = OmegaConf.to_container(whole, resolve=True, structured_config_mode=SCMode.INSTANTIATE)
+    content = {
+        "model": _resolved(without_method(config.model)),
+        "dataloader": {"test": {} if mapper is None else {"mapper": _resolved(mapper)}},
+        "train": {"init_checkpoint": "{checkpoint}"},
+    }
     for key, value in leaves(content):
         if "<" in getattr(value, "__qualname__", ""):
             raise DataError(key, "is a function without a name, such as a lambda", REMEDY)
-    whole = OmegaConf.create(content, flags={"allow_objects": True})
+    whole: Any = OmegaConf.create(content, flags={"allow_objects": True})
     for key, node in nodes(whole):
         name = node["_target_"] if isinstance(node["_target_"], str) else _convert_target_to_string(node["_target_"])
         if name.startswith("gcisg_") or not _can_be_imported(name):
@@ -62,6 +62,11 @@ def export_lazy(config: Any, checkpoint: str) -> Export:
     return Export(state, "model", text, ".yaml", meta)
 
 
+def _resolved(node: Any) -> Any:
+    """A node as plain containers and the objects in it, with what its references to other nodes stand for."""
+    return OmegaConf.to_container(node, resolve=True, structured_config_mode=SCMode.INSTANTIATE)
+
+
 def _can_be_imported(name: str) -> bool:
     try:
         return locate(name) is not None
@@ -69,7 +74,7 @@ def _can_be_imported(name: str) -> bool:
         return False
 
 
-def _as_yaml(config: DictConfig) -> str:
+def _as_yaml(config: Any) -> str:
     """The text that `LazyConfig.load` reads; it was read, and the model was made of it."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "exported.yaml"
