@@ -43,6 +43,7 @@ EXTRAS = {
     "heic": ["pillow-heif"],  # phones' photos
     "hdf5": ["h5py"],  # what BlenderProc writes
     "export": ["onnx", "onnxscript", "onnxruntime"],
+    "cluster": ["submitit>=1.5"],  # MIT, 76 KB: `gcisg sweep --launcher slurm`
     "analysis": ["scikit-learn", "scipy", "matplotlib", "grad-cam", "jinja2", "rich"],
 }  # fmt: skip
 EXTRAS["docs"] = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<9.7", "mkdocstrings[python]>=1.0", "latex2mathml>=3.78"]

@@ -74,6 +74,9 @@ def _find(
     started = next((n for n, frame in enumerate(frames) if frame.f_code.co_name in builders), None)
     if started is None or (own and isinstance(error, ValueError)):  # what this project refuses has its own words
         return None
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if unknown is not None:  # a value that is said to be wrong in that place would mislead
+        return next(((key, value) for key, value in _all(settings) if key.rpartition(".")[2] == unknown[1]), None)
     leaves = [(key, value) for key, value in _leaves(settings) if not key.endswith(".type")]
     inner = [pair for each in reversed(variables[started:]) for pair in each]
     if not isinstance(error, ValueError):  # text goes on under other names: num_classes is the out_features of a layer
@@ -119,6 +122,14 @@ def _same(leaf: Any, value: Any) -> bool:
     with suppress(Exception):  # of lists of tensors
         return bool(leaf == value)
     return False
+
+
+def _all(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if path:
+        yield path, value
+    if isinstance(value, Mapping | list | tuple):
+        for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _all(inner, f"{path}.{key}" if path else str(key))
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -34,9 +34,9 @@ class Framework:
         suffixes: Of its configs; new ones get the first.
         read_config: `(file, overrides)` -> the config.
         read_run: The same for the config that training wrote into a run's folder, of which nothing is run.
-        train: `(args)` -> None trains or evaluates; `args` are those of `gcisg train`.
+        train: `(args)` -> None trains or evaluates; `args` are those of `gcisg train`. Called in each process of a run,
+            which finds its place in the environment variables of torchrun.
         student: `config` -> the network that a method regularises, untrained, and the method's values.
-        launches: Whether `train` starts the processes of `--num-gpus` itself.
         evaluate: `(config_file, checkpoint, with_metrics, work_dir)` -> metrics of a checkpoint on the config's test
             data; with ``with_metrics=False`` it is only loaded.
         replay: Module with `build_model(record, trust)` and `framework()`, and `context(record)` if a step needs one.
@@ -52,7 +52,6 @@ class Framework:
     read_run: str
     train: str
     student: str
-    launches: bool
     evaluate: str
     replay: str
     base: str

@@ -51,8 +51,31 @@ def read_lines(path: str | Path) -> list[str]:
     return read_text(path).removesuffix("\n").split("\n")
 
 
-def read_yaml(path: str | Path) -> Any:
+class _TextOfTags(yaml.SafeLoader):
+    """Reads a value with a tag of Python without making the object: its name, or what it would be made of."""
+
+    def of_tag(self, name: str, node: yaml.Node) -> Any:
+        if isinstance(node, yaml.ScalarNode):
+            return self.construct_scalar(node) or name.partition(":")[2]
+        if isinstance(node, yaml.SequenceNode):
+            return self.construct_sequence(node, deep=True)
+        return self.construct_mapping(node, deep=True)
+
+
+_TextOfTags.add_multi_constructor("tag:yaml.org,2002:python/", _TextOfTags.of_tag)
+
+
+def is_lazy(path: str | Path) -> bool:
+    """Whether a YAML file is what Detectron2 writes of a LazyConfig, with nodes that make something."""
+    return re.search(r"\b_target_:", read_text(path)) is not None
+
+
+def read_yaml(path: str | Path, objects: bool = False) -> Any:
     """What a YAML file of plain values holds; nothing of it is run.
+
+    Args:
+        path: The file.
+        objects: Take tags that ask for an object of Python as the plain values behind them.
 
     Raises:
         DataError: it cannot be read, does not parse (with its line), has a tag that asks for an object of Python, or
@@ -61,7 +84,7 @@ def read_yaml(path: str | Path) -> Any:
     text = read_text(path)
     try:
         with reading(path, "YAML", MEND):
-            content = yaml.safe_load(text)
+            content = yaml.load(text, _TextOfTags if objects else yaml.SafeLoader)
             check_extent(content)
     except DataError as error:
         if isinstance(error.__cause__, yaml.MarkedYAMLError):

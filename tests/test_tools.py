@@ -163,13 +163,15 @@ class TestSweep:
         with pytest.raises(SystemExit, match=r"'A, tau 0.1', seed 3, was run with the overrides \['x=2'"):
             main(["sweep", "--sweep", str(grid), "--dry-run"])
 
-    def test_the_hash_follows_what_a_config_inherits(self, sweep, tmp_path):
+    def test_the_hash_follows_what_a_config_inherits(self, tmp_path):
+        from gcisg_suite.sweep.run import config_hash
+
         base, config = tmp_path / "base.py", tmp_path / "config.py"
         config.write_text("_base_ = 'base.py'\n")
         found = set()
         for text, overrides in (("x = 1\n", []), ("x = 1  # so\n", []), ("x = 2\n", []), ("x = 1\n", ["x=3"])):
             base.write_text(text)
-            found.add(sweep.config_hash(config, overrides))
+            found.add(config_hash(config, overrides))
         assert len(found) == 3
 
     def test_seeds_of_different_configs_are_reported(self, sweep, tmp_path, capsys):

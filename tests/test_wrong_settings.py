@@ -75,6 +75,14 @@ def test_text_of_a_file_is_found_under_another_name():
         named({"model": {"type": "three", "num_classes": "three"}}, out_features="three")
 
 
+def test_an_argument_that_does_not_exist_is_named_and_no_value_beside_it():
+    settings = {"model": {"type": "layer", "norm": "BN", "stages": {"stride": 2, "norm": "BN"}}}
+    with pytest.raises(
+        SettingError, match=r"mine.py: model.stages.stride is 2 \(.*argument 'stride'"
+    ):
+        named(settings, norm="BN", call=lambda norm: layer(3, stride=2))
+
+
 def test_other_errors_stay_as_they_are():
     with pytest.raises(TypeError):
         named({"model": {"num_classes": 3}}, out_features="four")
@@ -84,11 +92,13 @@ def test_other_errors_stay_as_they_are():
         named({"model": {"a": 4}}, ["model.a=4"], {"model": {"a": 3}}, out_features=None)
 
 
-def test_torchrun_is_refused_for_what_starts_its_processes_itself(folders, monkeypatch):
+@pytest.mark.parametrize("flag", ["--num-gpus", "--num-machines"])
+def test_torchrun_and_a_number_of_processes_exclude_each_other(folders, monkeypatch, flag):
     monkeypatch.chdir(folders / "detection")
     monkeypatch.setitem(os.environ, "LOCAL_RANK", "0")
-    with pytest.raises(SystemExit, match="mine.yaml: Detectron2 starts its processes itself.*--num-gpus"):
-        main(["train", "--config", "mine.yaml", "--output", "run"])
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--config", "mine.yaml", "--output", "run", flag, "2"])
+    assert stopped.value.code == 2
 
 
 def test_a_sweep_of_a_config_that_does_not_exist_is_refused_before_a_command_is_printed(tmp_path, capsys):

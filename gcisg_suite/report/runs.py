@@ -13,21 +13,23 @@ from matplotlib.figure import Figure
 
 from gcisg_core.problems import DataError
 from gcisg_core.run_folder import checkpoint_number, checkpoints_in, newest_checkpoint, start_number
-from gcisg_suite.tasks import LAZY, find_task, framework_of, load, task_of
-from gcisg_suite.text import read_text, read_yaml
+from gcisg_suite.tasks import DETECTRON2, LAZY, MMENGINE, find_task, framework_of, task_of
+from gcisg_suite.text import is_lazy, read_yaml
 
 # Row of the settings' table -> where it is in a config of each framework.
-FRAMEWORKS = ("mmengine", "detectron2")
+FRAMEWORKS = (MMENGINE.name, DETECTRON2.name, LAZY.name)
 SETTINGS = {
-    "iterations": ("train_cfg.max_iters", "SOLVER.MAX_ITER"),
-    "batch (mmengine: of one process)": ("train_dataloader.batch_size", "SOLVER.IMS_PER_BATCH"),
-    "learning rate": ("optim_wrapper.optimizer.lr", "SOLVER.BASE_LR"),
-    "seed": ("randomness.seed", "SEED"),
-    "backbone": ("model.backbone", "MODEL.BACKBONE.NAME"),
-    "weights at the start": ("model.weights", "MODEL.WEIGHTS"),
-    "method": ("model.regularizer", "REGULARIZER"),
-    "backbone plugins": ("model.backbone_plugins", "MODEL.BACKBONE_PLUGINS"),
-}
+    "iterations": ("train_cfg.max_iters", "SOLVER.MAX_ITER", "train.max_iter"),
+    "batch (mmengine: of one process)": (
+        "train_dataloader.batch_size", "SOLVER.IMS_PER_BATCH", "dataloader.train.total_batch_size",
+    ),
+    "learning rate": ("optim_wrapper.optimizer.lr", "SOLVER.BASE_LR", "optimizer.lr"),
+    "seed": ("randomness.seed", "SEED", "train.seed"),
+    "backbone": ("model.backbone", "MODEL.BACKBONE.NAME", "model.backbone._target_"),
+    "weights at the start": ("model.weights", "MODEL.WEIGHTS", "train.init_checkpoint"),
+    "method": ("model.regularizer", "REGULARIZER", "model.regularizer"),
+    "backbone plugins": ("model.backbone_plugins", "MODEL.BACKBONE_PLUGINS", "model.backbone_plugins"),
+}  # fmt: skip
 METRIC = re.compile(r"(^|/)(AP|AP50|AP75)$")  # of those that Detectron2 logs
 
 
@@ -58,6 +60,11 @@ class TrainingRun:
     measured_by: str = "val_dataloader"
 
     @property
+    def framework(self) -> str:
+        """The name of its framework's row; that of Detectron2's LazyConfigs is one of its own."""
+        return LAZY.name if "dataloader" in self.config else framework_of(self.config_file).name
+
+    @property
     def steps(self) -> int:
         return self.training[-1]["step"] if self.training else 0
 
@@ -77,7 +84,7 @@ class TrainingRun:
         return {key: value for key, value in last.items() if key not in ("step", "time", "data_time")}
 
     def setting(self, row: str) -> str:
-        path = SETTINGS[row][FRAMEWORKS.index(framework_of(self.config_file).name)]
+        path = SETTINGS[row][FRAMEWORKS.index(self.framework)]
         found: Any = self.config
         for part in path.split("."):
             found = found.get(part) if isinstance(found, Mapping) else None
@@ -88,7 +95,11 @@ class TrainingRun:
     @property
     def data(self) -> tuple[str, str]:
         """What was trained on and what was evaluated on."""
-        if framework_of(self.config_file).name == "detectron2":
+        if self.framework == LAZY.name:
+            names = [self.config["dataloader"][part]["dataset"]["names"] for part in ("train", "test")]
+            train, test = (", ".join(name if isinstance(name, list) else [name]) for name in names)
+            return train, test
+        if self.framework == DETECTRON2.name:
             data = self.config["DATASETS"]
             own = {name: place for name, place, *_ in data.get("COCO", [])}
             own |= {name: place for name, _, place, *_ in data.get("OWN", [])}
@@ -153,9 +164,7 @@ def _read_mmengine(folder: Path, name: str, config_file: Path) -> TrainingRun:
 
 def _read_detectron2(folder: Path, name: str, config_file: Path) -> TrainingRun:
     logged = [{**entry, "step": entry["iteration"] + 1} for entry in _lines(folder / "metrics.json", "iteration")]
-    if re.search(r"^\s*_target_:", read_text(config_file), re.MULTILINE):
-        load(LAZY.read_run)(str(config_file))  # which says what it is for
-    config = read_yaml(config_file)
+    config = read_yaml(config_file, objects=is_lazy(config_file))
     if not isinstance(config, dict):
         raise DataError(config_file, "holds no keys and values", "Restore it: training writes it at the start")
     return TrainingRun(

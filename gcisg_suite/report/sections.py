@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gcisg_core.shell import command_line
-from gcisg_suite.tasks import TASKS
+from gcisg_suite.tasks import LAZY, TASKS
 
 from .page import Picture, Section, compare, duration
 from .runs import TrainingRun, curves, details
@@ -48,6 +48,10 @@ def section(task: str, runs: Mapping[str, TrainingRun]) -> Section:
         columns=columns,
         rows=rows,
         pictures=[Picture(curves(runs), "As logged in training, means of the last iterations.", chart=True), *pictures],
-        commands=[command_line(*TRAIN, run.config_file, "--work-dir", f"{run.folder}_again") for run in runs.values()],
+        commands=[
+            command_line(*TRAIN, run.config_file, "--work-dir", f"{run.folder}_again")
+            for run in runs.values()
+            if run.framework != LAZY.name  # its config is a program, of which the folder has the values
+        ],
         **details(runs),
     )

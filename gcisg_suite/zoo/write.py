@@ -23,7 +23,7 @@ from torch import Tensor
 import gcisg_core.integrations.mmengine  # noqa: F401 - checkpoints are read without running code
 from gcisg_core.export import without_method, write_hashed
 from gcisg_core.files import write_text
-from gcisg_suite.sweep.sweep import read_runs
+from gcisg_suite.sweep.run import read_runs
 
 from . import recipes
 from .zoo import Model, load_and_evaluate, sha256

@@ -19,6 +19,7 @@ from gcisg_core.problems import DataError
 from gcisg_det import engine
 from gcisg_det.config import read_config
 from gcisg_suite.cli import main
+from gcisg_suite.commands import train as train_command
 from tests.detection import train_once
 from tests.detection.scenes import (
     PROJECT,
@@ -71,7 +72,7 @@ def test_command_trains_resumes_and_evaluates(root, capfd):
 
 
 def test_two_processes_hold_the_same_queue_and_target(root, monkeypatch):
-    monkeypatch.setattr(engine, "_run_rank", train_once.train_and_compare)
+    monkeypatch.setattr(train_command, "load", lambda _: train_once.train_and_compare)
     monkeypatch.setattr(torch.multiprocessing, "spawn", spawn)
     scaled = ["SOLVER.REFERENCE_WORLD_SIZE", 1]
     command(root, "--num-gpus", "2", overrides=["SOLVER.MAX_ITER", 4, "SOLVER.STEPS", (2,), *scaled])
@@ -111,6 +112,12 @@ def test_command_line_faults_are_named_before_anything_starts(root):
     with pytest.raises(SystemExit, match=r"--dist-url auto works on one machine"):
         command(root, "--num-machines", "2")
     assert not (root / "run").exists()
+
+
+def test_rotated_boxes_are_refused_by_name():
+    rotated = ["MODEL.PROPOSAL_GENERATOR.NAME", "RRPN", "DATASETS.TRAIN", ("a",)]
+    with pytest.raises(ValueError, match="RRPN: rotated boxes need a mapper and an evaluator of your own"):
+        engine.Trainer.build_train_loader(read_config(PROJECT / "gcisg_r50_fpn.yaml", rotated))
 
 
 def test_pretrained_names_reach_the_backbone_and_not_its_copies(root, caplog):

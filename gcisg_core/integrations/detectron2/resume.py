@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,6 +25,8 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gcisg_core.integrations.reproducible import seed_everything
+
+logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
 
 @contextlib.contextmanager
@@ -78,6 +81,7 @@ class ResumableLoader:
         batch_size: Images on this rank and step.
         grouping: Whether a batch holds only landscape or only portrait images.
         num_workers: Worker processes.
+        **options: Of torch's loader, such as ``pin_memory``.
     """
 
     def __init__(
@@ -89,11 +93,13 @@ class ResumableLoader:
         batch_size: int,
         grouping: bool,
         num_workers: int,
+        **options: Any,
     ) -> None:
         self.records = DatasetFromList(records, copy=False)
         self.sizes = [(record["width"], record["height"]) for record in records] if grouping else []
         self.mapper, self.sampler = mapper, sampler
         self.batch_size, self.num_workers = batch_size, num_workers
+        self.options = {"collate_fn": trivial_batch_collator, **options}
         self.seed, self.start = 0, 0
 
     def _batches(self) -> Iterator[list[tuple[int, int]]]:
@@ -116,8 +122,8 @@ class ResumableLoader:
             PositionedSamples(self.records, self.mapper, self.seed),
             batch_sampler=self._batches(),
             num_workers=self.num_workers,
-            collate_fn=trivial_batch_collator,
             generator=torch.Generator(),  # else the loader would draw from the generator of the training step
+            **self.options,
         )
 
 
@@ -156,9 +162,13 @@ class ExactResume(HookBase):
         self.seed = seed if seed >= 0 else comm.shared_random_seed()
 
     def before_train(self) -> None:
-        """Sets the loader to the iteration at which the run begins."""
-        self.trainer.data_loader.seed = self.seed
-        self.trainer.data_loader.start = self.trainer.start_iter
+        """Sets the loader to the iteration at which the run begins; one of another kind begins anew, which is said."""
+        loader = self.trainer.data_loader
+        if isinstance(loader, ResumableLoader):
+            loader.seed, loader.start = self.seed, self.trainer.start_iter
+        elif self.trainer.start_iter:
+            known = f"{__name__}.build_train_loader(cfg, mapper) makes one that goes on"
+            logger.warning("The training loader is not resumable: it draws other images than before. %s.", known)
 
     def before_step(self) -> None:
         """Seeds the step."""

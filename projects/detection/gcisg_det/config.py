@@ -20,7 +20,9 @@ from gcisg_core.old_names import ARGUMENTS, warn
 from gcisg_core.problems import DataError
 from gcisg_suite.coco.values import shown
 from gcisg_suite.selection.settings import SelectionSettings
-from gcisg_suite.text import not_plain, read_yaml
+from gcisg_suite.text import is_lazy, not_plain, read_yaml
+
+from . import custom_imports
 
 
 def add_detection_config(cfg: CfgNode) -> None:
@@ -32,6 +34,10 @@ def add_detection_config(cfg: CfgNode) -> None:
     cfg.MODEL.MIN_MATCH_RATIO = MIN_MATCH_RATIO
     # Plugins of the backbone by name, see gcisg_core.backbone_plugins: IBN: "a", MIXSTYLE: {P: 0.5}; empty for none.
     cfg.MODEL.BACKBONE_PLUGINS = CfgNode(new_allowed=True)
+    # Code of one's own: modules that register models or data, functions that add keys: "my.module:add_config".
+    cfg.CUSTOM_IMPORTS = []
+    # A trainer of one's own, "my.module:MyTrainer", derived from gcisg_det.engine.Trainer.
+    cfg.CUSTOM_TRAINER = ""
     # Folder that holds `sim10k` and `cityscapes`; empty: the environment variable GCISG_DATA, else `data`.
     cfg.DATASETS.ROOT = ""
     # Own data, a list of [name, COCO JSON file, image folder].
@@ -39,6 +45,8 @@ def add_detection_config(cfg: CfgNode) -> None:
     # Label images for the images of data of one's own, a list of [name in COCO, folder, "class, class, ..."]: PNG files
     # of class numbers, 255 for none, called as the images are; for semantic and panoptic architectures.
     cfg.DATASETS.SEM_SEG = []
+    # Panoptic truth for data with label images, a list of [name in COCO, COCO's panoptic JSON file, its PNG folder].
+    cfg.DATASETS.PANOPTIC = []
     # Data in other formats, a list of [name, format, the format's fields], see gcisg_det.datasets.formats.
     cfg.DATASETS.OWN = []
     # An image that cannot be used: error stops training and names it, skip logs a warning and takes another.
@@ -77,15 +85,15 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
             object of Python. Nothing of it is run.
         ValueError: A key does not exist; the message names the nearest that does. Or a value is impossible.
     """
-    if cfg is None:
-        cfg = get_cfg()
-        add_detection_config(cfg)
     if not Path(file).is_file():
         raise FileNotFoundError(f"config file {file} does not exist")
+    names = custom_imports.named(_check_files(Path(file), cfg or _defaults()), overrides, file)
+    custom_imports.load(names, file)
+    cfg = cfg or _defaults()  # some modules change the framework's defaults when they are imported
+    custom_imports.add_keys(cfg, names, file)
     # Earlier names, as empty as their new ones stay unless the file or an override gives them.
     defaults = cfg.clone()
     cfg.MODEL.CHANGES, cfg.MODEL.LEAST_MATCH = CfgNode(new_allowed=True), None
-    _check_files(Path(file), cfg)
     try:
         try:
             cfg.merge_from_file(str(file), allow_unsafe=False)
@@ -128,6 +136,24 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
     return cfg
 
 
+def read_run_config(file: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
+    """:func:`read_config` for the config in the folder of a run, of which nothing is run.
+
+    Raises:
+        DataError: It imports code of one's own.
+    """
+    if names := custom_imports.named(_check_files(Path(file), _defaults()), overrides, file):
+        what = f"imports code ({', '.join(names)}), which the config of a run's folder must not"
+        raise DataError(file, what, "Name the config that you trained with: --config FILE")
+    return read_config(file, overrides)
+
+
+def _defaults() -> CfgNode:
+    cfg = get_cfg()
+    add_detection_config(cfg)
+    return cfg
+
+
 def _check_numbers(file: str | Path, cfg: CfgNode, defaults: CfgNode, prefix: str = "") -> None:
     """Refuse text in a list of numbers; of other values yacs checks the type."""
     for name, default in defaults.items():
@@ -143,22 +169,27 @@ def _flat(value: Any) -> Iterator[Any]:
         yield from _flat(inner) if isinstance(inner, list | tuple) else (inner,)
 
 
-def _check_files(file: Path, cfg: CfgNode) -> None:
-    """Refuse files that are no mappings of keys, as nested as the defaults are; bases first, as they are merged.
+def _check_files(file: Path, cfg: CfgNode) -> list[dict[str, Any]]:
+    """The contents of a file and its bases. Refuses those that are no mappings of keys, as nested as the defaults are.
 
     Raises:
         DataError: One of them; names file and key.
     """
-    files = [file]
-    while isinstance(base := _mapping(files[-1], cfg).get("_BASE_"), str) and "://" not in base:
+    files, contents = [file], [_mapping(file, cfg)]
+    while isinstance(base := contents[-1].get("_BASE_"), str) and "://" not in base:
         path = files[-1].parent / Path(base).expanduser()
         if path in files or not path.is_file():
             what = "leads back to itself" if path in files else "does not exist"
             raise DataError(files[-1], f"_BASE_ {base!r} {what}", "Name a config file, relative to this one")
         files.append(path)
+        contents.append(_mapping(path, cfg))
+    return contents
 
 
 def _mapping(file: Path, cfg: CfgNode) -> dict[str, Any]:
+    if is_lazy(file):
+        what = "is what training, or an export, wrote of a LazyConfig"
+        raise DataError(file, what, "Give the .py that was trained, which is run: --config FILE.py")
     content = read_yaml(file)
     for key, value in _nodes(content, cfg):
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
@@ -196,6 +227,18 @@ def architecture(cfg: CfgNode) -> str:
     return name
 
 
-def head_key(cfg: CfgNode) -> str:
-    """The node of `MODEL` that has the detector's `NUM_CLASSES`."""
-    return "RETINANET" if "Retina" in architecture(cfg) else "ROI_HEADS"
+def head_key(cfg: CfgNode) -> str | None:
+    """The node of `MODEL` that has the detector's `NUM_CLASSES`; None of an architecture of one's own with several."""
+    from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN, RetinaNet  # takes longer than all of this
+
+    name = architecture(cfg)
+    parent = dict(META_ARCH_REGISTRY).get(name)
+    kind = parent if isinstance(parent, type) else object
+    if "Retina" in name or issubclass(kind, RetinaNet):
+        return "RETINANET"
+    known = get_cfg().MODEL
+    nodes = {key: node for key, node in cfg.MODEL.items() if isinstance(node, CfgNode) and key not in known}
+    added = [key for key, node in nodes.items() if "NUM_CLASSES" in node]
+    if parent is None or issubclass(kind, GeneralizedRCNN) or not added:
+        return "ROI_HEADS"
+    return added[0] if len(added) == 1 else None

@@ -32,12 +32,13 @@ from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoad
 from gcisg_core.run_folder import on_first_rank
 from gcisg_core.screen import keep_screen_brief
 
+from . import custom_imports
 from .coco_evaluator import HEADLINE
 from .config import read_config
 from .datasets import setup_datasets
 from .evaluators import build_evaluator, check_numbers, headline
 from .mapper import build_mapper
-from .processes import start
+from .processes import for_cpu, start
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
@@ -93,6 +94,14 @@ class Trainer(DefaultTrainer):
         self._trainer.load_state_dict(state_dict["_trainer"])
 
     @classmethod
+    def build_model(cls, cfg: CfgNode) -> torch.nn.Module:
+        """The framework's model; on a CPU without synchronised BatchNorm."""
+        model: torch.nn.Module = super().build_model(cfg)
+        if cfg.MODEL.DEVICE == "cpu":
+            for_cpu(model)
+        return model
+
+    @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> ResumableLoader:
         """The resumable loader, once it is certain that the evaluation at the end has what it needs.
 
@@ -103,6 +112,9 @@ class Trainer(DefaultTrainer):
         """
         if not cfg.DATASETS.TRAIN:
             raise ValueError("DATASETS.TRAIN is empty, name the data to train on")
+        if "RRPN" in cfg.MODEL.PROPOSAL_GENERATOR.NAME:
+            what = "a mapper and an evaluator of your own, see CUSTOM_TRAINER in docs/your_model.md"
+            raise ValueError(f"MODEL.PROPOSAL_GENERATOR.NAME RRPN: rotated boxes need {what}")
         loader = build_train_loader(cfg, build_mapper(cfg, True))
         classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", [])
         check_numbers(cfg, cfg.DATASETS.TRAIN[0])
@@ -196,12 +208,13 @@ def _run_rank(args: Namespace) -> None:
     end_earlier_logs()
     with mock.patch.object(defaults, "setup_logger", brief_logger):
         default_setup(cfg, args)
+    chosen: Any = custom_imports.trainer(cfg.CUSTOM_TRAINER, Trainer, args.config)
     if args.eval_only:
-        model = Trainer.build_model(cfg)
+        model = chosen.build_model(cfg)
         SafeCheckpointer(model, cfg=cfg, strict=True).load(args.checkpoint)
-        results: dict[str, Any] = Trainer.test(cfg, model)
+        results: dict[str, Any] = chosen.test(cfg, model)
     else:
-        trainer = Trainer(cfg)
+        trainer = chosen(cfg)
         trainer.resume_or_load(resume=args.resume)
         trainer.train()
         results = getattr(trainer, "_last_eval_results", OrderedDict())

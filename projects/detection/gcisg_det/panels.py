@@ -24,6 +24,8 @@ def panel(runs: Mapping[str, TrainingRun]) -> Picture:
         ValueError: none was.
         FileNotFoundError: the images are not there.
     """
+    if lazy := [name for name, run in runs.items() if "DATASETS" not in run.config]:
+        raise ValueError(f"{', '.join(lazy)}: a LazyConfig names its images when run; a report runs none")
     inference = {name: _evaluated(run) for name, run in runs.items()}
     found = {name: folder for name, folder in inference.items() if folder is not None}
     if not found:
