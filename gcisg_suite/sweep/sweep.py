@@ -26,14 +26,14 @@ from gcisg_core.lookup import choose
 from gcisg_core.shell import command_line
 from gcisg_suite.prepare import prepare
 from gcisg_suite.tasks import TASKS, framework_of, read_config
+from gcisg_suite.text import read_json_lines
 
 from .variants import Variant, check_configs, read_sweep
 
 
 def read_runs(path: Path) -> list[dict[str, Any]]:
     """The finished runs; a last line that a kill cut short counts as not there."""
-    lines = path.read_text().split("\n")[:-1] if path.is_file() else []
-    return [json.loads(line) for line in lines]
+    return read_json_lines(path) if path.is_file() else []
 
 
 def append_runs(path: Path, runs: Iterable[dict[str, Any]]) -> None:

@@ -18,6 +18,7 @@ from gcisg_core.initial_weights import MIN_MATCH_RATIO
 from gcisg_core.integrations.detectron2 import add_regularizer_config, allow_overrides, regularizer_values
 from gcisg_core.old_names import ARGUMENTS, warn
 from gcisg_core.problems import DataError
+from gcisg_core.ranges import check_ranges
 from gcisg_suite.coco.values import shown
 from gcisg_suite.selection.settings import SelectionSettings
 from gcisg_suite.text import not_plain, read_yaml
@@ -89,10 +90,10 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
     try:
         try:
             cfg.merge_from_file(str(file), allow_unsafe=False)
+            allow_overrides(cfg, overrides)
+            cfg.merge_from_list(list(overrides))
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from error
-        allow_overrides(cfg, overrides)
-        cfg.merge_from_list(list(overrides))
     except yaml.YAMLError as error:  # of an override
         raise not_plain(error, f"{file} with the overrides {list(overrides)}") from error
     except (KeyError, AssertionError) as error:
@@ -103,6 +104,7 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
         nearest = difflib.get_close_matches(unknown[1], keys, n=1, cutoff=0.0)[0]
         raise ValueError(f"unknown config key {unknown[1]}; the nearest valid key is {nearest}") from error
     _check_numbers(file, cfg, defaults)
+    check_ranges(file, cfg)
     given = {old: cfg.MODEL.pop(old.upper()) for old in ARGUMENTS}
     for old, value in given.items():
         if value not in (None, {}):
@@ -112,7 +114,10 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
     cfg.MODEL.WEIGHTS, cfg.DATASETS.ROOT, cfg.INPUT.STYLES = (
         os.path.expandvars(path) for path in (cfg.MODEL.WEIGHTS, cfg.DATASETS.ROOT, cfg.INPUT.STYLES)
     )
-    regularizer_values(cfg)
+    try:
+        regularizer_values(cfg)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
     if photometric_values(cfg) or cfg.MODEL.BACKBONE_PLUGINS or cfg.REGULARIZER.METHOD != "none":
         require(
             cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector",
@@ -126,6 +131,11 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
     require(len(cfg.INPUT.COLOR_JITTER) == 4, "INPUT.COLOR_JITTER", cfg.INPUT.COLOR_JITTER, "4 numbers")
     require(len(cfg.INPUT.PASTA) in (0, 3), "INPUT.PASTA", cfg.INPUT.PASTA, "3 numbers: alpha, k, beta; or none")
     return cfg
+
+
+def read_run(file: str | Path, overrides: Sequence[str] = (), trust: bool = False) -> CfgNode:
+    """:func:`read_config` for the config in the folder of a run; it names no code, so ``trust`` changes nothing."""
+    return read_config(file, overrides)
 
 
 def _check_numbers(file: str | Path, cfg: CfgNode, defaults: CfgNode, prefix: str = "") -> None:

@@ -32,6 +32,7 @@ from gcisg_core.disk import check_space
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer, save_missing_final
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader
+from gcisg_core.ranges import check_ranges
 from gcisg_core.run_folder import on_first_rank
 from gcisg_core.wrong_setting import naming_settings
 
@@ -104,10 +105,11 @@ def read_config(file: str, overrides: Sequence[str] = ()) -> Any:
     missing = [name for name in ("model", "optimizer", "lr_multiplier", "dataloader", "train") if name not in config]
     if missing:
         raise ValueError(f"{file} defines no {', '.join(missing)}, as detectron2/configs/common does")
+    check_ranges(file, plain(config))
     return config
 
 
-def for_other_commands(file: str, overrides: Sequence[str] = ()) -> Any:
+def for_other_commands(file: str, *_: Any) -> Any:
     """What commands other than training and evaluation are told."""
     raise ValueError(
         f"{file} is a LazyConfig, which is for `train` and `eval`. The plain checkpoint is the trained one without the "
