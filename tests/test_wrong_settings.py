@@ -99,6 +99,15 @@ def named(settings, overrides=(), before=None, call=layer, **given):
         build_from_cfg(call, **given)
 
 
+def test_an_argument_that_nothing_takes_or_that_is_missing_is_one_line():
+    with pytest.raises(SettingError, match=r"mine.py: model.depth is 3 \(layer\(\) got an unexpected keyword argument"):
+        named({"model": {"type": "layer", "depth": 3}}, depth=3)
+    with pytest.raises(
+        SettingError, match=r"mine.py: layer\(\) missing 1 required positional argument: 'out_features'"
+    ):
+        named({"model": {"type": "layer"}})
+
+
 def test_text_of_a_file_is_found_under_another_name():
     with pytest.raises(SettingError, match=r"mine.py: model.num_classes is 'three' \(can only concatenate str"):
         named({"model": {"type": "three", "num_classes": "three"}}, out_features="three")
