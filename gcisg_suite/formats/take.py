@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from PIL import Image
 
-from gcisg_core.files import replacing, write_json, write_text
+from gcisg_core.files import named_errors, replacing, write_json, write_text
 from gcisg_core.problems import DataError
 from gcisg_suite.audit.parallel import check_all
 from gcisg_suite.coco.load import normalise
@@ -228,16 +228,19 @@ def _write_labels(data: Data, classes: list[str], goal: Path, what: str, labelle
     used = {name.with_suffix("").as_posix(): image for name, image in zip(names[::-1], data.images[::-1], strict=True)}
     data.leave("images that differ from another by the suffix alone", "", len(names) - len(used))
     partial.mkdir()
-    if extracted:
-        _write_pixels([*used.values()], partial / "images")
-    if labelled:
-        tasks = [(image, partial / "labels" / f"{stem}.png") for stem, image in used.items()]
-        for unknown in check_all(functools.partial(_write_label, classes), tasks, workers, unit="label"):
-            for other, pixels in unknown.items():
-                data.leave(f"pixels of {other}", "", pixels)
-    write_text(partial / "images.txt", "".join(f"{stem}\n" for stem in sorted(used)))
-    shutil.rmtree(goal, ignore_errors=True)
-    partial.replace(goal)
+    try:
+        if extracted:
+            _write_pixels([*used.values()], partial / "images")
+        if labelled:
+            tasks = [(image, partial / "labels" / f"{stem}.png") for stem, image in used.items()]
+            for unknown in check_all(functools.partial(_write_label, classes), tasks, workers, unit="label"):
+                for other, pixels in unknown.items():
+                    data.leave(f"pixels of {other}", "", pixels)
+        write_text(partial / "images.txt", "".join(f"{stem}\n" for stem in sorted(used)))
+        shutil.rmtree(goal, ignore_errors=True)
+        partial.replace(goal)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     print(f"{what}: {len(used)} images, classes {_some(classes)} -> {goal}{data.described()}")
     root = goal / "images" if extracted else data.root
     suffixes = tuple(sorted({image.path.suffix for image in used.values()}))
@@ -251,6 +254,7 @@ def _write_label(classes: list[str], task: tuple[MaskImage, Path]) -> Counter[st
     numbers, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     wanted = [classes.index(name) if (name := names.get(number)) in classes else NONE for number in numbers.tolist()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.array(wanted, np.uint8)[inverse.reshape(values.shape)]).save(path)
+    with named_errors(path):
+        Image.fromarray(np.array(wanted, np.uint8)[inverse.reshape(values.shape)]).save(path)
     pairs = zip(numbers.tolist(), counts.tolist(), wanted, strict=True)
     return Counter({names[number]: count for number, count, found in pairs if found == NONE and number in names})

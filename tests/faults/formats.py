@@ -21,7 +21,7 @@ from gcisg_cls.datasets import ClassFolderDataset
 from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - registers its reader
 from gcisg_core.integrations.mmengine import read_plain
 from gcisg_core.nan.record import load as load_record
-from gcisg_core.run_folder import read_identity
+from gcisg_core.run_folder import open_run, release_all
 from gcisg_core.safe_load import read_checkpoint
 from gcisg_det.audit import audit_cityscapes_boxes, audit_sim10k
 from gcisg_det.datasets.cityscapes import load_cityscapes_cars
@@ -34,7 +34,11 @@ from gcisg_seg.splits import gtav_split
 from gcisg_suite.audit.coco import audit_coco
 from gcisg_suite.coco.load import load_coco
 from gcisg_suite.images import read_image
+from gcisg_suite.report.page import write_report
 from gcisg_suite.report.runs import read_run
+from gcisg_suite.report.sections import section
+from gcisg_suite.selection.criteria import read_lines
+from gcisg_suite.sweep.sweep import read_runs
 from gcisg_suite.sweep.variants import read_sweep
 
 STATE = {"state_dict": {"w": torch.arange(6.0).reshape(2, 3), "b": torch.ones(3)}, "meta": {"iter": 3}}
@@ -160,6 +164,30 @@ def run_folder(folder: Path) -> None:
     text = "".join(f"{json.dumps(line)}\n" for line in lines)
     write(folder, **{"20260101_000000/vis_data/scalars.json": text, "20260101_000000/start.json": '{"start": 1}'})
     write(folder, **{"mine.py": CONFIG, "identity.json": '{"run": "a", "seed": 3, "settings": {"lr": 0.1}}'})
+    write(folder, last_checkpoint=str(folder / "iter_2.pth"))
+    for step in (1, 2):
+        torch.save({**STATE, "step": step}, folder / f"iter_{step}.pth")
+
+
+def go_on(folder: Path) -> int:
+    """The step that a resumed run goes on from."""
+    try:
+        checkpoint = open_run(folder, {"lr": 0.1}, 3, resume=True)
+    finally:
+        release_all()
+    return 0 if checkpoint is None else read_checkpoint(checkpoint)["step"]
+
+
+def report(folder: Path) -> str:
+    """What `gcisg report` writes of a run."""
+    run = read_run(folder)
+    return write_report(folder / "report.html", "a", [section(run.task, {run.name: run})]).read_text()
+
+
+def run_lines(folder: Path) -> None:
+    """The lines of a sweep, and of a selection."""
+    lines = [{"schema": 1, "variant": "a", "seed": seed, "hash": "b"} for seed in (1, 2)]
+    write(folder, **{"selection.jsonl": "".join(f"{json.dumps(line)}\n" for line in lines)})
 
 
 def detection_run(folder: Path) -> None:
@@ -234,11 +262,15 @@ FORMATS = {
     "pickle": _weights("net.pkl"),
     "safetensors": _weights("net.safetensors"),
     "record": Format("nonfinite.pth", weights, lambda f: load_record(f / "nonfinite.pth", 1)),
-    "identity": Format("identity.json", run_folder, read_identity),
-    "scalars": Format("20260101_000000/vis_data/scalars.json", run_folder, read_run),
+    "identity": Format("identity.json", run_folder, go_on),
+    "pointer": Format("last_checkpoint", run_folder, go_on),
+    "newest of a run": Format("iter_2.pth", run_folder, go_on),
+    "scalars": Format("20260101_000000/vis_data/scalars.json", run_folder, report, cost=4),
     "start": Format("20260101_000000/start.json", run_folder, read_run),
+    "selection": Format("selection.jsonl", run_lines, read_lines),
+    "runs of a sweep": Format("selection.jsonl", run_lines, lambda f: read_runs(f / "selection.jsonl")),
     "run's config": Format("mine.py", run_folder, lambda f: read_plain(f / "mine.py")),
-    "metrics": Format("metrics.json", detection_run, read_run),
-    "detection's config": Format("config.yaml", detection_run, read_run),
+    "metrics": Format("metrics.json", detection_run, report, cost=4),
+    "detection's config": Format("config.yaml", detection_run, report, cost=4),
     "grid": Format("grid.yaml", grid, lambda f: read_sweep(f / "grid.yaml")),
 }
