@@ -71,6 +71,16 @@ def read_yaml(path: str | Path) -> Any:
     return content
 
 
+def read_json_object(path: str | Path) -> dict[str, Any]:
+    """What a JSON file that a command wrote holds; empty where there is no file.
+
+    Raises:
+        DataError: it is damaged, or holds no JSON object.
+    """
+    with reading(path, "a JSON object", "Remove it, or restore it"):
+        return dict(json.loads(read_text(path))) if Path(path).is_file() else {}
+
+
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     """The objects of a file with one on each line; a last line without its end was cut short, and counts as not there.
 

@@ -26,7 +26,7 @@ from gcisg_core.lookup import choose
 from gcisg_core.shell import command_line
 from gcisg_suite.prepare import prepare
 from gcisg_suite.tasks import TASKS, framework_of, read_config
-from gcisg_suite.text import read_json_lines
+from gcisg_suite.text import read_json_lines, read_json_object
 
 from .variants import Variant, check_configs, read_sweep
 
@@ -63,15 +63,14 @@ def run(task: str, name: str, variant: Variant, seed: int, split: str, work: str
     folder = Path(work) / re.sub("[^A-Za-z0-9.]+", "_", name) / f"seed_{seed}_{digest}"
     finished = folder / "run.json"
     if finished.is_file():
-        line: dict[str, Any] = json.loads(finished.read_text())
-        return line
+        return read_json_object(finished)
     resumed = {"resumed": True} if folder.is_dir() else {}
     if variant.is_mini:
         result = row.door("mini")(variant.config, [split], folder, variant.overrides, seed)
     else:
         result = row.door("paper")(file, folder, variant.overrides, seed)
     gpu = {"gpu_peak_mb": torch.cuda.max_memory_allocated() >> 20} if torch.cuda.is_available() else {}
-    line = {
+    line: dict[str, Any] = {
         "variant": name,
         **variant._asdict(),
         "hash": digest,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -153,5 +152,5 @@ def library_transform(plain: Plain) -> Callable[[Any], Tensor]:
 def known_export(config: str) -> dict[str, Any] | None:
     """What is known of an exported classifier, by the `.py` that `gcisg export` wrote; None for other files."""
     beside = Path(config).with_suffix(".json")
-    known = json.loads(beside.read_text()) if beside.is_file() else {}
+    known = read_json_object(beside)
     return known if "arch" in known else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,6 +79,6 @@ class Predictor:
 def _known(cfg: CfgNode, beside: Path) -> dict[str, int]:
     """Class name -> category id: from what an export wrote beside its checkpoint, else the config's; else numbers."""
     count = cfg.MODEL[head_key(cfg)].NUM_CLASSES
-    exported = json.loads(beside.read_text()) if beside.is_file() else {}
+    exported = read_json_object(beside)
     known = dict(zip(exported.get("classes", ()), exported.get("category_ids", ()), strict=False)) or class_ids(cfg)
     return known if len(known) == count else {f"class {i}": i for i in range(count)}
