@@ -23,6 +23,7 @@ from gcisg_core.config import require
 from gcisg_core.export import METHOD_PREFIX
 from gcisg_core.integrations.mmengine import check_state
 from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
+from gcisg_suite.text import read_json_object
 
 SHOWN = 5  # best classes in the records
 IMAGENET_CLASSES = torchvision.models.ResNet18_Weights.DEFAULT.meta["categories"]

@@ -16,6 +16,7 @@ from detectron2.modeling import build_model
 from detectron2.utils.visualizer import Visualizer
 
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
+from gcisg_suite.text import read_json_object
 
 from .config import head_key
 from .datasets import class_ids, setup_datasets
