@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,29 @@ def png(values: np.ndarray) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(values).save(stream, format="PNG")
     return stream.getvalue()
+
+
+def odd_files() -> list[bytes]:
+    """Whole files of another kind than is expected: pixels, numbers, nesting, and what claims to be large."""
+    whole = np.arange(192).reshape(12, 16)
+    found = [png(whole.astype(kind)) for kind in (bool, np.uint8, np.uint16)] + [png(np.zeros((5, 5), np.uint16))]
+    found += [picture(1, mode) for mode in ("RGBA", "LA", "P", "1")]
+    for kind in (np.int32, np.float32):
+        stream = io.BytesIO()
+        Image.fromarray(whole.astype(kind) * 10**6).save(stream, format="TIFF")
+        found.append(stream.getvalue())
+    for ids in (1.5, np.nan, 2**60, "a", 1 + 2j, {"a": 1}):
+        stream = io.BytesIO()
+        savemat(stream, {"trainIds": [[ids]], "valIds": np.array([[2.0]]), "testIds": np.array([[2.0]])})
+        found.append(stream.getvalue())
+    shared: list[Any] = [1]
+    for _ in range(40):
+        shared = [shared, shared]
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(2**20))
+    aliases = "a0: &a0 [1, 1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
+    return [*found, pickle.dumps({"model": shared}), bomb.getvalue(), aliases.encode()]
 
 
 def write(folder: Path, **files: bytes | str) -> None:
