@@ -59,7 +59,7 @@ def check_ranges(file: object, settings: Mapping[str, Any]) -> None:
         ValueError: names file, key, value and range.
     """
     for key, value in _numbers(settings):
-        name = next((part for part in reversed(key.split(".")) if not part.isdigit()), "").lower()
+        name = next((part for part in reversed(key.split(".")) if not part.isdecimal()), "").lower()
         for form, allowed in FORMS:
             if form.fullmatch(name) and value not in allowed:
                 raise ValueError(f"{file}: {key} is {value!r}, expected {allowed}")

@@ -122,7 +122,7 @@ def _frames(trace: TracebackType | None) -> Iterator[Any]:
 def _at(settings: Any, key: str) -> Any:
     for part in key.split("."):
         if isinstance(settings, list | tuple):
-            settings = dict(enumerate(settings)).get(int(part)) if part.isdigit() else None
+            settings = dict(enumerate(settings)).get(int(part)) if part.isdecimal() else None
         else:
             settings = settings.get(part) if isinstance(settings, Mapping) else None
     return settings

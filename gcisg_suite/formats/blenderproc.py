@@ -25,7 +25,7 @@ def is_hdf5(folder: Path) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.glob("*.hdf5") if path.stem.isdigit()), key=lambda path: int(path.stem))
+    return sorted((path for path in folder.glob("*.hdf5") if path.stem.isdecimal()), key=lambda path: int(path.stem))
 
 
 def _read(file: Path, *keys: str) -> list[np.ndarray]:

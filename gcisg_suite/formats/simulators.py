@@ -157,7 +157,7 @@ def _captures(folder: Path, kind: str) -> list[tuple[Path, str, dict[str, Any], 
 
 
 def _natural(path: Path) -> list[Any]:
-    return [int(word) if word.isdigit() else word for word in re.split(r"(\d+)", path.as_posix())]
+    return [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", path.as_posix())]
 
 
 def _solo_image(file: Path, capture: dict[str, Any]) -> Path:

@@ -123,7 +123,7 @@ def is_kitti(folder: Path) -> bool:
     for path in sorted(labels.glob("*.txt"))[:20] if labels else ():
         lines = [line.split() for line in path.read_text(errors="replace").splitlines() if line.strip()]
         if lines:
-            return len(lines[0]) in (15, 16) and not lines[0][0].lstrip("-").isdigit()
+            return len(lines[0]) in (15, 16) and not lines[0][0].lstrip("-").isdecimal()
     return False
 
 
