@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
 from gcisg_suite.coco.values import shown
 from gcisg_suite.formats.forms import (
     BACKGROUND,
@@ -72,10 +72,8 @@ def replicator_boxes(folder: Path, role: str) -> Data:
     """Tight boxes around the visible parts."""
     data = Data(folder, [], [])
     for file in sorted(folder.rglob(f"{TIGHT}*.npy")):
-        try:
+        with reading(file, "an array", WRITER):
             rows = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(file, f"cannot be read as an array ({error})", WRITER) from error
         missing = [name for name in ("semanticId", *SIDES) if name not in (rows.dtype.names or ())]
         if missing:
             raise DataError(file, f"has no field {missing[0]}, expected semanticId, {', '.join(SIDES)}", WRITER)
@@ -117,11 +115,8 @@ def _colour(key: str) -> tuple[int, ...]:
 
 def _coloured(file: Path, names: Mapping[tuple[int, ...], str]) -> Labels:
     """Classes of an image by its colours (R, G, B, A), or by its numbers."""
-    try:
-        with Image.open(file) as image:
-            pixels = np.asarray(image.convert("RGBA") if image.mode in ("P", "RGB", "RGBA") else image)
-    except Exception as error:  # a decoder can raise nearly anything
-        raise DataError(file, f"cannot be read as an image ({error})", WRITER) from error
+    with reading(file, "an image", WRITER), Image.open(file) as image:
+        pixels = np.asarray(image.convert("RGBA") if image.mode in ("P", "RGB", "RGBA") else image)
     flat = pixels.reshape(-1, pixels.shape[2] if pixels.ndim == 3 else 1)
     packed = flat.astype(np.int64) @ (256 ** np.arange(flat.shape[1])[::-1])
     _, first, inverse = np.unique(packed, return_index=True, return_inverse=True)

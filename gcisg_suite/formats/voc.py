@@ -9,7 +9,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
 from gcisg_suite.formats.forms import (
     Box,
     BoxImage,
@@ -39,7 +39,7 @@ def _voc_home(folder: Path) -> Path:
 def _is_voc_file(path: Path) -> bool:
     try:
         return next(ET.iterparse(path, events=("start",)))[1].tag == "annotation"
-    except (OSError, ET.ParseError, StopIteration):
+    except Exception:  # a parser can raise nearly anything
         return False
 
 
@@ -64,10 +64,8 @@ def read_voc(folder: Path, role: str) -> Data:
     """Boxes; objects that are `difficult` count as crowds, as the challenge ignores them."""
     home, images = _voc_home(folder), []
     for file in _voc_files(home, role):
-        try:
+        with reading(file, "XML", XML):
             root = ET.parse(file).getroot()
-        except (OSError, ET.ParseError) as error:
-            raise DataError(file, f"cannot be read as XML ({error})", XML) from error
         images.append(BoxImage(_voc_image(home, file, root), _voc_size(file, root), _voc_boxes(file, root)))
     return Data(home, images, names_of(images))
 
