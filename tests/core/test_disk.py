@@ -71,10 +71,9 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
 
 
 def test_a_log_that_finds_no_room_is_no_traceback_on_the_screen(capsys):
-    logger, full = logging.Logger("a run"), Path("/dev/full").open("w")
-    logger.addHandler(logging.StreamHandler(full))
-    keep_screen_brief(logger)
-    logger.error("a line")
-    with suppress(OSError):
-        full.close()
+    logger = logging.Logger("a run")
+    with suppress(OSError), Path("/dev/full").open("w") as full:
+        logger.addHandler(logging.StreamHandler(full))
+        keep_screen_brief(logger)
+        logger.error("a line")
     assert capsys.readouterr().err == ""

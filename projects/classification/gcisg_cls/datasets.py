@@ -148,7 +148,7 @@ class ClassFolderDataset(Dataset):
                 self.absent.append(line.name)
                 return False
             error = DataError(
-                line.where, f"the file {line.name!r} does not exist", "Restore the file or remove the line"
+                line.where, f"the file {shown(line.name)} does not exist", "Restore the file or remove the line"
             )
         if error:
             self._report(error)
