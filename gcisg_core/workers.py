@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 
@@ -18,4 +19,6 @@ def end_workers() -> None:
         return
     kind = torch_loaders._MultiProcessingDataLoaderIter
     for iterator in [found for found in gc.get_objects() if type(found) is kind]:
-        iterator._shutdown_workers()
+        # A fork has the loaders of the process that it is of, but not their workers.
+        if all(worker._parent_pid == os.getpid() for worker in getattr(iterator, "_workers", [])):
+            iterator._shutdown_workers()
