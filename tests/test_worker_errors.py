@@ -151,6 +151,10 @@ def test_errors_can_be_pickled(error):
     assert getattr(copy, "problem", None) == getattr(error, "problem", None)
 
 
+def test_a_name_with_a_line_end_stays_on_one_line():
+    assert str(DataError("a\nb.png", "is wrong", "Mend it")) == "a\\nb.png: is wrong. Mend it"
+
+
 def test_other_texts_are_left_alone():
     for text in ("", "Caught a cold", "Caught ValueError in DataLoader worker process 0."):
         assert worker_message(text) == text
