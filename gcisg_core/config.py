@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -32,6 +33,14 @@ class Settings:
 
     def __post_init__(self) -> None:
         require(self.task_view in (0, 1), "task_view", self.task_view, "0 or 1")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            numbers = [
+                item for item in (value if isinstance(value, tuple) else [value]) if isinstance(item, int | float)
+            ]
+            require(all(map(math.isfinite, numbers)), field.name, value, "finite")
+            if field.name.startswith("lambda"):
+                require(min(numbers, default=0) >= 0, field.name, value, "at least 0")
 
     @property
     def views_needed(self) -> int:

@@ -69,7 +69,8 @@ def keep_copy(path: Path) -> Path:
 
 def remove_partial(folder: Path) -> list[Path]:
     """Remove what killed writers left in a folder and below, those of earlier versions too; returns what was there."""
-    found = [path for pattern in ("*.partial.*", EARLIER) for path in folder.rglob(pattern) if path.is_file()]
+    patterns = ("*.partial", "*.partial.*", EARLIER)  # a file without suffix has none behind
+    found = [path for pattern in patterns for path in folder.rglob(pattern) if path.is_file()]
     for path in found:
         path.unlink()
     return found

@@ -144,6 +144,8 @@ def run_rank(call: Callable[[], None]) -> None:
     try:
         call()
     except ONE_LINE_ERRORS as error:
+        if "on another process is not finite" in str(error):  # which names its batch, and the file of its step
+            time.sleep(SETTLE_SECONDS)
         _leave(worker_message(str(error)))
     except RuntimeError as error:
         if not LOST.search(str(error)):

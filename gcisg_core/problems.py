@@ -31,7 +31,8 @@ class Problem:
     count: int = 1
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.what}. {self.remedy}"
+        text = f"{self.file}: {self.what}. {self.remedy}"
+        return text.replace("\n", "\\n")  # a file's name may have one; the message is a line
 
 
 class DataError(ValueError):

@@ -31,6 +31,7 @@ def keep_screen_brief(logger: logging.Logger) -> None:
     Args:
         logger: Its handlers of `sys.stdout` and `sys.stderr` are changed.
     """
+    logging.raiseExceptions = False  # else each line that a full disk has no room for is a traceback on the screen
     for handler in logger.handlers:
         if getattr(handler, "stream", None) in (sys.stdout, sys.stderr):
             handler.addFilter(_BriefFilter())

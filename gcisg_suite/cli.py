@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from gcisg_core.problems import worker_message
 from gcisg_core.screen import ONE_LINE_ERRORS
+from gcisg_core.workers import end_workers
 from gcisg_suite.commands.arguments import UsageError
 
 # Each is the function of that name in the module of that name in `gcisg_suite.commands`, but for FUNCTIONS.
@@ -87,6 +88,8 @@ def main(tokens: Sequence[str] | None = None) -> None:
         _refuse(str(error))
     except ONE_LINE_ERRORS as error:
         sys.exit(f"error: {worker_message(str(error))}")
+    finally:
+        end_workers()
     if status:
         sys.exit(status)
 

@@ -29,7 +29,7 @@ def report(file: Path, trust: bool = False) -> str:
     record = load(file, VERSION)
     module = import_module(choose(FRAMEWORKS, record["framework"], f"framework of {file}").replay)
     context = getattr(module, "context", lambda _: nullcontext())
-    again = replay(record, module.build_model(record, trust), module.framework(), context(record))
+    again = replay(record, module.build_model(record, file.parent, trust), module.framework(), context(record))
     losses = [[name, value, again.losses.get(name)] for name, value in record["losses"].items()]
     lines = [
         f"Recorded: {record['message']}",

@@ -33,13 +33,15 @@ class Framework:
         name: How records of the NaN recorder call it.
         suffixes: Of its configs; new ones get the first.
         read_config: `(file, overrides)` -> the config.
-        read_run: The same for the config that training wrote into a run's folder, of which nothing is run.
+        read_run: `(file, overrides, trust)`: the same for the config that training wrote into a run's folder, of which
+            nothing is run; with ``trust`` it may import any module.
         train: `(args)` -> None trains or evaluates; `args` are those of `gcisg train`. Called in each process of a run,
             which finds its place in the environment variables of torchrun.
         student: `config` -> the network that a method regularises, untrained, and the method's values.
         evaluate: `(config_file, checkpoint, with_metrics, work_dir)` -> metrics of a checkpoint on the config's test
             data; with ``with_metrics=False`` it is only loaded.
-        replay: Module with `build_model(record, trust)` and `framework()`, and `context(record)` if a step needs one.
+        replay: Module with `build_model(record, folder, trust)` and `framework()`, and `context(record)` where a step
+            needs one.
         base: Of a config that inherits from `{}`, a quoted path, the first line.
         as_text: A config -> its whole content as text.
         owns: Whether a file with one of the suffixes is a config of this framework; it is read, never run.

@@ -62,7 +62,7 @@ LAZY = Framework(
     name="detectron2_lazy",
     suffixes=(".py",),
     read_config="gcisg_det.lazy:read_config",
-    read_run="gcisg_det.lazy:read_config",
+    read_run="gcisg_det.lazy:read_run",
     train="gcisg_det.lazy.train:run",
     student="gcisg_det.student:student_of",
     evaluate="gcisg_det.evaluation:evaluate_lazy",
@@ -239,9 +239,12 @@ def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Any:
     return load(framework_of(file).read_config)(str(file), list(overrides))
 
 
-def read_run_config(file: str | Path, overrides: Sequence[str] = ()) -> Any:
-    """:func:`read_config` for the config in the folder of a run; nothing in it is run."""
-    return load(framework_of(file).read_run)(str(file), list(overrides))
+def read_run_config(file: str | Path, overrides: Sequence[str] = (), trust: bool = False) -> Any:
+    """:func:`read_config` for the config in the folder of a run; nothing in it is run.
+
+    With ``trust`` it may import modules of any package.
+    """
+    return load(framework_of(file).read_run)(str(file), list(overrides), trust)
 
 
 def find_task(config: Any) -> TaskSpec | None:

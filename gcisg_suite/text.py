@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,32 @@ def read_yaml(path: str | Path, objects: bool = False) -> Any:
             raise not_plain(error.__cause__, path) from error
         raise
     return content
+
+
+def read_json_object(path: str | Path) -> dict[str, Any]:
+    """What a JSON file that a command wrote holds; empty where there is no file.
+
+    Raises:
+        DataError: it is damaged, or holds no JSON object.
+    """
+    with reading(path, "a JSON object", "Remove it, or restore it"):
+        return dict(json.loads(read_text(path))) if Path(path).is_file() else {}
+
+
+def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
+    """The objects of a file with one on each line; a last line without its end was cut short, and counts as not there.
+
+    Raises:
+        DataError: another line is no JSON object; names it.
+    """
+    found = []
+    for number, line in enumerate(read_text(path).split("\n")[:-1], start=1):
+        with reading(f"{path}, line {number}", "JSON", "Remove the line"):
+            entry = json.loads(line)
+            if not isinstance(entry, dict):
+                raise TypeError(f"a {type(entry).__name__}, expected an object")
+        found.append(entry)
+    return found
 
 
 def not_plain(error: yaml.YAMLError, file: object) -> DataError:

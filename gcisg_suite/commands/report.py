@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from gcisg_suite.commands.arguments import Several, UsageError, check_exists
+from gcisg_suite.commands.arguments import Flag, Several, UsageError, check_exists
 
 
 def report(
@@ -15,6 +15,7 @@ def report(
     names: Annotated[list[str] | None, Several] = None,
     output: Path = Path("report.html"),
     title: str = "From synthetic to real images",
+    trust: Flag = False,
 ) -> None:
     """Write one HTML page about runs of `gcisg train`, which needs nothing else to be read.
 
@@ -31,6 +32,8 @@ def report(
         names: What to call the runs (default: their folders' names).
         output: The page.
         title: The page's title.
+        trust: For the pictures, import modules of any package that the runs' configs list, not of the suite and its
+            frameworks alone.
     """
     folders = [run, *runs]
     called = names or [folder.name for folder in folders]
@@ -44,7 +47,7 @@ def report(
     from gcisg_suite.report.runs import read_run
     from gcisg_suite.report.sections import section
 
-    read = [read_run(folder, name) for folder, name in zip(folders, called, strict=True)]
+    read = [read_run(folder, name, trust) for folder, name in zip(folders, called, strict=True)]
     tasks = dict.fromkeys(found.task for found in read)
     sections = [section(task, {found.name: found for found in read if found.task == task}) for task in tasks]
     print(write_report(output, title, sections))

@@ -18,6 +18,7 @@ def select(
     target_labels: Flag = False,
     reference: str | None = None,
     config: Path | None = None,
+    trust: Flag = False,
     device: Device = None,
 ) -> None:
     """Rank the checkpoints of a run without target labels.
@@ -40,6 +41,8 @@ def select(
         target_labels: Also say what the choices cost on the target.
         reference: The pretrained network's weights (the config's own).
         config: The run's config (the one in its folder, of which nothing is run).
+        trust: Import modules of any package that the config in the folder lists, not of the suite and its frameworks
+            alone.
     """
     if by not in (None, *CHOICES):
         raise UsageError(f"--by {by}: expected one of {', '.join(CHOICES)}")
@@ -53,7 +56,7 @@ def select(
     from gcisg_suite.selection.run_checkpoints import config_of, evaluate_run, make_tasks, settings_of
     from gcisg_suite.tasks import read_config, read_run_config
 
-    loaded = read_config(config, overrides) if config else read_run_config(config_of(run), overrides)
+    loaded = read_config(config, overrides) if config else read_run_config(config_of(run), overrides, trust)
     settings = settings_of(loaded)
     chooses = by or settings.by
     options = Options(reference=reference, data=data or settings.data or None, device=chosen_device(device))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
 from gcisg_suite.formats.forms import BACKGROUND, Box, BoxImage, Data, Labels, MaskImage, around, image_files, names_of
 
 FOLDERS = ("masks", "mask", "objects", "instances")
@@ -70,11 +70,8 @@ def _class_of(mask: Path, image: Path, home: Path) -> str:
 
 def _mask(path: Path) -> np.ndarray:
     """Where the object is, shape (H, W), bool. Raises `DataError`, also for a label image of several classes."""
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB") if image.mode in ("RGBA", "P") else image)
-    except Exception as error:  # a decoder can raise nearly anything
-        raise DataError(path, f"cannot be read as an image ({error})", "Export it again, or remove it") from error
+    with reading(path, "an image", "Export it again, or remove it"), Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB") if image.mode in ("RGBA", "P") else image)
     values = pixels.max(axis=2) if pixels.ndim == 3 else pixels
     # Soft edges are greys up to white; numbers of classes are small, and their colours are no greys.
     other = pixels.reshape(-1, *pixels.shape[2:])[values.ravel() > 0]

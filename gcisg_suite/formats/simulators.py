@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
 from gcisg_suite.coco.values import shown
 from gcisg_suite.formats.colours import Keys, labels_by_colour
 from gcisg_suite.formats.forms import (
@@ -75,10 +75,8 @@ def replicator_boxes(folder: Path, role: str) -> Data:
     """Tight boxes around the visible parts."""
     data = Data(folder, [], [])
     for file in sorted(folder.rglob(f"{TIGHT}*.npy")):
-        try:
+        with reading(file, "an array", WRITER):
             rows = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(file, f"cannot be read as an array ({error})", WRITER) from error
         missing = [name for name in ("semanticId", *SIDES) if name not in (rows.dtype.names or ())]
         if missing:
             raise DataError(file, f"has no field {missing[0]}, expected semanticId, {', '.join(SIDES)}", WRITER)
@@ -141,7 +139,7 @@ def _captures(folder: Path, kind: str) -> list[tuple[Path, str, dict[str, Any], 
 
 
 def _natural(path: Path) -> list[Any]:
-    return [int(word) if word.isdigit() else word for word in re.split(r"(\d+)", path.as_posix())]
+    return [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", path.as_posix())]
 
 
 def _solo_image(file: Path, capture: dict[str, Any]) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
 from gcisg_suite.formats.forms import (
     Box,
     BoxImage,
@@ -40,7 +40,7 @@ def _voc_home(folder: Path) -> Path:
 def _is_voc_file(path: Path) -> bool:
     try:
         return next(ET.iterparse(path, events=("start",)))[1].tag == "annotation"
-    except (OSError, ET.ParseError, StopIteration):
+    except Exception:  # a parser can raise nearly anything
         return False
 
 
@@ -68,10 +68,8 @@ def read_voc(folder: Path, role: str) -> Data:
     if not files:
         raise DataError(folder, "holds no XML file of VOC", "Export the boxes; label images are for segmentation")
     for file in files:
-        try:
+        with reading(file, "XML", XML):
             root = ET.parse(file).getroot()
-        except (OSError, ET.ParseError) as error:
-            raise DataError(file, f"cannot be read as XML ({error})", XML) from error
         images.append(BoxImage(_voc_image(home, file, root), _voc_size(file, root), _voc_boxes(file, root)))
     if all(min(box.corners[:2]) >= 1 for image in images for box in image.boxes):
         images = [image._replace(boxes=[_from_0(box) for box in image.boxes]) for image in images]
@@ -132,7 +130,7 @@ def is_kitti(folder: Path) -> bool:
     for path in sorted(labels.glob("*.txt"))[:20] if labels else ():
         lines = [line.split() for line in path.read_text(errors="replace").splitlines() if line.strip()]
         if lines:
-            return len(lines[0]) in (15, 16) and not lines[0][0].lstrip("-").isdigit()
+            return len(lines[0]) in (15, 16) and not lines[0][0].lstrip("-").isdecimal()
     return False
 
 

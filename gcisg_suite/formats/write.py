@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gcisg_core.files import replacing, write_json, write_text
+from gcisg_core.files import named_errors, replacing, write_json, write_text
 from gcisg_suite.audit.parallel import check_all
 from gcisg_suite.formats.forms import Data, MaskImage
 from gcisg_suite.images import displayed_size
@@ -90,6 +90,7 @@ def _write_label(classes: list[str], task: tuple[MaskImage, Path]) -> Counter[st
     numbers, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     wanted = [classes.index(name) if (name := names.get(number)) in classes else NONE for number in numbers.tolist()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.array(wanted, np.uint8)[inverse.reshape(values.shape)]).save(path)
+    with named_errors(path):
+        Image.fromarray(np.array(wanted, np.uint8)[inverse.reshape(values.shape)]).save(path)
     pairs = zip(numbers.tolist(), counts.tolist(), wanted, strict=True)
     return Counter({names[number]: count for number, count, found in pairs if found == NONE and number in names})

@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import yaml
 from PIL import Image, ImageDraw
 
 from gcisg_core.problems import DataError
@@ -29,7 +28,7 @@ from gcisg_suite.formats.forms import (
     part_of,
 )
 from gcisg_suite.images import displayed_size
-from gcisg_suite.text import read_lines, read_text
+from gcisg_suite.text import read_lines, read_yaml
 
 YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 NAMES = ("classes.txt", "obj.names", "labels/classes.txt", "_darknet.labels")
@@ -61,8 +60,8 @@ def _yaml_of(folder: Path) -> Path | None:
 
 def _plain(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(read_text(path))
-    except (DataError, yaml.YAMLError):
+        content = read_yaml(path)
+    except DataError:
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -71,10 +70,7 @@ def _classes(folder: Path, file: Path | None) -> list[str]:
     if file is None:
         listed = _names_of(folder) or folder / NAMES[0]
         return [line.strip() for line in read_lines(listed) if line.strip()]
-    try:
-        content = yaml.safe_load(read_text(file))
-    except yaml.YAMLError as error:
-        raise DataError(file, f"is no YAML ({' '.join(str(error).split())})", "Mend the line that it names") from error
+    content = read_yaml(file)
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict) and sorted(map(str, names)) == sorted(map(str, range(len(names)))):
         names = [names[key] for key in sorted(names, key=int)]

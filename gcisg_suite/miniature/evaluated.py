@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gcisg_core.files import write_text
+from gcisg_suite.text import read_json_object
 
 RESULT = "metrics.json"
 EARLIER_RESULT = "measures.json"  # of runs before the name changed
@@ -39,8 +40,7 @@ def evaluated_once(
     """
     for done in (work_dir / EARLIER_RESULT, work_dir / RESULT):
         if done.is_file():
-            finished: dict[str, Any] = json.loads(done.read_text())
-            return finished
+            return read_json_object(done)
     start = time.perf_counter()
     trained = train()
     result: dict[str, Any] = {"seconds": time.perf_counter() - start}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class TrainingRun:
         metrics: The same for evaluations; those of ``--eval-only`` have no step.
         measured_by: The data loader of a mmengine config whose data the last of them used.
         checkpoint: The last one; None where there is none.
+        trust: Whether its model may be of modules that are neither of the suite nor of its frameworks.
     """
 
     name: str
@@ -58,6 +59,7 @@ class TrainingRun:
     metrics: list[dict[str, Any]]
     checkpoint: Path | None
     measured_by: str = "val_dataloader"
+    trust: bool = False
 
     @property
     def framework(self) -> str:
@@ -183,8 +185,8 @@ def _read_detectron2(folder: Path, name: str, config_file: Path) -> TrainingRun:
     )
 
 
-def read_run(folder: Path, name: str = "") -> TrainingRun:
-    """Read a run's folder, the `--work-dir` of `tools/train_net.py`.
+def read_run(folder: Path, name: str = "", trust: bool = False) -> TrainingRun:
+    """Read a run's folder, the `--output` of `tools/train_net.py`; ``trust`` is for its model.
 
     Raises:
         FileNotFoundError: it holds no run.
@@ -194,7 +196,7 @@ def read_run(folder: Path, name: str = "") -> TrainingRun:
         return _read_detectron2(folder, name, folder / "config.yaml")
     configs = sorted(folder.glob("*.py"), key=lambda path: path.stat().st_mtime)
     if configs and any(folder.glob("*/vis_data/scalars.json")):
-        return _read_mmengine(folder, name, configs[-1])
+        return replace(_read_mmengine(folder, name, configs[-1]), trust=trust)
     raise FileNotFoundError(
         f"{folder}: no run. Expected a work directory of tools/train_net.py, with <time>/vis_data/scalars.json and a "
         f"config (mmengine), or metrics.json and config.yaml (Detectron2)"
@@ -259,7 +261,7 @@ def trained_models(runs: Mapping[str, TrainingRun], **changes: Any) -> tuple[dic
     models = {}
     for name, run in runs.items():
         if run.checkpoint is not None:
-            config = load_run_config(str(run.config_file), [])
+            config = load_run_config(str(run.config_file), [], run.trust)
             init_default_scope(config.get("default_scope", "mmengine"))
             models[name] = MODELS.build({**config.model, **changes, "regularizer": None})
             load_for_evaluation(models[name], str(run.checkpoint))

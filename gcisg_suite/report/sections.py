@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gcisg_core.problems import reason
 from gcisg_core.shell import command_line
 from gcisg_suite.tasks import LAZY, TASKS
 
@@ -19,8 +20,8 @@ def panel(task: str, runs: Mapping[str, TrainingRun]) -> tuple[list[Picture], li
         return [], []
     try:
         return [TASKS[task].door("panel")(runs)], []
-    except (ImportError, KeyError, OSError, ValueError) as error:
-        return [], [f"No pictures: {' '.join(str(error).split())}"]
+    except Exception as error:  # whatever is wrong with checkpoint or data, the rest of the report is there
+        return [], [f"No pictures: {reason(error)}"]
 
 
 def section(task: str, runs: Mapping[str, TrainingRun]) -> Section:

@@ -15,6 +15,7 @@ from gcisg_core.files import write_text
 from gcisg_core.lookup import choose
 from gcisg_core.model_metrics import Value
 from gcisg_suite.analysis.task import EvalTask
+from gcisg_suite.text import read_json_lines
 
 from .settings import CHOICES, COMBINED, CRITERIA, TARGET
 
@@ -53,8 +54,7 @@ def evaluate_checkpoint(
 def read_lines(run: Path) -> list[dict[str, Any]]:
     """The evaluated checkpoints of a run."""
     file = run / FILE
-    lines = map(json.loads, file.read_text().splitlines() if file.is_file() else [])
-    return [line for line in lines if line.get("schema") == SCHEMA]
+    return [line for line in read_json_lines(file) if line.get("schema") == SCHEMA] if file.is_file() else []
 
 
 def append_line(run: Path, line: Mapping[str, Any]) -> None:

@@ -18,14 +18,14 @@ from typing import Any
 
 from gcisg_core.files import write_text
 from gcisg_suite.tasks import TASKS, framework_of, read_config
+from gcisg_suite.text import read_json_lines, read_json_object
 
 from .variants import Variant
 
 
 def read_runs(path: Path) -> list[dict[str, Any]]:
     """The finished runs; a last line that a kill cut short counts as not there."""
-    lines = path.read_text().split("\n")[:-1] if path.is_file() else []
-    return [json.loads(line) for line in lines]
+    return read_json_lines(path) if path.is_file() else []
 
 
 def append_runs(path: Path, runs: Iterable[dict[str, Any]]) -> None:
@@ -74,8 +74,7 @@ class Run:
     def finished(self) -> dict[str, Any] | None:
         """Its line, once it has ended."""
         file = self.folder / "run.json"
-        line: dict[str, Any] | None = json.loads(file.read_text()) if file.is_file() else None
-        return line
+        return read_json_object(file) or None
 
     def __call__(self) -> dict[str, Any]:
         """Train and evaluate; what is finished is read, not repeated.

@@ -105,7 +105,7 @@ def test_output_goes_to_a_folder_of_the_configs_name():
 
 
 def test_command_line_faults_are_named_before_anything_starts(root):
-    with pytest.raises(SystemExit, match=r"error: REGULARIZER .*'lamda_ci'. Did you mean 'lambda_ci'"):
+    with pytest.raises(SystemExit, match=r"gcisg_r50_fpn.yaml: REGULARIZER .*'lamda_ci'. Did you mean 'lambda_ci'"):
         command(root, overrides=["REGULARIZER.LAMDA_CI", 1.0])
     with pytest.raises(SystemExit, match=r"nearest valid key is SOLVER.BASE_LR"):
         command(root, overrides=["SOLVER.BASE_RL", 1.0])

@@ -234,17 +234,17 @@ class TestRunFolders:
         assert not Path("ran").exists()
 
     def test_a_module_that_lies_in_it_is_not_imported(self, tmp_path, monkeypatch):
-        (tmp_path / "beside_run.py").write_text("raise ImportError('it was imported')\n")
-        (tmp_path / "mine.py").write_text("custom_imports = dict(imports=['beside_run'])\n")
+        (tmp_path / "gcisg_beside.py").write_text("raise ImportError('it was imported')\n")
+        (tmp_path / "mine.py").write_text("custom_imports = dict(imports=['gcisg_beside'])\n")
         monkeypatch.syspath_prepend(tmp_path)
-        with pytest.raises(DataError, match="mine.py: imports the module 'beside_run', which lies in the folder"):
+        with pytest.raises(DataError, match="mine.py: imports the module 'gcisg_beside', which lies in the folder"):
             integration.load_run_config(str(tmp_path / "mine.py"), [])
 
     def test_a_record_imports_modules_of_its_own_when_trusted_alone(self, tmp_path, monkeypatch):
         (tmp_path / "foreign_parts.py").write_text("raise ImportError('it was imported')\n")
         monkeypatch.syspath_prepend(tmp_path)
         config = {"model": {"type": "Nope"}, "custom_imports": {"imports": ["gcisg_cls", "foreign_parts"]}}
-        with pytest.raises(DataError, match="imports the module 'foreign_parts'. Add --trust if the"):
-            build_model({"config": config})
+        with pytest.raises(DataError, match="imports the module 'foreign_parts', which is of neither .*Add --trust"):
+            build_model({"config": config}, tmp_path)
         with pytest.raises(DataError, match="custom_imports .*Failed to import foreign_parts"):
-            build_model({"config": config}, trust=True)
+            build_model({"config": config}, tmp_path, trust=True)

@@ -22,6 +22,8 @@ from gcisg_core.integrations.openmmlab import how_to_install
 from gcisg_core.lookup import unknown_name
 from gcisg_core.old_names import current_key, rename_model_keys
 from gcisg_core.problems import DataError, reason
+from gcisg_core.ranges import check_ranges
+from gcisg_core.regularizers import read_method
 
 # What the framework reads of a config, whether or not the file has it.
 RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
@@ -31,6 +33,7 @@ KNOWN = re.compile(r"(gcisg_\w+|mmengine|mmcv|mmseg|mmdet|mmpretrain)(\..*)?")
 FLOATS = {"inf": float("inf"), "nan": float("nan")}  # as `repr` writes them
 SPACE = "\0"  # in place of one that is kept
 PLAIN = "Name the config that you trained with: --config FILE, which is run"
+TRUST = "Add --trust if this is your own"
 
 
 def load_config(path: str, overrides: Sequence[str]) -> Config:
@@ -48,17 +51,21 @@ def load_config(path: str, overrides: Sequence[str]) -> Config:
     return _settled(read_file(path), path, overrides)
 
 
-def load_run_config(path: str, overrides: Sequence[str]) -> Config:
-    """:func:`load_config` for the config in the folder of a run: nothing in it is run, but its modules are imported.
+def load_run_config(path: str, overrides: Sequence[str], trust: bool = False) -> Config:
+    """:func:`load_config` for the config in the folder of a run, of which nothing is run.
+
+    Args:
+        path: The file.
+        overrides: ``key=value`` each.
+        trust: Import whatever modules it lists; else those of the suite and of its frameworks alone.
 
     Raises:
-        DataError: it is no config that training wrote, or a module of it lies in the folder.
+        DataError: it is no config that training wrote, or lists a module that is not trusted.
         ValueError: as :func:`load_config`, or a class is named by an import path.
     """
     config = read_plain(path)
     check_types(config.to_dict(), str(path), PLAIN)
-    check_imports(config, Path(path).parent, str(path), PLAIN)
-    import_custom(config, path)
+    import_listed(config, Path(path).parent, str(path), trust)
     return _settled(config, path, overrides)
 
 
@@ -68,6 +75,11 @@ def _settled(config: Config, path: str, overrides: Sequence[str]) -> Config:
     apply_overrides(config, overrides)
     if not isinstance(config.get("model") or {}, dict):
         raise ValueError(f"{path}: model is {config.model!r}, expected a dictionary of its settings")
+    try:
+        read_method((config.get("model") or {}).get("regularizer"))
+    except ValueError as error:
+        raise ValueError(f"{path}: model.regularizer: {error}") from error
+    check_ranges(path, config.to_dict())
     derive_views(config)
     return config
 
@@ -148,20 +160,31 @@ def check_types(config: Any, where: str, remedy: str) -> None:
             raise DataError(where, f"has the type {name!r}, expected a registered name", remedy)
 
 
-def check_imports(config: Config, folder: Path, where: str, remedy: str) -> None:
-    """Refuse a config of which a custom module lies in a folder of data, as where one starts in it.
+def import_listed(config: Config, folder: Path, where: str, trust: bool = False) -> None:
+    """:func:`import_custom` for a config that is data.
+
+    Args:
+        config: It may list modules of the suite and of its frameworks.
+        folder: Where it was found; a module must not lie there, as where one starts in it.
+        where: What the error names.
+        trust: Any module may be listed.
 
     Raises:
-        DataError: one does.
+        DataError: another module is listed, or cannot be imported.
     """
-    names = (config.get("custom_imports") or {}).get("imports") or []
-    for name in [names] if isinstance(names, str) else names:
+    listed = config.get("custom_imports") or {}
+    names = listed.get("imports") or [] if isinstance(listed, dict) else [listed]
+    for name in [] if trust else [names] if isinstance(names, str) else names:
+        if not KNOWN.fullmatch(str(name)):
+            what = f"imports the module {name!r}, which is of neither the suite nor its frameworks"
+            raise DataError(where, what, TRUST)
         top, *rest = str(name).split(".")
-        spec = find_spec(top) if top else None  # of the first part alone: that imports nothing
+        spec = find_spec(top)  # of the first part alone: that imports nothing
         places = [Path(place, *rest) for place in spec.submodule_search_locations or []] if spec else []
         places += [Path(spec.origin)] if spec and spec.origin else []
         if any(place.resolve().is_relative_to(folder.resolve()) for place in places):
-            raise DataError(where, f"imports the module {name!r}, which lies in the folder of the run", remedy)
+            raise DataError(where, f"imports the module {name!r}, which lies in the folder {folder}", TRUST)
+    import_custom(config, where)
 
 
 def _types(value: Any) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
@@ -16,6 +17,7 @@ from torch.utils.data import Dataset
 
 from gcisg_core.config import require
 from gcisg_core.problems import DataError, Problem
+from gcisg_suite.coco.values import shown
 from gcisg_suite.folders import is_file, is_hidden, left_out, list_files
 from gcisg_suite.images import SUFFIXES, read_image
 from gcisg_suite.text import read_lines
@@ -26,6 +28,7 @@ VISDA17_CLASSES = (
 )  # fmt: skip
 IMAGE_LIST = "image_list.txt"
 NO_LABEL = -1
+LABEL = re.compile("[0-9]{1,5}")  # a longer one would stand for as many classes as its number
 ABSENT = "Add images of it, or leave it out of the classes: `classes` in a config, --classes in a command"
 MOST_SKIPPED = 1000  # in a row; mmengine's data sets give up after as many
 
@@ -108,10 +111,11 @@ class ClassFolderDataset(Dataset):
                 continue
             name, label = split_line(line)
             where = f"{path} line {number}"
-            if name and label.isdecimal():
+            if name and LABEL.fullmatch(label):
                 yield _Line(where, name, int(label))
             else:
-                self._report(DataError(where, f"{line!r} is not of the form 'relative/path label'", "Mend the line"))
+                what = f"{shown(line)} is not of the form 'relative/path label', with a label of up to five digits"
+                self._report(DataError(where, what, "Mend the line"))
 
     def _report(self, error: DataError) -> None:
         """What becomes of a fault in the folder; the audit collects them instead."""
@@ -144,7 +148,7 @@ class ClassFolderDataset(Dataset):
                 self.absent.append(line.name)
                 return False
             error = DataError(
-                line.where, f"the file {line.name!r} does not exist", "Restore the file or remove the line"
+                line.where, f"the file {shown(line.name)} does not exist", "Restore the file or remove the line"
             )
         if error:
             self._report(error)

@@ -18,6 +18,7 @@ from gcisg_core.initial_weights import MIN_MATCH_RATIO
 from gcisg_core.integrations.detectron2 import add_regularizer_config, allow_overrides, regularizer_values
 from gcisg_core.old_names import ARGUMENTS, warn
 from gcisg_core.problems import DataError
+from gcisg_core.ranges import check_ranges
 from gcisg_suite.coco.values import shown
 from gcisg_suite.selection.settings import SelectionSettings
 from gcisg_suite.text import is_lazy, not_plain, read_yaml
@@ -97,10 +98,10 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
     try:
         try:
             cfg.merge_from_file(str(file), allow_unsafe=False)
+            allow_overrides(cfg, overrides)
+            cfg.merge_from_list(list(overrides))
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from error
-        allow_overrides(cfg, overrides)
-        cfg.merge_from_list(list(overrides))
     except yaml.YAMLError as error:  # of an override
         raise not_plain(error, f"{file} with the overrides {list(overrides)}") from error
     except (KeyError, AssertionError) as error:
@@ -111,6 +112,7 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
         nearest = difflib.get_close_matches(unknown[1], keys, n=1, cutoff=0.0)[0]
         raise ValueError(f"unknown config key {unknown[1]}; the nearest valid key is {nearest}") from error
     _check_numbers(file, cfg, defaults)
+    check_ranges(file, cfg)
     given = {old: cfg.MODEL.pop(old.upper()) for old in ARGUMENTS}
     for old, value in given.items():
         if value not in (None, {}):
@@ -120,7 +122,10 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
     cfg.MODEL.WEIGHTS, cfg.DATASETS.ROOT, cfg.INPUT.STYLES = (
         os.path.expandvars(path) for path in (cfg.MODEL.WEIGHTS, cfg.DATASETS.ROOT, cfg.INPUT.STYLES)
     )
-    regularizer_values(cfg)
+    try:
+        regularizer_values(cfg)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
     if photometric_values(cfg) or cfg.MODEL.BACKBONE_PLUGINS or cfg.REGULARIZER.METHOD != "none":
         require(
             cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector",
@@ -136,15 +141,16 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
     return cfg
 
 
-def read_run_config(file: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
-    """:func:`read_config` for the config in the folder of a run, of which nothing is run.
+def read_run_config(file: str | Path, overrides: Sequence[str] = (), trust: bool = False) -> CfgNode:
+    """:func:`read_config` for the config in the folder of a run, of which nothing is run unless it is trusted.
 
     Raises:
         DataError: It imports code of one's own.
     """
-    if names := custom_imports.named(_check_files(Path(file), _defaults()), overrides, file):
+    if not trust and (names := custom_imports.named(_check_files(Path(file), _defaults()), overrides, file)):
         what = f"imports code ({', '.join(names)}), which the config of a run's folder must not"
-        raise DataError(file, what, "Name the config that you trained with: --config FILE")
+        remedy = "Add --trust if the run is your own, or name the config that you trained with: --config FILE"
+        raise DataError(file, what, remedy)
     return read_config(file, overrides)
 
 

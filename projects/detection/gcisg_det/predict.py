@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from detectron2.data import transforms as T
 from detectron2.data.catalog import Metadata
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.utils.visualizer import Visualizer
+
+from gcisg_suite.text import read_json_object
 
 from .setups import DetectorSetup, setup_of
 
@@ -76,6 +77,6 @@ class Predictor:
 def _known(setup: DetectorSetup, beside: Path) -> dict[str, int]:
     """Class name -> category id: from what an export wrote beside its checkpoint, else the config's; else numbers."""
     _, count = setup.number_of_classes()
-    exported = json.loads(beside.read_text()) if beside.is_file() else {}
+    exported = read_json_object(beside)
     known = dict(zip(exported.get("classes", ()), exported.get("category_ids", ()), strict=False)) or setup.class_ids()
     return known if count in (None, len(known)) else {f"class {i}": i for i in range(count)}

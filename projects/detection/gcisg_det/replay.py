@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,8 +27,8 @@ def context(record: dict[str, Any]) -> EventStorage:
     return EventStorage(record["iteration"])
 
 
-def build_model(record: dict[str, Any], trust: bool = False) -> nn.Module:
-    """The model of a record's config, without weights.
+def build_model(record: dict[str, Any], folder: Path, trust: bool = False) -> nn.Module:
+    """The model of a record's config, without weights; nothing in the record's folder matters.
 
     Raises:
         DataError: the config is a LazyConfig, a program, or imports code of one's own, and ``trust`` is off.

@@ -148,11 +148,11 @@ def da_faster_boxes(file: Path) -> tuple[int, int, list[tuple[Box, int]]]:
         Height and width in pixels, and (box, 0) of each car.
 
     Raises:
-        DataError: The file is missing, cannot be decoded, or is no single-channel image of integers.
+        DataError: The file is missing, cannot be decoded, or is no single-channel image of 16-bit integers or longer.
     """
     with reading(file, "an image", DAMAGED), Image.open(file) as image:
         ids = np.asarray(image)
-    if ids.ndim != 2 or ids.dtype.kind not in "iu":
+    if ids.ndim != 2 or ids.dtype.kind not in "iu" or ids.dtype.itemsize < 2:  # 26001 needs 16 bits
         what = f"has shape {ids.shape} of {ids.dtype}, expected one channel of 16-bit integers"
         raise DataError(file, what, DAMAGED)
     rows, columns = np.nonzero((ids == CAR_ID) | (ids // 1000 == CAR_ID))

@@ -14,7 +14,7 @@ from __future__ import annotations
 from gcisg_core.integrations import detectron2 as _repairs  # noqa: F401 - first: Detectron2 0.5 does not import without it
 
 # isort: split
-from .config import as_text, plain, read_config
+from .config import as_text, plain, read_config, read_run
 from .method import add_method, build_detector
 
-__all__ = ["add_method", "as_text", "build_detector", "plain", "read_config"]
+__all__ = ["add_method", "as_text", "build_detector", "plain", "read_config", "read_run"]

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from gcisg_core.lookup import unknown_name
 from gcisg_core.problems import DataError, reason
+from gcisg_core.ranges import check_ranges
 
 NODES = ("model", "optimizer", "lr_multiplier", "dataloader", "train")
 # What is read of `train`, by the framework and here; the rest would have no effect.
@@ -50,7 +51,16 @@ def read_config(file: str, overrides: Sequence[str] = ()) -> Any:
     except Exception as error:  # of hydra's grammar, or of a value in the place of a node
         raise ValueError(f"{file} with the overrides {list(overrides)}: {reason(error)}") from error
     _check_keys(str(file), config)
+    check_ranges(file, plain(config))
     return config
+
+
+def read_run(file: str, overrides: Sequence[str] = (), trust: bool = False) -> Any:
+    """:func:`read_config` for a file in the folder of a run; it is a program, so it is run only if trusted."""
+    if not trust:
+        remedy = "Add --trust if the run is your own, or name the config that you trained with: --config FILE"
+        raise DataError(file, "is a LazyConfig, which is run when it is read", remedy)
+    return read_config(file, overrides)
 
 
 def _load(file: str) -> Any:
