@@ -96,8 +96,9 @@ def draw(runs: Sequence[dict[str, Any]], split: str, metric: str, path: Path) ->
     from matplotlib.figure import Figure
 
     names = [*dict.fromkeys(entry["variant"] for entry in runs)]
-    colours = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    with rc_context(dict.fromkeys(colours, "#808080")):
+    inks = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    grey: dict[Any, str] = dict.fromkeys(inks, "#808080")
+    with rc_context(grey):
         figure = Figure(figsize=(7, 0.8 + 0.4 * len(names)))
         axis = figure.subplots()
         for row, name in enumerate(names):
