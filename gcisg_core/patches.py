@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -58,3 +60,30 @@ def cut_patches(features: Tensor, patches: tuple[int, int]) -> Tensor:
         features = F.interpolate(features, size=(height * rows, width * columns), mode="bilinear", align_corners=False)
     cut = features.unflatten(3, (columns, width)).unflatten(2, (rows, height))
     return cut.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+
+
+def cut_alike(
+    maps: Sequence[Tensor], patches: tuple[int, int], mask: Tensor | None = None
+) -> tuple[list[Tensor], Tensor | None]:
+    """:func:`cut_patches` of maps (B, C, H, W) of one size, and of what is padding in all of them.
+
+    Args:
+        maps: Of the same images.
+        patches: (ph, pw).
+        mask: (B, H, W), False in the padding. Patches that are all padding are left out of the result.
+
+    Returns:
+        The patches of each map (N, C, h, w), and their mask (N, h, w); None without a mask.
+
+    Raises:
+        ValueError: the maps have fewer positions than patches.
+    """
+    if mask is None:
+        return [cut_patches(features, patches) for features in maps], None
+    inside = mask.unsqueeze(1)
+    share = cut_patches(inside.to(maps[0].dtype), patches)
+    kept = share.flatten(1).any(dim=1)
+    share = share[kept]
+    # Where a map is resampled, padding has no share in its neighbours' values.
+    weight = share.masked_fill(share == 0, 1)
+    return [cut_patches(features * inside, patches)[kept] / weight for features in maps], share.squeeze(1) > 0
