@@ -39,8 +39,8 @@ class GCISGSettings(Settings):
         stages_guidance: S_G, stages 0 to 4 (Table 3).
         stages_ci: S_CI, stages 0 to 4 (Table 3).
         pooling: Pooling of the guidance, a name of :data:`gcisg_core.pooling.POOLINGS` (Fig. 4).
-        patches_guidance: ph x pw cells that the guidance pools and compares one by one; 1 x 1, the paper's, is the whole
-            map, which in a scene is mostly background.
+        patches_guidance: ph x pw cells that the guidance pools and compares one by one. 1 x 1, the paper's, is the
+            whole map, which in a scene is mostly background.
         guidance_reduction: ``batch_mean`` (Eq. 8) or ``frobenius`` (the authors' code, at a weight of 1).
         ci_loss: ``causal_invariance`` (Eq. 2) or ``info_nce`` (Table 5).
         tau: Temperature of the student, or of InfoNCE (0.07 there in CSG).

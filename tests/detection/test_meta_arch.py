@@ -140,13 +140,46 @@ def test_views_differ_in_colour_only_and_respect_the_channel_order():
     model, _ = build("INPUT.COLOR_JITTER", [0.0, 0.0, 0.0, 0.1])
     items = batch()
     torch.manual_seed(0)
-    bgr = model._draw(items)
+    bgr = model._draw(items, model.view)
     assert not torch.allclose(bgr[0]["image"], items[0]["image"].float(), atol=1)
     assert all(a["instances"] is b["instances"] for a, b in zip(bgr, items, strict=True))
     model.is_bgr = False
     torch.manual_seed(0)
-    rgb = model._draw([{**item, "image": item["image"].flip(0)} for item in items])
+    rgb = model._draw([{**item, "image": item["image"].flip(0)} for item in items], model.view)
     assert all(torch.equal(a["image"], b["image"].flip(0)) for a, b in zip(bgr, rgb, strict=True))
+
+
+def draw(*overrides):
+    """The views that the method sees, and the batch as the plain detector makes it."""
+    model, _ = build(*overrides)
+    seen = []
+    model.regularizer.observer = lambda views, features: seen.extend(views)
+    step(model)
+    return seen, model.preprocess_image(batch()).tensor
+
+
+STILL = [
+    item
+    for name in ("BRIGHTNESS", "CONTRAST", "SATURATION", "HUE", "BLUR")
+    for item in (f"REGULARIZER.OTHER_VIEW.{name}", 0.0)
+]
+
+
+@pytest.mark.parametrize("task_view", [0, 1])
+def test_the_other_view_is_the_tasks_or_the_image_in_another_style(task_view):
+    def views(*chosen):
+        seen, plain = draw("REGULARIZER.TASK_VIEW", task_view, *chosen)
+        assert len(seen) == 2
+        return seen[task_view], seen[1 - task_view], plain
+
+    task, other, plain = views("REGULARIZER.OTHER_VIEW", "identical")
+    assert torch.equal(task, other)
+    task, other, _ = views("REGULARIZER.OTHER_VIEW", "style_only", "INPUT.COLOR_JITTER", [0.0] * 4)
+    assert torch.equal(task, plain)
+    assert not torch.allclose(other, plain, atol=1e-3)
+    task, other, _ = views(*STILL)
+    assert not torch.allclose(task, plain, atol=1e-3)
+    torch.testing.assert_close(other, plain, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["gcisg", "csg"])

@@ -75,6 +75,43 @@ def test_a_plain_view_is_mmsegs_and_the_other_is_drawn():
         make(plain_views=(-1,))
 
 
+def follow(**settings):
+    """A preprocessor that follows a method, and its views of the same draws."""
+    net = make(**settings.pop("preprocessor", {}))
+    net.follow({"method": "csg", **settings})
+    torch.manual_seed(5)
+    return net(batch(SMALL), training=True)["inputs"]
+
+
+@pytest.mark.parametrize("task_view", [0, 1])
+def test_identical_views_are_equal(task_view):
+    views = follow(other_view="identical", task_view=task_view)
+    assert len(views) == 2
+    assert torch.equal(*views)
+
+
+def test_another_style_has_the_images_geometry_and_the_tasks_view_stays():
+    task, other = follow(other_view="style_only")
+    assert torch.equal(task, follow()[0])  # as it is with two draws of the task's transform
+    plain = SegDataPreProcessor(**MMSEG)(batch(SMALL), training=True)["inputs"]
+    assert not torch.allclose(other, plain)
+    still = follow(other_view={**STILL, "blur": 0.0}, task_view=1)
+    torch.testing.assert_close(still[0], plain, rtol=0, atol=1e-5)
+    assert not torch.allclose(still[1], plain)
+
+
+def test_the_plain_task_view_goes_with_another_style_and_a_plain_other_view_does_not():
+    plain = SegDataPreProcessor(**MMSEG)(batch(SMALL), training=True)["inputs"]
+    task, other = follow(other_view="style_only", preprocessor={"plain_views": (0,)})
+    assert torch.equal(task, plain)
+    assert not torch.allclose(other, plain)
+    message = (
+        r"^model.regularizer.other_view must be 'same', or absent: .*plain_views leaves the views \[1\] as they are"
+    )
+    with pytest.raises(ValueError, match=message):
+        follow(other_view="style_only", preprocessor={"plain_views": (0, 1)})
+
+
 def test_padding_is_the_mean_colour_in_each_view():
     for view in make()(batch(SMALL), training=True)["inputs"]:
         assert view[1, :, 40:].abs().max() == 0
