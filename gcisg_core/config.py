@@ -26,6 +26,8 @@ class Settings:
             the task's transform. ``style_only``: the same geometry in another style, by a strong jitter and a blur;
             ``style_pasta``: perturbed Fourier amplitudes too. ``identical``: the task's view again, a control. Or
             arguments of :class:`gcisg_core.views.PhotometricView`, which replace those of ``style_only``.
+        recompute_other_view: Do not keep the student's activations of the view beside the task's, but compute them
+            again in the backward pass: a forward pass more, and one view's memory instead of two. The same gradients.
     """
 
     # Named bundles of other defaults, chosen by `preset`.
@@ -34,6 +36,7 @@ class Settings:
     stage_locations: Mapping[int, StageLocation] | None = None
     task_view: int = 0
     other_view: str | Mapping[str, Any] = "same"
+    recompute_other_view: bool = False
 
     def __post_init__(self) -> None:
         require(self.task_view in (0, 1), "task_view", self.task_view, "0 or 1")

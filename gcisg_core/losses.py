@@ -220,7 +220,7 @@ def guidance_loss(
     reduce = choose(REDUCTIONS, reduction, "reduction")
     with torch.autocast(student.device.type, enabled=False):
         maps = [full_precision(features) for features in (student, reference.detach())]
-        cells, inside = (maps, mask) if patches == (1, 1) else cut_alike(maps, patches, mask)
+        cells, inside = cut_alike(maps, patches, mask)
         u, w = (F.normalize(pool(cell, mask=inside)) for cell in cells)
         return reduce(u - w)
 

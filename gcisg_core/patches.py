@@ -26,19 +26,31 @@ def pool_patches(features: Tensor, patches: tuple[int, int], mask: Tensor | None
     Args:
         features: (B, C, H, W).
         patches: (ph, pw).
-        mask: (B, H, W), False in the padding. Patches that are all padding are left out of the result.
+        mask: (B, H, W), False in the padding. Patches that are all padding are left out of the result; to find them the
+            host waits for the device.
 
     Raises:
         ValueError: the map has fewer positions than patches.
     """
+    pooled, inside = pool_all_patches(features, patches, mask)
+    # No image is all padding.
+    return pooled if inside is None or patches == (1, 1) else pooled[inside]
+
+
+def pool_all_patches(
+    features: Tensor, patches: tuple[int, int], mask: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """:func:`pool_patches` with those that are all padding, as zeros, and (B ph pw,), False for these.
+
+    The second is None without a mask.
+    """
     _check(features, patches)
     if mask is None:
-        return F.adaptive_avg_pool2d(features, patches).flatten(2).transpose(1, 2).flatten(0, 1)
+        return F.adaptive_avg_pool2d(features, patches).flatten(2).transpose(1, 2).flatten(0, 1), None
     weights = mask.unsqueeze(1).to(features.dtype)
     pooled = F.adaptive_avg_pool2d(features * weights, patches).flatten(2).transpose(1, 2).flatten(0, 1)
     share = F.adaptive_avg_pool2d(weights, patches).flatten()
-    valid = share > 0
-    return pooled[valid] / share[valid, None]
+    return pooled / share.masked_fill(share == 0, 1)[:, None], share > 0
 
 
 def cut_patches(features: Tensor, patches: tuple[int, int]) -> Tensor:
@@ -70,7 +82,8 @@ def cut_alike(
     Args:
         maps: Of the same images.
         patches: (ph, pw).
-        mask: (B, H, W), False in the padding. Patches that are all padding are left out of the result.
+        mask: (B, H, W), False in the padding. Patches that are all padding are left out of the result; to find them the
+            host waits for the device.
 
     Returns:
         The patches of each map (N, C, h, w), and their mask (N, h, w); None without a mask.
@@ -78,6 +91,8 @@ def cut_alike(
     Raises:
         ValueError: the maps have fewer positions than patches.
     """
+    if patches == (1, 1):  # no image is all padding
+        return list(maps), mask
     if mask is None:
         return [cut_patches(features, patches) for features in maps], None
     inside = mask.unsqueeze(1)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gcisg_core.config import Settings, per_stage, require, require_stages
-from gcisg_core.encoders import ReferenceEncoder, StageProjectors
+from gcisg_core.encoders import ReferenceEncoder, StageProjectors, follow
 from gcisg_core.feature_tap import Features, make_tap
 from gcisg_core.lookup import choose
 from gcisg_core.losses import info_nce_loss
@@ -153,4 +153,4 @@ class CSG(Regularizer):
     def after_optimizer_step(self) -> None:
         super().after_optimizer_step()
         if self.weights:
-            self.average.update_parameters(self.projectors)
+            follow(self.average, self.projectors)

@@ -6,6 +6,7 @@ import torch
 from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_cls.mini import PROJECT
 from gcisg_core.integrations.mmengine import load_config
+from tests.fake_cuda import finish_step, no_waiting, on_fake_cuda
 from tests.methods import SMALL
 
 STILL = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0, "blur": 0.0}
@@ -58,3 +59,16 @@ def test_the_pipeline_draws_the_tasks_view_alone():
     for chosen, views in (([], 2), (["model.regularizer.other_view=style_only"], 1)):
         config = load_config(str(PROJECT / "gcisg_mini.py"), chosen)
         assert config.train_dataloader.dataset.dataset.pipeline.views == views
+
+
+def test_a_step_stays_on_the_gpu():
+    small = {name: SMALL[name] for name in ("queue_length", "embedding_dim")}
+    model = SynToRealClassifier("mini_resnet", 3, regularizer={"method": "gcisg", **small})
+    views, label = [torch.rand(2, 3, 32, 32) for _ in range(2)], torch.tensor([0, 1])
+    model(views, label, mode="loss")  # what the first step does
+    with on_fake_cuda(model) as move:
+        views, label = [move(view) for view in views], move(label)
+        with no_waiting():
+            losses = model(views, label, mode="loss")
+            finish_step(model, model.regularizer)
+    assert {value.device.type for value in losses.values()} == {"cuda"}

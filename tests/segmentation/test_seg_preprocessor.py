@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mmseg.models import SegDataPreProcessor
+from mmseg.models import EncoderDecoder, SegDataPreProcessor
 
 from gcisg_core.padding import padding_mask
 from gcisg_core.views import PhotometricView
 from gcisg_seg.preprocessor import PhotometricSegDataPreProcessor
+from tests.fake_cuda import finish_step, no_waiting, on_fake_cuda
 from tests.segmentation.segmentors import GCISG, PREPROCESSOR, batch, build
 
 MMSEG = {key: value for key, value in PREPROCESSOR.items() if key != "type"}
@@ -153,3 +154,20 @@ def test_wrong_arguments_are_named():
         make(views=-1)
     with pytest.raises(ValueError, match="batch_augments must be absent"):
         make(batch_augments=[{"type": "mixup"}])
+
+
+def test_a_step_stays_on_the_gpu(monkeypatch):
+    """From the preprocessor's batch on; the heads are left out: mmseg's losses read numbers of the device."""
+    monkeypatch.setattr(
+        EncoderDecoder, "loss", lambda self, inputs, samples: {"loss_task": self.extract_feat(inputs)[-1].mean()}
+    )
+    model = build("pspnet", {**GCISG, "patches": (1, 1)})
+    data = model.data_preprocessor(batch(SMALL), True)
+    model.loss(**data)  # what the first step does
+    with on_fake_cuda(model) as move:
+        views = [move(view) for view in data["inputs"]]
+        with no_waiting():
+            losses = model.loss(views, data["data_samples"])
+            finish_step(model, model.regularizer)
+    assert "loss_ci_stage4" in losses
+    assert {value.device.type for value in losses.values()} == {"cuda"}

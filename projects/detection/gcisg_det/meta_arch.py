@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
-from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
 from gcisg_core.backbone_input import backbone_input
@@ -69,9 +68,10 @@ class SynToRealMixin:
         require(not changes or image_format in ("BGR", "RGB"), "INPUT.FORMAT", image_format, "BGR or RGB")
         self.view = PhotometricView(**photometric) if photometric is not None else None
         self.is_bgr = image_format == "BGR"
+        self.regularizer_metrics: Mapping[str, Tensor] = {}
 
     def forward(self, batched_inputs: Sequence[dict[str, Any]]) -> Any:
-        """The parent's; in training with the method's losses, while its metrics go to the event storage.
+        """The parent's; in training with the method's losses, while its metrics wait for the hook, which logs them.
 
         Args:
             batched_inputs: As for the parent; ``image`` is (3, H_i, W_i) of values 0 to 255.
@@ -90,7 +90,7 @@ class SynToRealMixin:
             lambda: parent.forward(batches[self.regularizer.settings.task_view]),
             padding_mask(views[0], [item["image"].shape[-2:] for item in batched_inputs]),
         )
-        get_event_storage().put_scalars(**{f"regularizer/{name}": float(value) for name, value in metrics.items()})
+        self.regularizer_metrics = metrics
         return losses
 
     @torch.no_grad()
