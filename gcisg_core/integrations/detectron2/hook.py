@@ -94,7 +94,8 @@ class RegularizerHook(HookBase):
 
     def _log(self) -> None:
         """Put the method's metrics into the event storage: now, since to read them is to wait for the device."""
-        metrics = getattr(self.trainer.model, "module", self.trainer.model).regularizer_metrics
+        model = getattr(self.trainer.model, "module", self.trainer.model)
+        metrics = getattr(model, "regularizer_metrics", {})
         if metrics:
             values = torch.stack([value.float() for value in metrics.values()]).tolist()
             named = {f"regularizer/{name}": value for name, value in zip(metrics, values, strict=True)}
