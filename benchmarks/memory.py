@@ -9,6 +9,7 @@ only; on a GPU expect 1 to 3 GB more.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -33,6 +34,8 @@ import gcisg_seg.registry  # noqa: F401
 from gcisg_det.config import read_config
 
 GB = 2**30
+RECOMPUTE = "+recompute"
+METHODS = ["baseline", "csg", "gcisg", f"gcisg{RECOMPUTE}"]
 Losses = Callable[[int], Any]  # of a step with so many images
 
 
@@ -118,9 +121,13 @@ def state_bytes(model: nn.Module) -> int:
 
 
 def row(task: str, method: str) -> list[object]:
+    """A line of the table; ``METHOD+recompute`` has the setting `recompute_other_view`."""
     recipe = TASKS[task]
     torch.manual_seed(0)
-    model, losses = recipe.build(method, recipe.size)
+    model, losses = recipe.build(method.removesuffix(RECOMPUTE), recipe.size)
+    if method.endswith(RECOMPUTE):
+        settings = model.regularizer.settings
+        model.regularizer.settings = dataclasses.replace(settings, recompute_other_view=True)
     model.train()
     with saved_bytes(model) as kept:
         loss = losses(recipe.images)
@@ -137,12 +144,13 @@ def row(task: str, method: str) -> list[object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
-    parser.add_argument("--methods", nargs="+", default=["baseline", "csg", "gcisg"], help="as in the configs' names")
+    parser.add_argument("--methods", nargs="+", default=METHODS, help="as in the configs' names")
     args = parser.parse_args()
     rows = [row(task, method) for task in args.tasks for method in args.methods]
     heads = ["task", "config", "image", "state, GB", "an image, GB", "one GPU, GB (batch)", "each of several, GB"]
     notes = (
-        "Computed, not measured on a GPU; float32. An image: what the backward pass keeps of it, both views. Not "
+        "Computed, not measured on a GPU; float32. An image: what the backward pass keeps of it, both views. "
+        "`+recompute`: with `recompute_other_view`, whose second pass comes when the task's activations are gone. Not "
         "counted: CUDA context, cuDNN workspaces, fragmentation and what lives inside one layer."
     )
     write_table("memory", "Memory of a training step at the papers' sizes", rows, heads, notes)

@@ -78,17 +78,24 @@ def in_eval_mode(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def unchanged(network: nn.Module) -> Iterator[None]:
-    """Inside the block the network is in eval mode, without gradients; then it and the random state are as before."""
+def same_buffers(network: nn.Module) -> Iterator[None]:
+    """After the block the network's buffers are as before."""
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    devices = {tensor.device.index for tensor in network.parameters() if tensor.is_cuda}
-    with in_eval_mode(network), torch.no_grad(), torch.random.fork_rng(devices=devices):
-        try:
-            yield
-        finally:
+    try:
+        yield
+    finally:
+        with torch.no_grad():
             for name, buffer in network.named_buffers():
                 if name in buffers:
                     buffer.copy_(buffers[name])
+
+
+@contextmanager
+def unchanged(network: nn.Module) -> Iterator[None]:
+    """Inside the block the network is in eval mode, without gradients; then it and the random state are as before."""
+    devices = {tensor.device.index for tensor in network.parameters() if tensor.is_cuda}
+    with same_buffers(network), in_eval_mode(network), torch.no_grad(), torch.random.fork_rng(devices=devices):
+        yield
 
 
 def black_image(network: nn.Module, size: tuple[int, int]) -> Tensor:

@@ -13,6 +13,7 @@ from torch import nn
 from gcisg_core.config import Settings, parse_settings
 from gcisg_core.lookup import choose
 from gcisg_core.nan import setting
+from gcisg_core.other_view import check_other_view
 from gcisg_core.regularizers.asg import ASG
 from gcisg_core.regularizers.base import Regularizer, Terms
 from gcisg_core.regularizers.csg import CSG
@@ -52,11 +53,21 @@ def read_method(values: Mapping[str, Any] | None = None) -> tuple[type[Regulariz
     """
     given = dict(values or {})
     setting.take_earlier(given)
-    method = choose(METHODS, given.pop("method", "none"), "method")
-    return method, parse_settings(method.settings_class, given)
+    name = given.pop("method", "none")
+    method = choose(METHODS, name, "method")
+    settings = parse_settings(method.settings_class, given)
+    check_other_view(settings.other_view)
+    if settings.other_view != "same" and settings.views_needed < 2:
+        raise ValueError(
+            f"other_view is {settings.other_view!r}, but the method {name!r} with its settings looks at one view of "
+            f"each image. Leave other_view out, or choose a method that compares views"
+        )
+    return method, settings
 
 
-def settle_views(stated: int | None, values: Mapping[str, Any] | None, key: str, method_key: str) -> int:
+def settle_views(
+    stated: int | None, values: Mapping[str, Any] | None, key: str, method_key: str, by_task: bool = False
+) -> int:
     """How many views of an image to draw for a method; answered from its settings, no network is built.
 
     Args:
@@ -64,11 +75,13 @@ def settle_views(stated: int | None, values: Mapping[str, Any] | None, key: str,
         values: As for :func:`read_method`.
         key: The config key of ``stated``.
         method_key: That of ``values["method"]``.
+        by_task: Count those alone that the task's transform draws, see :attr:`Settings.views_drawn`.
 
     Raises:
         ValueError: the config states fewer views than the method needs.
     """
-    needed = read_method(values)[1].views_needed
+    settings = read_method(values)[1]
+    needed = settings.views_drawn if by_task else settings.views_needed
     # No view at all, where a project has such a choice, is the image itself.
     if stated is not None and max(stated, 1) < needed:
         name = (values or {}).get("method", "none")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mmseg.models import SegDataPreProcessor
+from mmseg.models import EncoderDecoder, SegDataPreProcessor
 
 from gcisg_core.padding import padding_mask
 from gcisg_core.views import PhotometricView
 from gcisg_seg.preprocessor import PhotometricSegDataPreProcessor
+from tests.fake_cuda import finish_step, no_waiting, on_fake_cuda
 from tests.segmentation.segmentors import GCISG, PREPROCESSOR, SEGMENTORS, batch, build, sgd
 
 MMSEG = {key: value for key, value in PREPROCESSOR.items() if key != "type"}
@@ -73,6 +74,43 @@ def test_a_plain_view_is_mmsegs_and_the_other_is_drawn():
     assert not torch.allclose(drawn, plain)
     with pytest.raises(ValueError, match="plain_views"):
         make(plain_views=(-1,))
+
+
+def follow(**settings):
+    """A preprocessor that follows a method, and its views of the same draws."""
+    net = make(**settings.pop("preprocessor", {}))
+    net.follow({"method": "csg", **settings})
+    torch.manual_seed(5)
+    return net(batch(SMALL), training=True)["inputs"]
+
+
+@pytest.mark.parametrize("task_view", [0, 1])
+def test_identical_views_are_equal(task_view):
+    views = follow(other_view="identical", task_view=task_view)
+    assert len(views) == 2
+    assert torch.equal(*views)
+
+
+def test_another_style_has_the_images_geometry_and_the_tasks_view_stays():
+    task, other = follow(other_view="style_only")
+    assert torch.equal(task, follow()[0])  # as it is with two draws of the task's transform
+    plain = SegDataPreProcessor(**MMSEG)(batch(SMALL), training=True)["inputs"]
+    assert not torch.allclose(other, plain)
+    still = follow(other_view={**STILL, "blur": 0.0}, task_view=1)
+    torch.testing.assert_close(still[0], plain, rtol=0, atol=1e-5)
+    assert not torch.allclose(still[1], plain)
+
+
+def test_the_plain_task_view_goes_with_another_style_and_a_plain_other_view_does_not():
+    plain = SegDataPreProcessor(**MMSEG)(batch(SMALL), training=True)["inputs"]
+    task, other = follow(other_view="style_only", preprocessor={"plain_views": (0,)})
+    assert torch.equal(task, plain)
+    assert not torch.allclose(other, plain)
+    message = (
+        r"^model.regularizer.other_view must be 'same', or absent: .*plain_views leaves the views \[1\] as they are"
+    )
+    with pytest.raises(ValueError, match=message):
+        follow(other_view="style_only", preprocessor={"plain_views": (0, 1)})
 
 
 def test_padding_is_the_mean_colour_in_each_view():
@@ -157,3 +195,20 @@ def test_wrong_arguments_are_named():
         make(views=-1)
     with pytest.raises(ValueError, match="batch_augments must be absent"):
         make(batch_augments=[{"type": "mixup"}])
+
+
+def test_a_step_stays_on_the_gpu(monkeypatch):
+    """From the preprocessor's batch on; the heads are left out: mmseg's losses read numbers of the device."""
+    monkeypatch.setattr(
+        EncoderDecoder, "loss", lambda self, inputs, samples: {"loss_task": self.extract_feat(inputs)[-1].mean()}
+    )
+    model = build("pspnet", {**GCISG, "patches": (1, 1)})
+    data = model.data_preprocessor(batch(SMALL), True)
+    model.loss(**data)  # what the first step does
+    with on_fake_cuda(model) as move:
+        views = [move(view) for view in data["inputs"]]
+        with no_waiting():
+            losses = model.loss(views, data["data_samples"])
+            finish_step(model, model.regularizer)
+    assert "loss_ci_stage4" in losses
+    assert {value.device.type for value in losses.values()} == {"cuda"}
