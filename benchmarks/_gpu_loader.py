@@ -16,7 +16,9 @@ from PIL import Image
 
 # Pixels: about VisDA-17's renderings, and GTAV's and Sim10k's.
 SIZES = {"classification": (640, 360), "segmentation": (1914, 1052), "detection": (1914, 1052)}
-BOX = "<object><name>car</name><bndbox><xmin>{0}</xmin><ymin>{0}</ymin><xmax>{1}</xmax><ymax>{1}</ymax></bndbox></object>"
+BOX = (
+    "<object><name>car</name><bndbox><xmin>{0}</xmin><ymin>{0}</ymin><xmax>{1}</xmax><ymax>{1}</ymax></bndbox></object>"
+)
 
 
 def picture(seed: int, size: tuple[int, int]) -> Image.Image:

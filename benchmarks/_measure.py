@@ -25,9 +25,7 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def medians(
-    alternatives: Mapping[str, Callable[[], object]], runs: int, device: str | None = None
-) -> dict[str, float]:
+def medians(alternatives: Mapping[str, Callable[[], object]], runs: int, device: str | None = None) -> dict[str, float]:
     """Median seconds of each alternative, A B C A B C ..., after one round that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in alternatives}
     on_gpu = (device or best_device()) == "cuda"

@@ -182,9 +182,7 @@ class Trainer:
         scale: The gradient scaler's first.
     """
 
-    def __init__(
-        self, step: Step, dtype: torch.dtype | None = None, lr: float = 1e-9, scale: float = 2.0**16
-    ) -> None:
+    def __init__(self, step: Step, dtype: torch.dtype | None = None, lr: float = 1e-9, scale: float = 2.0**16) -> None:
         self.losses, self.dtype, self.device = step.losses, dtype, step.views[0].device.type
         self.regularizer = getattr(step.model, "regularizer", None)
         trained = [parameter for parameter in step.model.parameters() if parameter.requires_grad]

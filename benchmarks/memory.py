@@ -140,7 +140,8 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["baseline", "csg", "gcisg"], help="as in the configs' names")
     args = parser.parse_args()
     rows = [row(task, method) for task in args.tasks for method in args.methods]
-    heads = ["task", "config", "image", "state, GB", "an image, GB", "one GPU, GB (batch)", "each of several, GB"]
+    heads = ["computed: task", "config", "image", "state, GB", "an image, GB", "one GPU, GB (batch)",
+             "each of several, GB"]  # fmt: skip
     notes = (
         "Computed, not measured on a GPU; float32. An image: what the backward pass keeps of it, both views. Not "
         "counted: CUDA context, cuDNN workspaces, fragmentation and what lives inside one layer."

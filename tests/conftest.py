@@ -27,9 +27,7 @@ torch.set_num_threads(1)
 sys.path[:0] = [str(project) for project in (Path(__file__).parents[1] / "projects").iterdir()]
 
 
-@pytest.fixture(
-    params=[pytest.param("cpu", marks=pytest.mark.cpu_of_gpu), pytest.param("cuda", marks=pytest.mark.gpu)]
-)
+@pytest.fixture(params=[pytest.param("cpu", marks=pytest.mark.cpu_of_gpu), pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each device in turn; a GPU with algorithms that give the same bits again, where there are such."""
     torch.use_deterministic_algorithms(request.param == "cuda", warn_only=True)
