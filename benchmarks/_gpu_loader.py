@@ -16,9 +16,8 @@ from PIL import Image
 
 # Pixels: about VisDA-17's renderings, and GTAV's and Sim10k's.
 SIZES = {"classification": (640, 360), "segmentation": (1914, 1052), "detection": (1914, 1052)}
-BOX = (
-    "<object><name>car</name><bndbox><xmin>{0}</xmin><ymin>{0}</ymin><xmax>{1}</xmax><ymax>{1}</ymax></bndbox></object>"
-)
+BOX = "<xmin>{0}</xmin><ymin>{0}</ymin><xmax>{1}</xmax><ymax>{1}</ymax>"
+CAR = f"<object><name>car</name><bndbox>{BOX}</bndbox></object>"
 
 
 def picture(seed: int, size: tuple[int, int]) -> Image.Image:
@@ -60,7 +59,7 @@ def write_detection(root: Path, count: int, size: tuple[int, int]) -> None:
     stated = "<size><width>{}</width><height>{}</height><depth>3</depth></size>".format(*size)
     for number in range(count):
         picture(number, size).save(folder / "JPEGImages" / f"{number:07d}.jpg")
-        body = "".join(BOX.format(start, start + size[1] // 5) for start in (size[1] // 20, size[1] // 3, size[1] // 2))
+        body = "".join(CAR.format(start, start + size[1] // 5) for start in (size[1] // 20, size[1] // 3, size[1] // 2))
         (folder / "Annotations" / f"{number:07d}.xml").write_text(f"<annotation>{stated}{body}</annotation>")
     (folder / "ImageSets/Main/trainval10k.txt").write_text("".join(f"{number:07d}\n" for number in range(count)))
 

@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import metadata
@@ -36,9 +35,14 @@ def environment(run: Run) -> None:
     facts["cuda"], facts["device"] = torch.version.cuda, run.settings.device
     if run.settings.device == "cuda":
         about = torch.cuda.get_device_properties(0)
-        facts |= {"gpu": about.name, "memory, GB": round(about.total_memory / GB, 1),
-                  "compute capability": f"{about.major}.{about.minor}", "multiprocessors": about.multi_processor_count,
-                  "cudnn": torch.backends.cudnn.version(), "nccl": ".".join(map(str, torch.cuda.nccl.version()))}  # fmt: skip
+        facts |= {
+            "gpu": about.name,
+            "memory, GB": round(about.total_memory / GB, 1),
+            "compute capability": f"{about.major}.{about.minor}",
+            "multiprocessors": about.multi_processor_count,
+            "cudnn": torch.backends.cudnn.version(),
+            "nccl": ".".join(map(str, torch.cuda.nccl.version())),
+        }
         query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
         with run.guarded("environment", what="driver") as row:
             row["value"] = subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,9 +1,9 @@
 """Shared by all tests.
 
 No GPU means that the tests of the marker `gpu` are not collected; each has a CPU equivalent, most by the fixture
-`device`: one function, two devices. `gcisg bench gpu` runs those of the GPU, `--device cpu` their equivalents. No Chromium means the
-same for the marker `browser`: no package of the index brings one, so the workflow's machines do; and Detectron2 0.5 the
-same for `detectron2_main`, what only upstream's main has.
+`device`: one function, two devices. `gcisg bench gpu` runs those of the GPU, `--device cpu` their equivalents. No
+Chromium means the same for the marker `browser`: no package of the index brings one, so the workflow's machines do; and
+Detectron2 0.5 the same for `detectron2_main`, what only upstream's main has.
 """
 
 import importlib.util

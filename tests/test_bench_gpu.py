@@ -1,4 +1,4 @@
-"""`gcisg bench gpu` on the CPU, whole and in miniature; and what becomes of parts that fail, hang, die or do not fit."""
+"""`gcisg bench gpu` on the CPU, in miniature; and what becomes of parts that fail, hang, die or do not fit."""
 
 from __future__ import annotations
 

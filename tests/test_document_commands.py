@@ -66,6 +66,11 @@ def requirements(command: str) -> None:
     assert [Requirement(line) for line in lines if line]
 
 
+def shown(command: str) -> None:
+    """Its help, without the environment that is set before it."""
+    as_written("--help")(re.sub(r"^PYTHONPATH=\S+ ", "", command))
+
+
 def wheels(command: str) -> None:
     """Into a folder of its own and from one that has nothing to fetch: the flags are right."""
     words = [word for word in shlex.split(command)[1:] if not word.endswith("*.whl")]
@@ -127,11 +132,7 @@ def own_config(command: str) -> None:
 RULES: list[tuple[str, Callable[[str], None]]] = [
     (r"(\S+=\S+ )*make (setup|demo|test|test-fast|test-openmmlab|bench|docs|gpu|wheels)$", dry),
     # What they do is tested in tests/test_bench_gpu.py; the wheels are there after `make wheels`, which fetches them.
-    (r"(gcisg bench gpu|python benchmarks/gpu\.py) ", as_written("--help")),
-    (
-        r"PYTHONPATH=/tmp/site python benchmarks/gpu\.py ",
-        lambda command: as_written("--help")(command.partition(" ")[2]),
-    ),
+    (r"(PYTHONPATH=\S+ )?(gcisg bench gpu|python benchmarks/gpu\.py) ", shown),
     (r"python -m pip install --no-index", wheels),
     (r"pip install .*-r requirements/\w+\.txt$", requirements),
     (r"pip install ", metadata),
