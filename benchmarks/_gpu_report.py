@@ -21,8 +21,8 @@ NOTES = {
     "steps": (
         "Floor: the same forward and backward passes in the framework's own model, without the suite's code: the "
         "task's step, for GCISG the backbone on the other view with its backward pass and three passes without one, "
-        "for CSG two without one. Projectors, losses, queues, averages and, in detection, the drawing of views are not in it. "
-        "Random weights, synthetic batches."
+        "for CSG two without one. Projectors, losses, queues, averages and, in detection, the drawing of views are "
+        "not in it. Random weights, synthetic batches."
     ),
     "loader": "Over the step: images a second of the loader over those of GCISG's step in float16, above.",
 }

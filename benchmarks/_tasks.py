@@ -6,7 +6,7 @@ Needs no data and no weights. B images of H x W pixels.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -48,14 +48,16 @@ class Step(NamedTuple):
     views: list[Tensor]
 
 
-def classification(config: str, size: Size, device: str, method: Method, plain: bool = False) -> Step:
+def classification(
+    config: str, size: Size, device: str, method: Method, plain: bool = False, overrides: Sequence[Any] = ()
+) -> Step:
     from gcisg_core.integrations.mmengine import load_config  # isort: skip
     from mmengine.registry import MODELS, init_default_scope
 
     import gcisg_cls  # noqa: F401 - registers the parts
 
     init_default_scope("mmengine")
-    settings = load_config(str(PROJECTS / "classification" / config), []).model
+    settings = load_config(str(PROJECTS / "classification" / config), [*overrides]).model
     settings.weights = None
     _set_method(settings, method)
     model = MODELS.build(settings).to(device).train()
@@ -71,7 +73,9 @@ def classification(config: str, size: Size, device: str, method: Method, plain: 
     return Step(model, plain_losses if plain else losses, model.backbone, views)
 
 
-def segmentation(config: str, size: Size, device: str, method: Method, plain: bool = False) -> Step:
+def segmentation(
+    config: str, size: Size, device: str, method: Method, plain: bool = False, overrides: Sequence[Any] = ()
+) -> Step:
     import gcisg_seg.registry  # noqa: F401 - registers the parts, before mmseg's
 
     # isort: split
@@ -82,7 +86,7 @@ def segmentation(config: str, size: Size, device: str, method: Method, plain: bo
 
     from gcisg_core.integrations.mmengine import load_config
 
-    settings = load_config(str(PROJECTS / "segmentation" / config), []).model
+    settings = load_config(str(PROJECTS / "segmentation" / config), [*overrides]).model
     init_default_scope("mmseg")
     settings.data_preprocessor.views = None  # follows the method
     settings.backbone.update({key: None for key in ("init_cfg", "weights") if key in settings.backbone})
@@ -102,7 +106,9 @@ def segmentation(config: str, size: Size, device: str, method: Method, plain: bo
     return Step(model, losses, model.backbone, views)
 
 
-def detection(config: str, size: Size, device: str, method: Method, plain: bool = False) -> Step:
+def detection(
+    config: str, size: Size, device: str, method: Method, plain: bool = False, overrides: Sequence[Any] = ()
+) -> Step:
     import gcisg_det  # noqa: F401 - registers the parts, and repairs Detectron2 0.5 before it is imported
 
     # isort: split
@@ -114,7 +120,9 @@ def detection(config: str, size: Size, device: str, method: Method, plain: bool 
     from gcisg_det.config import read_config
 
     given = [item for name, value in (method or {}).items() for item in (f"REGULARIZER.{name.upper()}", value)]
-    cfg = read_config(PROJECTS / "detection" / config, ["MODEL.DEVICE", device, "MODEL.WEIGHTS", "", *given])
+    cfg = read_config(
+        PROJECTS / "detection" / config, ["MODEL.DEVICE", device, "MODEL.WEIGHTS", "", *given, *overrides]
+    )
     if plain:
         cfg.MODEL.META_ARCHITECTURE = cfg.MODEL.PARENT_ARCHITECTURE
     model: Any = build_model(cfg).train()
