@@ -1,7 +1,7 @@
 """InfoNCE with its queue, as CSG and MoCo use it, here and in lightly: python benchmarks/peers.py
 
-A step is the loss, its gradient and the enqueuing of its keys; both begin with the same queue and must agree. lightly is
-measured where it can be imported: `make peers` puts it into runs/peers.
+A step is the loss, its gradient and the enqueuing of its keys; both begin with the same queue and must agree. lightly
+is measured where it can be imported: `make peers` puts it into runs/peers.
 """
 
 from __future__ import annotations

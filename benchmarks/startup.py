@@ -73,12 +73,12 @@ def cpu_seconds(words: list[str]) -> float:
 
 def first_step(config: str) -> float:
     """CPU seconds of `gcisg train` to the end of the first step, the data loader excepted; the least of some."""
-    times = []
+    times, one_thread = [], {**os.environ, "OMP_NUM_THREADS": "1"}
     for _ in range(REPEATS):
         with tempfile.TemporaryDirectory() as folder:
             words = ["train", "--config", config, "--output", f"{folder}/run"]
-            done = subprocess.run([sys.executable, "-c", TO_THE_FIRST_STEP, *words],
-                                  capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+            command = [sys.executable, "-c", TO_THE_FIRST_STEP, *words]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, env=one_thread)
         times.append(float(done.stderr.rpartition("SECONDS ")[2]))
     return min(times)
 
@@ -97,8 +97,8 @@ def main() -> None:
         least, own = cpu_seconds(["-c", f"import {modules}"]), first_step(str(Path(config)))
         rows.append([f"gcisg train, first step, {task}", own, least, own / least])
     notes = (
-        f"CPU seconds, the least of {REPEATS}. `import torch` alone takes {torch_alone:.2f} s. The first step ends with "
-        f"the optimiser's; the time in the data loader is not in it."
+        f"CPU seconds, the least of {REPEATS}. `import torch` alone takes {torch_alone:.2f} s. The first step ends "
+        f"with the optimiser's; the time in the data loader is not in it."
     )
     write_table("startup", "Until a command is at work", rows, ["what", "s", "imports alone, s", "ratio"], notes)
 

@@ -1,4 +1,4 @@
-"""The doctor's last verdict, for as long as nothing has changed that it depends on: to look takes seconds of imports."""
+"""The doctor's last verdict, as long as nothing has changed that it depends on: to look takes seconds of imports."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fingerprint(modules: Iterable[str]) -> str:
 def _file(path: str) -> list[Any]:
     """Its path, time and size; what /proc shows has neither, so its text."""
     try:
-        about = os.stat(path)
+        about = Path(path).stat()
         return [path, Path(path).read_text() if path.startswith("/proc") else [about.st_mtime_ns, about.st_size]]
     except OSError:
         return [path, None]
