@@ -17,18 +17,19 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from gcisg_suite.cli import main
 from gcisg_suite.miniature.network import MiniResNet
 from tests.classification.conftest import TINY, write_images
-from tests.detection.scenes import SCENES, make_cityscapes, make_sim10k
 from tests.detection.scenes import TINY as TINY_DETECTION
+from tests.detection.scenes import make_sim10k
 from tests.processes import status_of
 from tests.segmentation.test_seg_resume import CONFIG, PROJECT
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"sklearn", "scipy", "matplotlib", "pytorch_grad_cam", "pandas", "timm", "h5py", "onnx", "jinja2", "shapely",
          "mmseg", "detectron2", "mmcv"}  # fmt: skip
-# Task -> what its framework loads by itself.
+# Task -> what its framework loads by itself; a runner of mmengine also loads matplotlib for its visualizer, and mmcv,
+# which it looks for.
 FRAMEWORKS = {
-    "classification": ("mmengine.runner", "mmengine.visualization"),
-    "segmentation": ("mmengine.runner", "mmengine.visualization", "gcisg_seg", "mmseg.apis"),
+    "classification": ("mmengine.runner", "matplotlib", "mmcv"),
+    "segmentation": ("mmengine.runner", "matplotlib", "gcisg_seg", "mmseg.apis"),
     "detection": ("gcisg_core.integrations.detectron2.compat", "detectron2.engine", "detectron2.modeling"),
 }
 
@@ -61,8 +62,8 @@ def classification(folder):
 
 def detection(folder):
     make_sim10k(folder)
-    make_cityscapes(folder, SCENES)
-    small = [*TINY_DETECTION, "DATASETS.ROOT", folder, "REGULARIZER.QUEUE_LENGTH", 32]
+    # Without the evaluation's data, which is read before training: SciPy finds Cityscapes' boxes.
+    small = [*TINY_DETECTION, "DATASETS.ROOT", folder, "REGULARIZER.QUEUE_LENGTH", 32, "DATASETS.TEST", ()]
     return str(ROOT / "projects/detection/gcisg_r50_fpn.yaml"), small
 
 
@@ -85,5 +86,4 @@ def test_a_training_run_loads_its_framework_and_nothing_more(prepare, tmp_path):
     status_of(_train, FRAMEWORKS[prepare.__name__], words, str(tmp_path), str(file))
     framework, run = json.loads(file.read_text())
     assert run == framework
-    assert "pytorch_grad_cam" not in run
-    assert "sklearn" not in run
+    assert not {"sklearn", "pytorch_grad_cam"} & {*run}
