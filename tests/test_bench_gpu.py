@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -56,7 +57,7 @@ def fails(run):
     with run.guarded("table", n=2):
         raise ValueError("one of several")
     with run.guarded("table", n=3):
-        run.need(1000)
+        run.need(10_000)
     raise RuntimeError("the rest")
 
 
@@ -80,11 +81,16 @@ def hangs(run):
     ],
 )
 def test_a_part_that_goes_wrong_leaves_its_rows_and_ends(work, said, rows, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks._gpu_run.GRACE", 1)
     taken = {"table": [], "problems": []}
-    part = Part("mine", work, least=0, most=8)
-    settings = Settings("cpu", False, time.monotonic() + 100)
-    status, _ = run_part(part, settings, tmp_path / "log.txt", _context(), lambda name, row: taken[name].append(row))
+    passed = [0.0]
+    monkeypatch.setattr("benchmarks._gpu_run.time", SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0]))
+
+    def take(name, row):
+        taken[name].append(row)
+        passed[0] = 10_000.0 if work is hangs else 0.0  # its time is over with its first row
+
+    settings = Settings("cpu", False, time.monotonic() + 3000)
+    status, _ = run_part(Part("mine", work, least=0, most=2000), settings, tmp_path / "log.txt", _context(), take)
     assert status.startswith(said)
     assert len(taken["table"]) == rows
     assert "===== mine" in (tmp_path / "log.txt").read_text()
