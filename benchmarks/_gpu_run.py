@@ -97,6 +97,7 @@ def _work(part: Part, settings: Settings, log: Path, connection: Connection) -> 
         connection.send(("problems", {"where": part.name, "traceback": traceback.format_exc()}))
         connection.send((None, f"failed: {type(error).__name__}: {error}".splitlines()[0][:200]))
     else:
+        print(f"===== {part.name}: {time.process_time():.1f} s of CPU", flush=True)
         connection.send((None, "done"))
     sys.stdout.flush()
 
