@@ -19,7 +19,7 @@ from gcisg_suite.commands.arguments import UsageError
 
 # Each is the function of that name in the module of that name in `gcisg_suite.commands`, but for FUNCTIONS.
 COMMANDS = ("train", "eval", "predict", "export", "analyze", "replay", "select", "report", "audit", "new-project",
-            "sweep", "zoo", "prepare", "demo", "doctor")  # fmt: skip
+            "sweep", "zoo", "prepare", "demo", "doctor", "bench")  # fmt: skip
 FUNCTIONS = {"eval": "evaluate", "zoo": "app"}
 # Flags of earlier versions; they are not listed. An empty one is left out: what follows it is positional now.
 OLD_FLAGS = {"--out": "--output", "--work-dir": "--output", "--overrides": ""}

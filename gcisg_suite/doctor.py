@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import NamedTuple
 
 from gcisg_core.integrations import openmmlab
+from gcisg_suite.doctor_memory import fingerprint, keep, recall
 from gcisg_suite.rows import Package, TaskSpec
 from gcisg_suite.tasks import TASKS
 
@@ -102,19 +103,34 @@ GENERAL: tuple[Callable[[], Check], ...] = (
 )
 
 
-def examine() -> int:
-    """Print the table; returns the number of lines to mend."""
+def examine(again: bool = False) -> int:
+    """Print the table; returns the number of lines to mend.
+
+    Where nothing was wrong, the table is kept and printed until something changes that it depends on.
+
+    Args:
+        again: Look in any case.
+    """
+    modules = {needed.module for task in TASKS.values() for needed in task.packages}
+    state = fingerprint(modules | {"torch", "torchvision", "gcisg_core", *openmmlab.DISTRIBUTIONS})
+    kept = None if again else recall(state)
+    results = _look() if kept is None else [Check(*row) for row in kept]
+    width = [max(len(row[column]) for row in results) for column in range(3)]
+    for task, what, found, mend in results:
+        status = "ok  " if not mend else "MEND"
+        print(f"{status}  {task:{width[0]}}  {what:{width[1]}}  {found:{width[2]}}  {mend}".rstrip())
+    wrong = sum(bool(row.mend) for row in results)
+    if kept is None and not wrong:
+        keep(state, results)
+    print(f"\n{wrong} to mend." if wrong else "\nEverything is in place.")
+    return wrong
+
+
+def _look() -> list[Check]:
     results = []
     for check in GENERAL:
         try:
             results.append(check())
         except ImportError as error:  # of what an earlier line reports
             results.append(Check("all", getattr(check, "__name__", "check"), str(error)[:60], "mend the lines above"))
-    results += [line for task in TASKS.values() for line in of_task(task)]
-    width = [max(len(row[column]) for row in results) for column in range(3)]
-    for task, what, found, mend in results:
-        status = "ok  " if not mend else "MEND"
-        print(f"{status}  {task:{width[0]}}  {what:{width[1]}}  {found:{width[2]}}  {mend}".rstrip())
-    wrong = sum(bool(row.mend) for row in results)
-    print(f"\n{wrong} to mend." if wrong else "\nEverything is in place.")
-    return wrong
+    return results + [line for task in TASKS.values() for line in of_task(task)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gcisg_suite import doctor, doctor_memory
 from gcisg_suite.cli import main
 from gcisg_suite.commands.sweep import parse_seeds
 from gcisg_suite.tasks import TASKS
@@ -31,10 +32,33 @@ def run(*command, code=0, **environment):
 
 
 class TestDoctor:
+    @pytest.fixture(autouse=True)
+    def memory(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+
     def test_finds_everything_in_place(self):
         output = run(sys.executable, "tools/doctor.py")
         assert "Everything is in place." in output
         assert {"classification", "segmentation", "detection"} <= set(output.split())
+
+    def test_a_verdict_is_kept_until_something_changes(self, tmp_path, monkeypatch, capsys):
+        looked = []
+        healthy = [doctor.Check("all", "torch", "2.0", "")]
+        monkeypatch.setattr(doctor, "_look", lambda: looked.append(1) or healthy)
+        for _ in range(2):
+            assert doctor.examine() == 0
+            assert "ok    all  torch  2.0\n\nEverything is in place." in capsys.readouterr().out
+        assert len(looked) == 1
+        doctor.examine(again=True)
+        (tmp_path / "site/some-1.0.dist-info").mkdir(parents=True)
+        monkeypatch.syspath_prepend(tmp_path / "site")
+        doctor.examine()
+        assert len(looked) == 3
+        doctor_memory.memory_file().write_text("no JSON")
+        healthy.append(doctor.Check("all", "numpy", "none", "pip install numpy"))
+        for _ in range(2):
+            assert doctor.examine() == 1
+        assert len(looked) == 5
 
     def test_names_what_is_missing_and_the_command_that_mends_it(self, tmp_path, monkeypatch):
         (tmp_path / "mmseg.py").write_text("raise ImportError('libGL.so.1 is missing')")

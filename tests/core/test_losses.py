@@ -184,20 +184,17 @@ class TestCausalInvarianceLoss:
         with pytest.raises(ValueError, match=message):
             causal_invariance_loss(*arguments)
 
-    @pytest.mark.gpu
-    def test_cuda_agrees_with_the_cpu(self):
-        tensors = [
-            unit(*shape, dtype=torch.float32, seed=i) for i, shape in enumerate([(300, 64), (300, 64), (4096, 64)])
-        ]
-        on_cpu, on_gpu = tensors[0].clone().requires_grad_(), tensors[0].cuda().requires_grad_()
+    def test_float32_on_a_device_agrees_with_float64(self, device):
+        tensors = [unit(*shape, seed=i) for i, shape in enumerate([(300, 64), (300, 64), (4096, 64)])]
+        exact, found = tensors[0].clone().requires_grad_(), tensors[0].float().to(device).requires_grad_()
         values = (
-            causal_invariance_loss(on_cpu, *tensors[1:]),
-            causal_invariance_loss(on_gpu, *(t.cuda() for t in tensors[1:])),
+            causal_invariance_loss(exact, *tensors[1:]),
+            causal_invariance_loss(found, *(t.float().to(device) for t in tensors[1:])),
         )
         for value in values:
             value.backward()
-        torch.testing.assert_close(values[1].cpu(), values[0], rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(on_gpu.grad.cpu(), on_cpu.grad, rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(values[1].double().cpu(), values[0], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(found.grad.double().cpu(), exact.grad, rtol=1e-4, atol=1e-7)
 
 
 class TestInfoNCE:

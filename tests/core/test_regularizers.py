@@ -42,11 +42,11 @@ class TestOracle:
 
 @pytest.mark.parametrize("method", METHODS)
 class TestEveryMethod:
-    def test_trains_resumes_and_goes_on_bit_for_bit(self, method, tmp_path):
+    def test_trains_resumes_and_goes_on_bit_for_bit(self, method, tmp_path, device):
         def train(regularizer, head, optimizer, steps):
             for step in steps:
                 torch.manual_seed(step)
-                views = [torch.rand(4, 3, 32, 32) for _ in range(2)]
+                views = [torch.rand(4, 3, 32, 32).to(device) for _ in range(2)]
                 task = partial(head_loss, regularizer.student, head, views[0])
                 losses, _ = regularizer.step(views, task)
                 optimizer.zero_grad()
@@ -58,7 +58,7 @@ class TestEveryMethod:
         def build(seed):
             student = make_student(seed)
             regularizer = build_regularizer(student, settings_of(method, tmp_path))
-            whole = nn.ModuleDict({"student": student, "head": nn.Linear(5, 2), "regularizer": regularizer})
+            whole = nn.ModuleDict({"student": student, "head": nn.Linear(5, 2), "regularizer": regularizer}).to(device)
             return whole, torch.optim.SGD(whole.parameters(), lr=0.01, momentum=0.9)
 
         whole, optimizer = build(0)

@@ -17,6 +17,11 @@ STILL = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
 SMALL = ((64, 64), (40, 50))
 
 
+def draw(preprocessor, image):
+    """A draw of the task's view."""
+    return preprocessor.draw(image, preprocessor.view)
+
+
 def make(**kwargs) -> PhotometricSegDataPreProcessor:
     return PhotometricSegDataPreProcessor(**{**MMSEG, **kwargs})
 
@@ -164,21 +169,21 @@ class TestImagesThatAreNotRGB:
 
     def test_values_of_another_range_keep_it(self):
         bands = torch.rand(4, 32, 32) * 10000
-        drawn = PhotometricSegDataPreProcessor(value_range=(0, 10000)).draw(bands)
+        drawn = draw(PhotometricSegDataPreProcessor(value_range=(0, 10000)), bands)
         assert drawn.max() > 2000
         still = PhotometricSegDataPreProcessor(value_range=(-3, 3), photometric=STILL)
         normalised = torch.randn(3, 32, 32).clamp(-3, 3)
-        torch.testing.assert_close(still.draw(normalised), normalised)
+        torch.testing.assert_close(draw(still, normalised), normalised)
 
     def test_values_outside_of_the_range_are_named(self):
         said = "values from -100 to 20, and views are drawn in 0 to 255: set model.data_preprocessor.value_range"
         with pytest.raises(ValueError, match=said):
-            make().draw(torch.tensor([-100.0, 0.0, 20.0])[:, None, None].expand(3, 4, 4))
+            draw(make(), torch.tensor([-100.0, 0.0, 20.0])[:, None, None].expand(3, 4, 4))
 
     def test_a_change_of_colours_needs_some(self, tmp_path):
         (tmp_path / "style.png").write_bytes(b"")
         with pytest.raises(ValueError, match="photometric.styles must be None for images that have no colours"):
-            make(photometric={"styles": {"folder": str(tmp_path)}}).draw(torch.zeros(1, 4, 4))
+            draw(make(photometric={"styles": {"folder": str(tmp_path)}}), torch.zeros(1, 4, 4))
 
     def test_the_stages_of_a_network_of_four_bands_are_found(self):
         backbone = {**SEGMENTORS["pspnet"]["backbone"], "in_channels": 4, "type": "ResNetV1c"}

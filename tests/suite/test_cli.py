@@ -36,6 +36,7 @@ WRONG = {
     "prepare": (["--tasks", "x"], "unknown task 'x'"),
     "demo": (["--tasks", "x"], "unknown task 'x'"),
     "doctor": (["--x"], "Unknown option"),
+    "bench": (["gpu", "--minutes", "0"], "--minutes 0: expected a number above 0"),
 }
 IN_A_FRESH_PROCESS = """
 import contextlib, io, json, sys
@@ -157,7 +158,7 @@ def test_every_script_is_a_short_way_to_a_subcommand():
             for node in ast.walk(ast.parse(text))
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "main"
         }
-    assert called == {*cli.COMMANDS} - {"eval"}
+    assert called == {*cli.COMMANDS} - {"eval", "bench"}
 
 
 def test_names_of_earlier_versions_are_the_same_modules():

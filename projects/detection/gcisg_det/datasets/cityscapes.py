@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 from detectron2.structures import BoxMode
 from PIL import Image, ImageDraw
-from scipy.ndimage import find_objects
 
 from gcisg_core.lookup import choose
 from gcisg_core.problems import DataError, reading
@@ -131,6 +130,8 @@ def coco_boxes(file: Path) -> tuple[int, int, list[tuple[Box, int]]]:
     for number, (label, points) in enumerate(polygons, start=1):
         draw.polygon(points, fill=number if label in CARS else 0)
     left, top, right, bottom = (edge(extent[i] for extent in extents) for i, edge in enumerate((min, min, max, max)))
+    from scipy.ndimage import find_objects  # half a second, for evaluations alone
+
     found = find_objects(np.asarray(canvas)[top:bottom, left:right], len(polygons))
     boxes: list[tuple[Box, int]] = []
     for (label, _), part in zip(polygons, found, strict=True):
@@ -159,6 +160,8 @@ def da_faster_boxes(file: Path) -> tuple[int, int, list[tuple[Box, int]]]:
     _, numbers = np.unique(ids[rows, columns], return_inverse=True)
     labels = np.zeros(ids.shape, np.int32)
     labels[rows, columns] = numbers + 1  # of as many values as there are pixels, each is looked at once
+    from scipy.ndimage import find_objects
+
     found = ((float(x.start), float(y.start), float(x.stop), float(y.stop)) for y, x in find_objects(labels))
     return ids.shape[0], ids.shape[1], [(box, 0) for box in found]
 
