@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import NamedTuple
 
 from gcisg_core.integrations import openmmlab
+from gcisg_suite.progress import progress
 from gcisg_suite.rows import Package, TaskSpec
 from gcisg_suite.tasks import TASKS
 
@@ -105,12 +106,12 @@ GENERAL: tuple[Callable[[], Check], ...] = (
 def examine() -> int:
     """Print the table; returns the number of lines to mend."""
     results = []
-    for check in GENERAL:
+    for check in progress(GENERAL, "looking", "check"):
         try:
             results.append(check())
         except ImportError as error:  # of what an earlier line reports
             results.append(Check("all", getattr(check, "__name__", "check"), str(error)[:60], "mend the lines above"))
-    results += [line for task in TASKS.values() for line in of_task(task)]
+    results += [line for task in progress(TASKS.values(), "importing", "task") for line in of_task(task)]
     width = [max(len(row[column]) for row in results) for column in range(3)]
     for task, what, found, mend in results:
         status = "ok  " if not mend else "MEND"

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gcisg_core.files import write_text
 from gcisg_core.model_metrics import ModelMetrics, Value
+from gcisg_suite.progress import named, progress
 from gcisg_suite.report.page import Picture, Section, write_report
 
 from .compare import difference, over_images, over_seeds
@@ -56,11 +57,13 @@ def analyze(task: EvalTask, config: str, checkpoints: Sequence[Checkpoint], out:
         ValueError: a checkpoint cannot be used.
     """
     names = labels_of(checkpoints)
-    models = {name: task.load(checkpoint.path) for name, checkpoint in zip(names, checkpoints, strict=True)}
+    pairs = list(zip(names, checkpoints, strict=True))
+    models = {name: task.load(checkpoint.path) for name, checkpoint in progress(pairs, "loading", "checkpoint")}
     evaluated: dict[str, ModelMetrics] = {}
     for name, model in models.items():
-        evaluated[name] = task.evaluate(model)
-        evaluated[name].values["acc_in"] = task.acc_in(task.backbone(model))
+        with named(name):
+            evaluated[name] = task.evaluate(model)
+            evaluated[name].values["acc_in"] = task.acc_in(task.backbone(model))
     first, *others = names
     content: dict[str, Any] = {
         "schema": SCHEMA,

@@ -40,11 +40,16 @@ def report(
     for folder in folders:
         check_exists("RUN", folder)
 
+    from gcisg_suite.progress import named, progress
     from gcisg_suite.report.page import write_report
     from gcisg_suite.report.runs import read_run
     from gcisg_suite.report.sections import section
 
-    read = [read_run(folder, name) for folder, name in zip(folders, called, strict=True)]
+    pairs = list(zip(folders, called, strict=True))
+    read = [read_run(folder, name) for folder, name in progress(pairs, "reading", "run")]
     tasks = dict.fromkeys(found.task for found in read)
-    sections = [section(task, {found.name: found for found in read if found.task == task}) for task in tasks]
+    sections = []
+    for task in tasks:
+        with named(task):
+            sections.append(section(task, {found.name: found for found in read if found.task == task}))
     print(write_report(output, title, sections))

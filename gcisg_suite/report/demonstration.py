@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gcisg_suite.progress import named
 from gcisg_suite.tasks import TASKS
 
 from .page import Picture, Section, compare
@@ -42,9 +43,10 @@ class Demonstration:
         """
         row = TASKS[self.task]
         run = row.door("mini")
-        results: dict[str, Any] = {
-            name: run(config, ["test"], runs / config, overrides) for name, config in CONFIGS.items()
-        }
+        results: dict[str, Any] = {}
+        for name, config in CONFIGS.items():
+            with named(name):
+                results[name] = run(config, ["test"], runs / config, overrides)
         read = {name: read_run(runs / config, name) for name, config in CONFIGS.items()}
         columns, rows = compare({name: result["test"] for name, result in results.items()}, self.metrics)
         took = ", ".join(f"{name} {result['seconds']:.0f} s" for name, result in results.items())

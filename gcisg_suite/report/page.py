@@ -77,13 +77,6 @@ def compare(
     return columns, rows
 
 
-def duration(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
 def write_report(path: Path, title: str, sections: Sequence[Section]) -> Path:
     """Write the page; returns its path."""
     return write_text(path, _PAGE.render(title=title, sections=sections))

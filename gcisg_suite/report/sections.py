@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gcisg_core.shell import command_line
+from gcisg_suite.progress import duration
 from gcisg_suite.tasks import TASKS
 
-from .page import Picture, Section, compare, duration
+from .page import Picture, Section, compare
 from .runs import TrainingRun, curves, details
 
 TRAIN = ("python", "tools/train_net.py", "--config")

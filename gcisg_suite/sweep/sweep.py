@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 from tabulate import tabulate
-from tqdm import tqdm
 
 from gcisg_core.files import replacing, write_text
 from gcisg_core.lookup import choose
 from gcisg_core.shell import command_line
 from gcisg_suite.prepare import prepare
+from gcisg_suite.progress import progress
 from gcisg_suite.tasks import TASKS, framework_of, read_config
 
 from .variants import Variant, check_configs, read_sweep
@@ -216,7 +216,7 @@ def _run_all(
     failed = []
     with ThreadPoolExecutor(jobs) as pool:
         futures = {pool.submit(isolated, name, seed): f"{name}, seed {seed}" for name, seed in todo}
-        for future in tqdm(as_completed(futures), total=len(futures), desc="runs"):
+        for future in progress(as_completed(futures), "training and evaluating", "run", len(futures)):
             error = future.exception()
             if error:
                 failed.append(f"{futures[future]}: {error}")

@@ -24,7 +24,7 @@ from gcisg_core.integrations.mmengine.checkpoints import load_for_evaluation, un
 from gcisg_core.integrations.mmengine.read import load_config
 from gcisg_core.launch import rank_timeout
 from gcisg_core.run_folder import number_start, on_first_rank, open_run, release_all
-from gcisg_core.screen import keep_screen_brief
+from gcisg_core.screen import keep_screen_brief, tell_step
 from gcisg_core.wrong_setting import naming_settings
 
 
@@ -81,6 +81,14 @@ class BriefRunner(Runner):
         logger = super().build_logger(*args, **kwargs)
         keep_screen_brief(logger)
         return logger
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        super().call_hook(fn_name, **kwargs)
+        if fn_name == "after_train_iter":
+            tell_step("training", self.iter + 1, self.max_iters)
+        elif fn_name in ("after_val_iter", "after_test_iter"):
+            loader = self.val_dataloader if fn_name == "after_val_iter" else self.test_dataloader
+            tell_step("evaluating", kwargs["batch_idx"] + 1, len(loader))
 
 
 def _names(name: str) -> Iterator[str]:

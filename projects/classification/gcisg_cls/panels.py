@@ -15,6 +15,7 @@ from gcisg_cls.datasets import ClassFolderDataset
 from gcisg_cls.model_metrics import build_dataset, explained_stage
 from gcisg_cls.views import normalize
 from gcisg_suite.analysis.pictures import cam_layer
+from gcisg_suite.progress import progress
 from gcisg_suite.report.grid import picture_grid
 from gcisg_suite.report.page import Picture
 from gcisg_suite.report.runs import TrainingRun, trained_models
@@ -45,7 +46,7 @@ def draw(dataset: ClassFolderDataset, models: dict[str, Any], count: int = 10) -
     for column, sample in enumerate(samples):
         axes[0, column].imshow(pictures[column])
         axes[0, column].set_title(dataset.classes[sample["label"]], fontsize=9)
-    for row, model in enumerate(models.values(), start=1):
+    for row, model in enumerate(progress(models.values(), "drawing", "model"), start=1):
         model.eval().requires_grad_(True)
         predictions = model(normalize(images)).argmax(dim=1)
         layer, reshape = cam_layer(

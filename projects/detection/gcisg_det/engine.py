@@ -30,7 +30,7 @@ from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer, save_missing_final
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, build_train_loader
 from gcisg_core.run_folder import on_first_rank
-from gcisg_core.screen import keep_screen_brief
+from gcisg_core.screen import keep_screen_brief, tell_step
 
 from .coco_evaluator import HEADLINE
 from .config import read_config
@@ -82,6 +82,10 @@ class Trainer(DefaultTrainer):
         if self.start_iter >= self.max_iter:
             save_missing_final(self.checkpointer, self.iter)
         return super().train()
+
+    def after_step(self) -> None:
+        super().after_step()
+        tell_step("training", self.iter + 1, self.max_iter)
 
     def state_dict(self) -> dict[str, Any]:
         """Adds optimizer and gradient scaler, which Detectron2 0.5 leaves out of the checkpoint."""
