@@ -59,7 +59,7 @@ def test_a_terminal_has_a_bar_with_the_time_to_go_that_goes_away(monkeypatch):
 
 
 def test_steps_of_a_framework_replace_its_log(capsys):
-    logger = logging.Logger("framework")  # noqa: LOG001 - none that others share
+    logger = logging.Logger("framework")
     logger.addHandler(logging.StreamHandler())
     keep_screen_brief(logger)
     with training_bars():
