@@ -102,10 +102,13 @@ def lines_of(run):
     return [json.loads(line) for line in (run / "metrics.json").open()]
 
 
-def test_trains_with_a_method_resumes_exactly_and_is_evaluated(folder, capsys):
+def test_trains_with_a_method_resumes_exactly_and_is_evaluated(folder, capsys, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     run = ["--config", str(folder / "retinanet.py"), "--output", str(folder / "run")]
-    main(["train", *run])
+    main(["train", *run, "--tracker", "mlflow"])
     lines = lines_of(folder / "run")
+    (told,) = (folder / "run").glob("mlruns/*/*/metrics/loss_guidance_stage4")
+    assert [line.split()[2] for line in told.read_text().splitlines()] == ["0", "1", "2", "3"]
     assert all(f"loss_{kind}_stage{stage}" in lines[0] for kind in ("guidance", "ci") for stage in (3, 4))
     assert "bbox/AP" in lines[-1]
     whole = read_checkpoint(folder / "run/model_final.pth")["model"]

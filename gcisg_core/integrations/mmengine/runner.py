@@ -22,6 +22,7 @@ from torch import nn
 
 from gcisg_core.integrations.mmengine.checkpoints import load_for_evaluation, unwrap
 from gcisg_core.integrations.mmengine.read import load_config
+from gcisg_core.integrations.mmengine.trackers import add_trackers
 from gcisg_core.launch import rank_timeout
 from gcisg_core.run_folder import number_start, on_first_rank, open_run, release_all
 from gcisg_core.screen import keep_screen_brief, tell_step
@@ -112,6 +113,7 @@ def build_runner(
     resume: bool = False,
     fresh: bool = False,
     training: bool = True,
+    trackers: Sequence[str] = (),
 ) -> Runner:
     """The runner of a config.
 
@@ -124,6 +126,7 @@ def build_runner(
         resume: Go on from the newest checkpoint of the work directory, if there is one.
         fresh: Move an earlier run in the work directory aside.
         training: Take the work directory for a run, see :func:`gcisg_core.run_folder.open_run`.
+        trackers: What the run also reports to, see :mod:`gcisg_core.trackers`.
 
     Raises:
         ValueError: the config or an override is wrong, or the work directory holds another run or is in use.
@@ -155,6 +158,8 @@ def build_runner(
         found = on_first_rank(lambda: open_run(folder, settings, *how))
         if found is not None:
             config.load_from, config.resume = str(found), True
+    if trackers:  # no settings of the run, which may go on without them
+        add_trackers(config, trackers)
     try:
         return BriefRunner.from_cfg(config)
     except KeyError as error:
@@ -177,6 +182,6 @@ def run(args: Namespace) -> None:
                 load_for_evaluation(unwrap(runner.model), args.checkpoint)
                 runner.test()
             else:
-                build_runner(*start, args.resume, args.fresh).train()
+                build_runner(*start, args.resume, args.fresh, trackers=getattr(args, "trackers", ())).train()
     finally:
         release_all()

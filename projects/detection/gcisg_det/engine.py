@@ -23,12 +23,14 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog, build_detection_test_loader
 from detectron2.engine import DefaultTrainer, HookBase, default_setup, defaults
 from detectron2.utils import comm
+from detectron2.utils.events import EventWriter
 from detectron2.utils.logger import setup_logger
 
 from gcisg_core.disk import check_space
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer, save_missing_final
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, build_train_loader
+from gcisg_core.integrations.detectron2.trackers import tracker_writers
 from gcisg_core.run_folder import on_first_rank
 from gcisg_core.screen import keep_screen_brief, tell_step
 
@@ -46,9 +48,14 @@ class Trainer(DefaultTrainer):
     """The framework's trainer for `tools/train_net.py`: `DefaultTrainer` with this project's parts.
 
     `SOLVER.AMP.ENABLED` also works on a CPU, there in bfloat16, which needs no scaling of the loss.
+
+    Args:
+        cfg: The config.
+        trackers: What the run also reports to, see :mod:`gcisg_core.trackers`.
     """
 
-    def __init__(self, cfg: CfgNode) -> None:
+    def __init__(self, cfg: CfgNode, trackers: Sequence[str] = ()) -> None:
+        self.trackers = trackers  # the framework's constructor builds the writers
         on_cpu = cfg.MODEL.DEVICE == "cpu"
         given, bfloat16 = cfg, on_cpu and cfg.SOLVER.AMP.ENABLED
         if bfloat16:
@@ -73,6 +80,11 @@ class Trainer(DefaultTrainer):
 
             hooks.append(SelectionHook())
         return [RegularizerHook(), *hooks] if self.cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector" else hooks
+
+    def build_writers(self) -> list[EventWriter]:
+        """The framework's, and the trackers'."""
+        settings = yaml.safe_load(self.cfg.dump())
+        return [*super().build_writers(), *tracker_writers(self.trackers, self.cfg.OUTPUT_DIR, settings)]
 
     def train(self) -> Any:
         """Trains, if there is room for checkpoints; where only the final one is missing, that is saved first."""
@@ -205,7 +217,7 @@ def _run_rank(args: Namespace) -> None:
         SafeCheckpointer(model, cfg=cfg, strict=True).load(args.checkpoint)
         results: dict[str, Any] = Trainer.test(cfg, model)
     else:
-        trainer = Trainer(cfg)
+        trainer = Trainer(cfg, getattr(args, "trackers", ()))
         trainer.resume_or_load(resume=args.resume)
         trainer.train()
         results = getattr(trainer, "_last_eval_results", OrderedDict())

@@ -32,6 +32,7 @@ from gcisg_core.disk import check_space
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer, save_missing_final
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader
+from gcisg_core.integrations.detectron2.trackers import tracker_writers
 from gcisg_core.run_folder import on_first_rank
 from gcisg_core.wrong_setting import naming_settings
 
@@ -136,10 +137,15 @@ def run(args: Namespace) -> None:
         ValueError: An argument, the config, the data or the checkpoint cannot be used; the message says why.
     """
     config = configure(args)
-    text = json.dumps(plain(config), default=lambda value: getattr(value, "__qualname__", type(value).__name__))
-    settings = json.loads(text)
+    settings = _as_json(config)
     settings["train"].pop("output_dir")
     start(args, _run_rank, Path(config.train.output_dir), settings, settings["train"].pop("seed", None))
+
+
+def _as_json(config: Any) -> Any:
+    """A config as values of JSON, functions and classes by their names."""
+    text = json.dumps(plain(config), default=lambda value: getattr(value, "__qualname__", type(value).__name__))
+    return json.loads(text)
 
 
 def _run_rank(args: Namespace) -> None:
@@ -203,7 +209,10 @@ def train(config: Any, model: Any, args: Namespace) -> None:
     record.REGULARIZER = CfgNode({"HOOK": hook})
     own = [RegularizerHook(record)] if hasattr(model, "regularizer") else []
     main = comm.is_main_process()
-    writers = defaults.default_writers(settings.output_dir, settings.max_iter) if main else []
+    writers: list[Any] = []
+    if main:
+        trackers = tracker_writers(getattr(args, "trackers", ()), settings.output_dir, _as_json(config))
+        writers = [*defaults.default_writers(settings.output_dir, settings.max_iter), *trackers]
     steps = [
         ExactResume(settings.get("seed", -1)),
         *own,
