@@ -72,6 +72,7 @@ setup(
         **{name: ["py.typed"] for name in PACKAGES if "." not in name and name not in OLD_NAMES},
         **{f"gcisg_configs.{project.name}": ["_base_/*.py", "*.yaml", "sweeps/*"] for project in PROJECTS},
         "gcisg_configs.zoo": ["*"],
+        "gcisg_suite.report": ["page.*", "uPlot.*"],
     },
     entry_points={
         "console_scripts": [

@@ -33,7 +33,8 @@ def demonstrate(out: Path, tasks: Sequence[str], verbose: bool = False) -> None:
             section = TASKS[task].door("demo")(out / task)
         sections.append(section)
         report = write_report(out / "report.html", "GCISG: from synthetic to real images, in miniature", sections)
-        print(f"\n{section.title}\n{tabulate(section.rows, headers=section.columns)}", flush=True)
+        table = tabulate(section.rows, headers=section.columns)
+        print("\n".join(["", section.title, table, *section.verdicts]), flush=True)
     print(f"\nReport: {report} ({time.perf_counter() - start:.0f} s, {torch.get_num_threads()} threads)")
 
 

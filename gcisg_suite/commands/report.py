@@ -28,14 +28,19 @@ def report(
     Args:
         run: The folder of a run.
         runs: Those of others.
-        names: What to call the runs (default: their folders' names).
+        names: What to call the runs (default: their folders' names). Runs of one name are seeds of one method: their
+            mean is shown, and the paired difference to the first name with its 95 % t-interval.
         output: The page.
         title: The page's title.
     """
     folders = [run, *runs]
     called = names or [folder.name for folder in folders]
-    if len(called) != len(folders) or len(set(called)) < len(called):
-        raise UsageError(f"--names: expected {len(folders)} different names, one for each run, got {' '.join(called)}")
+    if len(called) != len(folders):
+        raise UsageError(f"--names: expected {len(folders)} names, one for each run, got {' '.join(called)}")
+    if not names and len(set(called)) < len(called):
+        raise UsageError(
+            f"several folders are called {' '.join(called)}; give --names, the same one for seeds of a method"
+        )
 
     for folder in folders:
         check_exists("RUN", folder)
@@ -44,6 +49,7 @@ def report(
     from gcisg_suite.report.page import write_report
     from gcisg_suite.report.runs import read_run
     from gcisg_suite.report.sections import section
+    from gcisg_suite.report.seeds import labels
 
     pairs = list(zip(folders, called, strict=True))
     read = [read_run(folder, name) for folder, name in progress(pairs, "reading", "run")]
@@ -51,5 +57,6 @@ def report(
     sections = []
     for task in tasks:
         with named(task):
-            sections.append(section(task, {found.name: found for found in read if found.task == task}))
+            found = [run for run in read if run.task == task]
+            sections.append(section(task, dict(zip(labels([run.name for run in found]), found, strict=True))))
     print(write_report(output, title, sections))

@@ -1,0 +1,97 @@
+"""The curves of runs: the task's loss, the method's own terms, and evaluations, each under its name."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from gcisg_core.regularizers import METHODS
+
+from .chart import Chart, Line
+from .page import Picture, curves
+from .runs import TrainingRun, run_values
+
+SUMS = ("loss", "total_loss")  # of all, by mmengine and Detectron2
+WEIGHT, LOSS = "lambda_", "loss_"  # a method's term `loss_ci_stage4` has its weight in the setting `lambda_ci`
+
+
+def losses_of(run: TrainingRun) -> list[str]:
+    """The names of the losses that a run logged, but their sum, in the order of their first appearance."""
+    return [
+        key for key in dict.fromkeys(k for entry in run.training for k in entry) if "loss" in key and key not in SUMS
+    ]
+
+
+def terms_of(run: TrainingRun) -> list[str]:
+    """Those that the run's method added to the task's."""
+    settings = METHODS[run.method].settings_class if run.method in METHODS else None
+    weights = [field.name for field in dataclasses.fields(settings)] if settings else []
+    starts = tuple(LOSS + name.removeprefix(WEIGHT) for name in weights if name.startswith(WEIGHT))
+    return [name for name in losses_of(run) if starts and name.startswith(starts)]
+
+
+def term_name(loss: str) -> str:
+    """``loss_ci_stage4`` is ``ci, stage 4``."""
+    return re.sub(r"_stage(\d+)$", r", stage \1", loss.removeprefix(LOSS)).replace("_", " ")
+
+
+def loss_curves(runs: Iterable[TrainingRun]) -> Picture | None:
+    """The curves of one task's runs; None where nothing was logged.
+
+    Args:
+        runs: Those of one name are seeds of a method, and their mean is drawn.
+    """
+    methods: defaultdict[str, list[TrainingRun]] = defaultdict(list)
+    for run in runs:
+        methods[run.name].append(run)
+    first = next(run for seeds in methods.values() for run in seeds)
+    task = first.task or "model"
+    tasks = {
+        name: [loss for loss in losses_of(seeds[0]) if loss not in terms_of(seeds[0])]
+        for name, seeds in methods.items()
+    }
+    of_task = Chart(f"loss of the {task}", [
+        Line(name, _mean(seeds, lambda entry, own=tasks[name]: _sum(entry, own)), colour)
+        for colour, (name, seeds) in enumerate(methods.items())
+    ])  # fmt: skip
+    of_method = Chart("weighted terms of the method", [
+        Line(f"{name}: {term_name(term)}", _mean(seeds, lambda entry, term=term: entry.get(term)), colour, dash)
+        for colour, (name, seeds) in enumerate(methods.items())
+        for dash, term in enumerate(terms_of(seeds[0]))
+    ])  # fmt: skip
+    metric = next((key for seeds in methods.values() for run in seeds for key in run.result), "")
+    evaluated = Chart(f"{metric}, evaluated", [
+        Line(name, _mean(seeds, lambda entry: next(run_values(entry), None), "metrics"), colour)
+        for colour, (name, seeds) in enumerate(methods.items())
+    ])  # fmt: skip
+    charts = [of_task, of_method]
+    if any(len(line.points) > 1 for line in evaluated.drawn()):
+        charts.append(evaluated)
+    if not any(chart.drawn() for chart in charts):
+        return None
+    names = list(dict.fromkeys(loss for own in tasks.values() for loss in own))
+    parts = f" The {task}'s loss is the sum of {', '.join(names)}." if len(names) > 1 else f" The loss is {names[0]}."
+    seeds = " Means over seeds." if any(len(found) > 1 for found in methods.values()) else ""
+    return curves(charts, f"As logged in training, means of the last iterations.{seeds}{parts if names else ''}")
+
+
+def _sum(entry: Mapping[str, Any], names: Sequence[str]) -> float | None:
+    values = [entry[name] for name in names if name in entry]
+    return sum(values) if values else None
+
+
+def _mean(
+    seeds: Sequence[TrainingRun], value: Callable[[Mapping[str, Any]], float | None], entries: str = "training"
+) -> dict[float, float]:
+    """Step -> mean over the seeds that have a value there."""
+    found: defaultdict[float, list[float]] = defaultdict(list)
+    for run in seeds:
+        for entry in getattr(run, entries):
+            number = value(entry)
+            if number is not None and "step" in entry:
+                found[entry["step"]].append(number)
+    return {step: statistics.fmean(numbers) for step, numbers in sorted(found.items())}
