@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 # Okabe and Ito's, without yellow and black, which do not show on white or on dark pages.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DASHES = ((), (6, 3), (2, 2), (8, 3, 2, 3))
+STYLES = ("solid", "dashed", "dotted", "double")  # of their marks in the legend
 FOLDER = Path(__file__).parent
 
 
@@ -66,6 +67,7 @@ class Chart:
                     "name": line.name,
                     "colour": COLOURS[line.colour % len(COLOURS)],
                     "dash": DASHES[line.dash % len(DASHES)],
+                    "style": STYLES[line.dash % len(DASHES)],
                     "values": [line.points.get(x) for x in steps],
                 }
                 for line in lines

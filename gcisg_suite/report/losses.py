@@ -54,7 +54,7 @@ def loss_curves(runs: Iterable[TrainingRun]) -> Picture | None:
         name: [loss for loss in losses_of(seeds[0]) if loss not in terms_of(seeds[0])]
         for name, seeds in methods.items()
     }
-    of_task = Chart(f"loss of the {task}", [
+    of_task = Chart(f"{task} loss", [
         Line(name, _mean(seeds, lambda entry, own=tasks[name]: _sum(entry, own)), colour)
         for colour, (name, seeds) in enumerate(methods.items())
     ])  # fmt: skip

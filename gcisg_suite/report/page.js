@@ -15,7 +15,7 @@ document.querySelectorAll("figure.curves").forEach((figure) => {
       scales: { x: { time: false } },
       axes: [{ ...axis, label: chart.x, labelSize: 22, size: 34 }, { ...axis, size: 56 }],
       cursor: { drag: { x: true, y: false } },
-      legend: { live: true },
+      legend: { live: true, markers: { width: 3, dash: (_, number) => (number ? chart.lines[number - 1].style : "solid") } },
       hooks: { draw: chart.mark === null ? [] : [(plot) => mark(plot, chart.mark, ink)] },
       series: [{ label: chart.x }].concat(chart.lines.map((line) => ({
         label: line.name,
@@ -44,9 +44,10 @@ document.querySelectorAll("figure.curves").forEach((figure) => {
 
   function draw() {
     drawn.splice(0).forEach((plot) => plot.destroy());
-    charts.forEach((chart) => {
-      const place = document.createElement("div");
-      plots.append(place);
+    const places = charts.map(() => document.createElement("div"));
+    plots.append(...places); // all of them first: together they share the width
+    charts.forEach((chart, number) => {
+      const place = places[number];
       drawn.push(new uPlot(options(chart, place.clientWidth), [chart.steps, ...chart.lines.map((l) => l.values)], place));
     });
   }

@@ -87,12 +87,11 @@ def _training(runs: Mapping[str, TrainingRun]) -> list[str]:
 
 def _outcome(task: str, results: Mapping[str, list[dict[str, float]]], first: TrainingRun) -> dict[str, Any]:
     """The verdicts, by the metric that the task is compared by, and what was evaluated on."""
-    wanted = TASKS[task].metrics[:1] if task in TASKS else ()
-    keys = list(first.result)
-    metric = next((key for key in keys if key.rpartition("/")[2] in wanted), next(iter(keys), ""))
+    wanted = TASKS[task].metrics[0] if task in TASKS else ""
+    metric = next((key for key in first.result if wanted in key.split("/")), next(iter(first.result), ""))
     if not metric:
         return {"verdicts": [f"{first.name}: not evaluated, so there is nothing to say of it yet."]}
     return {
-        "verdicts": verdicts(results, metric, metric.rpartition("/")[2]),
+        "verdicts": verdicts(results, metric, wanted if wanted in metric.split("/") else metric),
         "split": f"{first.data[1]} ({first.split})",
     }

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from mmengine.dist import broadcast_object_list, get_world_size, init_dist, is_main_process
+from mmengine.hooks import LoggerHook
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
@@ -84,6 +85,10 @@ class BriefRunner(Runner):
         return logger
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        if fn_name == "before_train":
+            for hook in self.hooks:
+                if isinstance(hook, LoggerHook):  # a short run would log nothing
+                    hook.interval = min(hook.interval, max(1, self.max_iters // LEAST_POINTS))
         super().call_hook(fn_name, **kwargs)
         if fn_name == "after_train_iter":
             tell_step("training", self.iter + 1, self.max_iters)
@@ -98,6 +103,7 @@ def _names(name: str) -> Iterator[str]:
     yield from (f"{name}_{number}" for number in count(1))
 
 
+LEAST_POINTS = 20  # of a run's curves
 # mmengine's functions that build an object from its part of the config.
 BUILDERS = {"build_from_cfg", "build_dataloader", "build_optim_wrapper", "build_param_scheduler", "build_train_loop"}
 # Where a run lies and how it was started, not its settings.
