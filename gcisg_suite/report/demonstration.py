@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gcisg_core.shell import gcisg_command
 from gcisg_suite.progress import named
 from gcisg_suite.tasks import TASKS
 
@@ -66,7 +67,7 @@ class Demonstration:
             rows=rows,
             pictures=[*([losses] if losses else []), self.panel(read)],
             commands=[
-                f"python tools/train_net.py --config projects/{self.task}/{config}{row.suffix}"
+                gcisg_command("train", "--config", f"projects/{self.task}/{config}{row.suffix}")
                 for config in CONFIGS.values()
             ],
             **details(read),

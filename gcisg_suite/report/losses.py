@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from gcisg_core.regularizers import METHODS
+from gcisg_core.regularizers import is_term
 
 from .chart import Chart, Line
 from .page import Picture, curves
 from .runs import TrainingRun, run_values
 
 SUMS = ("loss", "total_loss")  # of all, by mmengine and Detectron2
-WEIGHT, LOSS = "lambda_", "loss_"  # a method's term `loss_ci_stage4` has its weight in the setting `lambda_ci`
 
 
 def losses_of(run: TrainingRun) -> list[str]:
@@ -28,15 +26,12 @@ def losses_of(run: TrainingRun) -> list[str]:
 
 def terms_of(run: TrainingRun) -> list[str]:
     """Those that the run's method added to the task's."""
-    settings = METHODS[run.method].settings_class if run.method in METHODS else None
-    weights = [field.name for field in dataclasses.fields(settings)] if settings else []
-    starts = tuple(LOSS + name.removeprefix(WEIGHT) for name in weights if name.startswith(WEIGHT))
-    return [name for name in losses_of(run) if starts and name.startswith(starts)]
+    return [name for name in losses_of(run) if is_term(name, run.method)]
 
 
 def term_name(loss: str) -> str:
     """``loss_ci_stage4`` is ``ci, stage 4``."""
-    return re.sub(r"_stage(\d+)$", r", stage \1", loss.removeprefix(LOSS)).replace("_", " ")
+    return re.sub(r"_stage(\d+)$", r", stage \1", loss.removeprefix("loss_")).replace("_", " ")
 
 
 def loss_curves(runs: Iterable[TrainingRun]) -> Picture | None:
