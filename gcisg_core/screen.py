@@ -18,6 +18,7 @@ LISTINGS = re.compile(
     r"|Contents of args.config_file|Model:)"
 )
 ENDS_THE_RUN = "Exception during training:"  # Detectron2's word before it raises the error again, for all to see
+LEAST_POINTS = 20  # of a run's curves
 _listeners: list[Callable[[str, int, int], None]] = []
 
 
@@ -39,6 +40,11 @@ def tell_step(what: str, done: int, total: int) -> None:
     """Called by the frameworks' loops, after each step."""
     for listener in _listeners:
         listener(what, done, total)
+
+
+def log_interval(configured: int, steps: int) -> int:
+    """Steps between two lines of a training's log: as configured, but less in a run that would have few or none."""
+    return min(configured, max(1, steps // LEAST_POINTS))
 
 
 class _BriefFilter(logging.Filter):

@@ -26,7 +26,7 @@ from gcisg_core.integrations.mmengine.read import load_config
 from gcisg_core.integrations.mmengine.trackers import add_trackers
 from gcisg_core.launch import rank_timeout
 from gcisg_core.run_folder import number_start, on_first_rank, open_run, release_all
-from gcisg_core.screen import keep_screen_brief, tell_step
+from gcisg_core.screen import keep_screen_brief, log_interval, tell_step
 from gcisg_core.wrong_setting import naming_settings
 
 
@@ -88,7 +88,7 @@ class BriefRunner(Runner):
         if fn_name == "before_train":
             for hook in self.hooks:
                 if isinstance(hook, LoggerHook):  # a short run would log nothing
-                    hook.interval = min(hook.interval, max(1, self.max_iters // LEAST_POINTS))
+                    hook.interval = log_interval(hook.interval, self.max_iters)
         super().call_hook(fn_name, **kwargs)
         if fn_name == "after_train_iter":
             tell_step("training", self.iter + 1, self.max_iters)
@@ -103,7 +103,6 @@ def _names(name: str) -> Iterator[str]:
     yield from (f"{name}_{number}" for number in count(1))
 
 
-LEAST_POINTS = 20  # of a run's curves
 # mmengine's functions that build an object from its part of the config.
 BUILDERS = {"build_from_cfg", "build_dataloader", "build_optim_wrapper", "build_param_scheduler", "build_train_loop"}
 # Where a run lies and how it was started, not its settings.

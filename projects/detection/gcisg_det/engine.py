@@ -22,6 +22,7 @@ import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog, build_detection_test_loader
 from detectron2.engine import DefaultTrainer, HookBase, default_setup, defaults
+from detectron2.engine.hooks import PeriodicWriter
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 from detectron2.utils.logger import setup_logger
@@ -32,7 +33,7 @@ from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer, sav
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, build_train_loader
 from gcisg_core.integrations.detectron2.trackers import tracker_writers
 from gcisg_core.run_folder import on_first_rank
-from gcisg_core.screen import keep_screen_brief, tell_step
+from gcisg_core.screen import keep_screen_brief, log_interval, tell_step
 
 from .coco_evaluator import HEADLINE
 from .config import read_config
@@ -75,6 +76,9 @@ class Trainer(DefaultTrainer):
         """The framework's hooks behind this project's, with the safe checkpointer put in before they take it."""
         self.checkpointer = SafeCheckpointer(self.model, self.cfg.OUTPUT_DIR, cfg=self.cfg, trainer=weakref.proxy(self))
         hooks = [ExactResume(self.cfg.SEED), *super().build_hooks()]
+        for hook in hooks:
+            if isinstance(hook, PeriodicWriter):  # a short run would log its last step alone
+                hook._period = log_interval(hook._period, self.max_iter)
         if self.cfg.SELECTION.EVERY_CHECKPOINT:
             from .selection import SelectionHook  # it needs this module
 
