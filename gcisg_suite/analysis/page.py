@@ -54,7 +54,7 @@ def metric_rows(
 def verdicts(content: Mapping[str, Any], heads: Mapping[str, str]) -> list[str]:
     """What came out, by the task's first metric: a sentence for each model but the first, or for the only one."""
     metric, head = next(iter(heads.items()))
-    head = head.removesuffix(" %")
+    head = head.removesuffix(" %").partition(",")[0]
     runs: dict[str, list[Mapping[str, Any]]] = {}
     for entry in content["checkpoints"]:
         values = {name: value for name, value in entry["metrics"].items() if not isinstance(value, str)}

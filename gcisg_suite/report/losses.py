@@ -6,6 +6,7 @@ import re
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from gcisg_core.regularizers import is_term
@@ -50,17 +51,17 @@ def loss_curves(runs: Iterable[TrainingRun]) -> Picture | None:
         for name, seeds in methods.items()
     }
     of_task = Chart(f"{task} loss", [
-        Line(name, _mean(seeds, lambda entry, own=tasks[name]: _sum(entry, own)), colour)
+        Line(name, _mean(seeds, partial(_sum, tasks[name])), colour)
         for colour, (name, seeds) in enumerate(methods.items())
     ])  # fmt: skip
     of_method = Chart("weighted terms of the method", [
-        Line(f"{name}: {term_name(term)}", _mean(seeds, lambda entry, term=term: entry.get(term)), colour, dash)
+        Line(f"{name}: {term_name(term)}", _mean(seeds, partial(_sum, [term])), colour, dash)
         for colour, (name, seeds) in enumerate(methods.items())
         for dash, term in enumerate(terms_of(seeds[0]))
     ])  # fmt: skip
     metric = next((key for seeds in methods.values() for run in seeds for key in run.result), "")
     evaluated = Chart(f"{metric}, evaluated", [
-        Line(name, _mean(seeds, lambda entry: next(run_values(entry), None), "metrics"), colour)
+        Line(name, _mean(seeds, _first_metric, "metrics"), colour)
         for colour, (name, seeds) in enumerate(methods.items())
     ])  # fmt: skip
     charts = [of_task, of_method]
@@ -69,12 +70,16 @@ def loss_curves(runs: Iterable[TrainingRun]) -> Picture | None:
     if not any(chart.drawn() for chart in charts):
         return None
     names = list(dict.fromkeys(loss for own in tasks.values() for loss in own))
-    parts = f" The {task}'s loss is the sum of {', '.join(names)}." if len(names) > 1 else f" The loss is {names[0]}."
-    seeds = " Means over seeds." if any(len(found) > 1 for found in methods.values()) else ""
-    return curves(charts, f"As logged in training, means of the last iterations.{seeds}{parts if names else ''}")
+    means = " Means over seeds." if any(len(seeds) > 1 for seeds in methods.values()) else ""
+    parts = f" The {task} loss is {'the sum of ' * (len(names) > 1)}{', '.join(names)}." if names else ""
+    return curves(charts, f"As logged in training, means of the last iterations.{means}{parts}")
 
 
-def _sum(entry: Mapping[str, Any], names: Sequence[str]) -> float | None:
+def _first_metric(entry: Mapping[str, Any]) -> float | None:
+    return next(run_values(entry), None)
+
+
+def _sum(names: Sequence[str], entry: Mapping[str, Any]) -> float | None:
     values = [entry[name] for name in names if name in entry]
     return sum(values) if values else None
 
