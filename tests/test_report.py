@@ -232,7 +232,7 @@ def test_a_browser_shows_the_page_on_a_phone_and_in_the_dark(page, tmp_path):
     )
     probe = """<script>onload = () => {
       const seen = [...document.querySelectorAll("iframe")].map(({contentDocument: d}) => ({
-        wide: d.documentElement.scrollWidth - 400, drawn: d.querySelectorAll("canvas").length,
+        wide: d.documentElement.scrollWidth - d.documentElement.clientWidth, drawn: d.querySelectorAll("canvas").length,
         pictures: [...d.querySelectorAll("figure.curves img")].filter(image => image.offsetWidth > 100).length}));
       document.title = JSON.stringify(seen);
     }</script>"""

@@ -57,8 +57,7 @@ def verdicts(content: Mapping[str, Any], heads: Mapping[str, str]) -> list[str]:
     head = head.removesuffix(" %").partition(",")[0]
     runs: dict[str, list[Mapping[str, Any]]] = {}
     for entry in content["checkpoints"]:
-        values = {name: value for name, value in entry["metrics"].items() if not isinstance(value, str)}
-        runs.setdefault(entry["name"].rpartition(" #")[0] or entry["name"], []).append(values)
+        runs.setdefault(entry["name"].rpartition(" #")[0] or entry["name"], []).append(entry["metrics"])
     where = f"on {content['data']['images']} images"
     found = seeds.verdicts(runs, metric, head, where)
     if len(found) != len(content["differences"]):  # seeds have an interval of their own

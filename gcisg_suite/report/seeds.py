@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gcisg_suite.analysis.compare import paired
 
-Results = Mapping[str, Sequence[Mapping[str, float]]]  # method -> its runs, each metric -> number
+Results = Mapping[str, Sequence[Mapping[str, Any]]]  # method -> its runs, each metric -> number, or why there is none
 NONE = "-"
 
 
@@ -52,47 +53,59 @@ def verdicts(results: Results, metric: str, head: str, where: str = "") -> list[
     """
     first, *others = results
     numbers = {name: _numbers(runs, metric) for name, runs in results.items()}
-    if not others:
-        seeds = len(numbers[first])
-        alone = "one run" if seeds == 1 else f"{seeds} seeds"
-        text = f"{first}: {head} {_mean(numbers[first])} {where}".rstrip()
-        return [f"{text}; {alone} of one method, so nothing to compare with."]
-    return [_verdict(name, first, numbers, head) for name in others]
+    if others:
+        return [_verdict(name, first, numbers[name], numbers[first], head) for name in others]
+    seeds = len(_finite(numbers[first]))
+    if not seeds:
+        return [f"{first} has no {head}; the table says why."]
+    text = f"{first}: {head} {_mean(numbers[first])} {where}".rstrip()
+    alone = "one run" if seeds == 1 else f"{seeds} seeds"
+    return [f"{text}; {alone} of one method, so nothing to compare with."]
 
 
-def _verdict(name: str, first: str, numbers: Mapping[str, Sequence[float]], head: str) -> str:
-    later, earlier = numbers[name], numbers[first]
-    seeds = len(later)
-    if not any(map(math.isfinite, later)) or not any(map(math.isfinite, earlier)):
+def _verdict(name: str, first: str, later: Sequence[float], earlier: Sequence[float], head: str) -> str:
+    gain = _compare(later, earlier)
+    if gain is None:
         return f"{name} and {first} have no {head} that could be compared."
-    text = f"{name} {_difference(later, earlier):+.1f} points of {head} over {first}"
-    found = paired(later, earlier) if seeds == len(earlier) else ""
-    if isinstance(found, str):
-        count = f"{seeds} and {len(earlier)} runs" if seeds != len(earlier) else "one seed"
+    text = f"{name} {gain['difference']:+.1f} points of {head} over {first}"
+    if "pairs" not in gain:
+        count = "one seed" if len(later) == len(earlier) == 1 else f"{len(later)} and {len(earlier)} runs"
         return f"{text} ({_mean(later)} against {_mean(earlier)}), {count}: no interval."
-    inconclusive = "" if found["low"] > 0 or found["high"] < 0 else ", which holds 0: no difference is shown"
-    return f"{text}, 95 % {found['low']:+.1f} to {found['high']:+.1f}, {found['pairs']} seeds{inconclusive}."
+    shown = gain["low"] > 0 or gain["high"] < 0
+    interval = f"95 % {gain['low']:+.1f} to {gain['high']:+.1f}, {gain['pairs']:.0f} seeds"
+    return f"{text}, {interval}{'' if shown else ', which holds 0: no difference is shown'}."
 
 
-def _numbers(runs: Sequence[Mapping[str, float]], metric: str) -> list[float]:
-    return [run.get(metric, math.nan) for run in runs]
+def _numbers(runs: Sequence[Mapping[str, Any]], metric: str) -> list[float]:
+    """NaN where a run has no number."""
+    values = (run.get(metric) for run in runs)
+    return [float(value) if isinstance(value, int | float) else math.nan for value in values]
 
 
-def _difference(later: Sequence[float], earlier: Sequence[float]) -> float:
-    return statistics.fmean(later) - statistics.fmean(earlier)
+def _finite(numbers: Sequence[float]) -> list[float]:
+    return [number for number in numbers if math.isfinite(number)]
 
 
 def _mean(numbers: Sequence[float]) -> str:
-    if not any(map(math.isfinite, numbers)):
+    found = _finite(numbers)
+    if not found:
         return NONE
-    spread = f" ± {statistics.stdev(numbers):.2f}" if len(numbers) > 1 else ""
-    return f"{statistics.fmean(numbers):.2f}{spread}"
+    spread = f" ± {statistics.stdev(found):.2f}" if len(found) > 1 else ""
+    return f"{statistics.fmean(found):.2f}{spread}"
+
+
+def _compare(later: Sequence[float], earlier: Sequence[float]) -> dict[str, float] | None:
+    """The difference, of pairs with their interval where there are at least two; None where one has no number."""
+    found = paired(later, earlier) if len(later) == len(earlier) else ""
+    if not isinstance(found, str):
+        return found
+    pair = _finite(later), _finite(earlier)
+    return {"difference": statistics.fmean(pair[0]) - statistics.fmean(pair[1])} if all(pair) else None
 
 
 def _gain(later: Sequence[float], earlier: Sequence[float]) -> str:
-    difference = _difference(later, earlier)
-    if not math.isfinite(difference):
+    found = _compare(later, earlier)
+    if found is None:
         return NONE
-    found = paired(later, earlier) if len(later) == len(earlier) else ""
-    interval = "" if isinstance(found, str) else f" [{found['low']:+.2f}, {found['high']:+.2f}]"
-    return f"{difference:+.2f}{interval}"
+    interval = f" [{found['low']:+.2f}, {found['high']:+.2f}]" if "pairs" in found else ""
+    return f"{found['difference']:+.2f}{interval}"
