@@ -71,8 +71,8 @@ def verdicts(content: Mapping[str, Any], heads: Mapping[str, str]) -> list[str]:
 
 def _images_text(paired: Mapping[str, float]) -> str:
     return (
-        f"Over the same {paired['pairs']:.0f} images the score differs by {paired['difference']:+.1f}, 95 % "
-        f"{paired['low']:+.1f} to {paired['high']:+.1f}: of these models, not of another training."
+        f"Over the {paired['pairs']:.0f} images the score differs by {paired['difference']:+.1f}, 95 % "
+        f"{paired['low']:+.1f} to {paired['high']:+.1f}; what another training would give is not in that."
     )
 
 
