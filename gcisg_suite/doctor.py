@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from gcisg_core.integrations import openmmlab
 from gcisg_suite.doctor_memory import fingerprint, keep, recall
+from gcisg_suite.progress import progress
 from gcisg_suite.rows import Package, TaskSpec
 from gcisg_suite.tasks import TASKS
 
@@ -128,9 +129,9 @@ def examine(again: bool = False) -> int:
 
 def _look() -> list[Check]:
     results = []
-    for check in GENERAL:
+    for check in progress(GENERAL, "looking", "check"):
         try:
             results.append(check())
         except ImportError as error:  # of what an earlier line reports
             results.append(Check("all", getattr(check, "__name__", "check"), str(error)[:60], "mend the lines above"))
-    return results + [line for task in TASKS.values() for line in of_task(task)]
+    return results + [line for task in progress(TASKS.values(), "importing", "task") for line in of_task(task)]

@@ -13,11 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gcisg_core.export import Export, save
-from gcisg_core.integrations.openmmlab import DISTRIBUTIONS, distributions, installed
+from gcisg_core.integrations.openmmlab import installed
+from gcisg_suite.about import PACKAGES
 from gcisg_suite.tasks import read_config, task_of
-
-OPENMMLAB = (name for module in DISTRIBUTIONS for name in distributions(module))
-PACKAGES = ("gcisg", "torch", "torchvision", "timm", *OPENMMLAB, "detectron2", "detectron2-cdo")
 
 
 def read(config: str, overrides: list[str], checkpoint: str) -> Export:

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gcisg_core.trackers import OF_BOTH
 from gcisg_suite.places import project_folder
 
 
@@ -44,6 +45,7 @@ class Framework:
             needs one.
         base: Of a config that inherits from `{}`, a quoted path, the first line.
         as_text: A config -> its whole content as text.
+        trackers: What `gcisg train --tracker` offers.
         owns: Whether a file with one of the suffixes is a config of this framework; it is read, never run.
         key: Pattern of an override's first word; in it are key and value, unless `pairs` says that the value follows.
     """
@@ -60,6 +62,7 @@ class Framework:
     as_text: Callable[[Any], str]
     key: str
     pairs: bool = False
+    trackers: tuple[str, ...] = OF_BOTH
     owns: Callable[[Path], bool] = lambda _: True
 
     def overrides(self, settings: Mapping[str, Any]) -> list[str]:

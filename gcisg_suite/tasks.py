@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gcisg_core.integrations.openmmlab import distributions
+from gcisg_core.trackers import TRACKERS
 from gcisg_suite.rows import Audit, Framework, Package, TaskSpec, load
 
 MMENGINE = Framework(
@@ -27,6 +28,7 @@ MMENGINE = Framework(
     base="_base_ = {}",
     as_text=lambda config: json.dumps(config.to_dict(), sort_keys=True, default=str),
     key=r"[\w.]+=.*",
+    trackers=tuple(TRACKERS),
 )
 DETECTRON2 = Framework(
     name="detectron2",

@@ -6,6 +6,7 @@ A new method is one file with a subclass of :class:`~gcisg_core.regularizers.bas
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from torch import nn
@@ -65,6 +66,20 @@ def read_method(values: Mapping[str, Any] | None = None) -> tuple[type[Regulariz
     return method, settings
 
 
+def is_term(loss: str, method: str) -> bool:
+    """Whether a loss is a term of a method, by its name: `loss_ci_stage4` has its weight in the setting `lambda_ci`.
+
+    Args:
+        loss: As it is logged.
+        method: A key of :data:`METHODS`; of an unknown one nothing is known.
+    """
+    if method not in METHODS:
+        return False
+    settings = [field.name for field in fields(METHODS[method].settings_class)]
+    starts = [method, *(name.removeprefix("lambda_") for name in settings if name.startswith("lambda_"))]
+    return loss.startswith(tuple(f"loss_{start}" for start in starts))
+
+
 def settle_views(
     stated: int | None, values: Mapping[str, Any] | None, key: str, method_key: str, by_task: bool = False
 ) -> int:
@@ -113,4 +128,4 @@ def build_regularizer(student: nn.Module, values: Mapping[str, Any] | None = Non
     return built
 
 
-__all__ = ["METHODS", "Regularizer", "Terms", "build_regularizer", "read_method", "settle_views"]
+__all__ = ["METHODS", "Regularizer", "Terms", "build_regularizer", "is_term", "read_method", "settle_views"]

@@ -117,6 +117,10 @@ class EvalTask(ABC):
     def label(self, axis: Any, index: int, model: Any) -> None:  # noqa: B027 - pixels and boxes have no one label
         """Write what a model says of an image above it."""
 
+    @abstractmethod
+    def confidence(self, index: int, model: Any) -> str:
+        """How sure a model is of what it says of an image, in two or three words a line."""
+
     def legend(self) -> list[tuple[str, Any]]:
         """Names and colours that the drawings need to be read."""
         return []

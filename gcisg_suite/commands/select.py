@@ -31,7 +31,7 @@ def select(
     Criteria (docs/selection.md): the task's metric on source validation images, match rate, CKA to the pretrained
     network and energy on target images, and the mean of these ranks, which chooses by default. Target labels are not
     used, unless --target-labels asks what the choices cost, or --by target for a comparison with published numbers.
-    What was evaluated is kept in the run's selection.jsonl.
+    What was evaluated is kept in the run's selection.jsonl; selection.html shows the ranking and its curves.
 
     Args:
         run: The folder of a run, with its checkpoints.
@@ -53,6 +53,7 @@ def select(
 
     from gcisg_suite.analysis.task import Options
     from gcisg_suite.selection.criteria import report
+    from gcisg_suite.selection.page import write_page
     from gcisg_suite.selection.run_checkpoints import config_of, evaluate_run, make_tasks, settings_of
     from gcisg_suite.tasks import read_config, read_run_config
 
@@ -61,4 +62,6 @@ def select(
     chooses = by or settings.by
     options = Options(reference=reference, data=data or settings.data or None, device=chosen_device(device))
     target, source_task = make_tasks(loaded, options, source or settings.source or None)
-    print(report(evaluate_run(run, target, source_task, target_labels or chooses == TARGET), chooses))
+    lines = evaluate_run(run, target, source_task, target_labels or chooses == TARGET)
+    print(report(lines, chooses))
+    print(f"\nPage: {write_page(run, lines, chooses)}")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from gcisg_core.trackers import check_trackers
 from gcisg_suite.commands.arguments import Config, Flag, Overrides, UsageError, check_at_least, check_file, config_file
 from gcisg_suite.tasks import framework_of, load
 
@@ -26,6 +27,7 @@ def train(
     num_machines: int = 1,
     machine_rank: int = 0,
     dist_url: str = "auto",
+    tracker: list[str] | None = None,
 ) -> None:
     """Train or evaluate any config of the projects, or of your own.
 
@@ -47,6 +49,8 @@ def train(
         num_machines: Machines; each runs the same line with its own --machine-rank.
         machine_rank: This machine's number, from 0.
         dist_url: Where the machines meet: tcp://<address of machine 0>:<free port>.
+        tracker: Also report to tensorboard, wandb or mlflow (mmengine also: clearml, neptune, dvclive, aim); may be
+            given several times (docs/start.md).
     """
     run(
         Namespace(
@@ -62,6 +66,7 @@ def train(
             num_machines=num_machines,
             machine_rank=machine_rank,
             dist_url=dist_url,
+            trackers=tracker or [],
             overrides=list(overrides),
         )
     )
@@ -73,12 +78,16 @@ def run(args: Namespace) -> None:
         raise UsageError("--fresh and --resume exclude each other")
     if args.eval_only and not args.checkpoint:
         raise UsageError("--eval-only needs --checkpoint FILE")
+    if args.eval_only and args.trackers:
+        raise UsageError("--tracker is for training; leave it out with --eval-only")
     check_file("--checkpoint", args.checkpoint)
     check_at_least("--num-gpus", args.num_gpus)
     check_at_least("--num-machines", args.num_machines)
+    framework = framework_of(args.config)
+    check_trackers(args.trackers, framework.trackers)
     from gcisg_core.launch import Machines, first_rank_speaks, launch  # torch takes seconds to load
 
-    call = load(framework_of(args.config).train)
+    call = load(framework.train)
     machines = Machines(args.num_machines, args.machine_rank, args.dist_url)
     several = args.num_gpus > 1 or machines.number > 1
     if "LOCAL_RANK" in os.environ:

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from gcisg_core.problems import DataError
 from gcisg_core.run_folder import checkpoint_number, checkpoints_in, newest_checkpoint, start_number
 from gcisg_suite.tasks import DETECTRON2, LAZY, MMENGINE, find_task, framework_of, task_of
@@ -80,6 +78,12 @@ class TrainingRun:
         )
 
     @property
+    def method(self) -> str:
+        """As its config calls it; empty where there is none."""
+        settings = self.config.get("REGULARIZER") or (self.config.get("model") or {}).get("regularizer") or {}
+        return str(settings.get("METHOD") or settings.get("method") or "")
+
+    @property
     def result(self) -> dict[str, float]:
         """Metric -> number, of the last evaluation."""
         last = self.metrics[-1] if self.metrics else {}
@@ -93,6 +97,11 @@ class TrainingRun:
         if isinstance(found, Mapping):
             return ", ".join(f"{key} {value}" for key, value in found.items() if not isinstance(value, Mapping))
         return "" if found is None else str(found)
+
+    @property
+    def split(self) -> str:
+        """Which part of the config was evaluated."""
+        return "DATASETS.TEST" if framework_of(self.config_file).name == "detectron2" else self.measured_by
 
     @property
     def data(self) -> tuple[str, str]:
@@ -201,33 +210,6 @@ def read_run(folder: Path, name: str = "", trust: bool = False) -> TrainingRun:
         f"{folder}: no run. Expected a work directory of tools/train_net.py, with <time>/vis_data/scalars.json and a "
         f"config (mmengine), or metrics.json and config.yaml (Detectron2)"
     )
-
-
-def curves(runs: Mapping[str, TrainingRun]) -> Figure:
-    """The task's losses of all runs, the methods' own terms, and the metrics where there were several evaluations."""
-    losses = {
-        name: {key for entry in run.training for key in entry if "loss" in key and key not in ("loss", "total_loss")}
-        for name, run in runs.items()
-    }
-    shared = set.intersection(*losses.values())
-    evaluated = any(len(run.metrics) > 1 for run in runs.values())
-    figure = Figure(figsize=(10 if evaluated else 7.5, 3))
-    axes: Any = figure.subplots(1, 3 if evaluated else 2)
-    for name, run in runs.items():
-        steps = [entry["step"] for entry in run.training]
-        axes[0].plot(steps, [sum(entry.get(key, 0) for key in shared) for entry in run.training], ".-", label=name)
-        for key in sorted(losses[name] - shared):
-            points = [(entry["step"], entry[key]) for entry in run.training if key in entry]
-            axes[1].plot(*zip(*points, strict=True), ".-", label=f"{name}: {key.removeprefix('loss_')}")
-        points = [(e["step"], value) for e in run.metrics if "step" in e for value in [*run_values(e)][:1]]
-        if evaluated and points:
-            axes[2].plot(*zip(*points, strict=True), "o-", label=f"{name}: {next(iter(run.result), '')}")
-    for axis, title in zip(axes, ("losses of the task", "weighted terms of the method", "evaluated"), strict=False):
-        axis.set(title=title, xlabel="iteration")
-        if axis.get_legend_handles_labels()[0]:
-            axis.legend(fontsize=7)
-    figure.tight_layout()
-    return figure
 
 
 def run_values(entry: Mapping[str, Any]) -> Iterator[float]:

@@ -10,6 +10,7 @@ from gcisg_core.problems import DataError
 from gcisg_core.run_folder import FINAL, checkpoint_number, checkpoints_in
 from gcisg_core.safe_load import read_checkpoint
 from gcisg_suite.analysis.task import EvalTask, Options
+from gcisg_suite.progress import named
 from gcisg_suite.tasks import task_of
 
 from .criteria import append_line, covers, evaluate_checkpoint, read_lines
@@ -97,7 +98,8 @@ def evaluate_run(
             continue
         line = next((line for line in reversed(known) if covers(line, path, target, source, labels)), None)
         if line is None:
-            line = evaluate_checkpoint(path, iteration, target, source, labels)
+            with named(path.name):
+                line = evaluate_checkpoint(path, iteration, target, source, labels)
             append_line(run, line)
         result.append(line)
     return result

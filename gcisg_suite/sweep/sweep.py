@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 from tabulate import tabulate
-from tqdm import tqdm
 
 from gcisg_core.files import replacing
 from gcisg_core.lookup import choose
 from gcisg_core.shell import command_line
 from gcisg_suite.prepare import prepare
+from gcisg_suite.progress import progress
 from gcisg_suite.tasks import TASKS
 
 from .cluster import submit_all
@@ -138,7 +138,7 @@ def _run_all(runs: Sequence[Run], out: Path, jobs: int) -> list[str]:
     failed = []
     with ThreadPoolExecutor(jobs) as pool:
         futures = {pool.submit(isolated, run): run for run in runs}
-        for future in tqdm(as_completed(futures), total=len(futures), desc="runs"):
+        for future in progress(as_completed(futures), "training and evaluating", "run", len(futures)):
             error = future.exception()
             if error:
                 failed.append(f"{futures[future].name}, seed {futures[future].seed}: {error}")

@@ -23,6 +23,7 @@ from torch import Tensor
 import gcisg_core.integrations.mmengine  # noqa: F401 - checkpoints are read without running code
 from gcisg_core.export import without_method, write_hashed
 from gcisg_core.files import write_text
+from gcisg_suite.report import seeds
 from gcisg_suite.sweep.run import read_runs
 
 from . import recipes
@@ -32,6 +33,8 @@ PACKED = torch.float8_e4m3fn
 LARGE = 200_000  # values of a weight, above which two of its three mantissa bits are kept: the zoo is small
 INTRODUCTION = """\
 # Model zoo
+
+{verdicts}
 
 ```
 # train a row; evaluate its file; check every file
@@ -99,6 +102,28 @@ def models(content: dict[str, Any], checkpoints: dict[str, Any], whose: dict[str
             yield model
 
 
+def verdict(name: str, content: dict[str, Any], root: Path) -> str:
+    """What GCISG gains over the baseline in a task's miniature, and the versions of those runs; "" without runs."""
+    task = content["tasks"][name]
+    rows = {Path(row["config"]).stem: row for row in task["rows"]}
+    found = {
+        method: {
+            run["seed"]: run for run in runs_of(rows[stem]["config"], root / rows[stem].get("sweep", task["sweep"]))
+        }
+        for method, stem in (("baseline", "baseline_mini"), ("GCISG", "gcisg_mini"))
+        if stem in rows
+    }
+    shared = sorted(set.intersection(*(set(runs) for runs in found.values()))) if len(found) > 1 else []
+    if not shared:
+        return ""
+    metric, about = next(iter(task["metrics"].items()))
+    results = {method: [runs[seed]["test"] for seed in shared] for method, runs in found.items()}
+    (text,) = seeds.verdicts(results, metric, about["head"].removesuffix(" %"))
+    stated = [run.get("versions", {}) for runs in found.values() for run in runs.values()]
+    versions = sorted({f"{what} {version}" for each in stated for what, version in each.items()})
+    return f"- **{task['title']}, miniature:** {text}" + (f" Made with {', '.join(versions)}." if versions else "")
+
+
 def table(name: str, content: dict[str, Any], entries: list[Model]) -> str:
     """A task's section of MODEL_ZOO.md."""
     task = content["tasks"][name]
@@ -156,10 +181,11 @@ def contents(folder: Path) -> dict[Path, str]:
         table(name, content, [model for model in found if model["Name"].startswith(f"{name}/")])
         for name in content["tasks"]
     ]
+    verdicts = "\n".join(filter(None, (verdict(name, content, folder.parent) for name in content["tasks"])))
     head = "# Written by tools/zoo_write.py from rows.yml, docs/recipes.yml, checkpoints.json and the sweeps.\n"
     return {
         folder / "metafile.yml": head + meta,
-        folder.parent / "MODEL_ZOO.md": "\n".join([INTRODUCTION, *sections]),
+        folder.parent / "MODEL_ZOO.md": "\n".join([INTRODUCTION.format(verdicts=verdicts), *sections]),
         folder.parent / "docs" / "recipes.md": recipes.page(folder.parent, known),
     }
 

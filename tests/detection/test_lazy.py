@@ -145,8 +145,11 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(folder):
-    """The folder of a run of it."""
-    main(["train", "--config", str(folder / "retinanet.py"), "--output", str(folder / "trained")])
+    """The folder of a run of it, which MLflow was told of."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        run = ["--config", str(folder / "retinanet.py"), "--output", str(folder / "trained"), "--tracker", "mlflow"]
+        main(["train", *run])
     return folder / "trained"
 
 
@@ -156,6 +159,8 @@ def lines_of(run):
 
 def test_trains_with_a_method_resumes_exactly_and_is_evaluated(folder, trained, tmp_path, capsys):
     lines = lines_of(trained)
+    (told,) = trained.glob("mlruns/*/*/metrics/loss_guidance_stage4")
+    assert [line.split()[2] for line in told.read_text().splitlines()] == ["0", "1", "2", "3"]
     assert all(f"loss_{kind}_stage{stage}" in lines[0] for kind in ("guidance", "ci") for stage in (3, 4))
     assert "bbox/AP" in lines[-1]
     whole = read_checkpoint(trained / "model_final.pth")["model"]

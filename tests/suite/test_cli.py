@@ -28,7 +28,7 @@ WRONG = {
     "analyze": (["--config", "no.py", "--checkpoint", "x", "--output", "o"], "no.py: no such file"),
     "replay": (["no.pth"], "no.pth: no such file"),
     "select": (["tests", "--by", "luck"], "--by luck: expected one of source, match_rate"),
-    "report": (["tests", "docs", "--names", "one"], "--names: expected 2 different names"),
+    "report": (["tests", "docs", "--names", "one"], "--names: expected 2 names"),
     "audit": (["--dataset", "gta", "--root", "."], "Did you mean 'gtav'?"),
     "new-project": (["--task", "detect"], "Did you mean 'detection'?"),
     "sweep": (["--sweep", "no.yaml"], "--sweep no.yaml: no such file"),

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from mmengine.dist import broadcast_object_list, get_world_size, init_dist, is_main_process
+from mmengine.hooks import LoggerHook
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
@@ -23,9 +24,10 @@ from torch import nn
 from gcisg_core.integrations.mmengine.bases import lost_hooks
 from gcisg_core.integrations.mmengine.checkpoints import load_for_evaluation, unwrap
 from gcisg_core.integrations.mmengine.read import load_config
+from gcisg_core.integrations.mmengine.trackers import add_trackers
 from gcisg_core.launch import rank_timeout
 from gcisg_core.run_folder import number_start, on_first_rank, open_run, release_all
-from gcisg_core.screen import keep_screen_brief
+from gcisg_core.screen import keep_screen_brief, log_interval, tell_step
 from gcisg_core.wrong_setting import naming_settings
 
 
@@ -83,6 +85,18 @@ class BriefRunner(Runner):
         keep_screen_brief(logger)
         return logger
 
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        if fn_name == "before_train":
+            for hook in self.hooks:
+                if isinstance(hook, LoggerHook):  # a short run would log nothing
+                    hook.interval = log_interval(hook.interval, self.max_iters)
+        super().call_hook(fn_name, **kwargs)
+        if fn_name == "after_train_iter":
+            tell_step("training", self.iter + 1, self.max_iters)
+        elif fn_name in ("after_val_iter", "after_test_iter"):
+            loader = self.val_dataloader if fn_name == "after_val_iter" else self.test_dataloader
+            tell_step("evaluating", kwargs["batch_idx"] + 1, len(loader))
+
 
 def _names(name: str) -> Iterator[str]:
     """A name, then the same with numbers behind."""
@@ -105,6 +119,7 @@ def build_runner(
     resume: bool = False,
     fresh: bool = False,
     training: bool = True,
+    trackers: Sequence[str] = (),
 ) -> Runner:
     """The runner of a config.
 
@@ -117,6 +132,7 @@ def build_runner(
         resume: Go on from the newest checkpoint of the work directory, if there is one.
         fresh: Move an earlier run in the work directory aside.
         training: Take the work directory for a run, see :func:`gcisg_core.run_folder.open_run`.
+        trackers: What the run also reports to, see :mod:`gcisg_core.trackers`.
 
     Raises:
         ValueError: the config or an override is wrong, or the work directory holds another run or is in use.
@@ -150,6 +166,8 @@ def build_runner(
         found = on_first_rank(lambda: open_run(folder, settings, *how))
         if found is not None:
             config.load_from, config.resume = str(found), True
+    if trackers:  # no settings of the run, which may go on without them
+        add_trackers(config, trackers)
     with naming_file(config_file):
         return BriefRunner.from_cfg(config)
 
@@ -187,6 +205,6 @@ def run(args: Namespace) -> None:
                 load_for_evaluation(unwrap(runner.model), args.checkpoint)
                 runner.test()
             else:
-                build_runner(*start, args.resume, args.fresh).train()
+                build_runner(*start, args.resume, args.fresh, trackers=getattr(args, "trackers", ())).train()
     finally:
         release_all()

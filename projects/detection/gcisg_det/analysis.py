@@ -22,6 +22,7 @@ from .model_metrics import SCORE, Boxes, bottom_up, detections, evaluate, truths
 from .setups import setup_of
 
 LEAST_CELLS = 6  # along a map's shorter side, for Grad-CAM
+MOST_SCORES = 4  # written below an image
 TRUTH, FOUND = "#f0e442", "#56b4e9"  # Okabe and Ito's yellow and sky blue
 
 
@@ -139,6 +140,15 @@ class DetectionTask(EvalTask):
         item = self.item(index)
         shown = self.truths[item["image_id"]] if model is None else detections(model([item])[0])
         self._draw(axis, index, shown, TRUTH if model is None else FOUND)
+
+    @torch.no_grad()
+    def confidence(self, index: int, model: Any) -> str:
+        scores = model([self.item(index)])[0]["instances"].scores
+        sure = [f"{score:.2f}" for score in scores[scores >= SCORE].sort(descending=True).values.tolist()]
+        if not sure:
+            best = f"; the best has {float(scores.max()):.2f}" if len(scores) else ""
+            return f"no box above {SCORE}{best}"
+        return f"scores {', '.join(sure[:MOST_SCORES])}{', ...' * (len(sure) > MOST_SCORES)}"
 
     def _draw(self, axis: Any, index: int, shown: Boxes, colour: str) -> None:
         record = self.records[index]

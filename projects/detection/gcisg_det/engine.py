@@ -22,15 +22,18 @@ import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog, build_detection_test_loader
 from detectron2.engine import DefaultTrainer, HookBase, default_setup, defaults
+from detectron2.engine.hooks import PeriodicWriter
 from detectron2.utils import comm
+from detectron2.utils.events import EventWriter
 from detectron2.utils.logger import setup_logger
 
 from gcisg_core.disk import check_space
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer, save_missing_final
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, build_train_loader
+from gcisg_core.integrations.detectron2.trackers import tracker_writers
 from gcisg_core.run_folder import on_first_rank
-from gcisg_core.screen import keep_screen_brief
+from gcisg_core.screen import keep_screen_brief, log_interval, tell_step
 
 from . import custom_imports
 from .coco_evaluator import HEADLINE
@@ -47,7 +50,12 @@ class Trainer(DefaultTrainer):
     """The framework's trainer for `tools/train_net.py`: `DefaultTrainer` with this project's parts.
 
     `SOLVER.AMP.ENABLED` also works on a CPU, there in bfloat16, which needs no scaling of the loss.
+
+    Attributes:
+        trackers: What the run also reports to, see :mod:`gcisg_core.trackers`.
     """
+
+    trackers: Sequence[str] = ()  # of the class, since the framework's constructor builds the writers
 
     def __init__(self, cfg: CfgNode) -> None:
         on_cpu = cfg.MODEL.DEVICE == "cpu"
@@ -69,11 +77,19 @@ class Trainer(DefaultTrainer):
         """The framework's hooks behind this project's, with the safe checkpointer put in before they take it."""
         self.checkpointer = SafeCheckpointer(self.model, self.cfg.OUTPUT_DIR, cfg=self.cfg, trainer=weakref.proxy(self))
         hooks = [ExactResume(self.cfg.SEED), *super().build_hooks()]
+        for hook in hooks:
+            if isinstance(hook, PeriodicWriter):  # a short run would log its last step alone
+                hook._period = log_interval(hook._period, self.max_iter)
         if self.cfg.SELECTION.EVERY_CHECKPOINT:
             from .selection import SelectionHook  # it needs this module
 
             hooks.append(SelectionHook())
         return [RegularizerHook(), *hooks] if self.cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector" else hooks
+
+    def build_writers(self) -> list[EventWriter]:
+        """The framework's, and the trackers'."""
+        settings = yaml.safe_load(self.cfg.dump())
+        return [*super().build_writers(), *tracker_writers(self.trackers, self.cfg.OUTPUT_DIR, settings)]
 
     def train(self) -> Any:
         """Trains, if there is room for checkpoints; where only the final one is missing, that is saved first."""
@@ -83,6 +99,10 @@ class Trainer(DefaultTrainer):
         if self.start_iter >= self.max_iter:
             save_missing_final(self.checkpointer, self.iter)
         return super().train()
+
+    def after_step(self) -> None:
+        super().after_step()
+        tell_step("training", self.iter + 1, self.max_iter)
 
     def state_dict(self) -> dict[str, Any]:
         """Adds optimizer and gradient scaler, which Detectron2 0.5 leaves out of the checkpoint."""
@@ -214,7 +234,7 @@ def _run_rank(args: Namespace) -> None:
         SafeCheckpointer(model, cfg=cfg, strict=True).load(args.checkpoint)
         results: dict[str, Any] = chosen.test(cfg, model)
     else:
-        trainer = chosen(cfg)
+        trainer = type(chosen.__name__, (chosen,), {"trackers": getattr(args, "trackers", ())})(cfg)
         trainer.resume_or_load(resume=args.resume)
         trainer.train()
         results = getattr(trainer, "_last_eval_results", OrderedDict())

@@ -21,6 +21,7 @@ from gcisg_core.feature_tap import find_stages, make_tap
 from gcisg_core.model_metrics import STAGES, FeatureMetrics, ModelMetrics, Value
 from gcisg_core.stages import below_pyramid
 from gcisg_core.views import restyle
+from gcisg_suite.progress import progress
 
 from .coco_evaluator import HEADLINE, BoxEvaluator
 from .setups import DetectorSetup
@@ -85,7 +86,7 @@ def evaluate(
     with tempfile.TemporaryDirectory() as folder:
         evaluator = BoxEvaluator(name, folder)
         evaluator.reset()
-        for index, inputs in enumerate(setup.loader(name)):
+        for index, inputs in enumerate(progress(setup.loader(name), "evaluating")):
             with tap.collect(student) as features, _input_of(student) as seen:
                 outputs = model(inputs)
             of_features.update(features, None if reference is None else tap.run(reference, seen[0]))

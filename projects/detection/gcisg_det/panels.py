@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from gcisg_suite.images import read_image
+from gcisg_suite.progress import progress
 from gcisg_suite.report.grid import picture_grid
 from gcisg_suite.report.page import Picture
 from gcisg_suite.report.runs import TrainingRun
@@ -57,7 +58,8 @@ def draw(inference: Mapping[str, Path], truth: Path | None = None, images: Path 
         name: json.loads((folder / "coco_instances_results.json").read_text()) for name, folder in inference.items()
     }
     figure, axes = picture_grid([*boxes], count, (2.1, 1.65))
-    for column, position in enumerate(np.linspace(0, len(content["images"]) - 1, count).astype(int)):
+    shown = np.linspace(0, len(content["images"]) - 1, count).astype(int)
+    for column, position in enumerate(progress(shown, "drawing")):
         image = content["images"][position]
         picture = read_image(images / image["file_name"])
         for axis, (name, items) in zip(axes[:, column], boxes.items(), strict=True):

@@ -23,6 +23,7 @@ from gcisg_core.disk import check_space
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer, save_missing_final
 from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader
+from gcisg_core.integrations.detectron2.trackers import tracker_writers
 from gcisg_core.run_folder import on_first_rank
 from gcisg_core.wrong_setting import naming_settings
 
@@ -125,7 +126,10 @@ def train(config: Any, model: Any, args: Namespace) -> None:
     record.REGULARIZER = CfgNode({"HOOK": hook})
     own = [RegularizerHook(record)] if hasattr(model, "regularizer") else []
     main = comm.is_main_process()
-    writers = defaults.default_writers(settings.output_dir, settings.max_iter) if main else []
+    writers: list[Any] = []
+    if main:
+        trackers = tracker_writers(getattr(args, "trackers", ()), settings.output_dir, json.loads(as_text(config)))
+        writers = [*defaults.default_writers(settings.output_dir, settings.max_iter), *trackers]
     steps = [
         ExactResume(settings.get("seed", -1)),
         *own,
