@@ -119,7 +119,8 @@ def test_panoptic_quality_needs_its_truth_and_a_package(given, installed, said, 
     monkeypatch.setitem(sys.modules, "panopticapi", package if installed else None)
     categories = [{"id": 7, "name": "sky", "isthing": 0}, {"id": 5, "name": "road", "isthing": 0}]
     categories.append({"id": 1, "name": "cup", "isthing": 1})
-    (tmp_path / "truth.json").write_text(json.dumps({"images": [{"id": 1}], "annotations": [], "categories": categories}))
+    content = {"images": [{"id": 1}], "annotations": [], "categories": categories}
+    (tmp_path / "truth.json").write_text(json.dumps(content))
     truth = [["real", str(tmp_path / "truth.json"), str(tmp_path)]] if given else []
     cfg = config(folder, tmp_path, *ARCHITECTURES["panoptic"], "DATASETS.PANOPTIC", truth)
     with framework_log(caplog):
