@@ -77,9 +77,7 @@ def test_text_of_a_file_is_found_under_another_name():
 
 def test_an_argument_that_does_not_exist_is_named_and_no_value_beside_it():
     settings = {"model": {"type": "layer", "norm": "BN", "stages": {"stride": 2, "norm": "BN"}}}
-    with pytest.raises(
-        SettingError, match=r"mine.py: model.stages.stride is 2 \(.*argument 'stride'"
-    ):
+    with pytest.raises(SettingError, match=r"mine.py: model.stages.stride is 2 \(.*argument 'stride'"):
         named(settings, norm="BN", call=lambda norm: layer(3, stride=2))
 
 
