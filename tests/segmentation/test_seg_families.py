@@ -35,8 +35,11 @@ EXCEPTIONS = {
 # Of parts of mmdetection or mmpretrain.
 OF_PARTS = {MASK2FORMER.stem: "mmdet", "fpn_poolformer_s12": "mmpretrain", "upernet_convnext": "mmpretrain"}
 EXCEPTIONS |= {name: module for name, module in OF_PARTS.items() if find_spec(module) is None}
-# Narrow, or their widths are tied to each other.
-AS_IT_IS = ("bisenetv1_r18-d32", "bisenetv2", "cgnet", "erfnet_fcn", "fast_scnn", "lraspp_m-v3-d8", "stdc")
+# Narrow, or their widths are tied to each other or to a name.
+AS_IT_IS = (
+    "bisenetv1_r18-d32", "bisenetv2", "cgnet", "erfnet_fcn", "fast_scnn", "fpn_poolformer_s12", "lraspp_m-v3-d8", "stdc",
+    "upernet_convnext",
+)  # fmt: skip
 WIDTHS = {
     "in_channels", "channels", "mid_channels", "out_channels", "base_channels", "stem_channels", "num_channels",
     "embed_dims", "embed_dim", "c1_in_channels", "c1_channels", "ocr_channels", "isa_channels", "ema_channels",
