@@ -25,8 +25,12 @@ from tests.segmentation.segmentors import GCISG, PREPROCESSOR, batch, sgd
 CONFIGS = Path(mmseg.__file__).parent / ".mim/configs"
 MODELS = sorted((CONFIGS / "_base_/models").glob("*.py"))
 MASK2FORMER = CONFIGS / "mask2former/mask2former_r50_8xb2-90k_cityscapes-512x1024.py"  # of mmdetection's parts
-# Files that leave open what the model zoo's say: the widths of the heads behind MAE.
-COMPLETED = {"upernet_mae": CONFIGS / "mae/mae-base_upernet_8xb2-amp-160k_ade20k-512x512.py"}
+# Files whose heads do not fit their backbones; the model zoo's complete them.
+COMPLETED = {
+    "fpn_poolformer_s12": CONFIGS / "poolformer/fpn_poolformer_s12_8xb4-40k_ade20k-512x512.py",
+    "upernet_convnext": CONFIGS / "convnext/convnext-tiny_upernet_8xb2-amp-160k_ade20k-512x512.py",
+    "upernet_mae": CONFIGS / "mae/mae-base_upernet_8xb2-amp-160k_ade20k-512x512.py",
+}
 # What cannot be built here, and what is said of it.
 EXCEPTIONS = {
     "san_vit-b16": "no attribute 'init_weights'",  # mmseg starts its head from CLIP's weights alone
@@ -35,8 +39,11 @@ EXCEPTIONS = {
 # Of parts of mmdetection or mmpretrain.
 OF_PARTS = {MASK2FORMER.stem: "mmdet", "fpn_poolformer_s12": "mmpretrain", "upernet_convnext": "mmpretrain"}
 EXCEPTIONS |= {name: module for name, module in OF_PARTS.items() if find_spec(module) is None}
-# Narrow, or their widths are tied to each other.
-AS_IT_IS = ("bisenetv1_r18-d32", "bisenetv2", "cgnet", "erfnet_fcn", "fast_scnn", "lraspp_m-v3-d8", "stdc")
+# Narrow, or their widths are tied to each other or to a name.
+AS_IT_IS = (
+    "bisenetv1_r18-d32", "bisenetv2", "cgnet", "erfnet_fcn", "fast_scnn", "fpn_poolformer_s12", "lraspp_m-v3-d8",
+    "stdc", "upernet_convnext",
+)  # fmt: skip
 WIDTHS = {
     "in_channels", "channels", "mid_channels", "out_channels", "base_channels", "stem_channels", "num_channels",
     "embed_dims", "embed_dim", "c1_in_channels", "c1_channels", "ocr_channels", "isa_channels", "ema_channels",
