@@ -202,6 +202,13 @@ def test_a_run_that_logged_nothing_says_so_and_one_point_is_drawn(tmp_path):
     assert loss_curves([both["quiet"]]) is None
 
 
+def test_the_verdict_names_the_set_where_several_were_evaluated(detection):
+    with (detection / "metrics.json").open("a") as file:
+        file.write(json.dumps({"iteration": 19, "real/bbox/AP": 30.6, "other/bbox/AP": 20.0}) + "\n")
+    (verdict,) = section("detection", {"detector": read_run(detection)}).verdicts
+    assert verdict == "detector: AP on real 30.60; one run of one method, so nothing to compare with."
+
+
 def in_browser(page, *flags):
     command = [chromium(), "--headless", "--no-sandbox", "--disable-gpu", *flags]
     return subprocess.run([*command, f"file://{page}"], capture_output=True, text=True, check=True, timeout=120).stdout

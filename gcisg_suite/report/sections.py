@@ -89,11 +89,12 @@ def _training(runs: Mapping[str, TrainingRun]) -> list[str]:
 
 def _outcome(task: str, results: Mapping[str, list[dict[str, float]]], first: TrainingRun) -> dict[str, Any]:
     """The verdicts, by the metric that the task is compared by, and what was evaluated on."""
-    wanted = TASKS[task].metrics[0] if task in TASKS else ""
-    metric = next((key for key in first.result if wanted in key.split("/")), next(iter(first.result), ""))
-    if not metric:
+    if not first.result:
         return {"verdicts": [f"{first.name}: not evaluated, so there is nothing to say of it yet."]}
-    return {
-        "verdicts": verdicts(results, metric, wanted if wanted in metric.split("/") else metric),
-        "split": f"{first.data[1]} ({first.split})",
-    }
+    wanted = TASKS[task].metrics[0] if task in TASKS else ""
+    of_task = [key for key in first.result if wanted in key.split("/")]
+    metric = wanted if wanted in of_task else next(iter(of_task or first.result))
+    head = wanted if of_task else metric
+    if len(of_task) > 1 and metric.endswith(f"/{wanted}"):  # several sets were evaluated
+        head = f"{wanted} on {metric.partition('/')[0]}"
+    return {"verdicts": verdicts(results, metric, head), "split": f"{first.data[1]} ({first.split})"}
