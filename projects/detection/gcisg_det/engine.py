@@ -22,13 +22,19 @@ import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog, build_detection_test_loader
 from detectron2.engine import DefaultTrainer, HookBase, default_setup, defaults
+from detectron2.engine.hooks import PeriodicWriter
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from gcisg_core.disk import check_space
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer, save_missing_final
-from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, build_train_loader
+from gcisg_core.integrations.detectron2.resume import (
+    ExactResume,
+    ResumableLoader,
+    WriteEvaluations,
+    build_train_loader,
+)
 from gcisg_core.run_folder import on_first_rank
 from gcisg_core.screen import keep_screen_brief
 
@@ -68,6 +74,8 @@ class Trainer(DefaultTrainer):
         """The framework's hooks behind this project's, with the safe checkpointer put in before they take it."""
         self.checkpointer = SafeCheckpointer(self.model, self.cfg.OUTPUT_DIR, cfg=self.cfg, trainer=weakref.proxy(self))
         hooks = [ExactResume(self.cfg.SEED), *super().build_hooks()]
+        writers = [writer for hook in hooks if isinstance(hook, PeriodicWriter) for writer in hook._writers]
+        hooks.append(WriteEvaluations(self.cfg.TEST.EVAL_PERIOD, writers))
         if self.cfg.SELECTION.EVERY_CHECKPOINT:
             from .selection import SelectionHook  # it needs this module
 
