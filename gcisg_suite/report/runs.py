@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
 from gcisg_core.run_folder import checkpoint_number, checkpoints_in, newest_checkpoint, start_number
 from gcisg_suite.tasks import LAZY, find_task, framework_of, load, task_of
 from gcisg_suite.text import read_text, read_yaml
@@ -89,7 +89,11 @@ class TrainingRun:
 
     @property
     def data(self) -> tuple[str, str]:
-        """What was trained on and what was evaluated on."""
+        """What was trained on and what was evaluated on. Raises `DataError` where the config does not say it."""
+        with reading(self.config_file, "the config of a run", "Restore it: training writes it at the start"):
+            return self._data()
+
+    def _data(self) -> tuple[str, str]:
         if framework_of(self.config_file).name == "detectron2":
             data = self.config["DATASETS"]
             own = {name: place for name, place, *_ in data.get("COCO", [])}

@@ -32,7 +32,7 @@ def section(task: str, runs: Mapping[str, TrainingRun]) -> Section:
     columns, rows = compare(results, {key: key for key in names})
     pictures, reasons = panel(task, runs)
     return Section(
-        title=(task or first.config["model"]["type"]).capitalize(),
+        title=(task or "Other models").capitalize(),
         text=[
             f"Trained on {first.data[0]}; evaluated on {first.data[1]}.",
             *(
