@@ -83,7 +83,8 @@ def _is_detector(config: Any) -> bool:
 
 
 def _is_segmentor(config: Any) -> bool:
-    return config.get("default_scope") == "mmseg" or "decode_head" in config.get("model", {})
+    model = config.get("model")
+    return config.get("default_scope") == "mmseg" or (isinstance(model, dict) and "decode_head" in model)
 
 
 def _is_classifier(config: Any) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
 from gcisg_core.run_folder import checkpoint_number, checkpoints_in, newest_checkpoint, start_number
 from gcisg_suite.tasks import DETECTRON2, LAZY, MMENGINE, find_task, framework_of, task_of
 from gcisg_suite.text import is_lazy, read_yaml
@@ -105,7 +105,11 @@ class TrainingRun:
 
     @property
     def data(self) -> tuple[str, str]:
-        """What was trained on and what was evaluated on."""
+        """What was trained on and what was evaluated on. Raises `DataError` where the config does not say it."""
+        with reading(self.config_file, "the config of a run", "Restore it: training writes it at the start"):
+            return self._data()
+
+    def _data(self) -> tuple[str, str]:
         if self.framework == LAZY.name:
             names = [self.config["dataloader"][part]["dataset"]["names"] for part in ("train", "test")]
             train, test = (", ".join(name if isinstance(name, list) else [name]) for name in names)

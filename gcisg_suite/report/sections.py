@@ -45,7 +45,7 @@ def section(task: str, runs: Mapping[str, TrainingRun]) -> Section:
     pictures, reasons = panel(task, shown)
     losses = loss_curves(runs.values())
     return Section(
-        title=(task or first.config["model"]["type"]).capitalize(),
+        title=(task or "Other models").capitalize(),
         text=[
             f"Trained on {first.data[0]}; evaluated on {first.data[1]}.",
             *(

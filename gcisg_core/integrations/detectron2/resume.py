@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from detectron2.data.build import _train_loader_from_config, trivial_batch_colla
 from detectron2.data.common import AspectRatioGroupedDataset, DatasetFromList
 from detectron2.engine import HookBase
 from detectron2.utils import comm
+from detectron2.utils.events import EventWriter
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gcisg_core.integrations.reproducible import seed_everything
@@ -146,6 +147,26 @@ def build_train_loader(cfg: CfgNode, mapper: Mapper) -> ResumableLoader:
         grouping=parts["aspect_ratio_grouping"],
         num_workers=parts["num_workers"],
     )
+
+
+class WriteEvaluations(HookBase):
+    """Writes an evaluation's metrics right after it: the framework keeps them for some steps, and a kill loses them.
+
+    It stands behind the hook that evaluates.
+
+    Args:
+        period: Steps from one evaluation to the next; 0 for one at the end alone.
+        writers: The framework's, of the first process; each leaves out what it has written before.
+    """
+
+    def __init__(self, period: int, writers: Sequence[EventWriter]) -> None:
+        self.period, self.writers = period, writers
+
+    def after_step(self) -> None:
+        """Writes, where this step was evaluated."""
+        if self.period > 0 and (self.trainer.iter + 1) % self.period == 0:
+            for writer in self.writers:
+                writer.write()
 
 
 class ExactResume(HookBase):

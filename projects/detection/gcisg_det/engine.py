@@ -30,7 +30,12 @@ from detectron2.utils.logger import setup_logger
 from gcisg_core.disk import check_space
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer, save_missing_final
-from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, build_train_loader
+from gcisg_core.integrations.detectron2.resume import (
+    ExactResume,
+    ResumableLoader,
+    WriteEvaluations,
+    build_train_loader,
+)
 from gcisg_core.integrations.detectron2.trackers import tracker_writers
 from gcisg_core.run_folder import on_first_rank
 from gcisg_core.screen import keep_screen_brief, log_interval, tell_step
@@ -77,9 +82,10 @@ class Trainer(DefaultTrainer):
         """The framework's hooks behind this project's, with the safe checkpointer put in before they take it."""
         self.checkpointer = SafeCheckpointer(self.model, self.cfg.OUTPUT_DIR, cfg=self.cfg, trainer=weakref.proxy(self))
         hooks = [ExactResume(self.cfg.SEED), *super().build_hooks()]
-        for hook in hooks:
-            if isinstance(hook, PeriodicWriter):  # a short run would log its last step alone
-                hook._period = log_interval(hook._period, self.max_iter)
+        periodic = [hook for hook in hooks if isinstance(hook, PeriodicWriter)]
+        for hook in periodic:  # a short run would log its last step alone
+            hook._period = log_interval(hook._period, self.max_iter)
+        hooks.append(WriteEvaluations(self.cfg.TEST.EVAL_PERIOD, [each for hook in periodic for each in hook._writers]))
         if self.cfg.SELECTION.EVERY_CHECKPOINT:
             from .selection import SelectionHook  # it needs this module
 
