@@ -198,7 +198,7 @@ def foldable_pairs(backbone: nn.Module, tapped: Iterable[object] = ()) -> list[t
     Knows the ResNets of torchvision and MMSegmentation, in which a convolution and its normalisation are neighbours
     (``conv1, bn1``), and those of Detectron2, in which the convolution owns it (``conv1.norm``).
 
-    Not folded are other networks, layers that are no plain BatchNorm (IBN, GroupNorm), BatchNorm without running
+    Not folded are other networks, layers that are not plain BatchNorm (IBN, GroupNorm), BatchNorm without running
     statistics, layers with hooks, and convolutions whose own output is tapped.
 
     Args:

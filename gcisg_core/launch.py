@@ -36,7 +36,7 @@ def rank_timeout() -> timedelta:
     """How long a process waits for the others: `$GCISG_RANK_TIMEOUT` seconds, half an hour by default.
 
     Raises:
-        ValueError: it is no number above 0.
+        ValueError: it is not a number above 0.
     """
     given = os.environ.get(TIMEOUT, str(SECONDS))
     if not re.fullmatch(r"[0-9]*[1-9][0-9]*", given):
@@ -90,7 +90,7 @@ def launch(call: Callable[..., None], processes: int, *args: Any, machines: Mach
         machines: Those that run the same line.
 
     Raises:
-        ValueError: one of them failed of what the user can mend, or was killed; the others were ended.
+        ValueError: one of them failed of what the user can fix, or was killed; the others were ended.
     """
     rank_timeout()  # a wrong one is said before anything starts
     place = machines.host_and_port()
@@ -136,7 +136,7 @@ def said_once() -> Iterator[None]:
 
 
 def run_rank(call: Callable[[], None]) -> None:
-    """In a started process: what the user can mend is left to the starter, and that another process is gone too.
+    """In a started process: what the user can fix is left to the starter, and that another process is gone too.
 
     Raises:
         SystemExit: with 1, after an error that the starter says. Other errors pass.

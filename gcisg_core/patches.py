@@ -20,7 +20,7 @@ def _check(features: Tensor, patches: tuple[int, int]) -> None:
 def pool_patches(features: Tensor, patches: tuple[int, int], mask: Tensor | None = None) -> Tensor:
     """The mean feature of every patch of every image, (B ph pw, C), images first, then rows, then columns.
 
-    Where the size is no multiple of ph x pw, neighbouring patches share a row or column
+    Where the size is not a multiple of ph x pw, neighbouring patches share a row or column
     (:func:`torch.nn.functional.adaptive_avg_pool2d`).
 
     Args:
@@ -56,7 +56,7 @@ def pool_all_patches(
 def cut_patches(features: Tensor, patches: tuple[int, int]) -> Tensor:
     """The patches as feature maps of their own, (B ph pw, C, h, w), in the order of :func:`pool_patches`.
 
-    A map whose size is no multiple of ph x pw is resampled (bilinear) to the next multiple.
+    A map whose size is not a multiple of ph x pw is resampled (bilinear) to the next multiple.
 
     Args:
         features: (B, C, H, W).

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-# Where a stage's output is: the dotted path of a submodule, "relu(path)" for a ReLU behind it that is no submodule,
+# Where a stage's output is: the dotted path of a submodule, "relu(path)" for a ReLU behind it that is not a submodule,
 # "tokens(path)" where the submodule returns channels last, or the key or position in the backbone's own output.
 StageLocation: TypeAlias = "str | int"
 
@@ -193,5 +193,5 @@ def tokens_to_maps(output: Tensor, size: tuple[int, int]) -> Tensor:
         return output.permute(0, 3, 1, 2)
     grid = token_grid(output.shape[1], size) if output.ndim == 3 else None
     if grid is None:
-        raise ValueError(f"{tuple(output.shape)} are no tokens (B, N, C) of an image of {size[0]} x {size[1]} pixels")
+        raise ValueError(f"{tuple(output.shape)} are not tokens (B, N, C) of an image of {size[0]} x {size[1]} pixels")
     return output[:, output.shape[1] - math.prod(grid) :].transpose(1, 2).unflatten(2, grid)

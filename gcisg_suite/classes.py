@@ -1,4 +1,4 @@
-"""The classes of data of one's own: names given one by one, or a file with a line a class."""
+"""The classes of data of your own: names given one by one, or a file with a line a class."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def main(tokens: Sequence[str] | None = None) -> None:
     """Run a command line, by default the program's own.
 
     Raises:
-        SystemExit: with 2 for a wrong command line, with one line for what else the user can mend, or with the
+        SystemExit: with 2 for a wrong command line, with one line for what else the user can fix, or with the
             command's own status where that is not 0. Everything else keeps its traceback.
     """
     for stream in (sys.stdout, sys.stderr):

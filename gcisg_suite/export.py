@@ -65,7 +65,7 @@ def graph_inputs(exported: Export) -> tuple[nn.Module, Tensor, Any]:
     if exported.network is None:
         raise ValueError(
             "--format onnx and pt2: Detectron2's models take dictionaries, choose boxes by their values and return "
-            "Instances, so they are no function of a tensor. Export pth, and deploy it by Detectron2's own export "
+            "Instances, so they are not a function of a tensor. Export pth, and deploy it by Detectron2's own export "
             "(detectron2.export, from a source installation)"
         )
     images = torch.rand(2, 3, *exported.size, generator=torch.Generator().manual_seed(0))

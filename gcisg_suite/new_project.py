@@ -121,7 +121,7 @@ def write_project(task: str, answers: Answers, as_json: bool = False) -> int:
         shown = {"audits": {name: as_dict(audit) for name, audit in audits.items()}, "schedule": str(project.schedule)}
         print(json.dumps({**shown, "written": [*map(str, texts)], "commands": commands}, indent=2))
     elif not texts:
-        print("No config was written: mend what is listed, or give --force.")
+        print("No config was written: fix what is listed, or give --force.")
     else:
         print("\n".join([*copies, f"schedule: {project.schedule}", *commands]))
     return 1 if found and not force else 0

@@ -23,7 +23,7 @@ def report(file: Path, trust: bool = False) -> str:
         trust: Import modules of any package that the record's config names.
 
     Raises:
-        DataError: the file is no record.
+        DataError: the file is not a record.
         ValueError: its model cannot be built here.
     """
     record = load(file, VERSION)

@@ -77,13 +77,13 @@ class Package(NamedTuple):
 
     Attributes:
         module: What is imported.
-        mend: The command that installs it; `{pip}` stands for `python -m pip install`.
+        fix: The command that installs it; `{pip}` stands for `python -m pip install`.
         distributions: Its names on the index, of which the first that is installed counts.
         least: The oldest version that does.
     """
 
     module: str
-    mend: str
+    fix: str
     distributions: tuple[str, ...]
     least: str = "0.0"
 
@@ -131,7 +131,7 @@ class TaskSpec:
         recipe: What stands in place of `mini` in the names of the configs for the papers' data.
         doors: Name -> `module:function`, see :data:`DOORS`.
         audits: Data set of `gcisg audit` -> its audit.
-        own_data: The audit of data of one's own, and what `gcisg new-project` takes beside its options.
+        own_data: The audit of data of your own, and what `gcisg new-project` takes beside its options.
         prepares: What of the miniature is made -> `module:function` without arguments, in this order.
     """
 

@@ -14,7 +14,7 @@ from gcisg_core.extent import check_extent
 from gcisg_core.problems import DataError, reading, reason
 
 SAVE = "Save it as UTF-8"
-MEND = "Mend the line; indent with spaces"
+FIX = "Correct the line; indent with spaces"
 # Longest first: the mark of UTF-16 is the start of that of UTF-32.
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -84,7 +84,7 @@ def read_yaml(path: str | Path, objects: bool = False) -> Any:
     """
     text = read_text(path)
     try:
-        with reading(path, "YAML", MEND):
+        with reading(path, "YAML", FIX):
             content = yaml.load(text, _TextOfTags if objects else yaml.SafeLoader)
             check_extent(content)
     except DataError as error:
@@ -108,7 +108,7 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     """The objects of a file with one on each line; a last line without its end was cut short, and counts as not there.
 
     Raises:
-        DataError: another line is no JSON object; names it.
+        DataError: another line is not valid JSON object; names it.
     """
     found = []
     for number, line in enumerate(read_text(path).split("\n")[:-1], start=1):
@@ -123,7 +123,7 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
 def not_plain(error: yaml.YAMLError, file: object) -> DataError:
     """What is wrong with a YAML file, with its line; the mark knows which of several files it is."""
     if not isinstance(error, yaml.MarkedYAMLError):
-        return DataError(file, f"is no YAML ({reason(error)})", MEND)
+        return DataError(file, f"is not valid YAML ({reason(error)})", FIX)
     mark = error.problem_mark or error.context_mark
     name = mark.name if mark and mark.name.endswith((".yaml", ".yml")) else file
     place = f"{name}, line {mark.line + 1}" if mark else str(file)
@@ -131,4 +131,4 @@ def not_plain(error: yaml.YAMLError, file: object) -> DataError:
     if tag:
         what = f"is refused: the tag !!{tag[1]} makes an object of Python"
         return DataError(place, what, "Write plain values: numbers, texts, lists; (1, 2) is a tuple as it is")
-    return DataError(place, f"is no YAML ({error.problem})", MEND)
+    return DataError(place, f"is not valid YAML ({error.problem})", FIX)

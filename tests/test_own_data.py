@@ -240,13 +240,13 @@ class TestFaults:
         file.write_text(file.read_text().replace('"car"', '"Car"'))
         status, output = self.audit(folders, capsys)
         assert status == 1
-        assert "annotations.json: category 'Car' is none of the expected road, car, person" in output
+        assert "annotations.json: category 'Car' is not one of the expected road, car, person" in output
         assert "note: my/real/annotations.json: category 'car' is missing. It has no figure" in output
         assert self.audit(folders, capsys, "--force")[0] == 0
         status = run("python tools/train_net.py --config out/baseline.yaml", *SMALL["detection"])
         assert status == 1
         error = capsys.readouterr().err
-        assert "annotations.json: the category 'Car' is none of the classes trained on, which are road, car" in error
+        assert "annotations.json: the category 'Car' is not one of the classes trained on, which are road, car" in error
 
     @pytest.mark.parametrize("folders", ["detection"], indirect=True)
     def test_other_order_of_categories_and_missing_fields_are_no_faults(self, folders, tmp_path, capsys):

@@ -99,7 +99,7 @@ class TestReading:
     def test_nothing_of_a_runs_config_is_run(self, segmentation, tmp_path):
         config = segmentation[0] / "mine.py"
         config.write_text(config.read_text() + f"open({str(tmp_path / 'ran')!r}, 'w')\n")
-        with pytest.raises(DataError, match=r"mine.py, line 11: is no config that training wrote .*--config FILE"):
+        with pytest.raises(DataError, match=r"mine.py, line 11: is not a config that training wrote .*--config FILE"):
             read_run(segmentation[0])
         assert not (tmp_path / "ran").exists()
 

@@ -66,11 +66,11 @@ class TestDoctor:
         monkeypatch.delitem(sys.modules, "mmseg", raising=False)
         ended = gcisg("doctor")
         assert ended.code == 1
-        line = next(line for line in ended.out.splitlines() if line.startswith("MEND"))
+        line = next(line for line in ended.out.splitlines() if line.startswith("FIX "))
         assert "mmseg" in line
         assert "libGL.so.1 is missing" in line
         assert "pip install -r requirements/frameworks.txt" in line
-        assert "1 to mend." in ended.out
+        assert "1 to fix." in ended.out
 
 
 class TestMakefile:

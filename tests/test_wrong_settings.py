@@ -124,7 +124,7 @@ def test_other_errors_stay_as_they_are():
         named({"model": {"num_classes": 3}}, out_features="four")
     with pytest.raises(RuntimeError, match="a fault of 3"):
         named({"model": {"size": 3}}, call=failing, size=3)
-    with pytest.raises(TypeError):  # an override that leaves the type as it was is no cause
+    with pytest.raises(TypeError):  # an override that leaves the type as it was is not a cause
         named({"model": {"a": 4}}, ["model.a=4"], {"model": {"a": 3}}, out_features=None)
 
 

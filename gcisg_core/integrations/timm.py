@@ -122,8 +122,8 @@ def read_weights(
         whole: dict[str, Tensor] = timm.create_model(wanted, pretrained=True, **(options or {})).state_dict()
     except (OSError, RuntimeError) as error:
         raise FileNotFoundError(
-            f"the weights of timm's {name} could not be had ({error}). Fetch them where there is a net, into the hub's "
-            f"cache or a file, and give the file as {key}"
+            f"the weights of timm's {name} could not be loaded ({error}). Fetch them where there is a net, into the "
+            f"hub's cache or a file, and give the file as {key}"
         ) from error
     return whole
 

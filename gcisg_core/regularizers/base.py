@@ -62,7 +62,7 @@ class Regularizer(nn.Module):
 
     def __init__(self, student: nn.Module, settings: Settings) -> None:
         super().__init__()
-        # In a tuple it is no submodule: its weights are not saved twice.
+        # In a tuple it is not a submodule: its weights are not saved twice.
         self._student = (student,)
         self.settings = settings
         self.taps: list[StageTap | None] = [None] * settings.views_needed

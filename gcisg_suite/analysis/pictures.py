@@ -124,13 +124,13 @@ def cam_layer(
     """The module of a stage, and what makes maps (B, C, h, w) of its output for images (H, W); None if it is maps.
 
     Raises:
-        ValueError: the stage is no module of its own.
+        ValueError: the stage is not a module of its own.
     """
     place = str(find_stages(backbone)[stage])
     tokens = TOKENS.fullmatch(place)
     module = dict(backbone.named_modules()).get(tokens[1] if tokens else place)
     if module is None:
-        raise ValueError(f"stage {stage} of {type(backbone).__name__} is no module of its own")
+        raise ValueError(f"stage {stage} of {type(backbone).__name__} is not a module of its own")
     return module, (lambda output: tokens_to_maps(output, size)) if tokens else None
 
 

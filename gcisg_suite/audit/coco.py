@@ -1,4 +1,4 @@
-"""The audit of detection data of one's own: a folder of images and a JSON file in COCO's format."""
+"""The audit of detection data of your own: a folder of images and a JSON file in COCO's format."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _category_faults(
         yield Problem(file, "has no annotation that can be used", "Name the file that has them: --annotations FILE")
     for name in data.classes:
         if classes is not None and name not in classes and trained[name] + crowds[name]:
-            what = f"category {name!r} is none of the expected {', '.join(classes)}"
+            what = f"category {name!r} is not one of the expected {', '.join(classes)}"
             yield Problem(file, what, "Rename or remove the category", "category that is not expected")
         if crowds[name] and not trained[name]:
             what = f"category {name!r} has no box to train on: all {crowds[name]} are iscrowd 1, which are groups"

@@ -25,5 +25,5 @@ def compared(training: AuditResult, real: AuditResult) -> AuditResult:
 
 
 def is_without_labels(folder: Path) -> bool:
-    """Whether a folder holds images alone, all beside each other: no data of one's own lie so."""
+    """Whether a folder holds images alone, all beside each other: no data of your own lie so."""
     return has_only_images(folder) and all(path.parent == folder for path in image_files(folder))

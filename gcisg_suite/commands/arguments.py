@@ -32,7 +32,7 @@ DETECTION = Parameter(group=Group("Data of your own: detection", sort_key=3))
 @Parameter(name="*")
 @dataclass(frozen=True)
 class DataOptions:
-    """What data of one's own are like. Each is for some formats; what is not given is left to them.
+    """What data of your own are like. Each is for some formats; what is not given is left to them.
 
     Attributes:
         classes: Names, or one file with a line a class, `name` or `name R G B`.

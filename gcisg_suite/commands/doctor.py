@@ -6,13 +6,13 @@ from gcisg_suite.commands.arguments import Config, Flag, Overrides, UsageError, 
 
 
 def doctor(*overrides: Overrides, config: Config | None = None, again: Flag = False) -> int:
-    """Say what is installed for each task, what is missing or does not fit, and the command that mends it.
+    """Say what is installed for each task, what is missing or does not fit, and the command that fixes it.
 
     With --config, say instead where the stages of the config's backbone are, and which of them each method reads:
 
         gcisg doctor --config projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py
 
-    Exit code 1 when something must be mended.
+    Exit code 1 when something must be fixed.
 
     Args:
         again: Look anew, also where nothing was wrong and no package, system library or driver has changed since.

@@ -27,7 +27,7 @@ def _masks(folder: Path) -> list[Path]:
 
 
 def is_objects(folder: Path) -> bool:
-    """Whether there are masks, and they are no label images, which have the names of the images."""
+    """Whether there are masks, and they are not label images, which have the names of the images."""
     masks = _masks(folder)
     images = {path.stem for path in image_files(folder / "images")} if (folder / "images").is_dir() else set()
     return bool(masks) and not any(path.stem in images and path.parent.name in FOLDERS for path in masks)

@@ -84,7 +84,7 @@ def replicator_boxes(folder: Path, role: str) -> Data:
         for row in rows.reshape(-1):
             name = semantics.get(str(row["semanticId"]))
             if name is None:
-                what = f"semanticId {row['semanticId']} is none of {', '.join(semantics)}"
+                what = f"semanticId {row['semanticId']} is not one of {', '.join(semantics)}"
                 raise DataError(file, what, WRITER)
             x1, y1, x2, y2 = (float(row[side]) for side in SIDES)
             if name == BACKGROUND:

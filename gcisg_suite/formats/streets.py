@@ -156,7 +156,7 @@ def _scalabel(
     frames: list[tuple[Path, str, dict[str, Any]]],
     find: Callable[[dict[str, Any]], Path | None],
 ) -> Data:
-    """Boxes of frames; labels without `box2d`, such as lanes and areas, are no objects."""
+    """Boxes of frames; labels without `box2d`, such as lanes and areas, are not objects."""
     data = Data(root, [], [])
     for file, where, frame in frames:
         name = text_of(frame, "name", file, where, FRAMES)

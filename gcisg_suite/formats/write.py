@@ -45,7 +45,7 @@ def write_coco(data: Data, classes: list[str], partial: Path, goal: Path, what: 
                 entry |= {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": int(box.crowd)}
                 annotations.append(entry)
     if others:
-        data.leave(f"boxes of {some([*others])}, which are none of the classes", "", others.total())
+        data.leave(f"boxes of {some([*others])}, which are not among the classes", "", others.total())
     categories = [{"id": number, "name": name} for name, number in numbers.items()]
     write_json(partial / COCO, {"images": images, "annotations": annotations, "categories": categories})
     found = f"{len(images)} images, {len(annotations)} boxes of {some(classes)}"

@@ -153,7 +153,7 @@ def _objects(file: Path, count: int) -> list[tuple[int, list[float]]]:
         if len(values) != 4 and (len(values) < 6 or len(values) % 2):
             raise DataError(where, f"{len(words)} values, expected 5, or 7 and more in pairs", LINE)
         if outside := [value for value in values if not -SLACK <= value <= 1 + SLACK]:
-            raise DataError(where, f"{outside[0]} is no share of the image, expected 0 to 1", LINE)
+            raise DataError(where, f"{outside[0]} is not a share of the image, expected 0 to 1", LINE)
         found.append((int(label), values))
     return found
 

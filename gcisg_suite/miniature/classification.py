@@ -5,7 +5,7 @@
     <root>/reference/{train,val}/<glyph>/...                81 glyph classes in the real look   (by `reference_seed`)
 
 Labels 0-9 are zero ... nine. `dev` is for choosing settings, `test` is reported once. The reference network, which
-plays ImageNet's part, learns from `reference/`: classes that are no digits, photographs that are not the target's.
+plays ImageNet's part, learns from `reference/`: classes that are not digits, photographs that are not the target's.
 Where the ingredients come from and their licences: `ingredients`. Design and measured criteria: ../README.md.
 """
 

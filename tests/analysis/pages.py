@@ -80,4 +80,4 @@ def below_failures(monkeypatch) -> list[str]:
 
 
 def refuse(constant):
-    raise AssertionError(f"{constant} is no JSON")
+    raise AssertionError(f"{constant} is not valid JSON")

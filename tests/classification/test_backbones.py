@@ -174,7 +174,7 @@ class TestWeights:
         for weights in ("r160_in1k", "DEFAULT"):
             assert torch.equal(read_weights("timm:test_resnet", weights)["fc.weight"], state["fc.weight"])
         shutil.rmtree(folder)
-        with pytest.raises(FileNotFoundError, match=r"timm's test_resnet could not be had .* the file as weights"):
+        with pytest.raises(FileNotFoundError, match=r"timm's test_resnet could not be loaded .* the file as weights"):
             read_weights("timm:test_resnet", "DEFAULT")
 
     def test_an_unknown_tag_lists_those_there_are(self):

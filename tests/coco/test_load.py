@@ -64,11 +64,11 @@ LEFT_OUT = {
     "negative width": (lambda c: c["annotations"][0].update(bbox=[30, 30, -5, 5]), "boxes without area, left out: 1"),
     "no height": (lambda c: c["annotations"][0].update(bbox=[30, 30, 5, 0]), "bbox [30, 30, 5, 0] has no area"),
     "outside": (lambda c: c["annotations"][0].update(bbox=[96, 3, 5, 5]), "lies outside its image of 96 x 64"),
-    "unknown image": (lambda c: c["annotations"][0].update(image_id=7), "image_id 7 is none of `images`"),
-    "image null": (lambda c: c["annotations"][0].update(image_id=None), "image_id None is none of `images`"),
-    "image bool": (lambda c: c["annotations"][0].update(image_id=True), "image_id True is none of `images`"),
-    "image list": (lambda c: c["annotations"][0].update(image_id=[1]), "image_id [1] is none of `images`"),
-    "image 1.5": (lambda c: c["annotations"][0].update(image_id=1.5), "image_id 1.5 is none of `images`"),
+    "unknown image": (lambda c: c["annotations"][0].update(image_id=7), "image_id 7 is not in `images`"),
+    "image null": (lambda c: c["annotations"][0].update(image_id=None), "image_id None is not in `images`"),
+    "image bool": (lambda c: c["annotations"][0].update(image_id=True), "image_id True is not in `images`"),
+    "image list": (lambda c: c["annotations"][0].update(image_id=[1]), "image_id [1] is not in `images`"),
+    "image 1.5": (lambda c: c["annotations"][0].update(image_id=1.5), "image_id 1.5 is not in `images`"),
 }
 
 
@@ -162,7 +162,7 @@ class TestOrder:
         content["categories"].append({"id": 0, "name": "things"})
         data = read(tmp_path, content)
         assert data.ordered(["cup", "box"]).content["annotations"] == data.content["annotations"]
-        with pytest.raises(DataError, match=r"category 'box' is none of the classes trained on, which are cup, Box"):
+        with pytest.raises(DataError, match=r"category 'box' is not one of the classes trained on, which are cup, Box"):
             data.ordered(["cup", "Box"])
 
 

@@ -1,4 +1,4 @@
-"""Keypoints, proposals, label images and panoptic data of one's own: trained with a method, each with its evaluator."""
+"""Keypoints, proposals, label images and panoptic data of your own: trained with a method, each with its evaluator."""
 
 import importlib.machinery
 import json

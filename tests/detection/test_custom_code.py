@@ -1,4 +1,4 @@
-"""A yaml config with code of one's own: architecture, backbone, heads, keys, data and trainer, by the command alone."""
+"""A yaml config with code of your own: architecture, backbone, heads, keys, data and trainer, by the command alone."""
 
 import json
 

@@ -55,8 +55,8 @@ def test_the_configs_of_the_projects_are_mmengines():
 def faults(text):
     """Texts of LazyConfigs that cannot be used -> what is said."""
     return {
-        "import missing_package": r"config.py, line 2: is no config that runs \(ModuleNotFoundError: No module named",
-        "model = dict(": r"config.py, line 2: is no config that runs \(SyntaxError: '\(' was never closed",
+        "import missing_package": r"config.py, line 2: is not a config that runs \(ModuleNotFoundError: No module",
+        "model = dict(": r"config.py, line 2: is not a config that runs \(SyntaxError: '\(' was never closed",
         "model = dict()": "defines no optimizer, lr_multiplier, dataloader, train, as",
         text + "train['max_itr'] = 3": "unknown config key 'train.max_itr'. Did you mean 'train.max_iter'",
         text + "train['clip_grad'] = dict(enabled=True)": r"unknown config key 'train.clip_grad'.*del train.clip_grad",

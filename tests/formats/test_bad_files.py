@@ -27,7 +27,7 @@ SHIFT = "discrete/images/train/front/det_2d.json"
 # Maker, file, what becomes what in it, and words of the error.
 BAD = [
     ("yolo", TRAIN, "0 0.3", "5 0.3", "line 1: class '5', expected a whole number of 0 to 1"),
-    ("yolo", TRAIN, "0 0.3", "0 1.3", "line 1: 1.3125 is no share of the image, expected 0 to 1"),
+    ("yolo", TRAIN, "0 0.3", "0 1.3", "line 1: 1.3125 is not a share of the image, expected 0 to 1"),
     ("yolo", TRAIN, "0 0.3", "0 x.3", "line 1: a value is 'x.3125', expected a number"),
     ("yolo", "data.yaml", "nc: 2", "nc: 3", "`nc` is 3, but `names` has 2"),
     ("yolo", "data.yaml", "../train/images", "elsewhere", "`train` names elsewhere, which does not exist below"),
@@ -39,7 +39,7 @@ BAD = [
     ("kitti", KITTI, " -1.6\n", "\n", "line 1: 14 values. Expected 15 or 16 values"),
     ("solo", SOLO, '"origin": [10', '"origin": ["a"', f"{PLACE}.origin or dimension is 'a', expected a number"),
     ("solo", SOLO, '"labelName": "car"', '"labelName": 3', f"{PLACE}.labelName is 3, expected a text"),
-    ("replicator", "bounding_box_2d_tight_labels_0000.json", '"0": ', '"7": ', "semanticId 0 is none of 7, 1"),
+    ("replicator", "bounding_box_2d_tight_labels_0000.json", '"0": ', '"7": ', "semanticId 0 is not one of 7, 1"),
     ("replicator", "bounding_box_2d_tight_0001.npy", "x_max", "x_mix", "has no field x_max, expected semanticId"),
     ("bdd100k", BDD, '"x2": 49', '"x2": null', "frames[0].labels[0].box2d.x2 is None, expected a number"),
     ("shift", SHIFT, '"frames"', '"frame"', "frames is None, expected a list"),

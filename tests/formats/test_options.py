@@ -23,7 +23,7 @@ def test_unlabelled_images_that_training_has_are_named(task, here, capsys):
     output = capsys.readouterr().out
     assert f"real/same.jpg: the same file as {first}, byte for byte." in output
     assert f"real/again.bmp: looks like {second} (correlation " in output
-    assert "No config was written: mend what is listed, or give --force." in output
+    assert "No config was written: fix what is listed, or give --force." in output
     assert not Path("out/baseline.yaml").exists()
     assert new_project(task, "--force") == 0
 

@@ -216,10 +216,10 @@ class TestRunFolders:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("import os\n", "line 1: is no config that training wrote"),
-            ("a = 1\nb = open('ran', 'w')\n", "line 2: is no config that training wrote"),
-            ("a = [open('ran', 'w') for _ in 'a']\n", "line 1: is no config that training wrote"),
-            ("a = (\n", "line 1: is no config that training wrote .SyntaxError"),
+            ("import os\n", "line 1: is not a config that training wrote"),
+            ("a = 1\nb = open('ran', 'w')\n", "line 2: is not a config that training wrote"),
+            ("a = [open('ran', 'w') for _ in 'a']\n", "line 1: is not a config that training wrote"),
+            ("a = (\n", "line 1: is not a config that training wrote .SyntaxError"),
             (
                 "model = dict(type='os.system', command='touch ran')\n",
                 "has the type 'os.system', expected a",

@@ -168,4 +168,4 @@ def test_the_doctor_warns_of_two_stacks_in_one_environment(environment):
     environment({"mmengine": "0.10.7", **ONEDL})
     check = doctor.openmmlab_stack()
     assert check.found == f"official (mmengine 0.10.7); OneDL's ({', '.join(map(' '.join, ONEDL.items()))})"
-    assert f"pip uninstall mmengine {' '.join(ONEDL)}, then install one stack" in check.mend
+    assert f"pip uninstall mmengine {' '.join(ONEDL)}, then install one stack" in check.fix

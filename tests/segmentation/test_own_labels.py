@@ -1,4 +1,4 @@
-"""Label images of one's own: each way in which programs write them gives the classes that were drawn."""
+"""Label images of your own: each way in which programs write them gives the classes that were drawn."""
 
 from __future__ import annotations
 

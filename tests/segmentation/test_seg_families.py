@@ -1,6 +1,6 @@
 """Every `_base_/models/*.py` of the installed mmseg, as it is but for its widths, takes the method and makes a step.
 
-So does Mask2Former, which is none of these files.
+So does Mask2Former, which is not one of these files.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ ZOO = ROOT / "zoo"
 MODELS = zoo.read_models(ZOO)
 SHIPPED = {name: model for name, model in MODELS.items() if "Checkpoint" in model}
 NAME = "classification/gcisg_mini"
-# Parts of configs, the reference network's, and those for data of one's own.
+# Parts of configs, the reference network's, and those for data of your own.
 OTHERS = ("Base-", "reference_", "own_data")
 
 

@@ -60,7 +60,7 @@ def load_run_config(path: str, overrides: Sequence[str], trust: bool = False) ->
         trust: Import whatever modules it lists; else those of the suite and of its frameworks alone.
 
     Raises:
-        DataError: it is no config that training wrote, or lists a module that is not trusted.
+        DataError: it is not a config that training wrote, or lists a module that is not trusted.
         ValueError: as :func:`load_config`, or a class is named by an import path.
     """
     config = read_plain(path)
@@ -93,7 +93,7 @@ def read_file(path: str | Path) -> Config:
         if Config._is_lazy_import(str(path)):  # its classes become their import paths, which registries take as names
             config = Config(config.to_dict(), filename=str(path))
     except Exception as error:  # the file is a program
-        raise DataError(_place(error, path), f"is no config that runs ({_what(error)})", "Correct it") from error
+        raise DataError(_place(error, path), f"is not a config that runs ({_what(error)})", "Correct it") from error
     keep_imports(config, path)
     import_custom(config, path)
     rename_model_keys(config.get("model"))
@@ -127,7 +127,7 @@ def read_plain(path: str | Path) -> Config:
             values[node.targets[0].id] = _literal(node.value, {**values, **FLOATS})
     except Exception as error:
         place = f"{path}, line {getattr(error, 'lineno', None) or line}"
-        raise DataError(place, f"is no config that training wrote ({_what(error)})", PLAIN) from error
+        raise DataError(place, f"is not a config that training wrote ({_what(error)})", PLAIN) from error
     config = Config(values, filename=str(path))
     rename_model_keys(config.get("model"))
     return config

@@ -1,4 +1,4 @@
-"""Audits of classification data: VisDA-17 and folders of one's own, a class a folder."""
+"""Audits of classification data: VisDA-17 and folders of your own, a class a folder."""
 
 from __future__ import annotations
 

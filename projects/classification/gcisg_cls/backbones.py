@@ -165,7 +165,7 @@ def load_pretrained(
         options: With which it was built.
 
     Raises:
-        FileNotFoundError: the weights cannot be had; says which file to put where.
+        FileNotFoundError: the weights could not be loaded; says which file to put where.
         ValueError: they belong to another network.
     """
     load_initial_weights(backbone, read_weights(name, weights, options), weights, min_match_ratio)

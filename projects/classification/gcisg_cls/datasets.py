@@ -115,7 +115,7 @@ class ClassFolderDataset(Dataset):
                 yield _Line(where, name, int(label))
             else:
                 what = f"{shown(line)} is not of the form 'relative/path label', with a label of up to five digits"
-                self._report(DataError(where, what, "Mend the line"))
+                self._report(DataError(where, what, "Correct the line"))
 
     def _report(self, error: DataError) -> None:
         """What becomes of a fault in the folder; the audit collects them instead."""
@@ -136,12 +136,12 @@ class ClassFolderDataset(Dataset):
         error = None
         if line.label >= len(self.classes):
             expected = f"expected 0 to {len(self.classes) - 1}"
-            error = DataError(line.where, f"label {line.label} is out of range, {expected}", "Mend the line")
+            error = DataError(line.where, f"label {line.label} is out of range, {expected}", "Correct the line")
         elif line.folder in self.classes and self.classes.index(line.folder) != line.label:
             error = DataError(
                 line.where,
                 f"label {line.label} is {self.classes[line.label]!r} but the folder is {line.folder!r}",
-                "Mend the line, or give the `classes` in the order of the labels",
+                "Correct the line, or give the `classes` in the order of the labels",
             )
         elif not is_file(self.root / line.name):
             if self.on_bad_sample == "skip":

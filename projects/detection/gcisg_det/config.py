@@ -35,15 +35,15 @@ def add_detection_config(cfg: CfgNode) -> None:
     cfg.MODEL.MIN_MATCH_RATIO = MIN_MATCH_RATIO
     # Plugins of the backbone by name, see gcisg_core.backbone_plugins: IBN: "a", MIXSTYLE: {P: 0.5}; empty for none.
     cfg.MODEL.BACKBONE_PLUGINS = CfgNode(new_allowed=True)
-    # Code of one's own: modules that register models or data, functions that add keys: "my.module:add_config".
+    # Code of your own: modules that register models or data, functions that add keys: "my.module:add_config".
     cfg.CUSTOM_IMPORTS = []
-    # A trainer of one's own, "my.module:MyTrainer", derived from gcisg_det.engine.Trainer.
+    # A trainer of your own, "my.module:MyTrainer", derived from gcisg_det.engine.Trainer.
     cfg.CUSTOM_TRAINER = ""
     # Folder that holds `sim10k` and `cityscapes`; empty: the environment variable GCISG_DATA, else `data`.
     cfg.DATASETS.ROOT = ""
     # Own data, a list of [name, COCO JSON file, image folder].
     cfg.DATASETS.COCO = []
-    # Label images for the images of data of one's own, a list of [name in COCO, folder, "class, class, ..."]: PNG files
+    # Label images for the images of data of your own, a list of [name in COCO, folder, "class, class, ..."]: PNG files
     # of class numbers, 255 for none, called as the images are; for semantic and panoptic architectures.
     cfg.DATASETS.SEM_SEG = []
     # Panoptic truth for data with label images, a list of [name in COCO, COCO's panoptic JSON file, its PNG folder].
@@ -82,8 +82,8 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
 
     Raises:
         FileNotFoundError: The file does not exist.
-        DataError: The file, or one that it names as `_BASE_`, is no plain YAML: it does not parse, or a tag asks for an
-            object of Python. Nothing of it is run.
+        DataError: The file, or one that it names as `_BASE_`, is not plain YAML: it does not parse, or a tag asks for
+            an object of Python. Nothing of it is run.
         ValueError: A key does not exist; the message names the nearest that does. Or a value is impossible.
     """
     if not Path(file).is_file():
@@ -145,7 +145,7 @@ def read_run_config(file: str | Path, overrides: Sequence[str] = (), trust: bool
     """:func:`read_config` for the config in the folder of a run, of which nothing is run unless it is trusted.
 
     Raises:
-        DataError: It imports code of one's own.
+        DataError: It imports code of your own.
     """
     if not trust and (names := custom_imports.named(_check_files(Path(file), _defaults()), overrides, file)):
         what = f"imports code ({', '.join(names)}), which the config of a run's folder must not"
@@ -234,7 +234,7 @@ def architecture(cfg: CfgNode) -> str:
 
 
 def head_key(cfg: CfgNode) -> str | None:
-    """The node of `MODEL` that has the detector's `NUM_CLASSES`; None of an architecture of one's own with several."""
+    """The node of `MODEL` that has the detector's `NUM_CLASSES`; None of an architecture of your own with several."""
     from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN, RetinaNet  # takes longer than all of this
 
     name = architecture(cfg)

@@ -1,4 +1,4 @@
-"""Code of one's own that a `.yaml` config names: modules that register models or data, functions that add keys."""
+"""Code of your own that a `.yaml` config names: modules that register models or data, functions that add keys."""
 
 from __future__ import annotations
 

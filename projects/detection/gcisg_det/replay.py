@@ -31,7 +31,7 @@ def build_model(record: dict[str, Any], folder: Path, trust: bool = False) -> nn
     """The model of a record's config, without weights; nothing in the record's folder matters.
 
     Raises:
-        DataError: the config is a LazyConfig, a program, or imports code of one's own, and ``trust`` is off.
+        DataError: the config is a LazyConfig, a program, or imports code of your own, and ``trust`` is off.
     """
     content = yaml.safe_load(record["config"])
     if "LAZY" in content:

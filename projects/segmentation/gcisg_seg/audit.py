@@ -22,7 +22,7 @@ from gcisg_suite.audit.near import near_duplicates
 from gcisg_suite.audit.parallel import check_all
 from gcisg_suite.classes import named_classes
 
-NO_CLASS = "Mend the list of classes or the labels"
+NO_CLASS = "Correct the list of classes or the labels"
 CLASSES = [trainId2label[number].name for number in range(19)]
 MASKS_READ = 200  # labels that decide whether those of two classes are masks of 0 and 255
 MOST_ROWS = 40  # of the table of labels
@@ -75,7 +75,7 @@ def _audit(
 def _as_read(
     pairs: Sequence[Pair], pixels: Sequence[Counter[tuple[str, str, str, int]]], classes: Sequence[str]
 ) -> tuple[list[Problem], list[dict[str, str]]]:
-    """How labels of one's own were read: a note for each way of reading, and the table of what they hold."""
+    """How labels of your own were read: a note for each way of reading, and the table of what they hold."""
     notes = []
     for way, words in WAYS.items():
         if count := sum(any(row[0] == way for row in found) for found in pixels):
@@ -125,7 +125,7 @@ def audit_image_labels(
     fixed: bool = False,
     **settings: Any,
 ) -> AuditResult:
-    """Audit folders of one's own, as `gcisg_seg.datasets.ImageLabelDataset` reads them; each class must be shown.
+    """Audit folders of your own, as `gcisg_seg.datasets.ImageLabelDataset` reads them; each class must be shown.
 
     Masks of two classes that have 255 and never 1 are read with `label_values=(0, 255)`, see :func:`find_label_values`.
 

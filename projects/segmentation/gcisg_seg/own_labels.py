@@ -1,4 +1,4 @@
-"""Label images of one's own: by which rule their values or colours become numbers of classes. No framework needed."""
+"""Label images of your own: by which rule their values or colours become numbers of classes. No framework needed."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def parse_polygons(file: Path) -> tuple[int, int, list[tuple[str, list[tuple[flo
         Height and width in pixels, and (label, polygon) of the objects that are not deleted, in drawing order.
 
     Raises:
-        DataError: The file is missing, is no JSON, or a field is missing or wrong.
+        DataError: The file is missing, is not valid JSON, or a field is missing or wrong.
     """
     with reading(file, "JSON", DAMAGED):
         content = json.loads(file.read_bytes())

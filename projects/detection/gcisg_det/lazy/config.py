@@ -77,7 +77,7 @@ def _load(file: str) -> Any:
             if str(trace.tb_frame.f_globals.get("__package__")).startswith("detectron2._cfg_loader"):
                 place, line = trace.tb_frame.f_code.co_filename, trace.tb_lineno
             trace = trace.tb_next
-        what = f"is no config that runs ({type(cause).__name__}: {getattr(cause, 'msg', None) or reason(cause)})"
+        what = f"is not a config that runs ({type(cause).__name__}: {getattr(cause, 'msg', None) or reason(cause)})"
         raise DataError(f"{place}, line {line}" if line else place, what, "Correct it") from error
 
 
