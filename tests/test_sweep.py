@@ -77,7 +77,7 @@ def test_a_killed_sweep_leaves_nothing_running_and_is_finished_by_the_next(comma
 
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
-    assert "1/1" in finished.stderr  # what was done is not run again
+    assert "evaluating: 1 run" in finished.stderr  # what was done is not run again
     assert out.read_text().startswith(first)
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["variant"] for line in lines] == ["mine, x 1", "mine, x 2"]

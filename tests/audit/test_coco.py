@@ -52,8 +52,8 @@ FAULTS = {
     "no file name": (lambda c: c["images"][2].pop("file_name"), "images[2].file_name is None"),
     "repeated category": (lambda c: c["categories"].append({"id": 2, "name": "bus"}), "categories: id 2 occurs"),
     "unused category": (lambda c: c["categories"].append({"id": 3, "name": "bus"}), "'bus' has no annotation"),
-    "no such image": (lambda c: c["annotations"].append(box(4, image=7)), "annotation 4: image_id 7 is none"),
-    "no such category": (lambda c: c["annotations"].append(box(4, category=7)), "annotation 4: category_id 7 is none"),
+    "no such image": (lambda c: c["annotations"].append(box(4, image=7)), "annotation 4: image_id 7 is not in"),
+    "no such category": (lambda c: c["annotations"].append(box(4, category=7)), "category_id 7 is not in"),
     "no width": (lambda c: c["annotations"].append(box(4, bbox=(3, 3, 0, 5))), "bbox [3, 3, 0, 5] has no area"),
     "negative": (lambda c: c["annotations"].append(box(4, bbox=(3, 3, 5, -1))), "has no area"),
     "three numbers": (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "annotation 1: bbox is [1, 2, 3]"),
@@ -63,7 +63,7 @@ FAULTS = {
     "groups alone": (lambda c: c["annotations"][1].update(iscrowd=1), "'van' has no box to train on: all 1 are"),
     "nonsense as iscrowd": (lambda c: c["annotations"][0].update(iscrowd="x"), "iscrowd is 'x', expected 0 or 1"),
     "next image": (lambda c: c["annotations"][0].update(image_id=0), "image_id 0 is not in `images`"),
-    "list as id": (lambda c: c["annotations"][0].update(image_id=[1]), "annotation 1: image_id [1] is none"),
+    "list as id": (lambda c: c["annotations"][0].update(image_id=[1]), "annotation 1: image_id [1] is not in"),
 }  # fmt: skip
 
 

@@ -43,7 +43,7 @@ BAD = [
     ("replicator", "bounding_box_2d_tight_0001.npy", "x_max", "x_mix", "has no field x_max, expected semanticId"),
     ("bdd100k", BDD, '"x2": 49', '"x2": null', "frames[0].labels[0].box2d.x2 is None, expected a number"),
     ("shift", SHIFT, '"frames"', '"frame"', "frames is None, expected a list"),
-    ("coco", COCO, '"category_id": 1', '"category_id": 9', "category_id 9 is none"),
+    ("coco", COCO, '"category_id": 1', '"category_id": 9', "category_id 9 is not in"),
 ]
 
 

@@ -22,7 +22,7 @@ from detectron2.data.build import _train_loader_from_config, trivial_batch_colla
 from detectron2.data.common import AspectRatioGroupedDataset, DatasetFromList
 from detectron2.engine import HookBase
 from detectron2.utils import comm
-from detectron2.utils.events import EventWriter
+from detectron2.utils.events import CommonMetricPrinter, EventWriter
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gcisg_core.integrations.reproducible import seed_everything
@@ -156,11 +156,13 @@ class WriteEvaluations(HookBase):
 
     Args:
         period: Steps from one evaluation to the next; 0 for one at the end alone.
-        writers: The framework's, of the first process; each leaves out what it has written before.
+        writers: The framework's, of the first process; each leaves out what it has written before, but for the
+            screen's, which estimates times from one call to the next and is not called.
     """
 
     def __init__(self, period: int, writers: Sequence[EventWriter]) -> None:
-        self.period, self.writers = period, writers
+        self.period = period
+        self.writers = [writer for writer in writers if not isinstance(writer, CommonMetricPrinter)]
 
     def after_step(self) -> None:
         """Writes, where this step was evaluated."""
