@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector
 
 from gcisg_core.config import Settings, require
 from gcisg_core.feature_tap import Features
-from gcisg_core.regularizers.base import Regularizer, Terms
+from gcisg_core.regularizers.base import Regularizer, Terms, as_vector
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class SynapticIntelligence(Regularizer):
         self._counted: int | None = None  # `steps` without a wait for the device
 
     def _weights(self) -> Tensor:
-        return parameters_to_vector(self.student.parameters())
+        return as_vector(self.student.parameters())
 
     def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
         distance = (self.importance * (self._weights() - self.anchor).square()).sum()
@@ -99,7 +98,7 @@ class SynapticIntelligence(Regularizer):
         weights = self._weights()
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.student.parameters()]
         penalty = 2 * self.settings.lambda_si * self.importance * (weights - self.anchor)
-        self._before = weights, parameters_to_vector(gradients) / scale - penalty
+        self._before = weights, as_vector(gradients) / scale - penalty
 
     def before_optimizer_step(self) -> None:
         super().before_optimizer_step()

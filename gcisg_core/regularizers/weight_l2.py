@@ -8,11 +8,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector
 
 from gcisg_core.config import Settings, require
 from gcisg_core.feature_tap import Features
-from gcisg_core.regularizers.base import Regularizer, Terms
+from gcisg_core.regularizers.base import Regularizer, Terms, as_vector
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class WeightL2(Regularizer):
         self.register_buffer("anchor", self._weights().detach())
 
     def _weights(self) -> Tensor:
-        return parameters_to_vector(self.student.parameters())
+        return as_vector(self.student.parameters())
 
     def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
         distance = (self._weights() - self.anchor).square().sum()
