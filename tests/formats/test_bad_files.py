@@ -72,6 +72,21 @@ def test_a_folder_in_no_format_is_answered_with_those_that_are(task, here, capsy
     assert "Name it (--format real=NAME, unlabelled for images alone)" in error
 
 
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+def test_label_images_are_no_photos_without_labels(task, here, capsys):
+    make("solo")
+    shutil.rmtree("real")
+    for number in range(2):
+        folders.photo(Path("real", "camera", f"{number}.jpg"), number)
+        folders.save(Path("real", "GT", f"{number}.png"), folders.painted({"car": 1, "person": 2}))
+    assert new_project(task) == 1
+    assert "error: real: is in no format that is known here: " in capsys.readouterr().err
+    assert not Path("out/baseline.py").exists()
+    shutil.rmtree("real/GT")
+    assert new_project(task) == 0
+    assert "real: real read as unlabelled: 2 images" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("values", [(1, 2), ((200, 0, 0), (0, 200, 0))])
 def test_label_images_of_classes_are_not_taken_for_masks_of_objects(values, here, capsys):
     for name in ("syn", "real"):
