@@ -28,6 +28,7 @@ OUT_OF_RANGE = {  # for all tasks, in each framework's form
     "val_dataloader.dataset.pipeline.size=0": "mine.py: val_dataloader.dataset.pipeline.size is 0, expected",
     "model.regularizer.method=gcisg model.regularizer.tau=0": "mine.py: model.regularizer: tau, .*above 0",
     "model.regularizer.method=gcisg model.regularizer.queue_length=0": "mine.py: .*queue_length must be at least 1",
+    "model.regularizer.method=gcisg model.regularizer.queue_length=1000000000": "queue_length 1.* 512.0 GB",
     "model.regularizer.method=gcisg model.regularizer.patches=0,0": "mine.py: .*patches must be two numbers of at",
     "model.regularizer.method=gcisg model.regularizer.decay=1.5": "mine.py: .*decay must be in .0, 1., got 1.5",
     "model.regularizer.method=gcisg model.regularizer.lambda_ci=nan": "mine.py: .*lambda_ci must be finite, got nan",

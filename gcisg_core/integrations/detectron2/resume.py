@@ -13,6 +13,7 @@ import itertools
 import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,14 @@ from detectron2.config import CfgNode
 from detectron2.data.build import _train_loader_from_config, trivial_batch_collator
 from detectron2.data.common import AspectRatioGroupedDataset, DatasetFromList
 from detectron2.engine import HookBase
+from detectron2.engine.hooks import EvalHook
 from detectron2.utils import comm
 from detectron2.utils.events import CommonMetricPrinter, EventWriter
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from gcisg_core.files import write_text
 from gcisg_core.integrations.reproducible import seed_everything
+from gcisg_core.run_folder import on_first_rank
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
@@ -152,23 +156,49 @@ def build_train_loader(cfg: CfgNode, mapper: Mapper) -> ResumableLoader:
 class WriteEvaluations(HookBase):
     """Writes an evaluation's metrics right after it: the framework keeps them for some steps, and a kill loses them.
 
+    The checkpoint of a step is written before its evaluation; a run that was killed between evaluates when it resumes.
     It stands behind the hook that evaluates.
 
     Args:
         period: Steps from one evaluation to the next; 0 for one at the end alone.
-        writers: The framework's, of the first process; each leaves out what it has written before, but for the
-            screen's, which estimates times from one call to the next and is not called.
+        writers: The framework's, of the first process; each leaves out what it has written before.
+        folder: The run's; `last_evaluation` in it has the step that was evaluated last.
     """
 
-    def __init__(self, period: int, writers: Sequence[EventWriter]) -> None:
-        self.period = period
+    def __init__(self, period: int, writers: Sequence[EventWriter], folder: str) -> None:
+        self.period, self.marker = period, Path(folder) / "last_evaluation"
+        # The one for the screen divides by the steps since it wrote last.
         self.writers = [writer for writer in writers if not isinstance(writer, CommonMetricPrinter)]
+
+    def _is_due(self, steps: int) -> bool:
+        return self.period > 0 and steps % self.period == 0
+
+    def _write(self, steps: int) -> None:
+        for writer in self.writers:
+            writer.write()
+        if comm.is_main_process():
+            write_text(self.marker, str(steps))
+
+    def _was_evaluated(self, steps: int) -> bool:
+        return self.marker.is_file() and self.marker.read_text().strip() == str(steps)
+
+    def before_train(self) -> None:
+        """Evaluates the step that the run goes on from, where that was due and not done."""
+        steps, storage = self.trainer.start_iter, self.trainer.storage
+        if not 0 < steps < self.trainer.max_iter or not self._is_due(steps):
+            return
+        if not on_first_rank(lambda: self._was_evaluated(steps)):
+            storage.iter = steps - 1
+            for hook in self.trainer._hooks:
+                if isinstance(hook, EvalHook):
+                    hook._do_eval()
+            self._write(steps)
+            storage.iter = steps
 
     def after_step(self) -> None:
         """Writes, where this step was evaluated."""
-        if self.period > 0 and (self.trainer.iter + 1) % self.period == 0:
-            for writer in self.writers:
-                writer.write()
+        if self._is_due(self.trainer.iter + 1):
+            self._write(self.trainer.iter + 1)
 
 
 class ExactResume(HookBase):

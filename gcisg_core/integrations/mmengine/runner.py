@@ -26,7 +26,7 @@ from gcisg_core.integrations.mmengine.checkpoints import load_for_evaluation, un
 from gcisg_core.integrations.mmengine.read import load_config
 from gcisg_core.integrations.mmengine.trackers import add_trackers
 from gcisg_core.launch import rank_timeout
-from gcisg_core.run_folder import number_start, on_first_rank, open_run, release_all
+from gcisg_core.run_folder import IDENTITY, number_start, on_first_rank, open_run, release_all
 from gcisg_core.screen import keep_screen_brief, log_interval, tell_step
 from gcisg_core.wrong_setting import naming_settings
 
@@ -96,6 +96,14 @@ class BriefRunner(Runner):
         elif fn_name in ("after_val_iter", "after_test_iter"):
             loader = self.val_dataloader if fn_name == "after_val_iter" else self.test_dataloader
             tell_step("evaluating", kwargs["batch_idx"] + 1, len(loader))
+
+
+class EvaluationRunner(BriefRunner):
+    """Leaves the config of a run as it is where it evaluates in the run's folder."""
+
+    def dump_config(self) -> None:
+        if not (Path(self.work_dir) / IDENTITY).is_file():
+            super().dump_config()
 
 
 def _names(name: str) -> Iterator[str]:
@@ -169,7 +177,7 @@ def build_runner(
     if trackers:  # no settings of the run, which may go on without them
         add_trackers(config, trackers)
     with naming_file(config_file):
-        return BriefRunner.from_cfg(config)
+        return (BriefRunner if training else EvaluationRunner).from_cfg(config)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,6 +26,7 @@ from detectron2.engine import DefaultTrainer, HookBase, default_setup, defaults
 from detectron2.engine.hooks import PeriodicWriter
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
+from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import setup_logger
 
 from gcisg_core.disk import check_space
@@ -85,7 +87,8 @@ class Trainer(DefaultTrainer):
         periodic = [hook for hook in hooks if isinstance(hook, PeriodicWriter)]
         for hook in periodic:  # a short run would log its last step alone
             hook._period = log_interval(hook._period, self.max_iter)
-        hooks.append(WriteEvaluations(self.cfg.TEST.EVAL_PERIOD, [each for hook in periodic for each in hook._writers]))
+        writers = [writer for hook in periodic for writer in hook._writers]
+        hooks.append(WriteEvaluations(self.cfg.TEST.EVAL_PERIOD, writers, self.cfg.OUTPUT_DIR))
         if self.cfg.SELECTION.EVERY_CHECKPOINT:
             from .selection import SelectionHook  # it needs this module
 
@@ -228,12 +231,26 @@ def brief_logger(*args: Any, **kwargs: Any) -> logging.Logger:
     return log
 
 
+def set_up(config: Any, args: Namespace, folder: Path) -> None:
+    """The framework's set-up; an evaluation in the folder of a run leaves its `config.yaml` as it is."""
+    end_earlier_logs()
+    kept, open_any = folder / "config.yaml", PathManager.open
+    keep = args.eval_only and kept.is_file()
+
+    def open_file(path: str, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        return StringIO() if keep and Path(path) == kept and "w" in mode else open_any(path, mode, *args, **kwargs)
+
+    with (
+        mock.patch.object(defaults, "setup_logger", brief_logger),
+        mock.patch.object(PathManager, "open", open_file),
+    ):
+        default_setup(config, args)
+
+
 def _run_rank(args: Namespace) -> None:
     cfg = configure(args)
     setup_datasets(cfg)
-    end_earlier_logs()
-    with mock.patch.object(defaults, "setup_logger", brief_logger):
-        default_setup(cfg, args)
+    set_up(cfg, args, Path(cfg.OUTPUT_DIR))
     chosen: Any = custom_imports.trainer(cfg.CUSTOM_TRAINER, Trainer, args.config)
     if args.eval_only:
         model = chosen.build_model(cfg)

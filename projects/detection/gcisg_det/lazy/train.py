@@ -7,12 +7,11 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 from detectron2.config import CfgNode, instantiate
 from detectron2.data.samplers import TrainingSampler
-from detectron2.engine import SimpleTrainer, default_setup, defaults, hooks
+from detectron2.engine import SimpleTrainer, defaults, hooks
 from detectron2.engine.train_loop import AMPTrainer
 from detectron2.evaluation import DatasetEvaluators, inference_on_dataset, print_csv_format
 from detectron2.utils import comm
@@ -28,7 +27,7 @@ from gcisg_core.run_folder import on_first_rank
 from gcisg_core.wrong_setting import naming_settings
 
 from ..coco_evaluator import BoxEvaluator
-from ..engine import brief_logger, end_earlier_logs, train_in_bfloat16
+from ..engine import set_up, train_in_bfloat16
 from ..processes import for_cpu, start
 from .config import TRAIN_LOADER, as_text, loader_options, plain, read_config, target_name
 from .method import check_method
@@ -70,9 +69,7 @@ def _run_rank(args: Namespace) -> None:
 
 def _train_or_evaluate(args: Namespace) -> None:
     config = configure(args)
-    end_earlier_logs()
-    with mock.patch.object(defaults, "setup_logger", brief_logger):
-        default_setup(config, args)
+    set_up(config, args, Path(config.train.output_dir))
     model = instantiate(config.model).to(config.train.device)
     if config.train.device == "cpu":
         for_cpu(model)
@@ -138,7 +135,7 @@ def train(config: Any, model: Any, args: Namespace) -> None:
         hooks.PeriodicCheckpointer(checkpointer, **settings.checkpointer) if main else None,
         hooks.EvalHook(settings.eval_period, lambda: evaluate(config, wrapped)),
         hooks.PeriodicWriter(writers, period=settings.log_period) if main else None,
-        WriteEvaluations(settings.eval_period, writers),
+        WriteEvaluations(settings.eval_period, writers, settings.output_dir),
     ]
     trainer.register_hooks(steps)
     checkpointer.resume_or_load(settings.init_checkpoint, resume=args.resume)
