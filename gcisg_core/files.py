@@ -61,6 +61,13 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
+def cut_half_line(path: Path) -> None:
+    """Remove a last line without its end, which a killed writer left: the next one's would begin in it."""
+    if path.is_file():
+        with path.open("rb+") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
 def keep_copy(path: Path) -> Path:
     """Rename a file or folder to `<name>_old1`, or the next number that is free; returns its new path."""
     names = (path.with_name(f"{path.stem}_old{number}{path.suffix}") for number in count(1))

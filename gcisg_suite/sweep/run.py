@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gcisg_core.files import write_text
+from gcisg_core.files import cut_half_line, write_text
 from gcisg_suite.tasks import TASKS, framework_of, read_config
 from gcisg_suite.text import read_json_lines, read_json_object
 
@@ -30,9 +30,8 @@ def read_runs(path: Path) -> list[dict[str, Any]]:
 
 def append_runs(path: Path, runs: Iterable[dict[str, Any]]) -> None:
     """Adds lines, in the place of one that a kill cut short."""
-    with path.open("ab+") as file:
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
+    cut_half_line(path)
+    with path.open("ab") as file:
         file.writelines(json.dumps(run).encode() + b"\n" for run in runs)
 
 

@@ -51,6 +51,8 @@ def test_command_trains_resumes_and_evaluates(root, capfd):
     assert "cityscapes_val_car_coco (coco boxes): AP " in capfd.readouterr().out
     assert list((root / "run").glob("events.out.tfevents*"))
     first = torch.load(root / "run/model_final.pth", weights_only=True)
+    with (root / "run/metrics.json").open("a") as log:
+        log.write('{"data_time": 0.063')  # a kill in the middle of a line
     command(root, "--seed", "5", "--resume", overrides=["SOLVER.MAX_ITER", 4, "SOLVER.STEPS", (1,)])
     final = torch.load(root / "run/model_final.pth", weights_only=True)
     assert (first["iteration"], final["iteration"]) == (1, 3)

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from gcisg_core.files import cut_half_line
 from gcisg_core.integrations.detectron2.compat import make_local_group
 from gcisg_core.launch import rank_timeout
 from gcisg_core.ranks import world_size
@@ -38,9 +39,9 @@ def start(
         _join()
 
     def take_folder() -> bool:
-        return (
-            open_run(folder, settings, seed, args.seed is not None, world_size(), args.resume, args.fresh) is not None
-        )
+        found = open_run(folder, settings, seed, args.seed is not None, world_size(), args.resume, args.fresh)
+        cut_half_line(folder / "metrics.json")
+        return found is not None
 
     try:
         if not args.eval_only:
