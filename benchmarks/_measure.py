@@ -21,17 +21,22 @@ from gcisg_core.files import write_text
 RESULTS = Path(__file__).parent / "results"
 
 
-def medians(alternatives: Mapping[str, Callable[[], object]], runs: int) -> dict[str, float]:
+def best_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def medians(alternatives: Mapping[str, Callable[[], object]], runs: int, device: str | None = None) -> dict[str, float]:
     """Median seconds of each alternative, A B C A B C ..., after one round that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in alternatives}
-    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
-    if not torch.cuda.is_available():
+    on_gpu = (device or best_device()) == "cuda"
+    clock = time.perf_counter if on_gpu else time.process_time
+    if not on_gpu:
         torch.set_num_threads(1)
     for run in range(runs + 1):
         for name, function in alternatives.items():
             start = clock()
             function()
-            if torch.cuda.is_available():
+            if on_gpu:
                 torch.cuda.synchronize()
             if run:
                 seconds[name].append(clock() - start)
@@ -45,11 +50,23 @@ def peak_memory(script: str, part: str) -> float:
 
 
 def report_peak(function: Callable[[], object]) -> None:
-    """Run once and print by how many MB the process's memory rose above what it held before, at its peak."""
+    """Run once and print by how many MB the memory rose, see :func:`peak_growth`."""
+    print(peak_growth(function))
+
+
+def peak_growth(function: Callable[[], object], device: str | None = None) -> float:
+    """MB by which the memory of the GPU, or else of the process, rose above what was held before, at its peak."""
+    if (device or best_device()) == "cuda":
+        torch.cuda.synchronize()
+        held = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        function()
+        torch.cuda.synchronize()
+        return (torch.cuda.max_memory_allocated() - held) / 2**20
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far was that of imports
     before = _resident("VmRSS")
     function()
-    print((_resident("VmHWM") - before) / 1024)
+    return (_resident("VmHWM") - before) / 1024
 
 
 def _resident(field: str) -> int:

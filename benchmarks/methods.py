@@ -15,34 +15,18 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import gcisg_det  # noqa: F401  registers the parts, and repairs Detectron2 0.5 before it is imported
-
-# isort: split
 import torch
-from _measure import medians, report_peak, write_table
-from detectron2.modeling import build_model
-from detectron2.structures import Boxes, Instances
-from detectron2.utils.events import EventStorage
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmengine.structures import PixelData
-from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
+from _measure import best_device, medians, report_peak, write_table
+from _tasks import TASKS, Size, counting
 from torchvision.models import resnet50
 
-import gcisg_seg.registry  # noqa: F401 - registers the parts
-from gcisg_cls.classifier import SynToRealClassifier
-from gcisg_core.guides import GuideNetwork
 from gcisg_core.regularizers import METHODS
-from gcisg_det.config import read_config
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-Losses = Callable[[], Any]
+DEVICE = best_device()
 
 
 @cache
@@ -63,45 +47,12 @@ def settings_of(method: str) -> dict[str, Any]:
     return {"method": method, **needed.get(method, dict)()}
 
 
-def classification(method: str, batch: int, size: int) -> tuple[Any, Losses]:
-    model = SynToRealClassifier("resnet50", regularizer=settings_of(method)).to(DEVICE).train()
-    views = [torch.randn(batch, 3, size, size, device=DEVICE) for _ in range(2)]
-    label = torch.arange(batch, device=DEVICE) % 12
-    return model, lambda: model.parse_losses(model(views, label, mode="loss"))[0]
-
-
-def segmentation(method: str, batch: int, size: int) -> tuple[Any, Losses]:
-    init_default_scope("mmseg")
-    config = Config.fromfile("projects/segmentation/baseline_r50_deeplabv3_gtav2cityscapes.py").model
-    config.backbone.init_cfg, config.regularizer = None, settings_of(method)
-    model = MODELS.build(config).to(DEVICE)
-    model.train()
-    views = [torch.randn(batch, 3, size, size, device=DEVICE) for _ in range(2)]
-    labels = torch.randint(19, (batch, 1, size, size), device=DEVICE)
-    samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
-    return model, lambda: model.parse_losses(model.loss(views, samples))[0]
-
-
-def detection(method: str, batch: int, size: int) -> tuple[Any, Losses]:
-    chosen = [item for name, value in settings_of(method).items() for item in (f"REGULARIZER.{name.upper()}", value)]
-    config = "projects/detection/baseline_r50_fpn.yaml"
-    model: Any = build_model(read_config(config, ["MODEL.DEVICE", DEVICE, "MODEL.WEIGHTS", "", *chosen])).train()
-    items = []
-    for _ in range(batch):
-        instances = Instances((size, size))
-        instances.gt_boxes = Boxes(torch.tensor([[0.1, 0.1, 0.6, 0.6]]) * size)
-        instances.gt_classes = torch.tensor([0])
-        image = torch.randint(256, (3, size, size), dtype=torch.uint8)
-        items.append({"image": image, "instances": instances, "height": size, "width": size})
-
-    def losses() -> Any:
-        with EventStorage():
-            return sum(model(items).values())
-
-    return model, losses
-
-
-TASKS = {"classification": classification, "segmentation": segmentation, "detection": detection}
+# ResNet-50 in each: the recipe, and what turns its network into one.
+RECIPES: dict[str, tuple[str, list[str]]] = {
+    "classification": ("baseline_r101_visda17.py", ["model.backbone=resnet50"]),
+    "segmentation": ("baseline_r50_deeplabv3_gtav2cityscapes.py", []),
+    "detection": ("baseline_r50_fpn.yaml", []),
+}
 
 
 class Steps:
@@ -109,7 +60,10 @@ class Steps:
 
     def __init__(self, task: str, method: str, batch: int, size: int) -> None:
         torch.manual_seed(0)
-        self.model, self.losses = TASKS[task](method, batch, size)
+        config, overrides = RECIPES[task]
+        whole = Size(batch, size, size)
+        step = TASKS[task](config, whole, DEVICE, settings_of(method), overrides=overrides)
+        self.model, self.losses = step.model, step.losses
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.SGD(trained, lr=1e-9)  # random weights must not diverge
         self.optimizer.register_step_pre_hook(lambda *_: self.model.regularizer.before_optimizer_step())
@@ -132,27 +86,6 @@ class Steps:
         with counting(self.model, counts):
             self.step()
         return sum(counts)
-
-
-@contextmanager
-def counting(model: Any, counts: list[int]) -> Iterator[None]:
-    """Notes each pass that reaches the first convolution of the student or of a network beside it."""
-    student = model.regularizer.student
-    trained = any(parameter.requires_grad for parameter in student.parameters())
-
-    def count(weight: int, *_: Any) -> None:
-        counts.append(weight if torch.is_grad_enabled() else 1)
-
-    weights = {}
-    for network in (m for m in model.modules() if type(m) is type(student) or isinstance(m, GuideNetwork)):
-        first = next(module for module in network.modules() if isinstance(module, torch.nn.Conv2d))
-        weights[first] = 3 if network is student and trained else 1
-    handles = [first.register_forward_pre_hook(partial(count, weight)) for first, weight in weights.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def build_and_step(task: str, method: str, batch: int, size: int) -> None:

@@ -19,6 +19,8 @@ PAGES = {
     "zoo.md": "MODEL_ZOO.md",
     **{f"projects/{path.parent.name}.md": str(path.relative_to(ROOT)) for path in ROOT.glob("projects/*/README.md")},
 }
+# The theme loads this script, which search from a disk needs, from the net; the pages have a copy.
+WORKER = re.compile(r'src="https://[^"]*/iframe-worker/shim"')
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
 
 FORMULA = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -61,3 +63,18 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         r"^```math\n(.*?)^```$", lambda m: convert(m[1].strip(), display="block"), markdown, flags=re.M | re.S
     )
     return re.sub(r"\$`([^`\n]+)`\$", lambda m: convert(m[1]), markdown)
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Take the script for the search from the pages' own folder."""
+    return _own_worker(output, page.url)
+
+
+def on_post_template(output: str, template_name: str, **_: Any) -> str:
+    """The same for pages without a source, such as `404.html`."""
+    return _own_worker(output, template_name)
+
+
+def _own_worker(output: str, url: str) -> str:
+    script = Path(os.path.relpath("assets/iframe_worker.js", Path(url).parent))
+    return WORKER.sub(f'src="{script.as_posix()}"', output)

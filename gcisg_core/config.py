@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -22,6 +23,12 @@ class Settings:
         stage_locations: Stage -> submodule path, or key or position of the backbone's output, for backbones that
             :func:`gcisg_core.feature_tap.find_stages` does not know.
         task_view: 0 or 1, the view of an image that feeds the task.
+        other_view: How the view beside the task's is made, see :mod:`gcisg_core.other_view`. ``same``: another draw of
+            the task's transform. ``style_only``: the same geometry in another style, by a strong jitter and a blur;
+            ``style_pasta``: perturbed Fourier amplitudes too. ``identical``: the task's view again, a control. Or
+            arguments of :class:`gcisg_core.views.PhotometricView`, which replace those of ``style_only``.
+        recompute_other_view: Do not keep the student's activations of the view beside the task's, but compute them
+            again in the backward pass: a forward pass more, and one view's memory instead of two. The same gradients.
     """
 
     # Named bundles of other defaults, chosen by `preset`.
@@ -29,14 +36,29 @@ class Settings:
 
     stage_locations: Mapping[int, StageLocation] | None = None
     task_view: int = 0
+    other_view: str | Mapping[str, Any] = "same"
+    recompute_other_view: bool = False
 
     def __post_init__(self) -> None:
         require(self.task_view in (0, 1), "task_view", self.task_view, "0 or 1")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            numbers = [
+                item for item in (value if isinstance(value, tuple) else [value]) if isinstance(item, int | float)
+            ]
+            require(all(map(math.isfinite, numbers)), field.name, value, "finite")
+            if field.name.startswith("lambda"):
+                require(min(numbers, default=0) >= 0, field.name, value, "at least 0")
 
     @property
     def views_needed(self) -> int:
         """How many views of an image a step needs; a method that compares views says so here."""
         return self.task_view + 1
+
+    @property
+    def views_drawn(self) -> int:
+        """How many of them the task's transform draws: all, or the task's alone where the other is made of it."""
+        return self.views_needed if self.other_view == "same" else 1
 
 
 def require(condition: bool, field: str, value: object, expected: str) -> None:
@@ -65,16 +87,19 @@ def parse_settings(cls: type[S], values: Mapping[str, Any]) -> S:
     rename_keys(given, {old: new for old, new in SETTINGS.items() if new in fields and old not in fields})
     merged = {**choose(cls.presets, given.pop("preset", "paper"), "preset"), **given}
     defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+    nested = {field.name for field in dataclasses.fields(cls) if "Mapping" in str(field.type)}
     for name in merged:
         if name not in defaults:
             raise unknown_name(name, [*defaults, "preset"], "setting")
-    return cls(**{name: _coerce(name, value, defaults[name]) for name, value in merged.items()})
+    return cls(**{name: _coerce(name, value, defaults[name], name in nested) for name, value in merged.items()})
 
 
-def _coerce(name: str, value: Any, default: Any) -> Any:
-    """The value in the type of the default; None stands for any type."""
+def _coerce(name: str, value: Any, default: Any, nested: bool = False) -> Any:
+    """The value in the type of the default; None stands for any type. A mapping too, where it may be ``nested``."""
     if isinstance(value, list):
         value = tuple(value)
+    if nested and isinstance(value, Mapping):
+        return value
     if isinstance(default, tuple):
         require(isinstance(value, tuple), name, value, f"a list like {list(default)}")
     elif isinstance(default, bool) or isinstance(value, bool):

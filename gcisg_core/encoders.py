@@ -46,6 +46,21 @@ class StageProjectors(nn.ModuleDict):
         return F.normalize(full_precision(self[f"stage{stage}"](pooled)))
 
 
+@torch.no_grad()
+def follow(average: AveragedModel, model: nn.Module) -> None:
+    """`average.update_parameters(model)` of an average that has begun, without its question whether it has.
+
+    The answer is on the device, and asking for it waits for the whole step before.
+    """
+    assert average.multi_avg_fn is not None
+    pairs = zip(average.module.parameters(), model.parameters(), strict=True)
+    mine, theirs = zip(*pairs, strict=True)
+    average.multi_avg_fn(mine, theirs, average.n_averaged)
+    for own, other in zip(average.module.buffers(), model.buffers(), strict=True):
+        own.copy_(other)
+    average.n_averaged += 1
+
+
 class FrozenModule(nn.Module):
     """A module without gradients that neither `train()` nor an optimiser changes."""
 
@@ -113,7 +128,7 @@ class MomentumEncoder(nn.Module):
                     f"Change the backbone before, or convert the whole model with the method in it"
                 )
             self._compared = True
-        self.average.update_parameters(student)
+        follow(self.average, student)
 
     @torch.no_grad()
     def forward(self, images: Tensor, student: nn.Module) -> Features:
@@ -183,7 +198,7 @@ def foldable_pairs(backbone: nn.Module, tapped: Iterable[object] = ()) -> list[t
     Knows the ResNets of torchvision and MMSegmentation, in which a convolution and its normalisation are neighbours
     (``conv1, bn1``), and those of Detectron2, in which the convolution owns it (``conv1.norm``).
 
-    Not folded are other networks, layers that are no plain BatchNorm (IBN, GroupNorm), BatchNorm without running
+    Not folded are other networks, layers that are not plain BatchNorm (IBN, GroupNorm), BatchNorm without running
     statistics, layers with hooks, and convolutions whose own output is tapped.
 
     Args:

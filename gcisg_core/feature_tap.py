@@ -128,7 +128,7 @@ class StageTap:
         for stage in self.locations.keys() - features.keys():
             raise ValueError(
                 f"stage {stage} of {type(backbone).__name__}: {self.locations[stage]!r} was not reached before stage "
-                f"{deepest}, or is no submodule. Name another one in stage_locations"
+                f"{deepest}, or is not a submodule. Name another one in stage_locations"
             )
         return features
 

@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,23 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
+def cut_half_line(path: Path) -> None:
+    """Remove a last line without its end, which a killed writer left: the next one's would begin in it."""
+    if path.is_file():
+        with path.open("rb+") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def keep_copy(path: Path) -> Path:
+    """Rename a file or folder to `<name>_old1`, or the next number that is free; returns its new path."""
+    names = (path.with_name(f"{path.stem}_old{number}{path.suffix}") for number in count(1))
+    return path.rename(next(name for name in names if not name.exists()))
+
+
 def remove_partial(folder: Path) -> list[Path]:
     """Remove what killed writers left in a folder and below, those of earlier versions too; returns what was there."""
-    found = [path for pattern in ("*.partial.*", EARLIER) for path in folder.rglob(pattern) if path.is_file()]
+    patterns = ("*.partial", "*.partial.*", EARLIER)  # a file without suffix has none behind
+    found = [path for pattern in patterns for path in folder.rglob(pattern) if path.is_file()]
     for path in found:
         path.unlink()
     return found

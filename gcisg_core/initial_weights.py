@@ -3,7 +3,7 @@
 Both sides' names are brought to one form, that of torchvision (with ``stem.0`` to ``stem.7`` for the three convolutions
 of a deep stem, as MMSegmentation has them). Read are the names of torchvision, timm, MMSegmentation and MMPretrain,
 Detectron2 and Caffe2 (MSRA), under any prefix (``backbone.``, ``module.encoder_q.``, ``backbone.bottom_up.``).
-Backbones that are no ResNets take weights under their own names. IBN-Nets take plain weights, those of their authors
+Backbones that are not ResNets take weights under their own names. IBN-Nets take plain weights, those of their authors
 (``bn1.IN``, ``bn1.BN``) and their own.
 """
 

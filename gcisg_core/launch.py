@@ -14,7 +14,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch.multiprocessing as mp
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
@@ -36,7 +36,7 @@ def rank_timeout() -> timedelta:
     """How long a process waits for the others: `$GCISG_RANK_TIMEOUT` seconds, half an hour by default.
 
     Raises:
-        ValueError: it is no number above 0.
+        ValueError: it is not a number above 0.
     """
     given = os.environ.get(TIMEOUT, str(SECONDS))
     if not re.fullmatch(r"[0-9]*[1-9][0-9]*", given):
@@ -44,30 +44,66 @@ def rank_timeout() -> timedelta:
     return timedelta(seconds=int(given))
 
 
-def launch(call: Callable[..., None], processes: int, *args: Any) -> None:
+class Machines(NamedTuple):
+    """The machines of a run, each of which starts as many processes.
+
+    Attributes:
+        number: How many.
+        rank: Which of them this one is, from 0.
+        address: Where machine 0 is met, `tcp://HOST:PORT`; `auto` on one machine alone.
+    """
+
+    number: int = 1
+    rank: int = 0
+    address: str = "auto"
+
+    def host_and_port(self) -> tuple[str, str]:
+        """Where the processes meet.
+
+        Raises:
+            ValueError: the machines cannot meet there, or there is no machine of that number.
+        """
+        if not 0 <= self.rank < self.number:
+            raise ValueError(f"--machine-rank {self.rank}: expected 0 to {self.number - 1}, as --num-machines says")
+        if self.address == "auto":
+            if self.number > 1:
+                raise ValueError("--dist-url auto works on one machine; give tcp://<address of machine 0>:<free port>")
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                return "127.0.0.1", str(probe.getsockname()[1])
+        found = re.fullmatch(r"tcp://(.+):(\d+)", self.address)
+        if found is None:
+            raise ValueError(f"--dist-url {self.address}: expected tcp://<address of machine 0>:<free port>")
+        return found[1].strip("[]"), found[2]
+
+
+ONE = Machines()
+
+
+def launch(call: Callable[..., None], processes: int, *args: Any, machines: Machines = ONE) -> None:
     """Run `call(*args)` in several processes of this machine, which find each other as torchrun's do.
 
     Args:
         call: A function of a module, as it is sent to each process.
-        processes: How many.
+        processes: How many on this machine.
         *args: The same for all.
+        machines: Those that run the same line.
 
     Raises:
-        ValueError: one of them failed of what the user can mend, or was killed; the others were ended.
+        ValueError: one of them failed of what the user can fix, or was killed; the others were ended.
     """
     rank_timeout()  # a wrong one is said before anything starts
+    place = machines.host_and_port()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # else each would use all cores
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     with said_once():
-        mp.spawn(_rank, (processes, port, partial(call, *args)), processes)
+        mp.spawn(_rank, (processes, machines, place, partial(call, *args)), processes)
 
 
-def _rank(rank: int, processes: int, port: int, call: Callable[[], None]) -> None:
-    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
-    os.environ.update({name: str(value) for name, value in place.items()})
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+def _rank(local: int, processes: int, machines: Machines, place: tuple[str, str], call: Callable[[], None]) -> None:
+    numbers = {"LOCAL_RANK": local, "LOCAL_WORLD_SIZE": processes}
+    numbers |= {"RANK": machines.rank * processes + local, "WORLD_SIZE": machines.number * processes}
+    os.environ.update({name: str(value) for name, value in numbers.items()})
+    os.environ.update(MASTER_ADDR=place[0], MASTER_PORT=place[1])
     run_rank(call)
 
 
@@ -100,7 +136,7 @@ def said_once() -> Iterator[None]:
 
 
 def run_rank(call: Callable[[], None]) -> None:
-    """In a started process: what the user can mend is left to the starter, and that another process is gone too.
+    """In a started process: what the user can fix is left to the starter, and that another process is gone too.
 
     Raises:
         SystemExit: with 1, after an error that the starter says. Other errors pass.
@@ -108,6 +144,8 @@ def run_rank(call: Callable[[], None]) -> None:
     try:
         call()
     except ONE_LINE_ERRORS as error:
+        if "on another process is not finite" in str(error):  # which names its batch, and the file of its step
+            time.sleep(SETTLE_SECONDS)
         _leave(worker_message(str(error)))
     except RuntimeError as error:
         if not LOST.search(str(error)):

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gcisg_core.lookup import choose
+from gcisg_core.patches import cut_alike
 from gcisg_core.pooling import POOLINGS, Pooling
 from gcisg_core.precision import full_precision
 
@@ -186,6 +187,7 @@ def guidance_loss(
     reduction: str = "batch_mean",
     *,
     mask: Tensor | None = None,
+    patches: tuple[int, int] = (1, 1),
 ) -> Tensor:
     """Distance between the pooled and normalised features of student and reference (Eq. 5 and 8).
 
@@ -199,12 +201,14 @@ def guidance_loss(
         pooling: a name of :data:`gcisg_core.pooling.POOLINGS` or a function of the same form.
         reduction: ``"batch_mean"`` or ``"frobenius"``.
         mask: (B, H, W), False at positions that are padding.
+        patches: (ph, pw), cells of each map, which are then pooled and compared as images of their own: N = B ph pw,
+            less those that are all padding, takes the place of B. Ours; in the paper a map is one.
 
     Returns:
         A scalar.
 
     Raises:
-        ValueError: a shape does not fit, or a name is unknown.
+        ValueError: a shape does not fit, the maps have fewer positions than patches, or a name is unknown.
 
     Source: GCISG (ECCV 2022), Eq. 5 and 8.
     """
@@ -215,7 +219,9 @@ def guidance_loss(
     pool = choose(POOLINGS, pooling, "pooling") if isinstance(pooling, str) else pooling
     reduce = choose(REDUCTIONS, reduction, "reduction")
     with torch.autocast(student.device.type, enabled=False):
-        u, w = (F.normalize(pool(full_precision(maps), mask=mask)) for maps in (student, reference.detach()))
+        maps = [full_precision(features) for features in (student, reference.detach())]
+        cells, inside = cut_alike(maps, patches, mask)
+        u, w = (F.normalize(pool(cell, mask=inside)) for cell in cells)
         return reduce(u - w)
 
 

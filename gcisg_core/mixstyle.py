@@ -63,13 +63,13 @@ def add_mixstyle(backbone: nn.Module, values: Mapping[str, Any]) -> None:
     """Hook :class:`MixStyle` with these values to a backbone.
 
     Raises:
-        ValueError: a value is unknown or out of range, or a stage is no submodule of the backbone.
+        ValueError: a value is unknown or out of range, or a stage is not a submodule of the backbone.
     """
     style = parse_settings(MixStyle, values)
     modules = dict(backbone.named_modules())
     for stage, place in make_tap(backbone, style.stages, style.stage_locations).locations.items():
         if place not in modules:
             raise ValueError(
-                f"mixstyle: stage {stage} of {type(backbone).__name__} is no submodule, so its output cannot be mixed"
+                f"mixstyle: stage {stage} of {type(backbone).__name__} is not a submodule; its output cannot be mixed"
             )
         modules[str(place)].register_forward_hook(style)

@@ -19,9 +19,10 @@ def padding_mask(images: Tensor, sizes: Sequence[Sequence[int]]) -> Tensor | Non
     height, width = images.shape[-2:]
     if all(tuple(size) == (height, width) for size in sizes):
         return None
-    rows, columns = torch.tensor([tuple(size) for size in sizes], device=images.device)[:, :, None, None].unbind(1)
-    inside = torch.arange(height, device=images.device)[:, None] < rows
-    return inside & (torch.arange(width, device=images.device) < columns)
+    # Made on the device: a copy from the host would wait for it.
+    rows = torch.arange(height, device=images.device)[:, None]
+    columns = torch.arange(width, device=images.device)
+    return torch.stack([(rows < size[0]) & (columns < size[1]) for size in sizes])
 
 
 def mask_at(mask: Tensor | None, features: Tensor) -> Tensor | None:
@@ -30,3 +31,8 @@ def mask_at(mask: Tensor | None, features: Tensor) -> Tensor | None:
         return None
     size = features.shape[-2:]
     return F.interpolate(mask.unsqueeze(1).float(), size=size, mode="nearest").squeeze(1) > 0
+
+
+def masked_mean(values: Tensor, inside: Tensor | None) -> Tensor:
+    """Mean of the values where a mask of the same shape is True; of all without a mask."""
+    return values.mean() if inside is None else torch.where(inside, values, 0).sum() / inside.sum()

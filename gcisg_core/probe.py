@@ -12,11 +12,12 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-# Where a stage's output is: the dotted path of a submodule, "relu(path)" for a ReLU behind it that is no submodule,
+# Where a stage's output is: the dotted path of a submodule, "relu(path)" for a ReLU behind it that is not a submodule,
 # "tokens(path)" where the submodule returns channels last, or the key or position in the backbone's own output.
 StageLocation: TypeAlias = "str | int"
 
 WIDE = ((192, 256), (224, 280))  # not square, so that rows and columns cannot be mistaken for channels
+RGB, BANDS = 3, 32  # a convolution of more channels is none of images
 CLASS_TOKENS = 8  # a class token and registers: no known network has more
 UNEQUAL = 0.2  # how far the strides of both axes may differ (log): convolutions without padding lose a border
 
@@ -77,22 +78,30 @@ def in_eval_mode(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def unchanged(network: nn.Module) -> Iterator[None]:
-    """Inside the block the network is in eval mode, without gradients; then it and the random state are as before."""
+def same_buffers(network: nn.Module) -> Iterator[None]:
+    """After the block the network's buffers are as before."""
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    devices = {tensor.device.index for tensor in network.parameters() if tensor.is_cuda}
-    with in_eval_mode(network), torch.no_grad(), torch.random.fork_rng(devices=devices):
-        try:
-            yield
-        finally:
+    try:
+        yield
+    finally:
+        with torch.no_grad():
             for name, buffer in network.named_buffers():
                 if name in buffers:
                     buffer.copy_(buffers[name])
 
 
+@contextmanager
+def unchanged(network: nn.Module) -> Iterator[None]:
+    """Inside the block the network is in eval mode, without gradients; then it and the random state are as before."""
+    devices = {tensor.device.index for tensor in network.parameters() if tensor.is_cuda}
+    with same_buffers(network), in_eval_mode(network), torch.no_grad(), torch.random.fork_rng(devices=devices):
+        yield
+
+
 def black_image(network: nn.Module, size: tuple[int, int]) -> Tensor:
-    """(1, 3, H, W) of zeros on the network's device."""
-    return next(network.parameters()).new_zeros(1, 3, *size)
+    """(1, C, H, W) of zeros on the network's device; C is 3 or what the network's first convolution takes."""
+    first = next((part.in_channels for part in network.modules() if isinstance(part, nn.Conv2d)), RGB)
+    return next(network.parameters()).new_zeros(1, first if first <= BANDS else RGB, *size)
 
 
 def look(network: nn.Module) -> Pass:
@@ -184,5 +193,5 @@ def tokens_to_maps(output: Tensor, size: tuple[int, int]) -> Tensor:
         return output.permute(0, 3, 1, 2)
     grid = token_grid(output.shape[1], size) if output.ndim == 3 else None
     if grid is None:
-        raise ValueError(f"{tuple(output.shape)} are no tokens (B, N, C) of an image of {size[0]} x {size[1]} pixels")
+        raise ValueError(f"{tuple(output.shape)} are not tokens (B, N, C) of an image of {size[0]} x {size[1]} pixels")
     return output[:, output.shape[1] - math.prod(grid) :].transpose(1, 2).unflatten(2, grid)

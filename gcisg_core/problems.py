@@ -31,7 +31,8 @@ class Problem:
     count: int = 1
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.what}. {self.remedy}"
+        text = f"{self.file}: {self.what}. {self.remedy}"
+        return text.replace("\n", "\\n")  # a file's name may have one; the message is a line
 
 
 class DataError(ValueError):
@@ -101,6 +102,7 @@ class AuditResult:
         notes: What the reader repairs by itself or leaves out; nothing needs to be done.
         labels: Segmentation: how label images were read, a row for each index or value and class.
         looks: What comparisons with the images of another data set need, see `gcisg_suite.audit.images.Look`.
+        classes: The names that the data themselves give, by label; those of another data set must be among them.
     """
 
     problems: list[Problem]
@@ -108,3 +110,4 @@ class AuditResult:
     notes: list[Problem] = field(default_factory=list)
     labels: list[dict[str, str]] = field(default_factory=list)
     looks: list[Any] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -25,7 +28,7 @@ class SupportQueue(nn.Module):
         ``features`` (K, d), float32; ``pointer`` a scalar: the row that is replaced next.
 
     Raises:
-        ValueError: ``size`` or ``dim`` is below 1.
+        ValueError: ``size`` or ``dim`` is below 1, or the rows take more memory than the machine has.
     """
 
     features: Tensor
@@ -35,6 +38,10 @@ class SupportQueue(nn.Module):
         super().__init__()
         if size < 1 or dim < 1:
             raise ValueError(f"size and dim must be at least 1, got size={size}, dim={dim}")
+        needed, there = 4 * size * dim, memory_of_machine()
+        if needed > there:
+            what = f"would take {needed / 1e9:,.1f} GB a stage, this machine has {there / 1e9:,.1f} GB"
+            raise ValueError(f"queue_length {size} with embedding_dim {dim} {what}. Choose smaller ones")
         generator = torch.Generator().manual_seed(seed)
         self.register_buffer("features", F.normalize(torch.randn(size, dim, generator=generator)))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
@@ -63,6 +70,14 @@ class SupportQueue(nn.Module):
 
     def extra_repr(self) -> str:
         return "size={}, dim={}".format(*self.features.shape)
+
+
+def memory_of_machine() -> float:
+    """Bytes of main memory; infinity where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return math.inf
 
 
 def gather_rows(rows: Tensor) -> Tensor:

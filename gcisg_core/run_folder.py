@@ -161,7 +161,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """
     found = sorted(checkpoints_in(folder), key=checkpoint_number)
     pointer = folder / POINTER
-    named = Path(pointer.read_text().strip()).name if pointer.is_file() else ""
+    named = Path(pointer.read_text(errors="replace").strip()).name if pointer.is_file() else ""
     names = [path.name for path in found]
     if named in names:  # what has a greater number was written by another run
         found = found[: names.index(named) + 1]
@@ -179,7 +179,7 @@ def checkpoints_in(folder: Path) -> Iterator[Path]:
     """The checkpoints of a run by the frameworks' names for them, in no order."""
     for pattern in ("iter_*.pth", "epoch_*.pth", "model_*.pth"):
         for path in folder.glob(pattern):
-            if path.stem == FINAL or path.stem.rpartition("_")[2].isdigit():
+            if path.stem == FINAL or path.stem.rpartition("_")[2].isdecimal():
                 yield path
 
 

@@ -139,12 +139,12 @@ def unwrap_state_dict(content: Any, file: object) -> dict[str, Tensor]:
 
 
 def _read_torch(path: Path) -> Any:
-    with _allowing([(stand_in, f"{module}.{name}") for (module, name), stand_in in ArrayUnpickler.allowed.items()]):
+    with allowing([(stand_in, f"{module}.{name}") for (module, name), stand_in in ArrayUnpickler.allowed.items()]):
         return _plain(torch.load(path, map_location="cpu", weights_only=True), {})
 
 
 @contextmanager
-def _allowing(stand_ins: list[Any]) -> Iterator[None]:
+def allowing(stand_ins: list[Any]) -> Iterator[None]:
     """These alone: other code of the process may have allowed what is not inert, as mmengine does with `getattr`."""
     before = get_safe_globals()
     clear_safe_globals()

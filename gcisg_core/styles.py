@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,7 @@ class RandomStyle(nn.Module):
     """Gives each image of a batch, with probability ``p``, the style of an image drawn from a folder.
 
     Args:
-        folder: Any folder of JPEG or PNG images, with folders in it or without.
+        folder: Any folder of JPEG or PNG images, with folders in it or without; ``~`` and variables are replaced.
         kind: ``statistics``: mean and standard deviation of each colour become those of the style image (AdaIN on
             pixels). ``fourier``: the amplitudes of its low frequencies, with the image's own phases (FDA).
         p: Probability; by default that of DRPC's 15 styles against the image itself.
@@ -45,6 +46,7 @@ class RandomStyle(nn.Module):
         require(0 < window <= 0.5, "window", window, "in (0, 0.5]")
         self.kind, self.p, self.window = kind, p, window
         self.transfer = choose(STYLES, kind, "kind")
+        folder = str(Path(os.path.expandvars(folder)).expanduser())
         if not Path(folder).is_dir():
             raise DataError(folder, "no such folder", "Name a folder of style images: any JPEG or PNG files")
         self.files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)

@@ -12,6 +12,8 @@ from gcisg_core.problems import DataError, reason
 
 WRONG_VALUE = (TypeError, ValueError, AttributeError, AssertionError)  # what a constructor raises of a wrong value
 NUMBERS = (int, float)
+# Of a constructor whose arguments the settings are not.
+ARGUMENTS = re.compile(r"\) (got an unexpected keyword argument '(?P<name>\w+)'|missing \d+ required)")
 
 
 class SettingError(ValueError):
@@ -47,8 +49,12 @@ def naming_settings(
         found = None
         with suppress(Exception):  # whatever fails here, the error itself is the better message
             found = _find(error, read(overrides), read([]) if overrides else {}, overrides, builders)
-        if found is None or found[0] in str(error):
+            if found is None and isinstance(error, TypeError) and _is_building(error, builders):
+                found = _unknown(error, read(overrides))
+        if found is None or (found[0] and found[0] in str(error)):
             raise
+        if not found[0]:
+            raise SettingError(f"{file}: {reason(error)}") from error
         expected = f", expected a value as {found[2]!r}" if len(found) > 2 else ""
         raise SettingError(f"{file}: {found[0]} is {found[1]!r}{expected} ({reason(error)})") from error
 
@@ -74,6 +80,9 @@ def _find(
     started = next((n for n, frame in enumerate(frames) if frame.f_code.co_name in builders), None)
     if started is None or (own and isinstance(error, ValueError)):  # what this project refuses has its own words
         return None
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if unknown is not None:  # a value that is said to be wrong in that place would mislead
+        return next(((key, value) for key, value in _all(settings) if key.rpartition(".")[2] == unknown[1]), None)
     leaves = [(key, value) for key, value in _leaves(settings) if not key.endswith(".type")]
     inner = [pair for each in reversed(variables[started:]) for pair in each]
     if not isinstance(error, ValueError):  # text goes on under other names: num_classes is the out_features of a layer
@@ -86,6 +95,21 @@ def _find(
             if key.rpartition(".")[2] == name and _same(leaf, value):
                 return key, leaf
     return None
+
+
+def _is_building(error: BaseException, builders: Collection[str]) -> bool:
+    return any(frame.f_code.co_name in builders for frame in _frames(error.__traceback__))
+
+
+def _unknown(error: TypeError, settings: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """The setting that a constructor does not take; an empty key for one that it lacks. None for other errors."""
+    found = ARGUMENTS.search(str(error))
+    if found is None:
+        return None
+    places = re.compile(rf"(.*\.)?{found['name']}(?=\.|$)")
+    keys = (place[0] for key, _ in _leaves(settings) if found["name"] and (place := places.match(key)))
+    key = next(keys, "")
+    return key, _at(settings, key)
 
 
 def _names_text(error: BaseException, value: Any) -> bool:
@@ -101,7 +125,7 @@ def _frames(trace: TracebackType | None) -> Iterator[Any]:
 def _at(settings: Any, key: str) -> Any:
     for part in key.split("."):
         if isinstance(settings, list | tuple):
-            settings = dict(enumerate(settings)).get(int(part)) if part.isdigit() else None
+            settings = dict(enumerate(settings)).get(int(part)) if part.isdecimal() else None
         else:
             settings = settings.get(part) if isinstance(settings, Mapping) else None
     return settings
@@ -119,6 +143,14 @@ def _same(leaf: Any, value: Any) -> bool:
     with suppress(Exception):  # of lists of tensors
         return bool(leaf == value)
     return False
+
+
+def _all(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if path:
+        yield path, value
+    if isinstance(value, Mapping | list | tuple):
+        for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _all(inner, f"{path}.{key}" if path else str(key))
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""The classes of data of one's own: names given one by one, or a file with a line a class."""
+"""The classes of data of your own: names given one by one, or a file with a line a class."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def read_classes(path: Path) -> tuple[list[str], list[Colour] | None]:
         words = line.split()
         if not words:
             continue
-        values = [int(word) for word in words[-3:] if word.isdigit() and int(word) < 256]
+        values = [int(word) for word in words[-3:] if word.isdecimal() and len(word) < 4 and int(word) < 256]
         if len(words) > 3 and len(values) == 3:
             colours.append((values[0], values[1], values[2]))
             words = words[:-3]
-        elif colours or any(word.isdigit() for word in words[1:]):
+        elif colours or any(word.isdecimal() for word in words[1:]):
             raise ValueError(f"{path} line {number}: {line!r}, expected the form {FORM}")
         names.append(" ".join(words))
     if not names or len(colours) not in (0, len(names)) or len(set(names)) < len(names):

@@ -14,11 +14,13 @@ from cyclopts import App, CycloptsError, Parameter
 
 from gcisg_core.problems import worker_message
 from gcisg_core.screen import ONE_LINE_ERRORS
+from gcisg_core.workers import end_workers
+from gcisg_suite.about import note_command
 from gcisg_suite.commands.arguments import UsageError
 
 # Each is the function of that name in the module of that name in `gcisg_suite.commands`, but for FUNCTIONS.
 COMMANDS = ("train", "eval", "predict", "export", "analyze", "replay", "select", "report", "audit", "new-project",
-            "sweep", "zoo", "prepare", "demo", "doctor")  # fmt: skip
+            "sweep", "zoo", "prepare", "demo", "doctor", "bench")  # fmt: skip
 FUNCTIONS = {"eval": "evaluate", "zoo": "app"}
 # Flags of earlier versions; they are not listed. An empty one is left out: what follows it is positional now.
 OLD_FLAGS = {"--out": "--output", "--work-dir": "--output", "--overrides": ""}
@@ -66,13 +68,14 @@ def main(tokens: Sequence[str] | None = None) -> None:
     """Run a command line, by default the program's own.
 
     Raises:
-        SystemExit: with 2 for a wrong command line, with one line for what else the user can mend, or with the
+        SystemExit: with 2 for a wrong command line, with one line for what else the user can fix, or with the
             command's own status where that is not 0. Everything else keeps its traceback.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files that the terminal's encoding has not
     given = current(sys.argv[1:] if tokens is None else tokens)
+    note_command(given)
     if not given or given[0] in ("--help", "-h"):
         for name in COMMANDS:
             app[name]  # the list shows what each one does only where it is loaded
@@ -87,6 +90,8 @@ def main(tokens: Sequence[str] | None = None) -> None:
         _refuse(str(error))
     except ONE_LINE_ERRORS as error:
         sys.exit(f"error: {worker_message(str(error))}")
+    finally:
+        end_workers()
     if status:
         sys.exit(status)
 

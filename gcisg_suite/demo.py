@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import io
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 
 import torch
 from tabulate import tabulate
 
 from gcisg_suite.prepare import prepare
+from gcisg_suite.progress import named, training_bars
 from gcisg_suite.report.page import Section, write_report
 from gcisg_suite.tasks import TASKS
 
 
-def demonstrate(out: Path, tasks: Sequence[str]) -> None:
-    """Train, print and write `report.html`; finished runs are kept."""
+def demonstrate(out: Path, tasks: Sequence[str], verbose: bool = False) -> None:
+    """Train each task, print its table and write it to `report.html` as soon as it is there; finished runs are kept.
+
+    Args:
+        out: Where runs and report go.
+        tasks: What to train.
+        verbose: Show the frameworks' logs in the place of progress bars.
+    """
     start = time.perf_counter()
     sections: list[Section] = []
     for task in tasks:
-        prepare([task])
-        sections.append(TASKS[task].door("demo")(out / task))
-        # After each task, so that what is done can be read while the next one trains.
+        with nullcontext() if verbose else _bars(), named(task):
+            prepare([task])
+            section = TASKS[task].door("demo")(out / task)
+        sections.append(section)
         report = write_report(out / "report.html", "GCISG: from synthetic to real images, in miniature", sections)
-    print("\n".join(f"\n{s.title}\n{tabulate(s.rows, headers=s.columns)}" for s in sections))
+        table = tabulate(section.rows, headers=section.columns)
+        print("\n".join(["", section.title, table, *section.verdicts]), flush=True)
     print(f"\nReport: {report} ({time.perf_counter() - start:.0f} s, {torch.get_num_threads()} threads)")
+
+
+@contextmanager
+def _bars() -> Iterator[None]:
+    """Progress in the place of logs, and of what evaluators print."""
+    with training_bars(), redirect_stdout(io.StringIO()):
+        yield

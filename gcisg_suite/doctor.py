@@ -1,4 +1,4 @@
-"""What is installed for each task, what is missing or does not fit, and the command that mends it."""
+"""What is installed for each task, what is missing or does not fit, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from importlib import metadata
 from typing import NamedTuple
 
 from gcisg_core.integrations import openmmlab
+from gcisg_suite.doctor_memory import fingerprint, keep, recall
+from gcisg_suite.progress import progress
 from gcisg_suite.rows import Package, TaskSpec
 from gcisg_suite.tasks import TASKS
 
@@ -17,12 +19,12 @@ INSTALL = f"{sys.executable} -m pip install"
 
 
 class Check(NamedTuple):
-    """One line of the table; ``mend`` is empty where all is well."""
+    """One line of the table; ``fix`` is empty where all is well."""
 
     task: str
     what: str
     found: str
-    mend: str
+    fix: str
 
 
 def version_at_least(found: str, least: str) -> bool:
@@ -32,19 +34,19 @@ def version_at_least(found: str, least: str) -> bool:
 
 def package(task: str, needed: Package) -> Check:
     """Import a package and compare its version."""
-    mend = needed.mend.format(pip=INSTALL)
+    fix = needed.fix.format(pip=INSTALL)
     if needed.module in openmmlab.DISTRIBUTIONS:
-        mend = f"{INSTALL} {openmmlab.requirements(needed.module)}"
+        fix = f"{INSTALL} {openmmlab.requirements(needed.module)}"
     try:
         importlib.import_module(needed.module)
     except Exception as error:
-        return Check(task, needed.module, f"{type(error).__name__}: {error}".splitlines()[0][:60], mend)
+        return Check(task, needed.module, f"{type(error).__name__}: {error}".splitlines()[0][:60], fix)
     for distribution in needed.distributions:
         try:
             found = metadata.version(distribution)
         except metadata.PackageNotFoundError:
             continue
-        return Check(task, needed.module, found, "" if version_at_least(found, needed.least) else mend)
+        return Check(task, needed.module, found, "" if version_at_least(found, needed.least) else fix)
     return Check(task, needed.module, "installed", "")
 
 
@@ -62,14 +64,14 @@ def python_version() -> Check:
 
 def torchvision_operators() -> Check:
     """Torchvision's compiled operators load only with the torch that they were built for."""
-    mend = f"{INSTALL} -r requirements/torch.txt"
+    fix = f"{INSTALL} -r requirements/torch.txt"
     try:
         import torch
         from torchvision.ops import nms
 
         nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
     except Exception as error:
-        return Check("all", "torchvision's operators", f"{type(error).__name__}: {error}".splitlines()[0][:60], mend)
+        return Check("all", "torchvision's operators", f"{type(error).__name__}: {error}".splitlines()[0][:60], fix)
     return Check("all", "torchvision's operators", "fit torch", "")
 
 
@@ -86,8 +88,8 @@ def openmmlab_stack() -> Check:
     held = [("official", official), ("OneDL's", onedl)]
     found = "; ".join(f"{name} ({', '.join(map(' '.join, it.items()))})" for name, it in held if it)
     names = " ".join([*official, *onedl])
-    mend = f"{sys.executable} -m pip uninstall {names}, then install one stack, see docs/install.md"
-    return Check("all", "OpenMMLab stack", found or "none", mend if official and onedl else "")
+    fix = f"{sys.executable} -m pip uninstall {names}, then install one stack, see docs/install.md"
+    return Check("all", "OpenMMLab stack", found or "none", fix if official and onedl else "")
 
 
 TORCH = "{pip} -r requirements/torch.txt"
@@ -102,19 +104,34 @@ GENERAL: tuple[Callable[[], Check], ...] = (
 )
 
 
-def examine() -> int:
-    """Print the table; returns the number of lines to mend."""
+def examine(again: bool = False) -> int:
+    """Print the table; returns the number of lines to fix.
+
+    Where nothing was wrong, the table is kept and printed until something changes that it depends on.
+
+    Args:
+        again: Look in any case.
+    """
+    modules = {needed.module for task in TASKS.values() for needed in task.packages}
+    state = fingerprint(modules | {"torch", "torchvision", "gcisg_core", *openmmlab.DISTRIBUTIONS})
+    kept = None if again else recall(state)
+    results = _look() if kept is None else [Check(*row) for row in kept]
+    width = [max(len(row[column]) for row in results) for column in range(3)]
+    for task, what, found, fix in results:
+        status = "ok  " if not fix else "FIX "
+        print(f"{status}  {task:{width[0]}}  {what:{width[1]}}  {found:{width[2]}}  {fix}".rstrip())
+    wrong = sum(bool(row.fix) for row in results)
+    if kept is None and not wrong:
+        keep(state, results)
+    print(f"\n{wrong} to fix." if wrong else "\nEverything is in place.")
+    return wrong
+
+
+def _look() -> list[Check]:
     results = []
-    for check in GENERAL:
+    for check in progress(GENERAL, "looking", "check"):
         try:
             results.append(check())
         except ImportError as error:  # of what an earlier line reports
-            results.append(Check("all", getattr(check, "__name__", "check"), str(error)[:60], "mend the lines above"))
-    results += [line for task in TASKS.values() for line in of_task(task)]
-    width = [max(len(row[column]) for row in results) for column in range(3)]
-    for task, what, found, mend in results:
-        status = "ok  " if not mend else "MEND"
-        print(f"{status}  {task:{width[0]}}  {what:{width[1]}}  {found:{width[2]}}  {mend}".rstrip())
-    wrong = sum(bool(row.mend) for row in results)
-    print(f"\n{wrong} to mend." if wrong else "\nEverything is in place.")
-    return wrong
+            results.append(Check("all", getattr(check, "__name__", "check"), str(error)[:60], "fix the lines above"))
+    return results + [line for task in progress(TASKS.values(), "importing", "task") for line in of_task(task)]

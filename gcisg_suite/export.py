@@ -13,11 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gcisg_core.export import Export, save
-from gcisg_core.integrations.openmmlab import DISTRIBUTIONS, distributions, installed
+from gcisg_core.integrations.openmmlab import installed
+from gcisg_suite.about import PACKAGES
 from gcisg_suite.tasks import read_config, task_of
-
-OPENMMLAB = (name for module in DISTRIBUTIONS for name in distributions(module))
-PACKAGES = ("gcisg", "torch", "torchvision", "timm", *OPENMMLAB, "detectron2", "detectron2-cdo")
 
 
 def read(config: str, overrides: list[str], checkpoint: str) -> Export:
@@ -67,7 +65,7 @@ def graph_inputs(exported: Export) -> tuple[nn.Module, Tensor, Any]:
     if exported.network is None:
         raise ValueError(
             "--format onnx and pt2: Detectron2's models take dictionaries, choose boxes by their values and return "
-            "Instances, so they are no function of a tensor. Export pth, and deploy it by Detectron2's own export "
+            "Instances, so they are not a function of a tensor. Export pth, and deploy it by Detectron2's own export "
             "(detectron2.export, from a source installation)"
         )
     images = torch.rand(2, 3, *exported.size, generator=torch.Generator().manual_seed(0))

@@ -28,7 +28,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_hidden(name: str | Path) -> bool:
-    """Whether a file or folder is none of the data by its name: `.ipynb_checkpoints`, `._x.png`, `__MACOSX`."""
+    """Whether a file or folder is not one of the data by its name: `.ipynb_checkpoints`, `._x.png`, `__MACOSX`."""
     return any(part.startswith(".") or part in CLUTTER for part in PurePath(name).parts)
 
 

@@ -9,13 +9,12 @@ import json
 import os
 import sys
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import dataclass, field, replace
-from itertools import count
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gcisg_core.files import write_text
-from gcisg_core.problems import ABSENT_CLASS, AuditResult
+from gcisg_core.files import keep_copy, write_text
+from gcisg_core.problems import AuditResult
 from gcisg_core.shell import gcisg_command
 from gcisg_suite.places import find_config
 from gcisg_suite.schedule import Schedule
@@ -35,6 +34,7 @@ class Answers:
         workers: Processes of the audit.
         output: Where the configs go, and below `data` what is converted.
         formats: What the user says of a folder, `synthetic` or `real`: a format of `gcisg_suite.formats`.
+        force: Write whatever was found, and over what was changed, of which copies are kept.
     """
 
     synthetic: Path
@@ -43,6 +43,7 @@ class Answers:
     workers: int = 1
     output: Path = Path()
     formats: dict[str, str] = field(default_factory=dict)
+    force: bool = False
 
     @property
     def folders(self) -> dict[str, Path]:
@@ -90,25 +91,24 @@ def base_config(task: str, out: Path) -> str:
     return Path(find_config(f"projects/{task}/{name}")).resolve().as_posix()
 
 
-def write_project(task: str, answers: Answers, out: Path, force: bool = False, as_json: bool = False) -> int:
+def write_project(task: str, answers: Answers, as_json: bool = False) -> int:
     """Audit and write; returns 1 where faults were found and no config was written.
 
     Args:
         task: Its name.
         answers: What was given.
-        out: The folder of the configs.
-        force: Write whatever was found, and over files with other content, of which copies are kept.
         as_json: Print one JSON object in place of lines.
 
     Raises:
-        ValueError: there is a file with other content.
+        ValueError: there is a file with other content, and no `answers.force`.
     """
+    from gcisg_suite.audit.evaluation import compared
     from gcisg_suite.audit.show import as_dict, show_result
 
-    row = TASKS[task]
+    row, out, force = TASKS[task], answers.output, answers.force
     with redirect_stdout(sys.stderr) if as_json else nullcontext():  # what is converted is told meanwhile
         project: Project = row.door("new_project")(answers)
-    audits = _compared(project.audits)
+    audits = {**project.audits, THEIRS: compared(project.audits[MINE], project.audits[THEIRS])}
     found = any(audit.problems for audit in audits.values())
     for name, audit in audits.items() if not as_json else ():
         show_result(name, audit)
@@ -121,26 +121,10 @@ def write_project(task: str, answers: Answers, out: Path, force: bool = False, a
         shown = {"audits": {name: as_dict(audit) for name, audit in audits.items()}, "schedule": str(project.schedule)}
         print(json.dumps({**shown, "written": [*map(str, texts)], "commands": commands}, indent=2))
     elif not texts:
-        print("No config was written: mend what is listed, or give --force.")
+        print("No config was written: fix what is listed, or give --force.")
     else:
         print("\n".join([*copies, f"schedule: {project.schedule}", *commands]))
     return 1 if found and not force else 0
-
-
-def _compared(audits: dict[str, AuditResult]) -> dict[str, AuditResult]:
-    """The audits, with what shows between them: a class of which there is nothing to evaluate is no fault, images of
-    both folders are."""
-    from gcisg_suite.audit.near import shared_images
-
-    real = audits[THEIRS]
-    notes = [
-        replace(problem, remedy="It has no figure: the results are of the other classes")
-        for problem in real.problems
-        if problem.kind == ABSENT_CLASS
-    ]
-    problems = [problem for problem in real.problems if problem.kind != ABSENT_CLASS]
-    problems += shared_images(audits[MINE].looks, real.looks)
-    return {**audits, THEIRS: replace(real, problems=problems, notes=real.notes + notes)}
 
 
 def _texts(task: str, project: Project, out: Path) -> dict[Path, str]:
@@ -164,12 +148,7 @@ def _write(texts: dict[Path, str], force: bool) -> list[str]:
     if changed and not force:
         what = f"{', '.join(map(str, changed))}: there with other content"
         raise ValueError(f"{what}. Name another --output, or give --force, which keeps a copy of it")
-    lines = []
-    for path in changed:
-        names = (path.with_name(f"{path.stem}_old{number}{path.suffix}") for number in count(1))
-        copy = next(name for name in names if not name.exists())
-        path.rename(copy)
-        lines.append(f"kept: {copy}, what {path} was")
+    lines = [f"kept: {keep_copy(path)}, what {path} was" for path in changed]
     for path, text in texts.items():
         write_text(path, text)
     return lines

@@ -39,6 +39,11 @@ def zoo_folder() -> Path:
     return folder if folder.is_dir() else _installed("zoo") or folder
 
 
+def benchmark(name: str) -> Path:
+    """A script of `benchmarks`, which a checkout has and the installed package has not."""
+    return Path(__file__).resolve().parents[1] / "benchmarks" / f"{name}.py"
+
+
 def data_root() -> Path:
     """The folder of all data sets: ``$GCISG_DATA``, by default ``data``."""
     return Path(os.environ.get("GCISG_DATA") or "data")

@@ -12,12 +12,12 @@ from typing import Any
 import cv2
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from gcisg_core.files import replacing, write_text
 from gcisg_core.problems import DataError
 from gcisg_suite.folders import list_files
 from gcisg_suite.images import SUFFIXES, read_image
+from gcisg_suite.progress import progress
 from gcisg_suite.tasks import TASKS, read_config, task_of
 
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
@@ -120,7 +120,7 @@ class PredictionWriter:
         write_text(self.out / "images.json", json.dumps({"images": index, "annotations": [], "categories": categories}))
 
     def _read(self, files: dict[str, Path]) -> Iterator[tuple[str, np.ndarray]]:
-        for name, file in tqdm(files.items(), unit="image"):
+        for name, file in progress(files.items(), "predicting"):
             try:
                 yield name, read_image(file)
             except DataError as error:
@@ -164,15 +164,9 @@ class PredictionWriter:
 
 def _frames(capture: Any, expected: int) -> Iterator[tuple[int, np.ndarray]]:
     """(number from 0, frame in RGB)."""
-    with tqdm(total=expected, unit="frame") as progress:
-        number = 0
-        while True:
-            read, frame = capture.read()
-            if not read:
-                return
-            yield number, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-            number += 1
-            progress.update()
+    read = iter(capture.read, (False, None))
+    for number, (_, frame) in enumerate(progress(read, "predicting", "frame", expected)):
+        yield number, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
 
 def _save(image: Image.Image, path: Path) -> None:

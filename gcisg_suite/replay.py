@@ -23,13 +23,13 @@ def report(file: Path, trust: bool = False) -> str:
         trust: Import modules of any package that the record's config names.
 
     Raises:
-        DataError: the file is no record.
+        DataError: the file is not a record.
         ValueError: its model cannot be built here.
     """
     record = load(file, VERSION)
     module = import_module(choose(FRAMEWORKS, record["framework"], f"framework of {file}").replay)
     context = getattr(module, "context", lambda _: nullcontext())
-    again = replay(record, module.build_model(record, trust), module.framework(), context(record))
+    again = replay(record, module.build_model(record, file.parent, trust), module.framework(), context(record))
     losses = [[name, value, again.losses.get(name)] for name, value in record["losses"].items()]
     lines = [
         f"Recorded: {record['message']}",

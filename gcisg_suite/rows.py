@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gcisg_core.trackers import OF_BOTH
 from gcisg_suite.places import project_folder
 
 
@@ -33,15 +34,18 @@ class Framework:
         name: How records of the NaN recorder call it.
         suffixes: Of its configs; new ones get the first.
         read_config: `(file, overrides)` -> the config.
-        read_run: The same for the config that training wrote into a run's folder, of which nothing is run.
-        train: `(args)` -> None trains or evaluates; `args` are those of `gcisg train`.
+        read_run: `(file, overrides, trust)`: the same for the config that training wrote into a run's folder, of which
+            nothing is run; with ``trust`` it may import any module.
+        train: `(args)` -> None trains or evaluates; `args` are those of `gcisg train`. Called in each process of a run,
+            which finds its place in the environment variables of torchrun.
         student: `config` -> the network that a method regularises, untrained, and the method's values.
-        launches: Whether `train` starts the processes of `--num-gpus` itself.
         evaluate: `(config_file, checkpoint, with_metrics, work_dir)` -> metrics of a checkpoint on the config's test
             data; with ``with_metrics=False`` it is only loaded.
-        replay: Module with `build_model(record, trust)` and `framework()`, and `context(record)` if a step needs one.
+        replay: Module with `build_model(record, folder, trust)` and `framework()`, and `context(record)` where a step
+            needs one.
         base: Of a config that inherits from `{}`, a quoted path, the first line.
         as_text: A config -> its whole content as text.
+        trackers: What `gcisg train --tracker` offers.
         owns: Whether a file with one of the suffixes is a config of this framework; it is read, never run.
         key: Pattern of an override's first word; in it are key and value, unless `pairs` says that the value follows.
     """
@@ -52,13 +56,13 @@ class Framework:
     read_run: str
     train: str
     student: str
-    launches: bool
     evaluate: str
     replay: str
     base: str
     as_text: Callable[[Any], str]
     key: str
     pairs: bool = False
+    trackers: tuple[str, ...] = OF_BOTH
     owns: Callable[[Path], bool] = lambda _: True
 
     def overrides(self, settings: Mapping[str, Any]) -> list[str]:
@@ -73,13 +77,13 @@ class Package(NamedTuple):
 
     Attributes:
         module: What is imported.
-        mend: The command that installs it; `{pip}` stands for `python -m pip install`.
+        fix: The command that installs it; `{pip}` stands for `python -m pip install`.
         distributions: Its names on the index, of which the first that is installed counts.
         least: The oldest version that does.
     """
 
     module: str
-    mend: str
+    fix: str
     distributions: tuple[str, ...]
     least: str = "0.0"
 
@@ -127,7 +131,7 @@ class TaskSpec:
         recipe: What stands in place of `mini` in the names of the configs for the papers' data.
         doors: Name -> `module:function`, see :data:`DOORS`.
         audits: Data set of `gcisg audit` -> its audit.
-        own_data: The audit of data of one's own, and what `gcisg new-project` takes beside its options.
+        own_data: The audit of data of your own, and what `gcisg new-project` takes beside its options.
         prepares: What of the miniature is made -> `module:function` without arguments, in this order.
     """
 

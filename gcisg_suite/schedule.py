@@ -1,4 +1,4 @@
-"""How long a training on data of one's own is: epochs of the data, within bounds."""
+"""How long a training on data of your own is: epochs of the data, within bounds."""
 
 from __future__ import annotations
 

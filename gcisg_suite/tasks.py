@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gcisg_core.integrations.openmmlab import distributions
+from gcisg_core.trackers import TRACKERS
 from gcisg_suite.rows import Audit, Framework, Package, TaskSpec, load
 
 MMENGINE = Framework(
@@ -22,21 +23,20 @@ MMENGINE = Framework(
     read_run="gcisg_core.integrations.mmengine:load_run_config",
     train="gcisg_core.integrations.mmengine:run",
     student="gcisg_core.integrations.mmengine.student:student_of",
-    launches=False,
     evaluate="gcisg_suite.zoo.evaluate:evaluate",
     replay="gcisg_core.integrations.mmengine.nan",
     base="_base_ = {}",
     as_text=lambda config: json.dumps(config.to_dict(), sort_keys=True, default=str),
     key=r"[\w.]+=.*",
+    trackers=tuple(TRACKERS),
 )
 DETECTRON2 = Framework(
     name="detectron2",
     suffixes=(".yaml", ".yml"),
     read_config="gcisg_det.config:read_config",
-    read_run="gcisg_det.config:read_config",
+    read_run="gcisg_det.config:read_run_config",
     train="gcisg_det.engine:run",
     student="gcisg_det.student:student_of",
-    launches=True,
     evaluate="gcisg_det.evaluation:evaluate",
     replay="gcisg_det.replay",
     base="_BASE_: {}",
@@ -63,15 +63,14 @@ def _is_lazy_config(file: Path) -> bool:
 LAZY = Framework(
     name="detectron2_lazy",
     suffixes=(".py",),
-    read_config="gcisg_det.lazy:for_other_commands",
-    read_run="gcisg_det.lazy:for_other_commands",
-    student="gcisg_det.lazy:for_other_commands",
-    train="gcisg_det.lazy:run",
-    launches=True,
-    evaluate="gcisg_det.lazy:for_other_commands",
+    read_config="gcisg_det.lazy:read_config",
+    read_run="gcisg_det.lazy:read_run",
+    train="gcisg_det.lazy.train:run",
+    student="gcisg_det.student:student_of",
+    evaluate="gcisg_det.evaluation:evaluate_lazy",
     replay="gcisg_det.replay",
     base="",
-    as_text=str,
+    as_text=lambda config: load("gcisg_det.lazy:as_text")(config),
     key=r"[\w.]+=.*",
     owns=_is_lazy_config,
 )
@@ -79,11 +78,13 @@ FRAMEWORKS = {framework.name: framework for framework in (LAZY, MMENGINE, DETECT
 
 
 def _is_detector(config: Any) -> bool:
-    return "DATASETS" in config
+    model = config.get("model")
+    return "DATASETS" in config or (isinstance(model, Mapping) and "_target_" in model)
 
 
 def _is_segmentor(config: Any) -> bool:
-    return config.get("default_scope") == "mmseg" or "decode_head" in config.get("model", {})
+    model = config.get("model")
+    return config.get("default_scope") == "mmseg" or (isinstance(model, dict) and "decode_head" in model)
 
 
 def _is_classifier(config: Any) -> bool:
@@ -203,7 +204,7 @@ _ROWS = (
             "new_project": "gcisg_det.new_project:detection",
             "panel": "gcisg_det.panels:panel",
             "paper": "gcisg_det.engine:train_and_test",
-            "predictor": "gcisg_det.predict:predictor",
+            "predictor": "gcisg_det.predict:Predictor",
             "source_config": "gcisg_det.selection:source_config",
             "target_config": "gcisg_det.selection:target_config",
         },
@@ -242,9 +243,12 @@ def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Any:
     return load(framework_of(file).read_config)(str(file), list(overrides))
 
 
-def read_run_config(file: str | Path, overrides: Sequence[str] = ()) -> Any:
-    """:func:`read_config` for the config in the folder of a run; nothing in it is run."""
-    return load(framework_of(file).read_run)(str(file), list(overrides))
+def read_run_config(file: str | Path, overrides: Sequence[str] = (), trust: bool = False) -> Any:
+    """:func:`read_config` for the config in the folder of a run; nothing in it is run.
+
+    With ``trust`` it may import modules of any package.
+    """
+    return load(framework_of(file).read_run)(str(file), list(overrides), trust)
 
 
 def find_task(config: Any) -> TaskSpec | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from gcisg_core.extent import check_extent
 from gcisg_core.problems import DataError, reading, reason
 
 SAVE = "Save it as UTF-8"
-MEND = "Mend the line; indent with spaces"
+FIX = "Correct the line; indent with spaces"
 # Longest first: the mark of UTF-16 is the start of that of UTF-32.
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -51,8 +52,31 @@ def read_lines(path: str | Path) -> list[str]:
     return read_text(path).removesuffix("\n").split("\n")
 
 
-def read_yaml(path: str | Path) -> Any:
+class _TextOfTags(yaml.SafeLoader):
+    """Reads a value with a tag of Python without making the object: its name, or what it would be made of."""
+
+    def of_tag(self, name: str, node: yaml.Node) -> Any:
+        if isinstance(node, yaml.ScalarNode):
+            return self.construct_scalar(node) or name.partition(":")[2]
+        if isinstance(node, yaml.SequenceNode):
+            return self.construct_sequence(node, deep=True)
+        return self.construct_mapping(node, deep=True)
+
+
+_TextOfTags.add_multi_constructor("tag:yaml.org,2002:python/", _TextOfTags.of_tag)
+
+
+def is_lazy(path: str | Path) -> bool:
+    """Whether a YAML file is what Detectron2 writes of a LazyConfig, with nodes that make something."""
+    return re.search(r"\b_target_:", read_text(path)) is not None
+
+
+def read_yaml(path: str | Path, objects: bool = False) -> Any:
     """What a YAML file of plain values holds; nothing of it is run.
+
+    Args:
+        path: The file.
+        objects: Take tags that ask for an object of Python as the plain values behind them.
 
     Raises:
         DataError: it cannot be read, does not parse (with its line), has a tag that asks for an object of Python, or
@@ -60,8 +84,8 @@ def read_yaml(path: str | Path) -> Any:
     """
     text = read_text(path)
     try:
-        with reading(path, "YAML", MEND):
-            content = yaml.safe_load(text)
+        with reading(path, "YAML", FIX):
+            content = yaml.load(text, _TextOfTags if objects else yaml.SafeLoader)
             check_extent(content)
     except DataError as error:
         if isinstance(error.__cause__, yaml.MarkedYAMLError):
@@ -70,10 +94,36 @@ def read_yaml(path: str | Path) -> Any:
     return content
 
 
+def read_json_object(path: str | Path) -> dict[str, Any]:
+    """What a JSON file that a command wrote holds; empty where there is no file.
+
+    Raises:
+        DataError: it is damaged, or holds no JSON object.
+    """
+    with reading(path, "a JSON object", "Remove it, or restore it"):
+        return dict(json.loads(read_text(path))) if Path(path).is_file() else {}
+
+
+def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
+    """The objects of a file with one on each line; a last line without its end was cut short, and counts as not there.
+
+    Raises:
+        DataError: another line is not valid JSON object; names it.
+    """
+    found = []
+    for number, line in enumerate(read_text(path).split("\n")[:-1], start=1):
+        with reading(f"{path}, line {number}", "JSON", "Remove the line"):
+            entry = json.loads(line)
+            if not isinstance(entry, dict):
+                raise TypeError(f"a {type(entry).__name__}, expected an object")
+        found.append(entry)
+    return found
+
+
 def not_plain(error: yaml.YAMLError, file: object) -> DataError:
     """What is wrong with a YAML file, with its line; the mark knows which of several files it is."""
     if not isinstance(error, yaml.MarkedYAMLError):
-        return DataError(file, f"is no YAML ({reason(error)})", MEND)
+        return DataError(file, f"is not valid YAML ({reason(error)})", FIX)
     mark = error.problem_mark or error.context_mark
     name = mark.name if mark and mark.name.endswith((".yaml", ".yml")) else file
     place = f"{name}, line {mark.line + 1}" if mark else str(file)
@@ -81,4 +131,4 @@ def not_plain(error: yaml.YAMLError, file: object) -> DataError:
     if tag:
         what = f"is refused: the tag !!{tag[1]} makes an object of Python"
         return DataError(place, what, "Write plain values: numbers, texts, lists; (1, 2) is a tuple as it is")
-    return DataError(place, f"is no YAML ({error.problem})", MEND)
+    return DataError(place, f"is not valid YAML ({error.problem})", FIX)

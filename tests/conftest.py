@@ -1,8 +1,9 @@
 """Shared by all tests.
 
-No GPU means that the tests of the marker `gpu` are not collected; each has a CPU equivalent. No Chromium means the
-same for the marker `browser`: no package of the index brings one, so the workflow's machines do; and Detectron2 0.5 the
-same for `detectron2_main`, what only upstream's main has.
+No GPU means that the tests of the marker `gpu` are not collected; each has a CPU equivalent, most by the fixture
+`device`: one function, two devices. `gcisg bench gpu` runs those of the GPU, `--device cpu` their equivalents. No
+Chromium means the same for the marker `browser`: no package of the index brings one, so the workflow's machines do; and
+Detectron2 0.5 the same for `detectron2_main`, what only upstream's main has.
 """
 
 import importlib.util
@@ -15,6 +16,7 @@ from pathlib import Path
 
 # The tests run in several processes, and bit-equal runs need equal numbers of threads, in child processes too.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # likewise on a GPU
 
 import pytest
 import torch
@@ -23,6 +25,14 @@ import gcisg_core.integrations.openmmlab  # noqa: F401 - before the mmseg of any
 
 torch.set_num_threads(1)
 sys.path[:0] = [str(project) for project in (Path(__file__).parents[1] / "projects").iterdir()]
+
+
+@pytest.fixture(params=[pytest.param("cpu", marks=pytest.mark.cpu_of_gpu), pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each device in turn; a GPU with algorithms that give the same bits again, where there are such."""
+    torch.use_deterministic_algorithms(request.param == "cuda", warn_only=True)
+    yield request.param
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(autouse=True)

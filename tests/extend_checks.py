@@ -222,7 +222,7 @@ try:
     main(command.split())
 except SystemExit as end:
     assert not end.code, end.code
-data = load_coco("tables/out/data/real.json", "tables/real")
+data = load_coco("tables/out/data/real/annotations.json", "tables/real")
 assert data.classes == ["bus", "car"], data.classes
 assert [item["bbox"] for item in data.annotations] == [[1, 2, 10, 10], [5, 5, 4, 4]], data.annotations
 """

@@ -97,14 +97,14 @@ def plain_detector(config: Path, checkpoint: Path, path: Path, picture: np.ndarr
     from detectron2.engine import DefaultPredictor
 
     from gcisg_det.config import read_config
-    from gcisg_det.predict import predictor
+    from gcisg_det.predict import Predictor
 
     cfg = get_cfg()
     with contextlib.chdir(path.parent) if hasattr(contextlib, "chdir") else contextlib.nullcontext():
         cfg.merge_from_file(str(path.with_suffix(".yaml")))
         cfg.MODEL.WEIGHTS, cfg.MODEL.DEVICE = str(path), "cpu"
         theirs = DefaultPredictor(cfg)(picture[..., ::-1])["instances"]
-    ours = predictor(read_config(config), str(checkpoint), "cpu", 0.0).predict([picture])[0]
+    ours = Predictor(read_config(config), str(checkpoint), "cpu", 0.0).predict([picture])[0]
     return tuple(torch.cat([r.pred_boxes.tensor, r.scores[:, None]], dim=1) for r in (ours, theirs))  # type: ignore
 
 
@@ -223,7 +223,8 @@ def page(data: dict[str, dict[str, dict[str, str]]]) -> str:
         "prediction. What does not work has the reason. The names are those of mmseg's `_base_/models` or model zoo.",
         "",
         "`python -m tests.families` runs all of it and writes this page; with names after it, those families alone;",
-        "with `new`, those that have no row yet. Mask2Former and MaskFormer need mmdetection ([install](install.md)).",
+        "with `new`, those that have no row yet. Mask2Former and MaskFormer need mmdetection, ConvNeXt and PoolFormer",
+        "mmpretrain ([install](install.md)).",
     ]
     for task, families in data.items():
         lines += [

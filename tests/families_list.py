@@ -81,16 +81,12 @@ def segmentor(name: str, data: Path) -> str:
     from tests.segmentation import test_seg_families as base
 
     configs = Path(mmseg.__file__).parent / ".mim/configs"
-    file = configs / ZOO[name] if name in ZOO else configs / "_base_/models" / f"{name}.py"
+    file = configs / ZOO[name] if name in ZOO else base.COMPLETED.get(name, configs / f"_base_/models/{name}.py")
     whole = name in UNSHRUNK or name in base.AS_IT_IS
     model: dict[str, Any] = base.shrink(Config.fromfile(file).model.to_dict(), () if whole else base.WIDTHS)
-    model.pop("pretrained", None)
-    if "backbone" in model:
-        model["backbone"]["init_cfg"] = None
+    model = base.without_weights(model)
     if name.startswith("resnest"):
         model["backbone"]["depth"] = 50
-    if "text_encoder" in model:
-        model["text_encoder"]["dataset_name"] = "cityscapes"
     given = model.get("data_preprocessor") or {}
     kept = {key: given[key] for key in ("mean", "std", "bgr_to_rgb", "pad_val", "seg_pad_val") if key in given}
     size = base.SIZES.get(name, 64)

@@ -49,6 +49,7 @@ def command_on_two_ranks(*words: object) -> None:
     """`gcisg WORDS` in two processes, as a launcher starts them."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+        place["LOCAL_WORLD_SIZE"] = "2"
     on_two_ranks(_rank, [*map(str, words)], {**os.environ, **place})
 
 

@@ -30,7 +30,8 @@ from tests.detection.scenes import TINY as TINY_DETECTION
 from tests.documents import ROOT, blocks, commands, run
 from tests.test_own_data import SMALL, make_classification, make_detection, make_segmentation
 
-DOCUMENTS = ("README.md", "docs/start.md", "docs/install.md", "docs/your_model.md", "docs/data.md", "docs/faq.md")
+DOCUMENTS = ("README.md", "docs/start.md", "docs/install.md", "docs/your_model.md", "docs/data.md", "docs/faq.md",
+             "docs/gpu.md")  # fmt: skip
 DETECTION = [*map(str, TINY_DETECTION), "SOLVER.MAX_ITER", "2", "SOLVER.STEPS", "()", "REGULARIZER.QUEUE_LENGTH", "32"]
 
 
@@ -63,6 +64,19 @@ def requirements(command: str) -> None:
     """Each line of the file is a requirement; nothing is fetched."""
     lines = [line.partition("#")[0].strip() for line in (ROOT / shlex.split(command)[-1]).read_text().splitlines()]
     assert [Requirement(line) for line in lines if line]
+
+
+def shown(command: str) -> None:
+    """Its help, without the environment that is set before it."""
+    as_written("--help")(re.sub(r"^PYTHONPATH=\S+ ", "", command))
+
+
+def wheels(command: str) -> None:
+    """Into a folder of its own and from one that has nothing to fetch: the flags are right."""
+    words = [word for word in shlex.split(command)[1:] if not word.endswith("*.whl")]
+    words[words.index("--target") + 1] = "site"
+    process = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert "You must give at least one requirement" in process.stderr, process.stderr
 
 
 def as_written(*more: str) -> Callable[[str], None]:
@@ -116,7 +130,10 @@ def own_config(command: str) -> None:
 
 
 RULES: list[tuple[str, Callable[[str], None]]] = [
-    (r"(\S+=\S+ )*make (setup|demo|test|test-fast|test-openmmlab|bench|docs)$", dry),
+    (r"(\S+=\S+ )*make (setup|demo|test|test-fast|test-openmmlab|bench|docs|gpu|wheels)$", dry),
+    # What they do is tested in tests/test_bench_gpu.py; the wheels are there after `make wheels`, which fetches them.
+    (r"(PYTHONPATH=\S+ )?(gcisg bench gpu|python benchmarks/gpu\.py) ", shown),
+    (r"python -m pip install --no-index", wheels),
     (r"pip install .*-r requirements/\w+\.txt$", requirements),
     (r"pip install ", metadata),
     (r"python tools/(doctor\.py( --config my/project/segmentor\.py)?$|report\.py )", as_written()),

@@ -266,7 +266,7 @@ class TestComputation:
 
     def test_a_detector_is_refused_with_the_reason(self, tmp_path, exporter):
         release = exporter.Export({}, "model", "", ".yaml", {})
-        with pytest.raises(ValueError, match=r"return Instances, so they are no function of a tensor.*Export pth"):
+        with pytest.raises(ValueError, match=r"return Instances, so they are not a function of a tensor.*Export pth"):
             exporter.save_onnx(release, tmp_path / "net.onnx")
 
 

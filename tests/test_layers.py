@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 PROJECTS = {task.package: f"projects/{task.name}/{task.package}" for task in TASKS.values()}
 PACKAGES = {"gcisg_core": "gcisg_core", "gcisg_suite": "gcisg_suite", **PROJECTS}
 # What a project may use of the suite; nothing in it knows the rest of the suite.
-NEUTRAL = ("aliases", "analysis", "audit", "classes", "coco", "folders", "formats", "images", "miniature",
-           "new_project", "places", "report", "rows", "schedule", "selection", "tasks", "text")  # fmt: skip
+NEUTRAL = ("about", "aliases", "analysis", "audit", "classes", "coco", "folders", "formats", "images", "miniature",
+           "new_project", "places", "progress", "report", "rows", "schedule", "selection", "tasks", "text")  # fmt: skip
 TABLE = "gcisg_suite.tasks"
 
 

@@ -9,6 +9,7 @@ from torch.optim import SGD
 
 from gcisg_cls.classifier import SynToRealClassifier
 from gcisg_core import regularizers
+from gcisg_core.other_view import PRESETS
 from gcisg_core.regularizers import METHODS
 
 PAGE = (Path(__file__).parents[1] / "docs/methods.md").read_text()
@@ -47,6 +48,20 @@ def test_the_documents_method_trains_by_its_name(added):
         SynToRealClassifier("mini_resnet", regularizer={"method": added, "lamda_norm": 1.0})
 
 
-def test_every_method_has_its_line():
-    rows = re.findall(r"^\| `(\w+)` \|", PAGE, re.M)
-    assert rows == list(METHODS)
+def rows_of(head):
+    """The names in the first column of a table."""
+    table = PAGE[PAGE.index(head) :].partition("\n\n")[0]
+    return re.findall(r"^\| `(\w+)`", table, re.M)
+
+
+def test_every_method_and_every_form_of_the_other_view_has_its_line():
+    assert rows_of("| method |") == list(METHODS)
+    assert set(rows_of("| `other_view` |")) == {*PRESETS, "other_view"}
+
+
+def test_each_method_of_a_paper_has_its_citation():
+    citing = (Path(__file__).parents[1] / "docs/citing.md").read_text()
+    named = set(re.findall(r"^\| `(\w+)` \| \[", citing, re.M))
+    ours = {"none", "oracle", "guided"}
+    assert set(METHODS) - ours | {"ibn", "mixstyle", "pasta", "cbst"} == named
+    assert len(re.findall(r"^@\w+\{", citing, re.M)) == len(re.findall(r"arxiv\.org/abs/", citing))

@@ -143,6 +143,8 @@ def test_images_that_both_folders_have_are_named(data, tmp_path, capsys):
 
 @pytest.mark.parametrize("data", ["classification"], indirect=True)
 def test_the_order_of_classes_that_is_given_is_that_of_the_labels(data, tmp_path, capsys):
+    assert new_project(data, "--output", "real/project") == 2
+    assert "error: --output real/project lies in --real real, which is for data" in capsys.readouterr().err
     assert new_project(data, "--classes", "bus", "bird", "boat") == 0
     assert read_config(tmp_path / "out/gcisg.py").classes == ("bus", "bird", "boat")
     assert "there with other content" in new_project(data)

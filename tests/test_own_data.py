@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -239,13 +240,13 @@ class TestFaults:
         file.write_text(file.read_text().replace('"car"', '"Car"'))
         status, output = self.audit(folders, capsys)
         assert status == 1
-        assert "annotations.json: category 'Car' is none of the expected road, car, person" in output
+        assert "annotations.json: category 'Car' is not one of the expected road, car, person" in output
         assert "note: my/real/annotations.json: category 'car' is missing. It has no figure" in output
         assert self.audit(folders, capsys, "--force")[0] == 0
         status = run("python tools/train_net.py --config out/baseline.yaml", *SMALL["detection"])
         assert status == 1
         error = capsys.readouterr().err
-        assert "annotations.json: the category 'Car' is none of the classes trained on, which are road, car" in error
+        assert "annotations.json: the category 'Car' is not one of the classes trained on, which are road, car" in error
 
     @pytest.mark.parametrize("folders", ["detection"], indirect=True)
     def test_other_order_of_categories_and_missing_fields_are_no_faults(self, folders, tmp_path, capsys):
@@ -272,3 +273,54 @@ class TestFaults:
         monkeypatch.setattr("builtins.input", lambda question: "")
         assert run("python tools/new_project.py --task classification") == 1
         assert "error: --synthetic is needed" in capsys.readouterr().err
+
+
+class TestAuditOfBothFolders:
+    """`gcisg audit --root ... --real ...`, as `new-project` takes them."""
+
+    OPTIONS: ClassVar = {
+        "classification": ["class-folders"],
+        "segmentation": ["pairs", "--classes", "my/classes.txt"],
+        "detection": ["coco", "--annotations", "annotations.json"],
+    }
+
+    def audit(self, task, capsys, *more, real="my/real"):
+        dataset, *options = self.OPTIONS[task]
+        flags = ["--dataset", dataset, "--root", "my/synthetic", "--real", real, "--workers", "1", "--json", *options]
+        status = run(shlex.join(["gcisg", "audit", *flags, *more]))
+        return status, capsys.readouterr()
+
+    @pytest.mark.parametrize("folders", MAKE, indirect=True)
+    def test_images_of_both_are_named(self, folders, tmp_path, capsys):
+        status, printed = self.audit(folders, capsys)
+        assert status == 0, printed
+        (first, second), (same, again) = (
+            sorted(path for path in (tmp_path / "my" / name).rglob("*.png") if path.parent.name != "labels")[:2]
+            for name in ("synthetic", "real")
+        )
+        same.write_bytes(first.read_bytes())
+        Image.open(second).save(again, compress_level=1)
+        status, printed = self.audit(folders, capsys)
+        assert status == 1
+        mine, real = json.loads(printed.out)["audits"]
+        assert (mine["root"], mine["problems"], real["root"]) == ("my/synthetic", [], "my/real")
+        words = [problem["what"] for problem in real["problems"]]
+        assert [text.partition(" my/")[0] for text in words] == ["the same file as", "looks like"]
+
+    @pytest.mark.parametrize("folders", MAKE, indirect=True)
+    def test_images_without_labels_and_the_same_folder_twice(self, folders, tmp_path, capsys):
+        noise(tmp_path / "photos/1.png", np.random.default_rng(9))
+        assert self.audit(folders, capsys, real="photos")[0] == 0
+        status, printed = self.audit(folders, capsys, real="my/synthetic")
+        kinds = json.loads(printed.out)["audits"][1]["summary"]
+        assert (status, [*kinds]) == (1, ["is an image of the training data as well"])
+
+    @pytest.mark.parametrize("folders", ["classification"], indirect=True)
+    def test_the_classes_are_those_of_the_synthetic_folder(self, folders, tmp_path, capsys):
+        (tmp_path / "my/real/bus").rename(tmp_path / "my/real/coach")
+        status, printed = self.audit(folders, capsys)
+        (problem,) = json.loads(printed.out)["audits"][1]["problems"]
+        assert (status, problem["file"]) == (1, "my/real/coach")
+        assert self.audit(folders, capsys, real="nowhere")[1].err == "error: --real nowhere: no such folder\n"
+        assert run("gcisg audit --dataset gtav --root my --real my") == 2
+        assert "--real is for data of your own (class-folders, pairs, coco)" in capsys.readouterr().err

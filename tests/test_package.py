@@ -63,7 +63,7 @@ LISTED, DOWNLOADED = ["zoo", "list"], ["zoo", "download", "classification/gcisg_
 NEW_PROJECT = ["new-project", "--task", "classification", "--synthetic", "a/synthetic", "--real", "a/real", "--out",
                "out"]  # fmt: skip
 # MMSegmentation comes last: it changes what names of mmengine's registry mean.
-COMMANDS = [LISTED, NEW_PROJECT, *(["train", "--config", CONFIGS[task]] for task in (0, 2, 1))]
+COMMANDS = [LISTED, ["bench", "gpu"], NEW_PROJECT, *(["train", "--config", CONFIGS[task]] for task in (0, 2, 1))]
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_the_command_and_its_earlier_names_are_there(installed):
     listed = run(installed, str(installed / "bin" / "gcisg"), "--help")
     assert listed.returncode == 0, listed.stderr
     names = {path.name.removeprefix("gcisg-") for path in (installed / "bin").glob("gcisg-*")}
-    assert names == {*listed.stdout.split()} & {*cli.COMMANDS} - {"eval", "replay"}
+    assert names == {*listed.stdout.split()} & {*cli.COMMANDS} - {"eval", "replay", "bench"}
     alias = run(installed, str(installed / "bin" / "gcisg-new-project"), "--help")
     assert alias.stdout.split()[:3] == ["Usage:", "gcisg", "new-project"], alias.stderr
     scripts = {path.read_text().partition("sys.exit(")[2] for path in (installed / "bin").glob("gcisg-*")}
@@ -125,6 +125,12 @@ def test_the_zoo_is_found_away_from_the_checkout(installed, ended):
     assert "classification_gcisg_mini-" in ended["zoo list"].out, ended["zoo list"]
     fetched = ended[" ".join(DOWNLOADED[:3])]
     assert (installed.parent / fetched.out.strip()).is_file(), fetched
+
+
+def test_what_needs_a_checkout_says_so(ended):
+    code, _, errors = ended["bench gpu"]
+    assert code == 2
+    assert "run it in a checkout of the repository, as `python benchmarks/gpu.py`" in errors
 
 
 def test_a_project_is_written_and_its_base_is_found(installed, ended):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import platform
 import re
 import shlex
 import subprocess
@@ -13,6 +15,7 @@ from PIL import Image
 
 from gcisg_core.problems import DataError
 from gcisg_core.run_folder import number_start, start_number
+from gcisg_suite.report.losses import loss_curves
 from gcisg_suite.report.runs import read_run
 from gcisg_suite.report.sections import section
 from tests.conftest import chromium
@@ -36,7 +39,7 @@ def write_mmengine(folder, method, miou, started="20260101_000000", steps=(10, 2
     log.parent.mkdir(parents=True)
     (folder / "mine.py").write_text(CONFIG.format(method))
     lines = [{"decode.loss_ce": 9.0 / step, "loss": 1.0, "time": 0.5, "step": step, **(extra or {})} for step in steps]
-    lines += [{"mIoU": miou, "aAcc": 80.0, "data_time": 0.1, "time": 0.2, "step": steps[-1]}]
+    lines += [{"mIoU": miou, "aAcc": 80.0, "data_time": 0.1, "time": 0.2, "step": steps[-1] if steps else 5}]
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
 
@@ -96,7 +99,7 @@ class TestReading:
     def test_nothing_of_a_runs_config_is_run(self, segmentation, tmp_path):
         config = segmentation[0] / "mine.py"
         config.write_text(config.read_text() + f"open({str(tmp_path / 'ran')!r}, 'w')\n")
-        with pytest.raises(DataError, match=r"mine.py, line 11: is no config that training wrote .*--config FILE"):
+        with pytest.raises(DataError, match=r"mine.py, line 11: is not a config that training wrote .*--config FILE"):
             read_run(segmentation[0])
         assert not (tmp_path / "ran").exists()
 
@@ -129,18 +132,81 @@ def page(segmentation, detection, tmp_path):
 
 def test_the_page_has_all_parts_and_fetches_nothing(page):
     text = page.read_text()
+    head = text.partition("<section>")[0]
+    assert "GCISG +12.3 points of mIoU over baseline (39.01 against 26.67), one seed: no interval." in head
+    assert "detector: AP 30.60; one run of one method, so nothing to compare with." in head
+    assert re.search(r"<code>[^<]*gcisg[^<]* report [^<]*--names baseline GCISG detector", head)
+    assert f"Python {platform.python_version()}, " in head
+    assert re.search(r"<dt>Date</dt><dd>20\d\d-\d\d-\d\d ", head)
+    assert "Segmentation: CityscapesLabelIdsDataset in validated (val_dataloader); Detection: real (" in head
     assert "<td>mIoU</td><td>26.67</td><td>39.01</td><td>+12.34</td>" in text
     assert "20 s for 40 iterations (GCISG)" in text
     assert "No pictures: no run has a checkpoint" in text  # of segmentation
     assert text.count("<img") == 3  # curves of both tasks, boxes
     assert not re.search(r"(src|href)=.(?!data:)", text)
-    assert "python tools/train_net.py --config" in text
+    assert text.count("var uPlot=") == 1
+    assert "Permission is hereby granted" in text  # uPlot's licence
 
 
 def test_the_commands_of_the_page_can_be_pasted(tmp_path):
     folder = write_mmengine(tmp_path / "My runs" / "it's", "gcisg", 30.0)
     (command,) = section("segmentation", {"mine": read_run(folder)}).commands
-    assert shlex.split(command)[2:] == ["--config", str(folder / "mine.py"), "--work-dir", f"{folder}_again"]
+    words = shlex.split(command)
+    assert words[words.index("train") + 1 :] == ["--config", str(folder / "mine.py"), "--output", f"{folder}_again"]
+
+
+def titles_and_names(run):
+    charts = loss_curves([run]).charts
+    return {chart.title: [line.name for line in chart.drawn()] for chart in charts}
+
+
+def test_losses_of_one_run_are_named_after_task_and_method(segmentation, detection):
+    own, term = ["gcisg"], ["gcisg: guidance, stage 4"]
+    assert titles_and_names(read_run(segmentation[1])) == {
+        "segmentation loss": own,
+        "weighted terms of the method": term,
+    }
+    assert titles_and_names(read_run(segmentation[0])) == {"segmentation loss": ["baseline"]}
+    assert titles_and_names(read_run(detection)) == {"detection loss": ["detector"]}
+
+
+def test_runs_of_one_name_are_seeds(tmp_path):
+    figures = {"baseline": (20.0, 21.0, 25.0), "GCISG": (30.0, 32.0, 34.0)}
+    runs = [
+        write_mmengine(tmp_path / f"{name}_{seed}", "none", miou, extra={"loss_aux": float(seed)})
+        for name, values in figures.items()
+        for seed, miou in enumerate(values)
+    ]
+    goal = tmp_path / "report.html"
+    names = " ".join(name for name in figures for _ in range(3))
+    assert run(f"gcisg report {' '.join(map(str, runs))} --names {names} --output {goal}") == 0
+    text = goal.read_text()
+    # Differences 10, 11, 9: mean 10, t(2) 4.303, standard error 0.577.
+    assert "GCISG +10.0 points of mIoU over baseline, 95 % +7.5 to +12.5, 3 seeds." in text
+    assert "<td>22.00 ± 2.65</td><td>32.00 ± 2.00</td><td>+10.00 [+7.52, +12.48]</td>" in text
+    (data,) = re.findall(r'<script type="application/json">(.*?)</script>', text, re.S)
+    (chart, *_) = json.loads(data)
+    assert [line["name"] for line in chart["lines"]] == ["baseline", "GCISG"]
+    assert chart["lines"][0]["values"][0] == pytest.approx(9 / 10 + 1)  # the mean of both losses' sums
+
+
+def test_a_run_that_logged_nothing_says_so_and_one_point_is_drawn(tmp_path):
+    quiet = write_mmengine(tmp_path / "quiet", "none", 20.0, steps=())
+    short = write_mmengine(tmp_path / "short", "none", 20.0, steps=(2,))
+    both = {folder.name: read_run(folder) for folder in (quiet, short)}
+    text = " ".join(section("segmentation", both).text)
+    assert "1 s for 2 iterations (short)" in text
+    assert "quiet logged nothing of its training: it ended before the first interval of its log." in text
+    assert "0 iterations" not in text
+    assert loss_curves(both.values()).charts[0].data()["steps"] == [2]
+    assert loss_curves([both["quiet"]]) is None
+
+
+def test_the_verdict_names_the_set_where_several_were_evaluated(detection):
+    with (detection / "metrics.json").open("a") as file:
+        file.write(json.dumps({"iteration": 19, "real/bbox/AP": 30.6, "other/bbox/AP": 20.0}) + "\n")
+    (verdict,) = section("detection", {"detector": read_run(detection)}).verdicts
+    assert verdict == "detector: AP on real 30.60; one run of one method, so nothing to compare with."
 
 
 def in_browser(page, *flags):
@@ -165,6 +231,23 @@ def test_a_browser_shows_the_page_on_a_phone_and_in_the_dark(page, tmp_path):
     assert seen["wide"] <= 0
     assert "+12.34" in seen["text"]
     assert "Whole config of GCISG" in seen["text"]
+
+    # As wide as a phone, which a window cannot be; once without scripts.
+    frames = "".join(
+        f'<iframe width="400" height="800" {sandbox} srcdoc="{html.escape(page.read_text())}"></iframe>'
+        for sandbox in ("", 'sandbox="allow-same-origin"')
+    )
+    probe = """<script>onload = () => {
+      const seen = [...document.querySelectorAll("iframe")].map(({contentDocument: d}) => ({
+        wide: d.documentElement.scrollWidth - d.documentElement.clientWidth, drawn: d.querySelectorAll("canvas").length,
+        pictures: [...d.querySelectorAll("figure.curves img")].filter(image => image.offsetWidth > 100).length}));
+      document.title = JSON.stringify(seen);
+    }</script>"""
+    copy.write_text(f"<!doctype html><title></title>{frames}{probe}")
+    (title,) = re.findall(r"<title>(.*?)</title>", in_browser(copy, "--window-size=900,900", "--dump-dom"), re.S)
+    with_script, without = json.loads(title)
+    assert with_script == {"wide": 0, "drawn": 3, "pictures": 0}
+    assert without == {"wide": 0, "drawn": 0, "pictures": 2}
 
     for scheme, dark in (("0", True), ("1", False)):  # what the page is told of the user's preference
         goal = tmp_path / f"{scheme}.png"

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from gcisg_suite.cli import main
 from gcisg_suite.sweep import sweep
+from gcisg_suite.sweep.run import Run
+from gcisg_suite.sweep.variants import Variant
 
 ROOT = Path(__file__).parents[1]
-# The variant x=2 hangs at the first attempt, x=3 always fails.
+# The variant x=2 hangs at the first attempt, x=3 always fails, x=4 waits for a file.
 STAND_IN = """
 import os, time
 from pathlib import Path
@@ -25,6 +28,8 @@ def train_and_test(file, work_dir, overrides, seed):
     if overrides == ["x=2"] and not (work_dir / "again").exists():
         (work_dir / "again").touch()
         time.sleep(600)
+    while overrides == ["x=4"] and not (work_dir / "go").exists():
+        time.sleep(0.05)
     if overrides == ["x=3"]:
         raise ValueError("no such thing as 3")
     return {"seconds": 0.0, "test": {"accuracy": 50.0 + seed}}
@@ -72,7 +77,7 @@ def test_a_killed_sweep_leaves_nothing_running_and_is_finished_by_the_next(comma
 
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
-    assert "1/1" in finished.stderr  # what was done is not run again
+    assert "evaluating: 1 run" in finished.stderr  # what was done is not run again
     assert out.read_text().startswith(first)
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["variant"] for line in lines] == ["mine, x 1", "mine, x 2"]
@@ -109,6 +114,59 @@ def test_a_run_that_fails_is_named_and_the_others_are_kept(command, tmp_path):
     assert "mine, x 3, seed 2: no such thing as 3" in process.stderr
     (line,) = (tmp_path / "grid_mine_test.jsonl").read_text().splitlines()
     assert json.loads(line)["test"] == {"accuracy": 52.0}
+
+
+def test_jobs_outlive_a_killed_sweep_and_are_found_by_the_next(command, tmp_path):
+    pytest.importorskip("submitit")
+    (tmp_path / "grid.yaml").write_text("grid: {x: [3, 4]}\n")
+    out, work = tmp_path / "grid_mine_test.jsonl", tmp_path / "runs/sweeps/classification/grid_mine_test"
+    command = [*command, "--launcher", "local", "--jobs", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    wait(lambda: [*work.glob("mine_x_4/*/pid")])
+    wait(lambda: [*work.glob("jobs/*_result.pkl")])  # of the one that failed
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (waiting,) = work.glob("mine_x_4/*")
+    pid = int((waiting / "pid").read_text())
+    assert is_running(pid)
+    jobs = json.loads((work / "jobs/jobs.json").read_text())
+    again = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait(lambda: json.loads((work / "jobs/jobs.json").read_text()) != jobs)  # the one that failed is tried again
+    (waiting / "go").touch()
+    _, said = again.communicate(timeout=120)
+    assert again.returncode == 1
+    assert "1 runs failed; the same command tries them again" in said
+    assert "mine, x 3, seed 0: ValueError: no such thing as 3 (log: " in said
+    assert int((waiting / "pid").read_text()) == pid
+    assert [json.loads(line)["variant"] for line in out.read_text().splitlines()] == ["mine, x 4"]
+
+
+def test_a_job_whose_time_is_over_is_queued_again_as_it_is(command, tmp_path):
+    submitit = pytest.importorskip("submitit")
+    run = Run("classification", "A", Variant(str(tmp_path / "mine"), []), 3, "test", "work")
+    assert run.checkpoint().function is run
+    executor = submitit.AutoExecutor(tmp_path / "jobs", cluster="debug")
+    (tmp_path / run.folder).mkdir(parents=True)
+    (tmp_path / run.folder / "run.json").write_text('{"variant": "A"}')
+    assert executor.submit(run).result() == {"variant": "A"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--launcher", "slurm"], 'error: --launcher slurm: Could not detect "srun"'),
+        (
+            ["--launcher", "local", "--job-options", "gpus=2"],
+            "error: --job-options gpus=2: Parameter 'gpus' need to be",
+        ),
+        (["--launcher", "local", "--job-options", "gpus"], "error: --job-options gpus: 'gpus' must be NAME=VALUE"),
+    ],
+)
+def test_a_cluster_that_is_not_there_and_an_unknown_option_are_refused(command, tmp_path, arguments, message):
+    pytest.importorskip("submitit")
+    with pytest.raises(SystemExit) as stopped:
+        main(["sweep", *command[2:], *arguments])
+    assert str(stopped.value.code).startswith(message)
 
 
 @pytest.mark.parametrize(("gpu", "start"), [(True, "spawn"), (False, "forkserver")])

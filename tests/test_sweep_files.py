@@ -15,7 +15,7 @@ from gcisg_suite.sweep import variants
 PROJECTS = Path(__file__).parents[1] / "projects"
 GRIDS = sorted(PROJECTS.glob("*/sweeps/*.yaml"))
 # Asks why something happens in the miniature, or needs what only the miniature has.
-MINIATURE_ALONE = {"ci", "references"}
+MINIATURE_ALONE = {"ci", "references", "guidance", "joint"}
 
 
 READ = cache(Config.fromfile)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gcisg_suite import doctor, doctor_memory
 from gcisg_suite.cli import main
 from gcisg_suite.commands.sweep import parse_seeds
 from gcisg_suite.tasks import TASKS
@@ -31,10 +32,33 @@ def run(*command, code=0, **environment):
 
 
 class TestDoctor:
+    @pytest.fixture(autouse=True)
+    def memory(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+
     def test_finds_everything_in_place(self):
         output = run(sys.executable, "tools/doctor.py")
         assert "Everything is in place." in output
         assert {"classification", "segmentation", "detection"} <= set(output.split())
+
+    def test_a_verdict_is_kept_until_something_changes(self, tmp_path, monkeypatch, capsys):
+        looked = []
+        healthy = [doctor.Check("all", "torch", "2.0", "")]
+        monkeypatch.setattr(doctor, "_look", lambda: looked.append(1) or healthy)
+        for _ in range(2):
+            assert doctor.examine() == 0
+            assert "ok    all  torch  2.0\n\nEverything is in place." in capsys.readouterr().out
+        assert len(looked) == 1
+        doctor.examine(again=True)
+        (tmp_path / "site/some-1.0.dist-info").mkdir(parents=True)
+        monkeypatch.syspath_prepend(tmp_path / "site")
+        doctor.examine()
+        assert len(looked) == 3
+        doctor_memory.memory_file().write_text("no JSON")
+        healthy.append(doctor.Check("all", "numpy", "none", "pip install numpy"))
+        for _ in range(2):
+            assert doctor.examine() == 1
+        assert len(looked) == 5
 
     def test_names_what_is_missing_and_the_command_that_mends_it(self, tmp_path, monkeypatch):
         (tmp_path / "mmseg.py").write_text("raise ImportError('libGL.so.1 is missing')")
@@ -42,11 +66,11 @@ class TestDoctor:
         monkeypatch.delitem(sys.modules, "mmseg", raising=False)
         ended = gcisg("doctor")
         assert ended.code == 1
-        line = next(line for line in ended.out.splitlines() if line.startswith("MEND"))
+        line = next(line for line in ended.out.splitlines() if line.startswith("FIX "))
         assert "mmseg" in line
         assert "libGL.so.1 is missing" in line
         assert "pip install -r requirements/frameworks.txt" in line
-        assert "1 to mend." in ended.out
+        assert "1 to fix." in ended.out
 
 
 class TestMakefile:
@@ -163,13 +187,15 @@ class TestSweep:
         with pytest.raises(SystemExit, match=r"'A, tau 0.1', seed 3, was run with the overrides \['x=2'"):
             main(["sweep", "--sweep", str(grid), "--dry-run"])
 
-    def test_the_hash_follows_what_a_config_inherits(self, sweep, tmp_path):
+    def test_the_hash_follows_what_a_config_inherits(self, tmp_path):
+        from gcisg_suite.sweep.run import config_hash
+
         base, config = tmp_path / "base.py", tmp_path / "config.py"
         config.write_text("_base_ = 'base.py'\n")
         found = set()
         for text, overrides in (("x = 1\n", []), ("x = 1  # so\n", []), ("x = 2\n", []), ("x = 1\n", ["x=3"])):
             base.write_text(text)
-            found.add(sweep.config_hash(config, overrides))
+            found.add(config_hash(config, overrides))
         assert len(found) == 3
 
     def test_seeds_of_different_configs_are_reported(self, sweep, tmp_path, capsys):

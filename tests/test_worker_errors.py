@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from gcisg_core.nonfinite import NonFiniteError
 from gcisg_core.problems import DataError, worker_message
+from gcisg_core.workers import end_workers
 from gcisg_suite.cli import main
 from gcisg_suite.commands.arguments import UsageError
 from tests.test_own_data import COLOURS, MAKE
@@ -61,6 +62,7 @@ def train(task, workers, context=None):
         overrides += [f"train_dataloader.multiprocessing_context={context}"] if context else []
     with pytest.raises(SystemExit) as stopped:
         main(["train", "--config", TASKS[task][0], "--output", "run", *overrides])
+    assert not multiprocessing.active_children()  # nothing is left to the garbage collector, which is slow at it
     return str(stopped.value.code)
 
 
@@ -133,6 +135,7 @@ def test_class_and_message_come_out_of_a_worker_as_they_went_in(error, context):
     loader = DataLoader(Failing(error), num_workers=1, multiprocessing_context=context)
     with pytest.raises(type(error)) as raised:
         next(iter(loader))
+    end_workers()
     assert type(raised.value) is type(error)
     assert worker_message(str(raised.value)) == str(error)
     if isinstance(error, DataError):
@@ -146,6 +149,10 @@ def test_errors_can_be_pickled(error):
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), copy.args) == (type(error), str(error), error.args)
     assert getattr(copy, "problem", None) == getattr(error, "problem", None)
+
+
+def test_a_name_with_a_line_end_stays_on_one_line():
+    assert str(DataError("a\nb.png", "is wrong", "Mend it")) == "a\\nb.png: is wrong. Mend it"
 
 
 def test_other_texts_are_left_alone():

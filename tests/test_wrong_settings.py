@@ -16,12 +16,42 @@ MMENGINE = {
     "optim_wrapper.optimizer.lr=x": "optim_wrapper.optimizer.lr is 'x', expected a value as 0.",
     "train_cfg.max_iters=abc": "train_cfg.max_iters is 'abc', expected a value as 2",
     "train_cfg.val_interval=x": "train_cfg.val_interval is 'x', expected a value as 2",
-    "train_dataloader.batch_size=0": "train_dataloader.batch_size is 0 ",
+}
+OUT_OF_RANGE = {  # for all tasks, in each framework's form
+    "optim_wrapper.optimizer.lr=-1": "mine.py: optim_wrapper.optimizer.lr is -1, expected a number of at least 0",
+    "optim_wrapper.optimizer.momentum=2": "mine.py: .*momentum is 2, expected a number from 0 to 1",
+    "optim_wrapper.optimizer.weight_decay=nan": "mine.py: .*weight_decay is nan, expected a number of at least 0",
+    "train_dataloader.batch_size=0": "mine.py: train_dataloader.batch_size is 0, expected a whole number of at least 1",
+    "train_dataloader.num_workers=-1": "mine.py: .*num_workers is -1, expected a whole number of at least 0",
+    "train_cfg.max_iters=0": "mine.py: train_cfg.max_iters is 0, expected a whole number of at least 1",
+    "model.num_classes=0": "mine.py: model.num_classes is 0, expected",
+    "val_dataloader.dataset.pipeline.size=0": "mine.py: val_dataloader.dataset.pipeline.size is 0, expected",
+    "model.regularizer.method=gcisg model.regularizer.tau=0": "mine.py: model.regularizer: tau, .*above 0",
+    "model.regularizer.method=gcisg model.regularizer.queue_length=0": "mine.py: .*queue_length must be at least 1",
+    "model.regularizer.method=gcisg model.regularizer.queue_length=1000000000": "queue_length 1.* 512.0 GB",
+    "model.regularizer.method=gcisg model.regularizer.patches=0,0": "mine.py: .*patches must be two numbers of at",
+    "model.regularizer.method=gcisg model.regularizer.decay=1.5": "mine.py: .*decay must be in .0, 1., got 1.5",
+    "model.regularizer.method=gcisg model.regularizer.lambda_ci=nan": "mine.py: .*lambda_ci must be finite, got nan",
+}
+OUT_OF_RANGE_OF_DETECTRON2 = {
+    "SOLVER.BASE_LR -1.0": "mine.yaml: SOLVER.BASE_LR is -1.0, expected a number of at least 0",
+    "SOLVER.MOMENTUM 2.0": "mine.yaml: SOLVER.MOMENTUM is 2.0, expected a number from 0 to 1",
+    "SOLVER.MAX_ITER 0": "mine.yaml: SOLVER.MAX_ITER is 0, expected a whole number of at least 1",
+    "SOLVER.IMS_PER_BATCH 0": "mine.yaml: SOLVER.IMS_PER_BATCH is 0, expected a whole number of at least 1",
+    "DATALOADER.NUM_WORKERS -1": "mine.yaml: DATALOADER.NUM_WORKERS is -1, expected a whole number of at least 0",
+    "INPUT.MIN_SIZE_TRAIN (0,)": "mine.yaml: INPUT.MIN_SIZE_TRAIN.0 is 0, expected a number above 0",
+    "REGULARIZER.METHOD gcisg REGULARIZER.LAMBDA_CI -1.0": "mine.yaml: REGULARIZER .*lambda_ci must be at least 0",
 }
 CASES = [
     ("classification", "model.num_classes=three", "model.num_classes is 'three', expected a value as 3"),
     ("segmentation", "model.decode_head.num_classes=three", "model.decode_head.num_classes is 'three', expected"),
-    *(("classification", *case) for case in MMENGINE.items()),
+    *(("classification", *case) for case in {**MMENGINE, **OUT_OF_RANGE}.items()),
+    (
+        "segmentation",
+        "model.decode_head.num_classes=0",
+        "mine.py: model.decode_head.num_classes is 0, expected a whole",
+    ),
+    *(("detection", *case) for case in OUT_OF_RANGE_OF_DETECTRON2.items()),
     ("detection", "SOLVER.BASE_LR x", "0.02 vs. x.*SOLVER.BASE_LR"),
     ("detection", "SOLVER.STEPS ('a',)", "mine.yaml: SOLVER.STEPS is .*'a'.*expected numbers, such as"),
     ("detection", "DATASETS.TRAIN ()", "mine.yaml: DATASETS.TRAIN is empty"),
@@ -70,9 +100,24 @@ def named(settings, overrides=(), before=None, call=layer, **given):
         build_from_cfg(call, **given)
 
 
+def test_an_argument_that_nothing_takes_or_that_is_missing_is_one_line():
+    with pytest.raises(SettingError, match=r"mine.py: model.depth is 3 \(layer\(\) got an unexpected keyword argument"):
+        named({"model": {"type": "layer", "depth": 3}}, depth=3)
+    with pytest.raises(
+        SettingError, match=r"mine.py: layer\(\) missing 1 required positional argument: 'out_features'"
+    ):
+        named({"model": {"type": "layer"}})
+
+
 def test_text_of_a_file_is_found_under_another_name():
     with pytest.raises(SettingError, match=r"mine.py: model.num_classes is 'three' \(can only concatenate str"):
         named({"model": {"type": "three", "num_classes": "three"}}, out_features="three")
+
+
+def test_an_argument_that_does_not_exist_is_named_and_no_value_beside_it():
+    settings = {"model": {"type": "layer", "norm": "BN", "stages": {"stride": 2, "norm": "BN"}}}
+    with pytest.raises(SettingError, match=r"mine.py: model.stages.stride is 2 \(.*argument 'stride'"):
+        named(settings, norm="BN", call=lambda norm: layer(3, stride=2))
 
 
 def test_other_errors_stay_as_they_are():
@@ -80,15 +125,17 @@ def test_other_errors_stay_as_they_are():
         named({"model": {"num_classes": 3}}, out_features="four")
     with pytest.raises(RuntimeError, match="a fault of 3"):
         named({"model": {"size": 3}}, call=failing, size=3)
-    with pytest.raises(TypeError):  # an override that leaves the type as it was is no cause
+    with pytest.raises(TypeError):  # an override that leaves the type as it was is not a cause
         named({"model": {"a": 4}}, ["model.a=4"], {"model": {"a": 3}}, out_features=None)
 
 
-def test_torchrun_is_refused_for_what_starts_its_processes_itself(folders, monkeypatch):
+@pytest.mark.parametrize("flag", ["--num-gpus", "--num-machines"])
+def test_torchrun_and_a_number_of_processes_exclude_each_other(folders, monkeypatch, flag):
     monkeypatch.chdir(folders / "detection")
     monkeypatch.setitem(os.environ, "LOCAL_RANK", "0")
-    with pytest.raises(SystemExit, match="mine.yaml: Detectron2 starts its processes itself.*--num-gpus"):
-        main(["train", "--config", "mine.yaml", "--output", "run"])
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--config", "mine.yaml", "--output", "run", flag, "2"])
+    assert stopped.value.code == 2
 
 
 def test_a_sweep_of_a_config_that_does_not_exist_is_refused_before_a_command_is_printed(tmp_path, capsys):

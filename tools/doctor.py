@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Say what is installed, what is missing, and the command that mends it: `gcisg doctor`.
+"""Say what is installed, what is missing, and the command that fixes it: `gcisg doctor`.
 
 python tools/doctor.py
 """

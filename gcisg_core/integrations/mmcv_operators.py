@@ -2,7 +2,8 @@
 
 What frameworks call on a GPU alone, and have in Python on a CPU: deformable attention (mmdetection's DETR family,
 Mask2Former's pixel decoder), where these call mmcv's own function for a CPU, and the focal loss (MaskFormer), where
-they call torchvision's. Both run on any device; they are slower than compiled operators and take more memory.
+they call torchvision's. And PSANet's masks, which frameworks have in no other form. All run on any device; they are
+slower than compiled operators and take more memory.
 """
 
 from __future__ import annotations
@@ -79,3 +80,38 @@ def sigmoid_focal_loss_backward(
     with torch.enable_grad():
         loss = _focal_loss(inputs, target, weight, gamma, alpha).sum()
     grad_logits.copy_(torch.autograd.grad(loss, inputs)[0])
+
+
+def psamask_forward(masks: Tensor, output: Tensor, psa_type: int, **sizes: int) -> None:
+    """PSANet's attention of each position over all others, written into ``output``.
+
+    Args:
+        masks: (B, cells, H, W), at each position a mask of ``h_mask`` x ``w_mask`` cells around it, row by row.
+        output: (B, H * W, H, W): the attention from the first axis' position to the last's, or the other way round.
+        psa_type: 0 collects, 1 distributes.
+        **sizes: ``h_mask`` and ``w_mask``, and mmcv's others, which the tensors have.
+
+    Source: PSANet (Zhao et al., ECCV 2018), Section 3.2.
+    """
+    output.copy_(_psa_mask(masks, psa_type, sizes["h_mask"], sizes["w_mask"]))
+
+
+def psamask_backward(grad_output: Tensor, grad_masks: Tensor, psa_type: int, **sizes: int) -> None:
+    """The gradient, written into ``grad_masks``."""
+    masks = grad_masks.detach().clone().requires_grad_()  # any values: the attention is linear in them
+    with torch.enable_grad():
+        output = _psa_mask(masks, psa_type, sizes["h_mask"], sizes["w_mask"])
+    grad_masks.copy_(torch.autograd.grad(output, masks, grad_output)[0])
+
+
+def _psa_mask(masks: Tensor, psa_type: int, rows: int, columns: int) -> Tensor:
+    height, width = masks.shape[2:]
+    # The cell of the mask at one position (last axis) that lies on another (first axis).
+    row, column = (
+        torch.arange(edge, device=masks.device)[:, None] - torch.arange(edge, device=masks.device) + (cells - 1) // 2
+        for edge, cells in ((height, rows), (width, columns))
+    )
+    inside = ((row >= 0) & (row < rows))[:, None, :, None] & ((column >= 0) & (column < columns))[None, :, None, :]
+    cell = (row[:, None, :, None] * columns + column[None, :, None, :]).where(inside, 0).flatten(0, 1)
+    collected = masks.gather(1, cell.expand(len(masks), -1, -1, -1)) * inside.flatten(0, 1)
+    return collected if psa_type == 0 else collected.flatten(2).transpose(1, 2).unflatten(2, (height, width))

@@ -3,7 +3,7 @@
 MMSegmentation 1.2 and mmdetection import all of mmcv's operators, compiled or not; OneDL's MMSegmentation does without
 any of them, also those that are written in Python. Where mmcv is installed without its extension (OneDL's from the
 index, mmcv-lite, a build with ``MMCV_WITH_OPS=0``), importing this module lets the import succeed: the operators
-written in Python work, deformable attention and the focal loss on a GPU too
+written in Python work, deformable attention, the focal loss and PSANet's masks on any device
 (:mod:`gcisg_core.integrations.mmcv_operators`), and a compiled one says what is missing when it is called. A complete
 mmcv is left alone.
 """
@@ -28,11 +28,15 @@ DISTRIBUTIONS = {
     "mmcv": (("mmcv", "mmcv-lite"), ("onedl-mmcv",)),
     "mmseg": (("mmsegmentation",), ("onedl-mmsegmentation",)),
     "mmdet": (("mmdet",), ("onedl-mmdetection",)),
+    "mmpretrain": (("mmpretrain",), ("onedl-mmpretrain",)),
 }
 PINNED = "-r requirements/frameworks.txt"  # OneDL's
-PINNED_MMDET = "--no-deps -r requirements/mmdet.txt"
+PARTS = {"mmdet": "mmdetection", "mmpretrain": "mmpretrain"}  # of which some models of mmseg are made
+PINNED_PARTS = "--no-deps -r requirements/{}.txt"
 EXTENSION = "mmcv._ext"
-IN_PYTORCH = {f"{name}_{way}" for name in ("ms_deform_attn", "sigmoid_focal_loss") for way in ("forward", "backward")}
+IN_PYTORCH = {
+    f"{name}_{way}" for name in ("ms_deform_attn", "psamask", "sigmoid_focal_loss") for way in ("forward", "backward")
+}
 
 
 def distributions(module: str) -> tuple[str, ...]:
@@ -61,28 +65,36 @@ def requirements(module: str) -> str:
     """What `pip install` needs for one of the modules, in the stack that is there; OneDL's where none is.
 
     mmseg 1.2 refuses mmcv 2.2, so for the official stack both are named, mmcv by the distribution that is there; so
-    does mmdet 3.
+    do mmdet 3 and mmpretrain 1.
     """
     official, onedl = stacks()
     if onedl or not official:
-        return PINNED_MMDET if module == "mmdet" else PINNED
+        return PINNED_PARTS.format(module) if module in PARTS else PINNED
     mmcv = next((name for name in DISTRIBUTIONS["mmcv"][0] if name in official), "mmcv-lite")
     needed = {"mmengine": "'mmengine>=0.10'", "mmcv": f"'{mmcv}>=2.0,<2.2'"}
-    both = {"mmseg": f"'mmsegmentation>=1.2' {needed['mmcv']}", "mmdet": f"'mmdet>=3.1' {needed['mmcv']}"}
-    return {**needed, **both}[module]
+    both = {"mmseg": "mmsegmentation>=1.2", "mmdet": "mmdet>=3.1", "mmpretrain": "mmpretrain>=1.2"}
+    return needed.get(module) or f"'{both[module]}' {needed['mmcv']}"
 
 
-def require_mmdetection(model: object) -> None:
-    """For a model's settings that name parts of mmdetection, `mmdet.*`.
+def require_parts(model: object) -> None:
+    """For a model's settings that name parts of mmdetection or mmpretrain, `mmdet.*` and `mmpretrain.*`.
 
     Raises:
         MissingPackageError: it is not installed.
     """
-    if "'mmdet." in str(model) and find_spec("mmdet") is None:
-        raise MissingPackageError(
-            "the model has parts of mmdetection (`mmdet.*`), which is not installed: pip install "
-            f"{requirements('mmdet')} (docs/install.md)"
-        )
+    text = str(model)
+    for module, name in PARTS.items():
+        if f"'{module}." in text and find_spec(module) is None:
+            raise MissingPackageError(
+                f"the model has parts of {name} (`{module}.*`), which is not installed: pip install "
+                f"{requirements(module)} (docs/install.md)"
+            )
+
+
+def how_to_install(error: BaseException | None) -> str:
+    """The command for the package of OpenMMLab that an error of an import lacks; empty for other errors."""
+    module = (getattr(error, "name", None) or "").partition(".")[0]
+    return f"pip install {requirements(module)} (docs/install.md)" if module in DISTRIBUTIONS else ""
 
 
 class MissingOperators(types.ModuleType):

@@ -80,6 +80,13 @@ def fixed_size(network: Any) -> int | None:
     return size
 
 
+def ends_in_convolution(network: Any, classifier: str) -> bool:
+    """Whether the classifier at a path is a 1 x 1 convolution, after which the network flattens its maps."""
+    owner = network.get_submodule(classifier.rpartition(".")[0])
+    flattens = owner is network and isinstance(getattr(network, "flatten", None), torch.nn.Flatten)
+    return flattens or bool(getattr(owner, "use_conv", False))
+
+
 def read_weights(
     name: str, weights: str, options: Mapping[str, Any] | None = None, key: str = "weights"
 ) -> dict[str, Tensor]:
@@ -115,8 +122,8 @@ def read_weights(
         whole: dict[str, Tensor] = timm.create_model(wanted, pretrained=True, **(options or {})).state_dict()
     except (OSError, RuntimeError) as error:
         raise FileNotFoundError(
-            f"the weights of timm's {name} could not be had ({error}). Fetch them where there is a net, into the hub's "
-            f"cache or a file, and give the file as {key}"
+            f"the weights of timm's {name} could not be loaded ({error}). Fetch them where there is a net, into the "
+            f"hub's cache or a file, and give the file as {key}"
         ) from error
     return whole
 

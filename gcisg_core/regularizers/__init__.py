@@ -6,6 +6,7 @@ A new method is one file with a subclass of :class:`~gcisg_core.regularizers.bas
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from torch import nn
@@ -13,6 +14,7 @@ from torch import nn
 from gcisg_core.config import Settings, parse_settings
 from gcisg_core.lookup import choose
 from gcisg_core.nan import setting
+from gcisg_core.other_view import check_other_view
 from gcisg_core.regularizers.asg import ASG
 from gcisg_core.regularizers.base import Regularizer, Terms
 from gcisg_core.regularizers.csg import CSG
@@ -52,11 +54,35 @@ def read_method(values: Mapping[str, Any] | None = None) -> tuple[type[Regulariz
     """
     given = dict(values or {})
     setting.take_earlier(given)
-    method = choose(METHODS, given.pop("method", "none"), "method")
-    return method, parse_settings(method.settings_class, given)
+    name = given.pop("method", "none")
+    method = choose(METHODS, name, "method")
+    settings = parse_settings(method.settings_class, given)
+    check_other_view(settings.other_view)
+    if settings.other_view != "same" and settings.views_needed < 2:
+        raise ValueError(
+            f"other_view is {settings.other_view!r}, but the method {name!r} with its settings looks at one view of "
+            f"each image. Leave other_view out, or choose a method that compares views"
+        )
+    return method, settings
 
 
-def settle_views(stated: int | None, values: Mapping[str, Any] | None, key: str, method_key: str) -> int:
+def is_term(loss: str, method: str) -> bool:
+    """Whether a loss is a term of a method, by its name: `loss_ci_stage4` has its weight in the setting `lambda_ci`.
+
+    Args:
+        loss: As it is logged.
+        method: A key of :data:`METHODS`; of an unknown one nothing is known.
+    """
+    if method not in METHODS:
+        return False
+    settings = [field.name for field in fields(METHODS[method].settings_class)]
+    starts = [method, *(name.removeprefix("lambda_") for name in settings if name.startswith("lambda_"))]
+    return loss.startswith(tuple(f"loss_{start}" for start in starts))
+
+
+def settle_views(
+    stated: int | None, values: Mapping[str, Any] | None, key: str, method_key: str, by_task: bool = False
+) -> int:
     """How many views of an image to draw for a method; answered from its settings, no network is built.
 
     Args:
@@ -64,11 +90,13 @@ def settle_views(stated: int | None, values: Mapping[str, Any] | None, key: str,
         values: As for :func:`read_method`.
         key: The config key of ``stated``.
         method_key: That of ``values["method"]``.
+        by_task: Count those alone that the task's transform draws, see :attr:`Settings.views_drawn`.
 
     Raises:
         ValueError: the config states fewer views than the method needs.
     """
-    needed = read_method(values)[1].views_needed
+    settings = read_method(values)[1]
+    needed = settings.views_drawn if by_task else settings.views_needed
     # No view at all, where a project has such a choice, is the image itself.
     if stated is not None and max(stated, 1) < needed:
         name = (values or {}).get("method", "none")
@@ -100,4 +128,4 @@ def build_regularizer(student: nn.Module, values: Mapping[str, Any] | None = Non
     return built
 
 
-__all__ = ["METHODS", "Regularizer", "Terms", "build_regularizer", "read_method", "settle_views"]
+__all__ = ["METHODS", "Regularizer", "Terms", "build_regularizer", "is_term", "read_method", "settle_views"]

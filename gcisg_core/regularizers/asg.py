@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gcisg_core.config import Settings, require, require_stages
 from gcisg_core.encoders import ReferenceEncoder
 from gcisg_core.feature_tap import Features, StageTap, make_tap
-from gcisg_core.padding import mask_at
+from gcisg_core.padding import mask_at, masked_mean
 from gcisg_core.pooling import global_average_pool
 from gcisg_core.probe import black_image, image_sizes, unchanged
 from gcisg_core.regularizers.base import Regularizer, Terms
@@ -85,23 +85,28 @@ class ASG(Regularizer):
 
     def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
         view, stage = self.settings.task_view, self.settings.stage
-        student = self._log_probabilities(features[view][stage], mask)
+        maps = features[view][stage]
+        inside = mask_at(mask, maps)
+        student = self._log_probabilities(maps, inside)
         with torch.no_grad():
-            reference = self._log_probabilities(self.reference(views[view])[stage], mask)
-            agreement = (student.argmax(dim=1) == reference.argmax(dim=1)).float().mean()
-        divergence = F.kl_div(student, reference, reduction="batchmean", log_target=True)
+            reference = self._log_probabilities(self.reference(views[view])[stage], inside)
+        counted = inside.flatten() if inside is not None and self.settings.per_location else None
+        if counted is None:
+            divergence = F.kl_div(student, reference, reduction="batchmean", log_target=True)
+        else:
+            divergence = masked_mean(F.kl_div(student, reference, reduction="none", log_target=True).sum(1), counted)
+        with torch.no_grad():
+            agreement = masked_mean((student.argmax(dim=1) == reference.argmax(dim=1)).float(), counted)
         return Terms({"loss_asg": self.settings.lambda_asg * divergence}, {"asg_agreement": agreement})
 
-    def _log_probabilities(self, features: Tensor, mask: Tensor | None) -> Tensor:
-        """(N, classes): of every image, or of every position outside the padding; float32 under autocast too."""
-        inside = mask_at(mask, features)
+    def _log_probabilities(self, features: Tensor, inside: Tensor | None) -> Tensor:
+        """(N, classes): of every image, or of every position, padding too; float32 under autocast too."""
         with torch.autocast(features.device.type, enabled=False):
             maps = features.to(self.weight.dtype)
-            if not self.settings.per_location:
-                rows = global_average_pool(maps, mask=inside)
-            else:
+            if self.settings.per_location:
                 rows = maps.permute(0, 2, 3, 1).flatten(0, 2)
-                rows = rows if inside is None else rows[inside.flatten()]
+            else:
+                rows = global_average_pool(maps, mask=inside)
             return F.log_softmax(F.linear(rows, self.weight, self.bias) / self.settings.temperature, dim=1)
 
     def _init_from_student(self) -> None:
@@ -154,6 +159,7 @@ def read_classifier(file: str, channels: int, path: str = "fc") -> tuple[Tensor,
             f"{', '.join(list(found)[:3])}, ...). "
             f"Give the whole pretrained network in torchvision's form, not its backbone alone"
         )
+    weight = weight.flatten(1)  # of a 1 x 1 convolution
     if weight.shape[1:] != (channels,) or bias.shape != weight.shape[:1]:
         raise ValueError(
             f"classifier {file!r}: {path}.weight is {tuple(weight.shape)} and {path}.bias {tuple(bias.shape)}, "

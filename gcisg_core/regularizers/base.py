@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gcisg_core.config import Settings
 from gcisg_core.feature_tap import Features, StageLocation, StageTap, find_stages
+from gcisg_core.recompute import run_recomputed
 
 # Steps without `after_optimizer_step`, as under gradient accumulation, before a forgotten hook is suspected.
 WARN_AFTER_STEPS = 100
@@ -61,7 +62,7 @@ class Regularizer(nn.Module):
 
     def __init__(self, student: nn.Module, settings: Settings) -> None:
         super().__init__()
-        # In a tuple it is no submodule: its weights are not saved twice.
+        # In a tuple it is not a submodule: its weights are not saved twice.
         self._student = (student,)
         self.settings = settings
         self.taps: list[StageTap | None] = [None] * settings.views_needed
@@ -121,15 +122,25 @@ class Regularizer(nn.Module):
         task_view = self.settings.task_view
         features: list[Features] = [{} for _ in self.taps]
         tap = self.taps[task_view]
+        if self.settings.recompute_other_view:
+            # Before the task: the backward pass is done with what is later first, and so with the task's activations.
+            self._run_others(views, features, run_recomputed)
         with tap.collect(self.student) if tap else nullcontext(features[task_view]) as features[task_view]:
             if self.observer is not None:
                 self.observer(views, features)
             losses = dict(run_task())
-        for index, tap in enumerate(self.taps):
-            if index != task_view and tap:
-                features[index] = tap.run(self.student, views[index])
+        if not self.settings.recompute_other_view:
+            self._run_others(views, features, StageTap.run)
         terms = self(views, features, mask)
         return losses | terms.losses, terms.metrics
+
+    def _run_others(
+        self, views: Sequence[Tensor], features: list[Features], run: Callable[[StageTap, nn.Module, Tensor], Features]
+    ) -> None:
+        """Fill in the student's features of the views beside the task's."""
+        for index, tap in enumerate(self.taps):
+            if index != self.settings.task_view and tap:
+                features[index] = run(tap, self.student, views[index])
 
     def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
         """The method's terms; ``features[i]`` are the student's stage outputs for ``views[i]``."""

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gcisg_core.config import Settings, per_stage, require, require_stages
-from gcisg_core.encoders import ReferenceEncoder, StageProjectors
+from gcisg_core.encoders import ReferenceEncoder, StageProjectors, follow
 from gcisg_core.feature_tap import Features, make_tap
 from gcisg_core.lookup import choose
 from gcisg_core.losses import info_nce_loss
 from gcisg_core.padding import mask_at
-from gcisg_core.patches import cut_patches, pool_patches
+from gcisg_core.patches import cut_alike, pool_patches
 from gcisg_core.pooling import self_attention_pool
 from gcisg_core.precision import full_precision
 from gcisg_core.queue import SupportQueue
@@ -143,12 +143,8 @@ class CSG(Regularizer):
             maps = [full_precision(m) for m in (features, attention_from) if m is not None]
             if self.settings.pooling == "global_average":
                 return pool_patches(maps[0], (rows, columns), image)
-            patches = [cut_patches(m, (rows, columns)) for m in maps]
-            if image is None:
-                return self_attention_pool(*patches)
-            inside = cut_patches(image.unsqueeze(1).to(patches[0]), (rows, columns)).squeeze(1) > 0
-            kept = inside.flatten(1).any(dim=1)
-            return self_attention_pool(*(m[kept] for m in patches), mask=inside[kept])
+            cells, inside = cut_alike(maps, (rows, columns), image)
+            return self_attention_pool(*cells, mask=inside)
 
     def _init_from_student(self) -> None:
         if self.weights:
@@ -157,4 +153,4 @@ class CSG(Regularizer):
     def after_optimizer_step(self) -> None:
         super().after_optimizer_step()
         if self.weights:
-            self.average.update_parameters(self.projectors)
+            follow(self.average, self.projectors)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from gcisg_core.config import Settings, per_stage, require, require_stages
 from gcisg_core.feature_tap import Features, make_tap
-from gcisg_core.padding import mask_at
-from gcisg_core.patches import pool_patches
+from gcisg_core.padding import mask_at, masked_mean
+from gcisg_core.patches import pool_all_patches
 from gcisg_core.precision import full_precision
 from gcisg_core.regularizers.base import Regularizer, Terms
 
@@ -95,7 +95,7 @@ class DRPC(Regularizer):
             # The mean of two is half their difference away from either.
             terms.losses[f"loss_drpc_across_stage{stage}"] = weight * difference / 2
         if self.within:
-            box = random_box(self.settings.smallest_crop)
+            box = random_box(self.settings.smallest_crop, views[view].device)
             inside = None if mask is None else crop(mask.unsqueeze(1).float(), box).squeeze(1) > 0.5
             cropped = self.crop_tap.run(self.student, crop(views[view], box))
             for stage, weight in self.within.items():
@@ -111,21 +111,23 @@ class DRPC(Regularizer):
         with torch.autocast(first.device.type, enabled=False):
             maps = [full_precision(m) for m in (first, second)]
             for side in levels:
-                one, other = (pool_patches(m, (side, side), inside) for m in maps)
-                values.append((one - other).abs().mean())
+                (one, kept), (other, _) = (pool_all_patches(m, (side, side), inside) for m in maps)
+                difference = (one - other).abs()
+                values.append(masked_mean(difference, None if kept is None else kept[:, None].expand_as(difference)))
         return torch.stack(values).mean()
 
 
-def random_box(smallest: float) -> tuple[float, float, float]:
-    """Edge, and centre's x and y in [-1, 1], of a random square window of the image, all relative to the image."""
-    edge, x, y = torch.rand(3).tolist()
+def random_box(smallest: float, device: torch.device | None = None) -> Tensor:
+    """(3,): edge, and centre's x and y in [-1, 1], of a random square window of the image, all relative to it."""
+    edge, x, y = torch.rand(3, device=device).double()
     edge = smallest + (1 - smallest) * edge
-    return edge, (1 - edge) * (2 * x - 1), (1 - edge) * (2 * y - 1)
+    return torch.stack([edge, (1 - edge) * (2 * x - 1), (1 - edge) * (2 * y - 1)])
 
 
-def crop(maps: Tensor, box: tuple[float, float, float]) -> Tensor:
+def crop(maps: Tensor, box: Tensor) -> Tensor:
     """The window of (B, C, H, W) maps that :func:`random_box` names, enlarged (bilinear) to H x W."""
-    edge, x, y = box
-    window = maps.new_tensor([[edge, 0, x], [0, edge, y]]).expand(len(maps), 2, 3)
+    edge, x, y = box.to(maps.dtype)
+    nothing = torch.zeros_like(edge)
+    window = torch.stack([edge, nothing, x, nothing, edge, y]).view(2, 3).expand(len(maps), 2, 3)
     grid = F.affine_grid(window, list(maps.shape), align_corners=False)
     return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gcisg_core.config import Settings, per_stage, require_stages
 from gcisg_core.encoders import ReferenceEncoder
 from gcisg_core.feature_tap import Features, make_tap
-from gcisg_core.padding import mask_at
+from gcisg_core.padding import mask_at, masked_mean
 from gcisg_core.precision import full_precision
 from gcisg_core.regularizers.base import Regularizer, Terms
 
@@ -77,4 +77,4 @@ def feature_distance(student: Tensor, reference: Tensor, mask: Tensor | None = N
     with torch.autocast(student.device.type, enabled=False):
         difference = full_precision(student) - full_precision(reference)
         distance = torch.linalg.vector_norm(difference, dim=1)
-        return distance.mean() if inside is None else distance[inside].mean()
+        return masked_mean(distance, inside)

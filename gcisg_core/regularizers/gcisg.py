@@ -39,6 +39,8 @@ class GCISGSettings(Settings):
         stages_guidance: S_G, stages 0 to 4 (Table 3).
         stages_ci: S_CI, stages 0 to 4 (Table 3).
         pooling: Pooling of the guidance, a name of :data:`gcisg_core.pooling.POOLINGS` (Fig. 4).
+        patches_guidance: ph x pw cells that the guidance pools and compares one by one. 1 x 1, the paper's, is the
+            whole map, which in a scene is mostly background.
         guidance_reduction: ``batch_mean`` (Eq. 8) or ``frobenius`` (the authors' code, at a weight of 1).
         ci_loss: ``causal_invariance`` (Eq. 2) or ``info_nce`` (Table 5).
         tau: Temperature of the student, or of InfoNCE (0.07 there in CSG).
@@ -71,6 +73,7 @@ class GCISGSettings(Settings):
     stages_guidance: tuple[int, ...] = (3, 4)
     stages_ci: tuple[int, ...] = (3, 4)
     pooling: str = "self_attention"
+    patches_guidance: tuple[int, ...] = (1, 1)
     guidance_reduction: str = "batch_mean"
     ci_loss: str = "causal_invariance"
     tau: float = 0.12
@@ -97,7 +100,9 @@ class GCISGSettings(Settings):
         require(
             self.momentum_update in orders, "momentum_update", self.momentum_update, "'after_step' or 'before_step'"
         )
-        require(len(self.patches) == 2 and min(self.patches) > 0, "patches", self.patches, "two numbers of at least 1")
+        for name in ("patches", "patches_guidance"):
+            value = getattr(self, name)
+            require(len(value) == 2 and min(value) > 0, name, value, "two numbers of at least 1")
 
     @property
     def ci_weights(self) -> dict[int, float]:
@@ -162,6 +167,7 @@ class GCISG(Regularizer):
         return terms
 
     def _guide(self, terms: Terms, student: Features, reference: Features, mask: Tensor | None) -> None:
+        rows, columns = self.settings.patches_guidance
         for stage, weight in self.guidance_weights.items():
             terms.losses[f"loss_guidance_stage{stage}"] = weight * guidance_loss(
                 student[stage],
@@ -169,6 +175,7 @@ class GCISG(Regularizer):
                 self.settings.pooling,
                 self.settings.guidance_reduction,
                 mask=mask_at(mask, student[stage]),
+                patches=(rows, columns),
             )
 
     def _patches(self, features: Tensor, mask: Tensor | None) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +74,7 @@ class SynapticIntelligence(Regularizer):
             self.register_buffer(name, torch.zeros_like(weights))
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self._before: tuple[Tensor, Tensor] | None = None
+        self._counted: int | None = None  # `steps` without a wait for the device
 
     def _weights(self) -> Tensor:
         return as_vector(self.student.parameters())
@@ -81,6 +82,10 @@ class SynapticIntelligence(Regularizer):
     def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
         distance = (self.importance * (self._weights() - self.anchor).square()).sum()
         return Terms({"loss_si": self.settings.lambda_si * distance}, {"si_importance": self.importance.mean()})
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self._counted = None
 
     @torch.no_grad()
     def _init_from_student(self) -> None:
@@ -114,10 +119,12 @@ class SynapticIntelligence(Regularizer):
         change = now - weights
         # A scaler leaves out a step whose gradients overflowed: nothing moves, and infinity times 0 must not count.
         self.path -= torch.where(change == 0, 0, gradients * change)
+        self._counted = (int(self.steps) if self._counted is None else self._counted) + 1
         self.steps += 1
-        if self.steps == self.settings.interval:
+        if self._counted == self.settings.interval:
             moved = (now - self.start).square()
             self.importance.add_(self.path / (moved + self.settings.damping)).clamp_(min=0)
             self.path.zero_()
             self.start.copy_(now)
             self.steps.zero_()
+            self._counted = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,9 @@ from torch import Tensor
 
 from gcisg_core.files import write_text
 from gcisg_core.model_metrics import ModelMetrics, Value
+from gcisg_suite.progress import named, progress
 from gcisg_suite.report.page import Picture, Section, write_report
+from gcisg_suite.report.seeds import labels
 
 from .compare import difference, over_images, over_seeds
 from .page import metric_rows, page_sections
@@ -39,11 +42,7 @@ class Checkpoint(NamedTuple):
 
 def labels_of(checkpoints: Sequence[Checkpoint]) -> list[str]:
     """A name for each checkpoint that no other has: seeds of one method are numbered from 0."""
-    names = [checkpoint.name for checkpoint in checkpoints]
-    return [
-        f"{name} #{names[:position].count(name)}" if names.count(name) > 1 else name
-        for position, name in enumerate(names)
-    ]
+    return labels([checkpoint.name for checkpoint in checkpoints])
 
 
 def analyze(task: EvalTask, config: str, checkpoints: Sequence[Checkpoint], out: Path) -> Path:
@@ -56,11 +55,13 @@ def analyze(task: EvalTask, config: str, checkpoints: Sequence[Checkpoint], out:
         ValueError: a checkpoint cannot be used.
     """
     names = labels_of(checkpoints)
-    models = {name: task.load(checkpoint.path) for name, checkpoint in zip(names, checkpoints, strict=True)}
+    pairs = list(zip(names, checkpoints, strict=True))
+    models = {name: task.load(checkpoint.path) for name, checkpoint in progress(pairs, "loading", "checkpoint")}
     evaluated: dict[str, ModelMetrics] = {}
     for name, model in models.items():
-        evaluated[name] = task.evaluate(model)
-        evaluated[name].values["acc_in"] = task.acc_in(task.backbone(model))
+        with named(name):
+            evaluated[name] = task.evaluate(model)
+            evaluated[name].values["acc_in"] = task.acc_in(task.backbone(model))
     first, *others = names
     content: dict[str, Any] = {
         "schema": SCHEMA,
@@ -138,8 +139,8 @@ def _pictures(
             reason = " The reference is not shown: its weights hold no classifier whose prediction could be explained."
     images = f"{len(indices)} images, evenly spaced through the data"
     energy = {name: _energy_text(values) for name, values in results.items()}
-    sections = [
-        _section(
+    drawings: list[tuple[str, Callable[[], Figure], str]] = [
+        (
             "Where the models look",
             lambda: grad_cam_figure(task, models, indices),
             f"Grad-CAM, as HiResCAM, at stage {task.explained_stage(next(iter(backbones.values())))} over the "
@@ -147,36 +148,35 @@ def _pictures(
             f"prediction. {images}."
             f"{reason}",
         ),
-        _section(
+        (
             "What self-attention pooling weighs",
             lambda: attention_figure(task, backbones, indices),
             f"The attention of GCISG's Eq. 6, by which stage 3 and 4 are pooled for the guidance, of every network, "
             f"whether it was trained with it or not; yellow is each map's largest weight. {images}.",
         ),
-        _section(
+        (
             "How diverse the features are",
             lambda: density_figure(samples, energy),
             "Penultimate features, l2-normalised, projected on their two principal components (each network's own), "
             "and l2-normalised again: a circle. Brighter is denser (Gaussian kernel density, Scott's rule). The "
             "energies are of the features themselves, not of the projection: lower is more diverse.",
         ),
-        _section(
+        (
             "What is taken for what",
             lambda: confusion_figure({name: evaluated[name] for name in models}),
             "Confusion matrices: of each row's truth, the share in per cent that the model calls by the column.",
         ),
     ]
-    for name, model in models.items():
-        failure = evaluated[name].failure
-        sections.append(
-            _section(
-                f"The worst failures of {name}",
-                lambda model=model, failure=failure: failures_figure(task, model, failure),  # type: ignore[misc]
-                "Above the truth, below the prediction; the worst image comes first. An image is judged by "
-                f"{task.score}{task.failure}.",
-            )
+    drawings += [
+        (
+            f"The worst failures of {name}",
+            partial(failures_figure, task, model, evaluated[name].failure),
+            "Above the truth, below the prediction and how sure the model is of it; the worst image comes first. An "
+            f"image is judged by {task.score}{task.failure}.",
         )
-    return sections
+        for name, model in models.items()
+    ]
+    return [_section(*drawing) for drawing in progress(drawings, "drawing", "picture")]
 
 
 def _energy_text(values: Mapping[str, Value]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gcisg_core.model_metrics import METRICS, Value
+from gcisg_suite.report import seeds
 from gcisg_suite.report.page import Section
 
 # Metric -> what the page calls it; the task's own stand before them.
@@ -50,6 +51,31 @@ def metric_rows(
     ]
 
 
+def verdicts(content: Mapping[str, Any], heads: Mapping[str, str]) -> list[str]:
+    """What came out, by the task's first metric: a sentence for each model but the first, or for the only one."""
+    metric, head = next(iter(heads.items()))
+    head = head.removesuffix(" %").partition(",")[0]
+    runs: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in content["checkpoints"]:
+        runs.setdefault(entry["name"].rpartition(" #")[0] or entry["name"], []).append(entry["metrics"])
+    where = f"on {content['data']['images']} images"
+    found = seeds.verdicts(runs, metric, head, where)
+    if len(found) != len(content["differences"]):  # seeds have an interval of their own
+        return found
+    images = [entry["paired_over_images"]["score"] for entry in content["differences"]]
+    return [
+        text if isinstance(paired, str) else f"{text} {_images_text(paired)}"
+        for text, paired in zip(found, images, strict=True)
+    ]
+
+
+def _images_text(paired: Mapping[str, float]) -> str:
+    return (
+        f"Over the {paired['pairs']:.0f} images the score differs by {paired['difference']:+.1f}, 95 % "
+        f"{paired['low']:+.1f} to {paired['high']:+.1f}; what another training would give is not in that."
+    )
+
+
 def page_sections(content: Mapping[str, Any], task_heads: Mapping[str, str]) -> list[Section]:
     """The tables: all metrics, paired differences, classes."""
     heads = {**task_heads, **HEADS}
@@ -70,6 +96,8 @@ def page_sections(content: Mapping[str, Any], task_heads: Mapping[str, str]) -> 
             ],
             ["metric", "reference", *columns, *later],
             rows,
+            verdicts=verdicts(content, task_heads),
+            split=f"{content['data']['name']}, {content['data']['images']} images; config {content['config']}",
         )
     ]
     if content["differences"]:

@@ -1,6 +1,6 @@
 """The figures of the analysis: where models look, how their features spread, what they confuse and miss.
 
-Colour scales are cividis and viridis, single colours Okabe and Ito's: readable for colour-blind people and in grey.
+All maps have one colour scale, single colours are Okabe and Ito's: readable for colour-blind people and in grey.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -27,12 +26,11 @@ from gcisg_core.metrics import FeatureSample
 from gcisg_core.model_metrics import ModelMetrics
 from gcisg_core.pooling import self_attention
 from gcisg_core.probe import tokens_to_maps
-from gcisg_suite.report.grid import picture_grid
+from gcisg_suite.report.grid import HEAT, heat_over, picture_grid
 
 from .task import EvalTask
 
 REFERENCE = "reference"
-MAP_SHARE = 0.6  # of a heat map over its image
 TOKENS = re.compile(r"tokens\((.+)\)")
 NUMBERED = 12  # classes up to which a confusion matrix has numbers
 STAGES_SHOWN = (3, 4)  # those that guidance pools by attention
@@ -66,12 +64,6 @@ def _finish(task: EvalTask, figure: Figure) -> Figure:
     return figure
 
 
-def _overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """An image in grey under a map (H, W) of values in [0, 1] in viridis."""
-    grey = np.repeat(pixels.mean(axis=2, keepdims=True) / 255, 3, axis=2)
-    return (1 - MAP_SHARE) * grey + MAP_SHARE * mpl.colormaps["viridis"](heat)[..., :3]
-
-
 def grad_cam_figure(task: EvalTask, models: Mapping[str, Any], indices: Sequence[int]) -> Figure:
     """Grad-CAM of each model, and of the reference's own classifier where there is one."""
     classified = task.reference is not None and task.classifier is not None
@@ -80,10 +72,10 @@ def grad_cam_figure(task: EvalTask, models: Mapping[str, Any], indices: Sequence
         task.draw(axes[0, column], index)
         pixels = task.pixels(index)
         for row, model in enumerate(models.values(), start=1):
-            axes[row, column].imshow(_overlay(pixels, grad_cam(task, task.backbone(model), index, model)))
+            axes[row, column].imshow(heat_over(pixels, grad_cam(task, task.backbone(model), index, model)))
             task.label(axes[row, column], index, model)
         if classified:
-            axes[-1, column].imshow(_overlay(pixels, grad_cam(task, task.reference, index)))
+            axes[-1, column].imshow(heat_over(pixels, grad_cam(task, task.reference, index)))
     return _finish(task, figure)
 
 
@@ -132,13 +124,13 @@ def cam_layer(
     """The module of a stage, and what makes maps (B, C, h, w) of its output for images (H, W); None if it is maps.
 
     Raises:
-        ValueError: the stage is no module of its own.
+        ValueError: the stage is not a module of its own.
     """
     place = str(find_stages(backbone)[stage])
     tokens = TOKENS.fullmatch(place)
     module = dict(backbone.named_modules()).get(tokens[1] if tokens else place)
     if module is None:
-        raise ValueError(f"stage {stage} of {type(backbone).__name__} is no module of its own")
+        raise ValueError(f"stage {stage} of {type(backbone).__name__} is not a module of its own")
     return module, (lambda output: tokens_to_maps(output, size)) if tokens else None
 
 
@@ -155,7 +147,7 @@ def attention_figure(task: EvalTask, backbones: Mapping[str, nn.Module], indices
             weights = self_attention(maps[name][stage].float()).cpu()
             whole = F.interpolate(weights[None], size, mode="bilinear", align_corners=False)[0, 0]
             heat = scale_cam_image(whole.numpy()[None])[0][: pixels.shape[0], : pixels.shape[1]]
-            axis.imshow(_overlay(pixels, heat))
+            axis.imshow(heat_over(pixels, heat))
     figure.tight_layout(h_pad=0.3)
     return figure
 
@@ -178,7 +170,7 @@ def density_figure(samples: Mapping[str, FeatureSample], energies: Mapping[str, 
             axis.text(0.5, 0.5, "too few different\nfeatures", ha="center", va="center", transform=axis.transAxes)
         else:
             shown = density.reshape(len(grid), -1)
-            axis.imshow(shown, origin="lower", extent=(-1.5, 1.5, -1.5, 1.5), cmap="cividis", vmin=0, vmax=largest)
+            axis.imshow(shown, origin="lower", extent=(-1.5, 1.5, -1.5, 1.5), cmap=HEAT, vmin=0, vmax=largest)
         axis.set(title=name, xticks=[], yticks=[])
         axis.set_xlabel(energies[name], fontsize=8)
     figure.tight_layout()
@@ -207,7 +199,7 @@ def confusion_figure(evaluated: Mapping[str, ModelMetrics]) -> Figure:
     for axis, (name, result) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
         counts = torch.as_tensor(result.confusion).double()
         shares = (100 * counts / counts.sum(dim=1, keepdim=True).clamp(min=1)).numpy()
-        axis.imshow(shares, cmap="cividis", vmin=0, vmax=100)
+        axis.imshow(shares, cmap=HEAT, vmin=0, vmax=100)
         axis.set_title(name, fontsize=9)
         axis.set_xticks(range(len(result.axes)), result.axes, rotation=90, fontsize=7)
         axis.set_yticks(range(len(result.axes)), result.axes, fontsize=7)
@@ -220,10 +212,11 @@ def confusion_figure(evaluated: Mapping[str, ModelMetrics]) -> Figure:
 
 
 def failures_figure(task: EvalTask, model: Any, failure: Sequence[float], most: int = 6) -> Figure:
-    """The worst images of a model: truth above, prediction below; the worst comes first."""
+    """The worst images of a model: truth above, prediction and how sure it is below; the worst comes first."""
     worst = np.argsort(-np.asarray(failure), kind="stable")[:most].tolist()
     figure, axes = _grid(task, worst, ["truth", "prediction"])
     for column, index in enumerate(worst):
         task.draw(axes[0, column], index)
         task.draw(axes[1, column], index, model)
+        axes[1, column].set_xlabel(task.confidence(index, model), fontsize=7)
     return _finish(task, figure)

@@ -16,6 +16,7 @@ from gcisg_core.model_metrics import Value
 from gcisg_core.problems import DataError
 from gcisg_suite.folders import is_hidden
 from gcisg_suite.images import SUFFIXES, read_image
+from gcisg_suite.progress import progress
 from gcisg_suite.text import read_lines
 
 STAND_IN_SIZE = 64  # edge of the miniature's reference images
@@ -68,6 +69,7 @@ def original_classifier(state: Mapping[str, Any], path: str = "fc") -> nn.Linear
     for weight, bias in ((f"{path}.weight", f"{path}.bias"), *CLASSIFIERS):
         if weight in state and bias in state:
             values = {"weight": torch.as_tensor(state[weight]), "bias": torch.as_tensor(state[bias])}
+            values["weight"] = values["weight"].flatten(1)  # of a 1 x 1 convolution
             classes, channels = values["weight"].shape
             classifier = nn.Linear(channels, classes)
             classifier.load_state_dict(values)
@@ -102,7 +104,7 @@ def original_accuracy(
         what = f"{len(images.classes)} classes, but the reference's classifier has {classifier.out_features}"
         raise DataError(images.root, what, "Give the images that the reference was trained for, a folder a class")
     hits = []
-    for batch in DataLoader(images, batch_size):
+    for batch in progress(DataLoader(images, batch_size), "the pretraining's task", "batch"):
         pooled = features(batch["inputs"])
         if pooled.shape[1] != classifier.in_features:
             return f"the backbone ends in {pooled.shape[1]} channels, the classifier takes {classifier.in_features}"

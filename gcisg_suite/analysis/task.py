@@ -117,12 +117,16 @@ class EvalTask(ABC):
     def label(self, axis: Any, index: int, model: Any) -> None:  # noqa: B027 - pixels and boxes have no one label
         """Write what a model says of an image above it."""
 
+    @abstractmethod
+    def confidence(self, index: int, model: Any) -> str:
+        """How sure a model is of what it says of an image, in two or three words a line."""
+
     def legend(self) -> list[tuple[str, Any]]:
         """Names and colours that the drawings need to be read."""
         return []
 
     def take_reference(self, load: Callable[[str], nn.Module], given: str | None, default: str) -> None:
-        """Set `reference`; that one of the config's own weights cannot be had is no error but a reason."""
+        """Set `reference`; that one of the config's own weights could not be loaded is no error but a reason."""
         self.weights = given or default
         if not self.weights:
             self.no_reference = "the config starts from no pretrained weights; give some as --reference"
@@ -134,7 +138,7 @@ class EvalTask(ABC):
         except (OSError, ValueError) as error:
             if given:
                 raise
-            self.no_reference = f"the pretrained network cannot be had ({error}); give its weights as --reference"
+            self.no_reference = f"the pretrained network could not be loaded ({error}); give its weights as --reference"
 
     def stages(self, backbone: nn.Module) -> list[int]:
         """The stages among 1 to 4 that a backbone has."""

@@ -1,4 +1,4 @@
-"""The audit of detection data of one's own: a folder of images and a JSON file in COCO's format."""
+"""The audit of detection data of your own: a folder of images and a JSON file in COCO's format."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gcisg_suite.classes import named_classes
 from gcisg_suite.coco.findings import Level
 from gcisg_suite.coco.load import CocoData, normalise, starting_folder
 from gcisg_suite.folders import is_file
+from gcisg_suite.formats.coco import image_root
 from gcisg_suite.images import check_boxes_size
 
 
@@ -24,13 +25,14 @@ def audit_coco(
     """Audit a JSON file in COCO's format and the images that it lists, as training reads them.
 
     Args:
-        root: The folder of the images.
+        root: The folder of the images; or the one that holds the JSON file and, anywhere below, the images.
         workers: Processes to use.
-        annotations: The JSON file; by default the only one in `root`.
+        annotations: The JSON file, a path or a name in `root`; by default the only one there.
         classes: The names of the categories that are expected, or one file that has them; any by default.
     """
     try:
-        data = normalise(annotations or _only_json(root), root)
+        file, root = _find(root, annotations)
+        data = normalise(file, root)
     except DataError as error:
         return AuditResult([error.problem], {"images": 0})
     trained, crowds = (Counter(_names(data, crowd)) for crowd in (0, 1))
@@ -48,14 +50,20 @@ def audit_coco(
     if crowds:
         counts["groups (iscrowd)"] = sum(crowds.values())
     counts |= {f"boxes/{name}": trained[name] for name in data.classes}
-    return AuditResult(problems, counts, [*data.findings.problems(Level.REPAIRED)], looks=looks)
+    return AuditResult(problems, counts, [*data.findings.problems(Level.REPAIRED)], looks=looks, classes=data.classes)
 
 
-def _only_json(root: Path) -> Path:
-    found = sorted(root.glob("*.json"))
+def _find(root: Path, annotations: Path | None) -> tuple[Path, Path]:
+    """The JSON file and the folder of the images. Raises `DataError`."""
+    if annotations and not is_file(root / annotations):
+        return annotations, root
+    found = [root / annotations] if annotations else sorted(root.glob("*.json"))
     if len(found) != 1:
         raise DataError(root, f"holds {len(found)} JSON files, expected 1", "Name the file: --annotations FILE")
-    return found[0]
+    try:
+        return found[0], image_root(root, found[0])
+    except DataError:
+        return found[0], root  # each image is named
 
 
 def _names(data: CocoData, crowd: int) -> Iterator[str]:
@@ -73,13 +81,13 @@ def _category_faults(
         yield Problem(file, "has no annotation that can be used", "Name the file that has them: --annotations FILE")
     for name in data.classes:
         if classes is not None and name not in classes and trained[name] + crowds[name]:
-            what = f"category {name!r} is none of the expected {', '.join(classes)}"
+            what = f"category {name!r} is not one of the expected {', '.join(classes)}"
             yield Problem(file, what, "Rename or remove the category", "category that is not expected")
         if crowds[name] and not trained[name]:
             what = f"category {name!r} has no box to train on: all {crowds[name]} are iscrowd 1, which are groups"
             yield Problem(file, what, "Write iscrowd 0 where a box is one object", ABSENT_CLASS)
         elif not trained[name] and data.annotations:
-            remedy = "Annotate it, or remove it from `categories`"
+            remedy = "Annotate it, or leave it out: remove it from `categories`, or name the others (--classes A B ...)"
             yield Problem(file, f"category {name!r} has no annotation", remedy, ABSENT_CLASS)
     for name in classes or ():
         if name not in data.classes:

@@ -125,7 +125,7 @@ def _far_means(images: Sequence[Look]) -> list[Problem]:
 def repeated_names(paths: Iterable[str | Path], parts: int = 1) -> list[Problem]:
     """File names that occur in more than one folder: results are saved under them, and splits may overlap.
 
-    With ``parts=2`` a name includes its folder, as where each sequence numbers its frames.
+    With ``parts=2`` a name includes its folder, as where each sequence numbers its frames, and with 0 all folders.
     """
     first: dict[str, str] = {}
     problems = []

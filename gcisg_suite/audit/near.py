@@ -27,7 +27,13 @@ def shared_images(training: Sequence[Look | None], evaluation: Sequence[Look | N
     digests: dict[str, Look] = {item.digest: item for item in reversed(training) if item is not None}
     same = [item for item in evaluation if item is not None and not item.flat and item.digest in digests]
     copies = [problem for item in same for problem in same_files([digests[item.digest], item])]
-    return copies + near_duplicates(training, evaluation)
+    trained = {item.path for item in training if item is not None}
+    twice = [
+        Problem(item.path, "is an image of the training data as well", "Evaluate on other images: name another folder")
+        for item in same
+        if item.path in trained
+    ]
+    return copies + twice + near_duplicates(training, evaluation)
 
 
 def near_duplicates(training: Sequence[Look | None], evaluation: Sequence[Look | None]) -> list[Problem]:

@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from typing import TypeVar
 
-from tqdm import tqdm
+from gcisg_suite.progress import progress
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -20,10 +20,10 @@ def check_all(check: Callable[[Item], Found], items: Sequence[Item], workers: in
         check: A function of a module, or a `functools.partial` of one.
         items: What it is given, one at a time.
         workers: Processes; with 1 everything runs in this one.
-        unit: What the progress bar counts; it is silent where the output is not a terminal.
+        unit: What the progress counts.
     """
     # Large enough that passing work around is cheap, small enough that the bar moves and no process idles at the end.
     chunk = max(1, min(64, len(items) // (4 * max(workers, 1))))
     with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
         found = pool.map(check, items, chunksize=chunk) if pool else map(check, items)
-        return list(tqdm(found, total=len(items), unit=unit, disable=None))
+        return list(progress(found, "checking", unit, len(items)))

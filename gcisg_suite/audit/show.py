@@ -16,13 +16,15 @@ from gcisg_core.problems import EXAMPLES, AuditResult, Problem
 NAMES = re.compile(r"'[^']*'|\"[^\"]*\"|\([^)]*\)|\[[^\]]*\]|\S*[\d/\\]\S*|\S+\.\w+\S*")
 
 
-def show(dataset: str, root: Path, result: AuditResult, as_json: bool) -> int:
-    """Print it; returns 1 where there is a problem."""
+def show(dataset: str, results: Sequence[tuple[Path, AuditResult]], as_json: bool) -> int:
+    """Print the audits of folders; returns 1 where there is a problem."""
     if as_json:
-        print(json.dumps({"dataset": dataset, "root": str(root), **as_dict(result)}, indent=2))
+        found = [{"root": str(root), **as_dict(result)} for root, result in results]
+        print(json.dumps({"dataset": dataset, **(found[0] if len(found) == 1 else {"audits": found})}, indent=2))
     else:
-        show_result(f"{dataset} in {root}", result)
-    return 1 if result.problems else 0
+        for root, result in results:
+            show_result(f"{dataset} in {root}", result)
+    return 1 if any(result.problems for _, result in results) else 0
 
 
 def as_dict(result: AuditResult) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def read_annotations(
         item["area"] = _box_area(entry, size, findings)
         if "keypoints" in item and not _are_keypoints(item["keypoints"]):
             example = f"{entry.where}: keypoints {shown(item.pop('keypoints'))}"
-            findings.add(Level.REPAIRED, "keypoints that are no numbers x, y, v, left out", example, "Correct them")
+            findings.add(Level.REPAIRED, "keypoints that are not numbers x, y, v, left out", example, "Correct them")
         found.append(item if mask is None else {**item, "segmentation": mask})
     return _numbered(found, findings)
 
@@ -61,12 +61,12 @@ def _entries(items: list[dict[str, Any]], images: Keyed, categories: Keyed, find
         category = categories.get(identity(item.get("category_id")))  # type: ignore[arg-type]
         if image is None:
             unknown.add(identity(item.get("image_id")))
-            example = f"{where}: image_id {shown(item.get('image_id'))} is none of `images`"
+            example = f"{where}: image_id {shown(item.get('image_id'))} is not in `images`"
             remedy = "Restore the image's entry, or remove the annotation"
             findings.add(Level.LEFT_OUT, "annotations of no listed image, left out", example, remedy)
             continue
         if category is None:
-            example = f"{where}: category_id {shown(item.get('category_id'))} is none of `categories`"
+            example = f"{where}: category_id {shown(item.get('category_id'))} is not in `categories`"
             remedy = "Add the category to `categories`, or remove the annotation"
             findings.add(Level.REFUSED, "annotations of no listed category", example, remedy)
             continue
@@ -128,7 +128,7 @@ def _crowd(entry: Entry, findings: Findings) -> int:
     if isinstance(given, str | int | float) and given in CROWD:
         if type(given) is not int:
             example = f"{entry.where}: iscrowd {given!r}"
-            findings.add(Level.REPAIRED, "`iscrowd` that is no whole number, taken as one", example, "Write 0 or 1")
+            findings.add(Level.REPAIRED, "`iscrowd` that is not a whole number, taken as one", example, "Write 0 or 1")
         return CROWD[given]
     example = f"{entry.where}: iscrowd is {shown(given)}, expected 0 or 1"
     findings.add(Level.REFUSED, "`iscrowd` of another value", example, "Write 0 for an object, 1 for a group")

@@ -66,10 +66,8 @@ class CocoData:
         used = {item["category_id"] for item in self.annotations}
         for item in self.categories:
             if item["name"] not in classes and item["id"] in used:
-                what = (
-                    f"the category {item['name']!r} is none of the classes trained on, which are {', '.join(classes)}"
-                )
-                what += f"; the file has {', '.join(self.classes)}"
+                what = f"the category {item['name']!r} is not one of the classes trained on, "
+                what += f"which are {', '.join(classes)}; the file has {', '.join(self.classes)}"
                 raise DataError(self.file, what, "Give both files the same names, or remove its annotations")
         by_name = {item["name"]: item for item in self.categories}
         ids = [by_name[name]["id"] if name in by_name else None for name in classes]
@@ -109,7 +107,7 @@ def normalise(file: str | Path, root: str | Path | None = None, masks: str | Non
     """:func:`load_coco` for an audit: what is refused is a finding, and what can be read is returned.
 
     Raises:
-        DataError: The file is no JSON or lacks one of the lists.
+        DataError: The file is not valid JSON or lacks one of the lists.
     """
     path = Path(file)
     content, findings = read_lists(path), Findings(path)
@@ -148,6 +146,9 @@ def read_lists(file: Path) -> dict[str, list[dict[str, Any]]]:
                 raise DataError(file, f"{field}[{index}] is {shown(item)}, expected an object", FORMAT)
         if not items and field != "annotations":
             raise DataError(file, f"`{field}` is empty", "Name the file that has them")
+        if items and "segments_info" in items[0]:
+            remedy = "Name the file of the instances, or convert it: panoptic2detection_coco_format of panopticapi"
+            raise DataError(file, "is COCO's panoptic format (`segments_info`), which is not read", remedy)
     return content
 
 
@@ -178,7 +179,7 @@ def _keyed(items: list[dict[str, Any]], field: str, findings: Findings) -> Itera
 def _note_numbering(numbers: dict[int | str, int], field: str, findings: Findings) -> None:
     changed = [f"{key!r} is {value}" for key, value in numbers.items() if key != value]
     if changed:
-        kind = f"ids of {field} that are no whole numbers below 2^53, so all are numbered from 1 in the file's order"
+        kind = f"ids of {field} that are not whole numbers below 2^53, so all are numbered from 1 in the file's order"
         findings.add(Level.REPAIRED, kind, changed[0], "Write whole numbers", len(changed))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from gcisg_suite.places import find_config
 from gcisg_suite.tasks import framework_of
@@ -24,34 +24,39 @@ Flag = Annotated[bool, Parameter(show_default=False)]
 Several = Parameter(consume_multiple=True)  # `--flag A B C`
 
 
+OWN = Parameter(group=Group("Data of your own", sort_key=1))
+SEGMENTATION = Parameter(group=Group("Data of your own: segmentation", sort_key=2))
+DETECTION = Parameter(group=Group("Data of your own: detection", sort_key=3))
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class DataOptions:
-    """What data of one's own are like. Each is for some formats; what is not given is left to them.
+    """What data of your own are like. Each is for some formats; what is not given is left to them.
 
     Attributes:
-        images: Folder of the images (images).
-        labels: Segmentation: folder of the label images (labels).
-        image_suffix: Segmentation: how images end (any image's suffix).
-        label_suffix: Segmentation: how labels end (any image's suffix).
         classes: Names, or one file with a line a class, `name` or `name R G B`.
-        num_classes: Segmentation: classes without names; their values are 0 to N - 1.
-        label_values: Segmentation: the value of each class in the labels, such as 0 255.
-        reduce_zero_label: Segmentation: the value 0 is no class and 1 is the first.
-        ignore_index: Segmentation: a further value that is no class, beside 255.
-        annotations: Detection: the JSON file in COCO's format.
+        images: Folder of the images in the folder (images). Not for classification.
+        labels: Folder of the label images in the folder (labels); in new-project also a JSON file in COCO's format.
+        image_suffix: How images end (any image's suffix).
+        label_suffix: How labels end (any image's suffix).
+        num_classes: Classes without names; their values are 0 to N - 1.
+        label_values: The value of each class in the labels, such as 0 255.
+        reduce_zero_label: The value 0 is no class and 1 is the first.
+        ignore_index: A further value that is no class, beside 255.
+        annotations: The JSON file in COCO's format, a path or a name in the folder.
     """
 
-    images: str | None = None
-    labels: str | None = None
-    image_suffix: str | None = None
-    label_suffix: str | None = None
-    classes: Annotated[list[str] | None, Several] = None
-    num_classes: int | None = None
-    label_values: Annotated[list[int] | None, Several] = None
-    reduce_zero_label: Flag = False
-    ignore_index: int | None = None
-    annotations: Path | None = None
+    classes: Annotated[list[str] | None, Several, OWN] = None
+    images: Annotated[str | None, OWN] = None
+    labels: Annotated[str | None, OWN] = None
+    image_suffix: Annotated[str | None, SEGMENTATION] = None
+    label_suffix: Annotated[str | None, SEGMENTATION] = None
+    num_classes: Annotated[int | None, SEGMENTATION] = None
+    label_values: Annotated[list[int] | None, Several, SEGMENTATION] = None
+    reduce_zero_label: Annotated[Flag, SEGMENTATION] = False
+    ignore_index: Annotated[int | None, SEGMENTATION] = None
+    annotations: Annotated[Path | None, DETECTION] = None
 
     def given(self, allowed: Collection[str], where: str) -> dict[str, Any]:
         """Those that were given, by name.

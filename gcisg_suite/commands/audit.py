@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +11,14 @@ from cyclopts import Parameter
 
 from gcisg_core.lookup import choose
 from gcisg_suite.commands.arguments import NOT_GIVEN, DataOptions, Flag, UsageError, check_at_least
-from gcisg_suite.tasks import AUDITS, load
+from gcisg_suite.tasks import AUDITS, TASKS, load
 
 
 def audit(
     *,
     dataset: Annotated[str, Parameter(help=f"Whose official layout the folder follows: {', '.join(AUDITS)}.")],
     root: Path,
+    real: Path | None = None,
     json: Flag = False,
     workers: int = os.cpu_count() or 1,
     options: DataOptions = NOT_GIVEN,
@@ -28,12 +30,15 @@ def audit(
         gcisg audit --dataset gtav --root data/gta5
         gcisg audit --dataset pairs --root mine --labels masks --image-suffix .jpg --classes mine/classes.txt
         gcisg audit --dataset coco --root mine/images --annotations mine/train.json --classes car
+        gcisg audit --dataset class-folders --root my/synthetic --real my/real
 
     Of each kind three examples are shown, and the count. Exit code 0: no problem; 1: problems were found; 2: wrong
     usage. Data of your own are class-folders, pairs and coco; their options are those of `gcisg new-project`.
 
     Args:
         root: The folder that holds the data set's own folders; coco: the folder of the images.
+        real: Of data of your own: the images that you evaluate on, in a folder like --root or without labels. Both are
+            audited, and images that both have are named, also if they were encoded, resized or brightened anew.
         json: Print one JSON object, with every problem, in place of lines.
         workers: Processes (by default one a core).
     """
@@ -42,10 +47,24 @@ def audit(
     except ValueError as error:
         raise UsageError(str(error)) from error
     check_at_least("--workers", workers)
-    if not root.is_dir():
-        raise UsageError(f"--root {root}: no such folder")
+    for flag, folder in (("--root", root), ("--real", real)):
+        if folder and not folder.is_dir():
+            raise UsageError(f"{flag} {folder}: no such folder")
+    own = [task.own_data[0] for task in TASKS.values() if task.own_data]
+    if real and dataset not in own:
+        raise UsageError(f"--real is for data of your own ({', '.join(own)}), not for --dataset {dataset}")
     given = options.given(chosen.options, f"--dataset {dataset}")
 
+    from gcisg_suite.audit.evaluation import compared, is_without_labels
+    from gcisg_suite.audit.images import audit_images
     from gcisg_suite.audit.show import show
 
-    return show(dataset, root, load(chosen.door)(root, workers=workers, **given), json)
+    check = partial(load(chosen.door), workers=workers)
+    found = check(root, **given)
+    results = [(root, found)]
+    if real and is_without_labels(real):
+        results += [(real, compared(found, audit_images(real, workers)))]
+    elif real:
+        classes = {"classes": tuple(found.classes)} if found.classes else {}
+        results += [(real, compared(found, check(real, **{**given, **classes})))]
+    return show(dataset, results, json)

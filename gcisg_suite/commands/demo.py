@@ -7,25 +7,28 @@ from pathlib import Path
 from typing import Annotated
 
 from gcisg_core.lookup import choose
-from gcisg_suite.commands.arguments import Several, UsageError
+from gcisg_suite.commands.arguments import Flag, Several, UsageError
 from gcisg_suite.rows import TaskSpec
 from gcisg_suite.tasks import TASKS
 
 
-def demo(*, output: Path = Path("runs/demo"), tasks: Annotated[list[str] | None, Several] = None) -> None:
-    """Train baseline and GCISG on the miniature benchmark, print a table and write runs/demo/report.html.
+def demo(
+    *, output: Path = Path("runs/demo"), tasks: Annotated[list[str] | None, Several] = None, verbose: Flag = False
+) -> None:
+    """Train baseline and GCISG on the miniature benchmark, print a table a task and write runs/demo/report.html.
 
     Finished runs are kept: delete runs/demo to train again.
 
     Args:
         output: Where runs and report go.
         tasks: What to train (all whose framework is installed).
+        verbose: Print the frameworks' logs in the place of progress bars.
     """
     chosen = chosen_tasks(tasks, lambda task: "demo" in task.doors)
 
     from gcisg_suite.demo import demonstrate
 
-    demonstrate(output, chosen)
+    demonstrate(output, chosen, verbose)
 
 
 def chosen_tasks(given: list[str] | None, offers: Callable[[TaskSpec], bool]) -> list[str]:

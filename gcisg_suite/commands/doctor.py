@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from gcisg_suite.commands.arguments import Config, Overrides, UsageError, config_file
+from gcisg_suite.commands.arguments import Config, Flag, Overrides, UsageError, config_file
 
 
-def doctor(*overrides: Overrides, config: Config | None = None) -> int:
-    """Say what is installed for each task, what is missing or does not fit, and the command that mends it.
+def doctor(*overrides: Overrides, config: Config | None = None, again: Flag = False) -> int:
+    """Say what is installed for each task, what is missing or does not fit, and the command that fixes it.
 
     With --config, say instead where the stages of the config's backbone are, and which of them each method reads:
 
         gcisg doctor --config projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py
 
-    Exit code 1 when something must be mended.
+    Exit code 1 when something must be fixed.
+
+    Args:
+        again: Look anew, also where nothing was wrong and no package, system library or driver has changed since.
     """
     if config is None:
         if overrides:
             raise UsageError(f"{overrides[0]}: overrides need --config")
         from gcisg_suite.doctor import examine
 
-        return 1 if examine() else 0
+        return 1 if examine(again) else 0
     file = config_file(config)
 
     from gcisg_suite.student import describe

@@ -42,11 +42,14 @@ def export(
 
     from gcisg_core.export import write_export
     from gcisg_suite.export import WRITERS, provenance, read
+    from gcisg_suite.progress import Progress
 
     try:
         about = provenance(config, metrics or [])
-        exported = read(file, list(overrides), checkpoint)
-        exported.meta.update(about)
-        print(write_export(exported, output, Path(file).stem, format, WRITERS[format]))
+        with Progress("loading and converting", 1, "model"):
+            exported = read(file, list(overrides), checkpoint)
+            exported.meta.update(about)
+            written = write_export(exported, output, Path(file).stem, format, WRITERS[format])
+        print(written)
     except RuntimeError as error:  # the plain model does not take the tensors, or the graph computes something else
         raise ValueError(str(error)) from error

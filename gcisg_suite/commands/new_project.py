@@ -45,7 +45,7 @@ def new_project(
         real: Real images with labels, to evaluate on; without labels there is no score on them.
         output: Where the two configs go.
         format: What a folder holds, NAME, synthetic=NAME or real=NAME, where it is not recognised.
-        force: Write the configs whatever the audit finds, and over those that you changed, of which a copy is kept.
+        force: Write whatever the audit finds, and over configs and data in OUTPUT that you changed; copies are kept.
         json: Print one JSON object, with every problem, in place of lines.
         workers: Processes (by default one a core).
     """
@@ -62,13 +62,16 @@ def new_project(
         given,
         workers,
         formats=formats_of(format or []),
+        force=force,
     )
-    goal = answers.output = output or Path(ask("output", "Folder for the configs"))
+    answers.output = output or Path(ask("output", "Folder for the configs"))
     for name, folder in answers.folders.items():
         if not folder.is_dir():
             raise UsageError(f"--{name} {folder}: no such folder")
+        if answers.output.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(f"--output {answers.output} lies in --{name} {folder}, which is for data; name another")
     try:
-        return write_project(task, answers, goal, force, json)
+        return write_project(task, answers, json)
     except OSError as error:
         raise ValueError(str(error)) from error
 

@@ -69,9 +69,11 @@ def predict(
 
     from gcisg_suite.predict import Inputs, build_predictor
     from gcisg_suite.predict import predict as predict_all
+    from gcisg_suite.progress import Progress
 
     found = Inputs(paths, output)
-    predictor = build_predictor(file, overrides, checkpoint, chosen_device(device), score)
+    with Progress("loading", 1, "model"):
+        predictor = build_predictor(file, overrides, checkpoint, chosen_device(device), score)
     problems = predict_all(found, predictor, output, batch_size)
     if problems:
         sys.exit("\n".join(f"error: {problem}" for problem in problems))

@@ -21,10 +21,13 @@ def replay(file: Path, /, *, trust: Flag = False) -> None:
     """
     check_file("FILE", file)
 
+    from gcisg_suite.progress import Progress
     from gcisg_suite.replay import report
 
     try:
-        print(report(file, trust))
+        with Progress("running the step again", 1, "step"):
+            text = report(file, trust)
     except (RuntimeError, KeyError, TypeError, AttributeError, IndexError) as error:  # of another version, or damaged
-        what = f"is no record that this version can run again ({type(error).__name__}: {error})"
+        what = f"is not a record that this version can run again ({type(error).__name__}: {error})"
         raise DataError(file, what, "Record the step anew") from error
+    print(text)

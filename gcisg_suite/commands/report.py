@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from gcisg_suite.commands.arguments import Several, UsageError, check_exists
+from gcisg_suite.commands.arguments import Flag, Several, UsageError, check_exists
 
 
 def report(
@@ -15,6 +15,7 @@ def report(
     names: Annotated[list[str] | None, Several] = None,
     output: Path = Path("report.html"),
     title: str = "From synthetic to real images",
+    trust: Flag = False,
 ) -> None:
     """Write one HTML page about runs of `gcisg train`, which needs nothing else to be read.
 
@@ -28,23 +29,37 @@ def report(
     Args:
         run: The folder of a run.
         runs: Those of others.
-        names: What to call the runs (default: their folders' names).
+        names: What to call the runs (default: their folders' names). Runs of one name are seeds of one method: their
+            mean is shown, and the paired difference to the first name with its 95 % t-interval.
         output: The page.
         title: The page's title.
+        trust: For the pictures, import modules of any package that the runs' configs list, not of the suite and its
+            frameworks alone.
     """
     folders = [run, *runs]
     called = names or [folder.name for folder in folders]
-    if len(called) != len(folders) or len(set(called)) < len(called):
-        raise UsageError(f"--names: expected {len(folders)} different names, one for each run, got {' '.join(called)}")
+    if len(called) != len(folders):
+        raise UsageError(f"--names: expected {len(folders)} names, one for each run, got {' '.join(called)}")
+    if not names and len(set(called)) < len(called):
+        raise UsageError(
+            f"several folders are called {' '.join(called)}; give --names, the same one for seeds of a method"
+        )
 
     for folder in folders:
         check_exists("RUN", folder)
 
+    from gcisg_suite.progress import named, progress
     from gcisg_suite.report.page import write_report
     from gcisg_suite.report.runs import read_run
     from gcisg_suite.report.sections import section
+    from gcisg_suite.report.seeds import labels
 
-    read = [read_run(folder, name) for folder, name in zip(folders, called, strict=True)]
+    pairs = list(zip(folders, called, strict=True))
+    read = [read_run(folder, name, trust) for folder, name in progress(pairs, "reading", "run")]
     tasks = dict.fromkeys(found.task for found in read)
-    sections = [section(task, {found.name: found for found in read if found.task == task}) for task in tasks]
+    sections = []
+    for task in tasks:
+        with named(task):
+            found = [run for run in read if run.task == task]
+            sections.append(section(task, dict(zip(labels([run.name for run in found]), found, strict=True))))
     print(write_report(output, title, sections))

@@ -18,6 +18,7 @@ def select(
     target_labels: Flag = False,
     reference: str | None = None,
     config: Path | None = None,
+    trust: Flag = False,
     device: Device = None,
 ) -> None:
     """Rank the checkpoints of a run without target labels.
@@ -30,7 +31,7 @@ def select(
     Criteria (docs/selection.md): the task's metric on source validation images, match rate, CKA to the pretrained
     network and energy on target images, and the mean of these ranks, which chooses by default. Target labels are not
     used, unless --target-labels asks what the choices cost, or --by target for a comparison with published numbers.
-    What was evaluated is kept in the run's selection.jsonl.
+    What was evaluated is kept in the run's selection.jsonl; selection.html shows the ranking and its curves.
 
     Args:
         run: The folder of a run, with its checkpoints.
@@ -40,6 +41,8 @@ def select(
         target_labels: Also say what the choices cost on the target.
         reference: The pretrained network's weights (the config's own).
         config: The run's config (the one in its folder, of which nothing is run).
+        trust: Import modules of any package that the config in the folder lists, not of the suite and its frameworks
+            alone.
     """
     if by not in (None, *CHOICES):
         raise UsageError(f"--by {by}: expected one of {', '.join(CHOICES)}")
@@ -50,12 +53,15 @@ def select(
 
     from gcisg_suite.analysis.task import Options
     from gcisg_suite.selection.criteria import report
+    from gcisg_suite.selection.page import write_page
     from gcisg_suite.selection.run_checkpoints import config_of, evaluate_run, make_tasks, settings_of
     from gcisg_suite.tasks import read_config, read_run_config
 
-    loaded = read_config(config, overrides) if config else read_run_config(config_of(run), overrides)
+    loaded = read_config(config, overrides) if config else read_run_config(config_of(run), overrides, trust)
     settings = settings_of(loaded)
     chooses = by or settings.by
     options = Options(reference=reference, data=data or settings.data or None, device=chosen_device(device))
     target, source_task = make_tasks(loaded, options, source or settings.source or None)
-    print(report(evaluate_run(run, target, source_task, target_labels or chooses == TARGET), chooses))
+    lines = evaluate_run(run, target, source_task, target_labels or chooses == TARGET)
+    print(report(lines, chooses))
+    print(f"\nPage: {write_page(run, lines, chooses)}")

@@ -23,6 +23,8 @@ def sweep(
     dry_run: Flag = False,
     collect: Path | None = None,
     plot: Path | None = None,
+    launcher: Literal["local", "slurm"] | None = None,
+    job_options: Annotated[list[str] | None, Several] = None,
 ) -> None:
     """Train and evaluate variants of a config over seeds; one JSON line per finished run.
 
@@ -42,6 +44,10 @@ def sweep(
     half-finished run from its last checkpoint. The table gives mean and standard deviation over seeds, and the paired
     difference to the first variant with its 95 % t-interval.
 
+    On a cluster: --launcher slurm puts a job for each run that is missing into the queue and waits for them; the same
+    command, given again, finds its jobs and takes over what they wrote. --launcher local does so on this machine, where
+    jobs outlive the command. Both need submitit (pip install 'gcisg[cluster]'), see docs/scaling.md.
+
     Elsewhere: --dry-run prints a command for each run that is missing, for a scheduler of any kind; --collect DIR
     takes over what they wrote.
 
@@ -52,21 +58,27 @@ def sweep(
         seeds: A-B, both included, or one.
         split: dev to choose settings (the miniature's default), test to report (--half is its earlier name).
         output: JSON lines (by default beside the sweep: <sweep>_<split>.jsonl).
-        jobs: Runs at once, one thread each (all cores; papers' data: 1).
+        jobs: Runs at once, one thread each (all cores; papers' data: 1; Slurm: no limit).
         only: These variants alone.
         dry_run: Print a command for each missing run and stop.
         collect: Take over the finished runs of DIR/*.jsonl.
         plot: Draw the first metric of every run.
+        launcher: Where the runs go: jobs of Slurm, or of this machine; processes of this command by default.
+        job_options: NAME=VALUE of submitit each, such as gpus_per_node=1 slurm_partition=long timeout_min=600.
     """
     check_file("--sweep", file)
     check_file("--config", config)
     check_at_least("--jobs", jobs or 1)
     numbers = parse_seeds(seeds)
+    if job_options and not launcher:
+        raise UsageError("--job-options are for --launcher slurm or local")
 
     from gcisg_suite.sweep.sweep import Options
     from gcisg_suite.sweep.sweep import sweep as sweep_all
 
-    sweep_all(Options(file, config, scale, numbers, split, output, jobs, only or (), dry_run, collect, plot))
+    given = Options(file, config, scale, numbers, split, output, jobs, only or (), dry_run, collect, plot)
+    given.launcher, given.job_options = launcher, job_options or ()
+    sweep_all(given)
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from gcisg_core.trackers import check_trackers
 from gcisg_suite.commands.arguments import Config, Flag, Overrides, UsageError, check_at_least, check_file, config_file
 from gcisg_suite.tasks import framework_of, load
 
@@ -26,6 +27,7 @@ def train(
     num_machines: int = 1,
     machine_rank: int = 0,
     dist_url: str = "auto",
+    tracker: list[str] | None = None,
 ) -> None:
     """Train or evaluate any config of the projects, or of your own.
 
@@ -43,10 +45,12 @@ def train(
         seed: The run's random seed (the config's by default).
         output: Where results go (work_dirs/<config> by default).
         amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
-        num_gpus: Processes on this machine.
-        num_machines: Machines (Detectron2; mmengine: use torchrun).
-        machine_rank: This machine's number, from 0 (Detectron2).
-        dist_url: Where the machines meet (Detectron2).
+        num_gpus: Processes on this machine. `torchrun tools/train_net.py` starts them too.
+        num_machines: Machines; each runs the same line with its own --machine-rank.
+        machine_rank: This machine's number, from 0.
+        dist_url: Where the machines meet: tcp://<address of machine 0>:<free port>.
+        tracker: Also report to tensorboard, wandb or mlflow (mmengine also: clearml, neptune, dvclive, aim); may be
+            given several times (docs/start.md).
     """
     run(
         Namespace(
@@ -62,6 +66,7 @@ def train(
             num_machines=num_machines,
             machine_rank=machine_rank,
             dist_url=dist_url,
+            trackers=tracker or [],
             overrides=list(overrides),
         )
     )
@@ -73,18 +78,23 @@ def run(args: Namespace) -> None:
         raise UsageError("--fresh and --resume exclude each other")
     if args.eval_only and not args.checkpoint:
         raise UsageError("--eval-only needs --checkpoint FILE")
+    if args.eval_only and args.trackers:
+        raise UsageError("--tracker is for training; leave it out with --eval-only")
     check_file("--checkpoint", args.checkpoint)
     check_at_least("--num-gpus", args.num_gpus)
-    framework, started = framework_of(args.config), "LOCAL_RANK" in os.environ
-    from gcisg_core.launch import first_rank_speaks, launch  # torch takes seconds to load
+    check_at_least("--num-machines", args.num_machines)
+    framework = framework_of(args.config)
+    check_trackers(args.trackers, framework.trackers)
+    from gcisg_core.launch import Machines, first_rank_speaks, launch  # torch takes seconds to load
 
-    if not framework.launches and args.num_gpus > 1 and not started:
-        launch(load(framework.train), args.num_gpus, args)
+    call = load(framework.train)
+    machines = Machines(args.num_machines, args.machine_rank, args.dist_url)
+    several = args.num_gpus > 1 or machines.number > 1
+    if "LOCAL_RANK" in os.environ:
+        if several:
+            raise UsageError("torchrun says how many processes there are: leave out --num-gpus and --num-machines")
+    elif several:
+        launch(call, args.num_gpus, args, machines=machines)
         return
     with first_rank_speaks():
-        if framework.launches and started:
-            raise ValueError(
-                f"{args.config}: Detectron2 starts its processes itself; in the place of torchrun give --num-gpus and, "
-                f"for several machines, --num-machines, --machine-rank and --dist-url"
-            )
-        load(framework.train)(args)
+        call(args)

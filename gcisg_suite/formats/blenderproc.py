@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import functools
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
 from gcisg_suite.formats.forms import BACKGROUND, Box, BoxImage, Data, Labels, MaskImage, around, names_of
 
 H5PY = "Install it (python -m pip install h5py), or use BlenderProc's COCO writer"
@@ -25,7 +26,7 @@ def is_hdf5(folder: Path) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.glob("*.hdf5") if path.stem.isdigit()), key=lambda path: int(path.stem))
+    return sorted((path for path in folder.glob("*.hdf5") if path.stem.isdecimal()), key=lambda path: int(path.stem))
 
 
 def _read(file: Path, *keys: str) -> list[np.ndarray]:
@@ -34,15 +35,12 @@ def _read(file: Path, *keys: str) -> list[np.ndarray]:
         import h5py
     except ImportError as error:
         raise DataError(file, "needs the package h5py", H5PY) from error
-    try:
-        with h5py.File(file) as content:
-            missing = [key for key in keys if key not in content]
-            if missing:
-                what = f"has no {missing[0]}, it has {', '.join(content)}"
-                raise DataError(file, what, "Add it to the data that write_hdf5 is given")
-            return [np.asarray(content[key]) for key in keys]
-    except OSError as error:
-        raise DataError(file, f"cannot be read as HDF5 ({error})", AGAIN) from error
+    with reading(file, "HDF5", AGAIN), h5py.File(file) as content:
+        missing = [key for key in keys if key not in content]
+        if missing:
+            what = f"has no {missing[0]}, it has {', '.join(content)}"
+            raise DataError(file, what, "Add it to the data that write_hdf5 is given")
+        return [np.asarray(content[key]) for key in keys]
 
 
 def _pixels(file: Path) -> np.ndarray:
@@ -86,11 +84,9 @@ def read_boxes(folder: Path, role: str) -> Data:
 
 
 def _attributes(file: Path, text: np.ndarray) -> list[dict[str, Any]]:
-    try:
+    with suppress(Exception):  # whatever stands there instead
         items = json.loads(text.tobytes().rstrip(b"\0"))
         if all(int(item["idx"]) >= 0 and int(item["category_id"]) >= 0 for item in items):
             return list(items)
-    except (ValueError, TypeError, KeyError):
-        pass
     what = "instance_attribute_maps holds no list of objects with idx and category_id"
     raise DataError(file, what, 'Set default_values={"category_id": 0} in enable_segmentation_output')

@@ -69,12 +69,8 @@ def _has_lists(path: Path) -> bool:
     return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in KEYS)
 
 
-def find_coco(folder: Path, role: str) -> tuple[Path, Path]:
-    """The file of the role's part, and the folder that its file names start from.
-
-    Raises:
-        DataError: there is no file or there are several, or the images are nowhere below the folder.
-    """
+def find_file(folder: Path, role: str) -> Path:
+    """The file of the role's part. Raises `DataError`: there is none, or there are several."""
     files = coco_files(folder)
     parts = ([path for path in files if _names(path.relative_to(folder), part)] for part in PARTS[role])
     chosen = next(filter(None, parts), files)
@@ -84,7 +80,7 @@ def find_coco(folder: Path, role: str) -> tuple[Path, Path]:
         names = ", ".join(str(path.relative_to(folder)) for path in chosen[:5]) or "none"
         what = f"{len(chosen)} JSON files in COCO's format ({names}), expected 1, or one named after train and val"
         raise DataError(folder, what, "Name the file: --labels FILE")
-    return chosen[0], image_root(folder, chosen[0])
+    return chosen[0]
 
 
 def _names(path: Path, part: str) -> bool:
@@ -94,7 +90,7 @@ def _names(path: Path, part: str) -> bool:
 
 
 def image_root(folder: Path, file: Path) -> Path:
-    """The folder that the file names start from, by the first image that is found."""
+    """The folder that the file names start from, by the first image that is found. Raises `DataError`."""
     first = [str(item.get("file_name", "")).replace("\\", "/") for item in read_lists(file)["images"][:20]]
     usual = [file.parent, folder / "images", file.parent / "images", folder, file.parent.parent]
     for root in (*usual, *folders_below(folder, DEEPEST)):
@@ -106,7 +102,8 @@ def image_root(folder: Path, file: Path) -> Path:
 
 def read_boxes(folder: Path, role: str) -> Data:
     """Boxes as :func:`gcisg_suite.coco.load.load_coco` normalises them."""
-    return boxes_of(*find_coco(folder, role))
+    file = find_file(folder, role)
+    return boxes_of(file, image_root(folder, file))
 
 
 def boxes_of(file: Path, root: Path) -> Data:
@@ -131,21 +128,25 @@ def _with_findings(found: Data, data: CocoData) -> Data:
 
 
 def read_masks(folder: Path, role: str) -> Data:
-    """Pixels of the objects' masks, later ones over earlier ones; those of no object are the background.
+    """The masks as :func:`masks_of` reads them."""
+    file = find_file(folder, role)
+    return masks_of(file, image_root(folder, file))
+
+
+def masks_of(file: Path, root: Path) -> Data:
+    """Pixels of the objects' masks, later ones over earlier ones and groups; those of no object are the background.
 
     Raises:
         DataError: as in detection, or no annotation has a mask.
     """
-    file, root = find_coco(folder, role)
     data = normalise(file, root, "bitmask")
     data.findings.raise_refused()
     if not data.annotations:
         raise DataError(file, "has no annotation with a mask (`segmentation`)", "Use --task detection for boxes")
     names = {item["id"]: item["name"] for item in data.categories}
     parts: dict[int, list[tuple[str, Any]]] = {item["id"]: [] for item in data.images}
-    for item in data.annotations:
-        if not item["iscrowd"]:
-            parts[item["image_id"]].append((names[item["category_id"]], item["segmentation"]))
+    for item in sorted(data.annotations, key=lambda item: -item["iscrowd"]):
+        parts[item["image_id"]].append((names[item["category_id"]], item["segmentation"]))
     images = []
     for item in data.images:
         paint = functools.partial(_paint, (item["height"], item["width"]), parts[item["id"]], data.classes)

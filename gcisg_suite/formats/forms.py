@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
 from gcisg_suite.coco.values import number, shown
 from gcisg_suite.folders import is_hidden, list_files
 from gcisg_suite.images import SUFFIXES
@@ -146,10 +146,8 @@ def finite(value: Any, file: object, where: str, remedy: str) -> float:
 
 def read_json(path: Path, remedy: str) -> Any:
     """The content of a JSON file. Raises `DataError`."""
-    try:
+    with reading(path, "JSON", remedy):
         return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(path, f"cannot be read as JSON ({error})", remedy) from error
 
 
 def entries(content: Any, key: str, file: object, where: str, remedy: str) -> Iterator[tuple[str, dict[str, Any]]]:

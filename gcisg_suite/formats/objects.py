@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
 from gcisg_suite.formats.forms import BACKGROUND, Box, BoxImage, Data, Labels, MaskImage, around, image_files, names_of
 
 FOLDERS = ("masks", "mask", "objects", "instances")
 OBJECT = "object"
+FEWEST_GREYS = 64  # below which the largest value is no white
 WORDS = {"mask", "masks", "instance", "object", "obj", "id", "visib", "segmentation"}
 
 
@@ -26,7 +27,7 @@ def _masks(folder: Path) -> list[Path]:
 
 
 def is_objects(folder: Path) -> bool:
-    """Whether there are masks, and they are no label images, which have the names of the images."""
+    """Whether there are masks, and they are not label images, which have the names of the images."""
     masks = _masks(folder)
     images = {path.stem for path in image_files(folder / "images")} if (folder / "images").is_dir() else set()
     return bool(masks) and not any(path.stem in images and path.parent.name in FOLDERS for path in masks)
@@ -68,13 +69,17 @@ def _class_of(mask: Path, image: Path, home: Path) -> str:
 
 
 def _mask(path: Path) -> np.ndarray:
-    """Where the object is, shape (H, W), bool. Raises `DataError`."""
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB") if image.mode in ("RGBA", "P") else image)
-    except Exception as error:  # a decoder can raise nearly anything
-        raise DataError(path, f"cannot be read as an image ({error})", "Export it again, or remove it") from error
-    shown: np.ndarray = pixels.max(axis=2) > 0 if pixels.ndim == 3 else pixels > 0
+    """Where the object is, shape (H, W), bool. Raises `DataError`, also for a label image of several classes."""
+    with reading(path, "an image", "Export it again, or remove it"), Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB") if image.mode in ("RGBA", "P") else image)
+    values = pixels.max(axis=2) if pixels.ndim == 3 else pixels
+    # Soft edges are greys up to white; numbers of classes are small, and their colours are no greys.
+    other = pixels.reshape(-1, *pixels.shape[2:])[values.ravel() > 0]
+    is_grey = other.ndim == 1 or bool((other == other[:, :1]).all())
+    if len(other) and (other != other[0]).any() and (not is_grey or other.max() < FEWEST_GREYS):
+        what = "has several values or colours beside 0, expected one; label images have one for each class"
+        raise DataError(path, what, "If so, give --task segmentation with --labels, --label-suffix and --classes")
+    shown: np.ndarray = values > 0
     return shown
 
 

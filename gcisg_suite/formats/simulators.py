@@ -1,6 +1,9 @@
 """What simulators write: NVIDIA Replicator's BasicWriter and Unity Perception's SOLO.
 
 Sources: the documentation of Omniverse Replicator, and the SOLO schema of Unity Perception 1.0.
+Replicator's x_max and y_max are the last pixel of a box. Its documentation does not say so, but NVIDIA's own test of
+the sensor does (omni.syntheticdata, `test_bbox2d_tight.py`): a cube in the middle of 1280 x 720 pixels has x from 301
+to 978 and y from 21 to 698, which is symmetric only if both ends count.
 """
 
 from __future__ import annotations
@@ -12,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
 from gcisg_suite.coco.values import shown
+from gcisg_suite.formats.colours import Keys, labels_by_colour
 from gcisg_suite.formats.forms import (
     BACKGROUND,
     Box,
@@ -72,10 +75,8 @@ def replicator_boxes(folder: Path, role: str) -> Data:
     """Tight boxes around the visible parts."""
     data = Data(folder, [], [])
     for file in sorted(folder.rglob(f"{TIGHT}*.npy")):
-        try:
+        with reading(file, "an array", WRITER):
             rows = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(file, f"cannot be read as an array ({error})", WRITER) from error
         missing = [name for name in ("semanticId", *SIDES) if name not in (rows.dtype.names or ())]
         if missing:
             raise DataError(file, f"has no field {missing[0]}, expected semanticId, {', '.join(SIDES)}", WRITER)
@@ -83,13 +84,13 @@ def replicator_boxes(folder: Path, role: str) -> Data:
         for row in rows.reshape(-1):
             name = semantics.get(str(row["semanticId"]))
             if name is None:
-                what = f"semanticId {row['semanticId']} is none of {', '.join(semantics)}"
+                what = f"semanticId {row['semanticId']} is not one of {', '.join(semantics)}"
                 raise DataError(file, what, WRITER)
             x1, y1, x2, y2 = (float(row[side]) for side in SIDES)
             if name == BACKGROUND:
                 data.leave("boxes without a label", file.name)
             else:
-                boxes.append(Box(name, (x1, y1, x2, y2)))
+                boxes.append(Box(name, (x1, y1, x2 + 1, y2 + 1)))
         data.images.append(BoxImage(_replicator_image(file, TIGHT), None, boxes))
     if not data.images:
         raise DataError(folder, f"holds no {TIGHT}<frame>.npy", "Set bounding_box_2d_tight=True on the writer")
@@ -103,7 +104,9 @@ def replicator_masks(folder: Path, role: str) -> Data:
     for file in sorted(folder.rglob(f"{SEMANTIC}*.png")):
         semantics = _semantics(file, SEMANTIC)
         classes |= dict.fromkeys(sorted(semantics.values()))
-        paint = functools.partial(_coloured, file, {_colour(key): name for key, name in semantics.items()})
+        paint = functools.partial(
+            labels_by_colour, file, {_colour(key): name for key, name in semantics.items()}, WRITER
+        )
         images.append(MaskImage(_replicator_image(file, SEMANTIC), paint))
     if not images:
         raise DataError(folder, f"holds no {SEMANTIC}<frame>.png", "Set semantic_segmentation=True on the writer")
@@ -113,27 +116,6 @@ def replicator_masks(folder: Path, role: str) -> Data:
 def _colour(key: str) -> tuple[int, ...]:
     """The numbers of "(25, 255, 82, 255)" or of "3"."""
     return tuple(map(int, re.findall(r"\d+", key)))
-
-
-def _coloured(file: Path, names: Mapping[tuple[int, ...], str]) -> Labels:
-    """Classes of an image by its colours (R, G, B, A), or by its numbers."""
-    try:
-        with Image.open(file) as image:
-            pixels = np.asarray(image.convert("RGBA") if image.mode in ("P", "RGB", "RGBA") else image)
-    except Exception as error:  # a decoder can raise nearly anything
-        raise DataError(file, f"cannot be read as an image ({error})", WRITER) from error
-    flat = pixels.reshape(-1, pixels.shape[2] if pixels.ndim == 3 else 1)
-    packed = flat.astype(np.int64) @ (256 ** np.arange(flat.shape[1])[::-1])
-    _, first, inverse = np.unique(packed, return_index=True, return_inverse=True)
-    table = {}
-    for number, index in enumerate(first):
-        colour = tuple(flat[index].tolist())
-        name = names.get(colour)
-        if name is None:
-            expected = ", ".join(map(str, list(names)[:5]))
-            raise DataError(file, f"the colour or number {colour} has no class, expected {expected}", WRITER)
-        table[number] = name
-    return Labels(inverse.reshape(pixels.shape[:2]), table)
 
 
 def is_solo(folder: Path) -> bool:
@@ -157,7 +139,7 @@ def _captures(folder: Path, kind: str) -> list[tuple[Path, str, dict[str, Any], 
 
 
 def _natural(path: Path) -> list[Any]:
-    return [int(word) if word.isdigit() else word for word in re.split(r"(\d+)", path.as_posix())]
+    return [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", path.as_posix())]
 
 
 def _solo_image(file: Path, capture: dict[str, Any]) -> Path:
@@ -206,5 +188,5 @@ def solo_masks(folder: Path, role: str) -> Data:
 
 
 def _solo_label(mask: Path, names: Mapping[tuple[int, ...], str]) -> Labels:
-    black: dict[tuple[int, ...], str] = {(0, 0, 0, alpha): BACKGROUND for alpha in (0, 255)}
-    return _coloured(mask, {**black, **names})
+    black: Keys = {(0, 0, 0, alpha): BACKGROUND for alpha in (0, 255)}
+    return labels_by_colour(mask, {**black, **names}, SOLO)

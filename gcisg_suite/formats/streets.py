@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
 from gcisg_suite.coco.values import shown
 from gcisg_suite.formats.forms import (
     PARTS,
@@ -65,11 +65,8 @@ def _instances(folder: Path, role: str, images_in: str, suffix: str) -> Data:
     images = []
     for path in files:
         label = folder / "gtFine" / part / path.parent.name / path.name.replace(suffix, "_gtFine_instanceIds.png")
-        try:
-            with Image.open(label) as image:
-                ids = np.asarray(image)
-        except Exception as error:  # a decoder can raise nearly anything
-            raise DataError(label, f"cannot be read as an image ({error})", FINE) from error
+        with reading(label, "an image", FINE), Image.open(label) as image:
+            ids = np.asarray(image)
         if ids.ndim != 2:
             raise DataError(label, f"has {ids.shape[2]} channels, expected 1 with the numbers of instances", FINE)
         boxes = []
@@ -159,7 +156,7 @@ def _scalabel(
     frames: list[tuple[Path, str, dict[str, Any]]],
     find: Callable[[dict[str, Any]], Path | None],
 ) -> Data:
-    """Boxes of frames; labels without `box2d`, such as lanes and areas, are no objects."""
+    """Boxes of frames; labels without `box2d`, such as lanes and areas, are not objects."""
     data = Data(root, [], [])
     for file, where, frame in frames:
         name = text_of(frame, "name", file, where, FRAMES)

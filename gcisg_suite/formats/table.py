@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gcisg_core.lookup import choose
 from gcisg_core.problems import DataError
 from gcisg_suite.folders import list_files
-from gcisg_suite.formats import blenderproc, coco, objects, simulators, streets, voc, yolo
+from gcisg_suite.formats import blenderproc, coco, objects, simulators, streets, voc, voc_masks, yolo
 from gcisg_suite.formats.forms import Data
 from gcisg_suite.images import SUFFIXES
 
@@ -17,6 +17,9 @@ Reader = Callable[[Path, str], Data]  # of a folder, and the role `synthetic` or
 NATIVE, UNLABELLED = "native", "unlabelled"
 # Files that hold annotations in some format: a folder with one is not taken as one without labels.
 ANNOTATIONS = (".json", ".xml", ".txt", ".csv", ".npy", ".hdf5", ".yaml", ".yml", ".mat", ".record", ".tfrecord")
+# Names of folders that hold label images: what lies there is no photograph.
+LABELS = ("annotation", "annotations", "gt", "gtfine", "label", "labels", "mask", "masks", "segmentation",
+          "segmentationclass", "semantic", "semseg")  # fmt: skip
 
 
 class Format(NamedTuple):
@@ -81,7 +84,10 @@ FORMATS: dict[str, Format] = {
     ),
     "kitti": Format("KITTI: image_2/*, label_2/*.txt, or images/*, labels/*.txt", voc.is_kitti, voc.read_kitti),
     "voc": Format(
-        "Pascal VOC: JPEGImages/*, Annotations/*.xml, or an XML file beside each image", voc.is_voc, voc.read_voc
+        "Pascal VOC: JPEGImages/*, Annotations/*.xml or SegmentationClass/*.png, or an XML file beside each image",
+        lambda folder: voc.is_voc(folder) or voc_masks.find_masks(folder) is not None,
+        voc.read_voc,
+        voc_masks.read_masks,
     ),
     "objects": Format(
         "one mask an object: images/a.jpg, masks/a/<class>_1.png or masks/a_<class>_1.png",
@@ -93,12 +99,15 @@ FORMATS: dict[str, Format] = {
 
 
 def has_only_images(folder: Path) -> bool:
-    """Whether there are images below a folder and no file that may hold annotations."""
-    suffixes = {PurePath(name).suffix.lower() for name in list_files(folder).files}
+    """Whether there are images below a folder and no file that may hold annotations, nor a folder of label images."""
+    paths = [PurePath(name) for name in list_files(folder).files]
+    suffixes = {path.suffix.lower() for path in paths}
+    if any(part.lower() in LABELS for path in paths for part in path.parts[:-1]):
+        return False
     return bool(suffixes.intersection(SUFFIXES)) and not suffixes.intersection(ANNOTATIONS)
 
 
-def find_format(folder: Path, table: Mapping[str, Format], native: bool, asked: str | None) -> str:
+def find_format(folder: Path, table: Mapping[str, Format], native: bool, asked: str | None, role: str) -> str:
     """The name of the format of a folder.
 
     Args:
@@ -106,6 +115,7 @@ def find_format(folder: Path, table: Mapping[str, Format], native: bool, asked: 
         table: The formats of the task.
         native: Whether the folder has what the task reads as it is.
         asked: What the user says it is.
+        role: `synthetic` or `real`.
 
     Raises:
         ValueError: there is no format of the name that the user gave.
@@ -121,6 +131,7 @@ def find_format(folder: Path, table: Mapping[str, Format], native: bool, asked: 
         return UNLABELLED
     if found is None:
         what = f"is in no format that is known here: {', '.join(table)}"
-        remedy = f"Name it (--format FOLDER=NAME, {UNLABELLED} for images alone); docs/your_data.md lists their files"
+        names = f"Name it (--format {role}=NAME, {UNLABELLED} for images alone), or the folder that holds its files"
+        remedy = f"{names}; docs/your_data.md lists them"
         raise DataError(folder, what, remedy)
     return found

@@ -6,31 +6,23 @@ the user's folders.
 
 from __future__ import annotations
 
-import functools
-import os
-import shutil
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
-import numpy as np
-from PIL import Image
-
-from gcisg_core.files import replacing, write_json, write_text
 from gcisg_core.problems import DataError
-from gcisg_suite.audit.parallel import check_all
 from gcisg_suite.coco.load import normalise
 from gcisg_suite.folders import list_files
 from gcisg_suite.formats import coco
-from gcisg_suite.formats.forms import BoxImage, Data, MaskImage, image_files
+from gcisg_suite.formats.forms import BACKGROUND, BoxImage, Data, image_files
+from gcisg_suite.formats.output import converting
 from gcisg_suite.formats.table import FORMATS, NATIVE, UNLABELLED, Format, Reader, find_format
-from gcisg_suite.images import SUFFIXES, displayed_size
+from gcisg_suite.formats.write import COCO, LIST, some, write_coco, write_labels
+from gcisg_suite.images import SUFFIXES
 from gcisg_suite.new_project import MINE, Answers
 
-NONE = 255  # the value of pixels without a class in a label PNG
 NO_LABELS = "has no labels: there is no score on it; prediction, match rate, CKA, energy and `gcisg select` need none"
-SHOWN = 5  # names in a line
+NOTHING = "Name the folder that holds the labels, or its format where it is another one (--format synthetic=NAME)"
 
 
 class Place(NamedTuple):
@@ -57,7 +49,8 @@ class Place(NamedTuple):
 
 def _unlabelled(name: str, folder: Path) -> Data:
     if name == MINE:
-        raise DataError(folder, "has no labels", "The synthetic images need labels: training learns from them")
+        remedy = "Training learns from labels: name the folder that holds them, or its format (--format synthetic=NAME)"
+        raise DataError(folder, "has images and no labels that are known here", remedy)
     inner = folder / "images"
     data = Data(inner if inner.is_dir() else folder, [], [])
     data.images = [BoxImage(path, None, []) for path in image_files(data.root)]
@@ -78,18 +71,23 @@ def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
         DataError, ValueError: a folder is in no known format, or a file in it is not as expected.
     """
     table = {name: row for name, row in FORMATS.items() if row.boxes}
+    files = {name: _given(folder, answers.labels or COCO) for name, folder in answers.folders.items()}
+    if answers.labels and not any(path.is_file() for path in files.values()):
+        what = f"{answers.labels}: no such file in {answers.synthetic} or {answers.real}"
+        raise ValueError(f"{what}. Name the JSON file as it lies in a folder (--annotations, --labels)")
+    kinds = {
+        name: find_format(folder, table, files[name].is_file(), answers.formats.get(name), name)
+        for name, folder in answers.folders.items()
+    }
+    _check_options(answers, {name: NATIVE if kind == "coco" else kind for name, kind in kinds.items()})
     places: dict[str, Place] = {}
     classes = asked
     for name, folder in answers.folders.items():
-        file = folder / (answers.labels or "annotations.json")
-        kind = find_format(folder, table, file.is_file() or answers.labels is not None, answers.formats.get(name))
-        data = None
+        kind, file, data = kinds[name], files[name], None
         if kind in (NATIVE, "coco"):
-            images = folder / answers.images
-            if kind != NATIVE:
-                file, images = coco.find_coco(folder, name)
-            elif not images.is_dir() and file.is_file():
-                images = coco.image_root(folder, file)
+            named = kind == NATIVE or (answers.labels is not None and file.is_file())
+            file = file if named else coco.find_file(folder, name)
+            images = _image_folder(answers, folder, file, kind)
             if (kind == NATIVE and asked is None) or _fits(file, images, classes):
                 places[name] = Place(images, file, classes or [])
                 if kind != NATIVE:
@@ -100,13 +98,61 @@ def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
         elif kind != UNLABELLED:
             data = cast("Reader", table[kind].boxes)(folder, name)
         data = data or _unlabelled(name, folder)
+        _check_classes(data, classes)
         if not classes:
             occurring = {box.name for image in data.images for box in image.boxes if not box.crowd}
             classes = [item for item in data.classes if item in occurring]
             data.leave("classes without a box", "", len(data.classes) - len(classes))
-        goal = answers.output / "data" / f"{name}.json"
-        places[name] = _write_coco(data, classes, goal, f"{name}: {folder} read as {kind}", kind != UNLABELLED)
+        if not classes or not data.images:
+            raise DataError(folder, f"read as {kind}: {len(data.images)} images without any box", NOTHING)
+        what, goal = f"{name}: {folder} read as {kind}", answers.output / "data" / name
+        with converting(goal, answers.force) as partial:
+            root = write_coco(data, classes, partial, goal, what)
+        places[name] = Place(root, goal / COCO, classes, labelled=kind != UNLABELLED)
     return places
+
+
+def _given(folder: Path, name: str) -> Path:
+    """A file or folder by its name in a folder of the user's, or by a path that leads into it."""
+    path = Path(name)
+    inside = path.exists() and path.resolve().is_relative_to(folder.resolve())
+    return path if inside and not (folder / name).exists() else folder / name
+
+
+def _image_folder(answers: Answers, folder: Path, file: Path, kind: str) -> Path:
+    """What the names in a COCO file start from. Raises `DataError`."""
+    if "images" not in answers.options:
+        try:
+            return coco.image_root(folder, file)
+        except DataError:
+            if kind != NATIVE:
+                raise  # else the audit names each
+    return folder / answers.images
+
+
+def _check_options(answers: Answers, kinds: Mapping[str, str]) -> None:
+    """Refuse options that say how labels are read in place where a folder is converted, which would do nothing there.
+
+    Raises:
+        ValueError: with the option.
+    """
+    converted = {name: kind for name, kind in kinds.items() if kind not in (NATIVE, UNLABELLED)}
+    for option in sorted(answers.options.keys() - {"classes"}):
+        # The names of the classes must be known in both folders, all else in one.
+        if converted and (option == "num_classes" or NATIVE not in kinds.values()):
+            name, kind = next(iter(converted.items()))
+            what = f"--{option.replace('_', '-')} is for labels that are read as they are"
+            raise ValueError(
+                f"{what}; {answers.folders[name]} is read as {kind}. Leave it out, or give another --format"
+            )
+
+
+def _check_classes(data: Data, asked: list[str] | None) -> None:
+    """Raises `ValueError` where a folder has classes, and none of those that are wanted."""
+    common = {*(asked or ())} & {*data.classes}
+    if asked and data.classes and not common - {BACKGROUND}:
+        what = f"the classes are {some(asked)}, and {data.root} has none of them; it has {some(data.classes)}"
+        raise ValueError(f"{what}. Give names that both folders have (--classes A B ...), or rename those of one")
 
 
 def _names(file: Path, root: Path) -> list[str] | None:
@@ -122,49 +168,6 @@ def _fits(file: Path, root: Path, classes: list[str] | None) -> bool:
     ids = {item["category_id"] for item in data.annotations}
     used = {item["name"] for item in data.categories if item["id"] in ids}
     return used == {*data.classes} == {*(classes or data.classes)}
-
-
-def _write_coco(data: Data, classes: list[str], goal: Path, what: str, labelled: bool) -> Place:
-    """Write boxes as a COCO file and say so."""
-    numbers = {name: number for number, name in enumerate(classes, start=1)}
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    counts, others = Counter[str](), Counter[str]()
-    root = data.root
-    if any(image.pixels for image in data.images):
-        root = _write_pixels(data.images, goal.with_suffix("") / "images")
-    for key, image in enumerate(data.images, start=1):
-        width, height = image.size or displayed_size(image.path)
-        name = image.path if image.pixels else Path(os.path.relpath(image.path, root))
-        images.append({"id": key, "file_name": name.as_posix(), "width": width, "height": height})
-        for box in image.boxes:
-            x1, y1, x2, y2 = box.corners
-            if box.name not in numbers:
-                others[box.name] += 1
-            elif x2 <= x1 or y2 <= y1:
-                data.leave("boxes without area", f"{box.name} {[*box.corners]} of {image.path}")
-            else:
-                counts[box.name] += 1
-                entry: dict[str, Any] = {"id": len(annotations) + 1, "image_id": key, "category_id": numbers[box.name]}
-                entry |= {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": int(box.crowd)}
-                annotations.append(entry)
-    if others:
-        data.leave(f"boxes of {_some([*others])}, which are none of the classes", "", others.total())
-    categories = [{"id": number, "name": name} for name, number in numbers.items()]
-    write_json(goal, {"images": images, "annotations": annotations, "categories": categories})
-    print(f"{what}: {len(images)} images, {len(annotations)} boxes of {_some(classes)} -> {goal}{data.described()}")
-    return Place(root, goal, classes, labelled=labelled)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-
-
-def _write_pixels(images: list[Any], folder: Path) -> Path:
-    for image in images:
-        with replacing(folder / image.path) as partial:
-            Image.fromarray(image.pixels()).save(partial)
-    return folder
 
 
 def take_masks(
@@ -186,23 +189,39 @@ def take_masks(
     Raises:
         DataError, ValueError: as in :func:`take_boxes`.
     """
-    kinds = {}
+    kinds, files = dict[str, str](), dict[str, Path]()
     for name, folder in answers.folders.items():
         given = answers.formats.get(name)
-        native = answers.labels is not None or (not given and _is_native(folder, folder / answers.images, special))
-        kinds[name] = find_format(folder, table, native, given)
+        native = bool(answers.labels) and _given(folder, str(answers.labels)).is_dir()
+        native = native or (not given and _is_native(folder, folder / answers.images, special))
+        kinds[name] = find_format(folder, table, native, given, name)
+        if kinds[name] == "coco" and answers.labels and _given(folder, answers.labels).is_file():
+            files[name] = _given(folder, answers.labels)
+    _check_options(answers, {name: NATIVE if name in files else kind for name, kind in kinds.items()})
     if classes is None and NATIVE in kinds.values():
         classes = need()
     places: dict[str, Place] = {}
     for name, folder in answers.folders.items():
         kind = kinds[name]
         if kind == NATIVE:
-            places[name] = Place(folder / answers.images, folder / (answers.labels or "labels"), classes or [])
+            places[name] = Place(folder / answers.images, _given(folder, answers.labels or "labels"), classes or [])
             continue
-        data = _unlabelled(name, folder) if kind == UNLABELLED else cast("Reader", table[kind].masks)(folder, name)
+        if name in files:
+            data = coco.masks_of(files[name], _image_folder(answers, folder, files[name], kind))
+        else:
+            data = _unlabelled(name, folder) if kind == UNLABELLED else cast("Reader", table[kind].masks)(folder, name)
+        _check_classes(data, classes)
         classes = classes or data.classes
+        if classes == [BACKGROUND] or not data.images:
+            raise DataError(folder, f"read as {kind}: {len(data.images)} images without any object", NOTHING)
         what, goal = f"{name}: {folder} read as {kind}", answers.output / "data" / name
-        places[name] = _write_labels(data, classes, goal, what, kind != UNLABELLED, answers.workers)
+        with converting(goal, answers.force) as partial:
+            used = write_labels(data, classes, partial, kind != UNLABELLED, answers.workers)
+        print(f"{what}: {len(used)} images, classes {some(classes)} -> {goal}{data.described()}")
+        root = goal / "images" if any(image.pixels for image in used) else data.root
+        suffixes = tuple(sorted({image.path.suffix for image in used}))
+        listed = goal / LIST
+        places[name] = Place(root, goal / "labels", classes, listed, suffixes, kind != UNLABELLED, data.fixed)
     return places
 
 
@@ -214,43 +233,3 @@ def _is_native(folder: Path, images: Path, special: Mapping[str, Format]) -> boo
     if any(row.recognises(folder) for row in special.values()):
         return False
     return any(PurePath(name).suffix.lower() in SUFFIXES for name in list_files(labels).files)
-
-
-def _write_labels(data: Data, classes: list[str], goal: Path, what: str, labelled: bool, workers: int) -> Place:
-    """Write a label PNG for each image, and the list of the images; replaces what was written before."""
-    goal.parent.mkdir(parents=True, exist_ok=True)
-    partial = goal.with_name(f".{goal.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    extracted = any(image.pixels for image in data.images)
-    home = Path() if extracted else data.root
-    names = [PurePath(os.path.relpath(image.path, home)) for image in data.images]
-    # The first of each name counts.
-    used = {name.with_suffix("").as_posix(): image for name, image in zip(names[::-1], data.images[::-1], strict=True)}
-    data.leave("images that differ from another by the suffix alone", "", len(names) - len(used))
-    partial.mkdir()
-    if extracted:
-        _write_pixels([*used.values()], partial / "images")
-    if labelled:
-        tasks = [(image, partial / "labels" / f"{stem}.png") for stem, image in used.items()]
-        for unknown in check_all(functools.partial(_write_label, classes), tasks, workers, unit="label"):
-            for other, pixels in unknown.items():
-                data.leave(f"pixels of {other}", "", pixels)
-    write_text(partial / "images.txt", "".join(f"{stem}\n" for stem in sorted(used)))
-    shutil.rmtree(goal, ignore_errors=True)
-    partial.replace(goal)
-    print(f"{what}: {len(used)} images, classes {_some(classes)} -> {goal}{data.described()}")
-    root = goal / "images" if extracted else data.root
-    suffixes = tuple(sorted({image.path.suffix for image in used.values()}))
-    return Place(root, goal / "labels", classes, goal / "images.txt", suffixes, labelled, data.fixed)
-
-
-def _write_label(classes: list[str], task: tuple[MaskImage, Path]) -> Counter[str]:
-    """Write one; returns the pixels of classes that are not wanted."""
-    image, path = task
-    values, names = image.labels()
-    numbers, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    wanted = [classes.index(name) if (name := names.get(number)) in classes else NONE for number in numbers.tolist()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.array(wanted, np.uint8)[inverse.reshape(values.shape)]).save(path)
-    pairs = zip(numbers.tolist(), counts.tolist(), wanted, strict=True)
-    return Counter({names[number]: count for number, count, found in pairs if found == NONE and number in names})

@@ -1,7 +1,8 @@
 """Pascal VOC's XML, in the folders of the challenge or beside the images; and KITTI's text files.
 
 VOC counts pixels from 1 and includes both ends: (xmin, ymin, xmax, ymax) is (xmin - 1, ymin - 1, xmax, ymax) half-open.
-KITTI's are from 0. Source: the development kits of VOC2012 and of KITTI's object benchmark.
+Some programs count from 0; a folder where an xmin or ymin is below 1 shows that, and is read as half-open. KITTI's are
+from 0. Source: the development kits of VOC2012 and of KITTI's object benchmark.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
 from gcisg_suite.formats.forms import (
     Box,
     BoxImage,
@@ -39,7 +40,7 @@ def _voc_home(folder: Path) -> Path:
 def _is_voc_file(path: Path) -> bool:
     try:
         return next(ET.iterparse(path, events=("start",)))[1].tag == "annotation"
-    except (OSError, ET.ParseError, StopIteration):
+    except Exception:  # a parser can raise nearly anything
         return False
 
 
@@ -63,13 +64,21 @@ def _voc_files(home: Path, role: str) -> list[Path]:
 def read_voc(folder: Path, role: str) -> Data:
     """Boxes; objects that are `difficult` count as crowds, as the challenge ignores them."""
     home, images = _voc_home(folder), []
-    for file in _voc_files(home, role):
-        try:
+    files = _voc_files(home, role)
+    if not files:
+        raise DataError(folder, "holds no XML file of VOC", "Export the boxes; label images are for segmentation")
+    for file in files:
+        with reading(file, "XML", XML):
             root = ET.parse(file).getroot()
-        except (OSError, ET.ParseError) as error:
-            raise DataError(file, f"cannot be read as XML ({error})", XML) from error
         images.append(BoxImage(_voc_image(home, file, root), _voc_size(file, root), _voc_boxes(file, root)))
+    if all(min(box.corners[:2]) >= 1 for image in images for box in image.boxes):
+        images = [image._replace(boxes=[_from_0(box) for box in image.boxes]) for image in images]
     return Data(home, images, names_of(images))
+
+
+def _from_0(box: Box) -> Box:
+    x1, y1, x2, y2 = box.corners
+    return box._replace(corners=(x1 - 1, y1 - 1, x2, y2))
 
 
 def _voc_image(home: Path, file: Path, root: ET.Element) -> Path:
@@ -102,9 +111,7 @@ def _voc_boxes(file: Path, root: ET.Element) -> list[Box]:
             finite(node.findtext(f"bndbox/{key}"), file, f"{where}/bndbox/{key}", XML)
             for key in ("xmin", "ymin", "xmax", "ymax")
         )
-        boxes.append(
-            Box(name, (max(x1 - 1, 0), max(y1 - 1, 0), x2, y2), (node.findtext("difficult") or "0").strip() == "1")
-        )
+        boxes.append(Box(name, (x1, y1, x2, y2), (node.findtext("difficult") or "0").strip() == "1"))
     return boxes
 
 
@@ -123,7 +130,7 @@ def is_kitti(folder: Path) -> bool:
     for path in sorted(labels.glob("*.txt"))[:20] if labels else ():
         lines = [line.split() for line in path.read_text(errors="replace").splitlines() if line.strip()]
         if lines:
-            return len(lines[0]) in (15, 16) and not lines[0][0].lstrip("-").isdigit()
+            return len(lines[0]) in (15, 16) and not lines[0][0].lstrip("-").isdecimal()
     return False
 
 

@@ -1,4 +1,4 @@
-"""YOLO's text files: `images/.../a.jpg`, `labels/.../a.txt`, and `data.yaml` or `classes.txt`.
+"""YOLO's text files: `images/.../a.jpg`, `labels/.../a.txt`, and `data.yaml` or `classes.txt`; or both side by side.
 
 A line of a label is an object: the number of its class, then centre x, centre y, width and height, or an outline of 3
 or more points x, y; all as shares of the image's size. Source: the documentation of Ultralytics' data sets.
@@ -7,11 +7,10 @@ or more points x, y; all as shares of the image's size. Source: the documentatio
 from __future__ import annotations
 
 import functools
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import yaml
 from PIL import Image, ImageDraw
 
 from gcisg_core.problems import DataError
@@ -29,18 +28,28 @@ from gcisg_suite.formats.forms import (
     part_of,
 )
 from gcisg_suite.images import displayed_size
-from gcisg_suite.text import read_lines, read_text
+from gcisg_suite.text import read_lines, read_yaml
 
 YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 NAMES = ("classes.txt", "obj.names", "labels/classes.txt", "_darknet.labels")
-SLACK = 1.001  # rounding lets shares pass 1
+SLACK = 0.001  # by which rounding lets shares pass 0 and 1
+LISTS = {"train": "train.txt", "valid": "valid.txt", "val": "val.txt", "test": "test.txt"}  # of Darknet, CVAT
 LINE = "Expected: class, centre x, centre y, width, height; or class and an outline x y x y x y ...; shares of 0 to 1"
 
 
 def is_yolo(folder: Path) -> bool:
-    """Whether there are text files in `labels` and the names of the classes."""
-    named = _yaml_of(folder) is not None or any((folder / name).is_file() for name in NAMES)
-    return named and any(path.name not in NAMES for path in folder.rglob("labels/**/*.txt"))
+    """Whether there are text files in `labels` or beside images, and the names of the classes."""
+    if _yaml_of(folder) is None and _names_of(folder) is None:
+        return False
+    if any(path.name not in NAMES for path in folder.rglob("labels/**/*.txt")):
+        return True
+    return any(path.with_suffix(".txt").is_file() for path in image_files(folder))
+
+
+def _names_of(folder: Path) -> Path | None:
+    """The list of the classes, in the folder or in one of its parts."""
+    patterns = [start + name for name in NAMES for start in ("", "*/", "labels/*/")]
+    return next((path for pattern in patterns for path in sorted(folder.glob(pattern)) if path.is_file()), None)
 
 
 def _yaml_of(folder: Path) -> Path | None:
@@ -51,20 +60,17 @@ def _yaml_of(folder: Path) -> Path | None:
 
 def _plain(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(read_text(path))
-    except (DataError, yaml.YAMLError):
+        content = read_yaml(path)
+    except DataError:
         return {}
     return content if isinstance(content, dict) else {}
 
 
 def _classes(folder: Path, file: Path | None) -> list[str]:
     if file is None:
-        listed = next((folder / name for name in NAMES if (folder / name).is_file()), folder / NAMES[0])
+        listed = _names_of(folder) or folder / NAMES[0]
         return [line.strip() for line in read_lines(listed) if line.strip()]
-    try:
-        content = yaml.safe_load(read_text(file))
-    except yaml.YAMLError as error:
-        raise DataError(file, f"is no YAML ({' '.join(str(error).split())})", "Mend the line that it names") from error
+    content = read_yaml(file)
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict) and sorted(map(str, names)) == sorted(map(str, range(len(names)))):
         names = [names[key] for key in sorted(names, key=int)]
@@ -84,36 +90,47 @@ def _folders(folder: Path, file: Path | None, role: str) -> list[Path]:
     if part and file:
         base = folder / str(content.get("path") or "")
         named = content[part] if isinstance(content[part], list) else [content[part]]
-        # Exports of Roboflow name `../train/images` beside `train`, and paths of another machine are common.
-        tries = [[root / str(name).removeprefix(cut) for cut in ("", "../", "./") for root in (base, file.parent)]
-                 for name in named]  # fmt: skip
-        found = [next((path for path in paths if path.exists()), None) for paths in tries]
+        found = [_locate(str(name), base, file.parent) for name in named]
         if None in found:
             what = f"`{part}` names {named[found.index(None)]}, which does not exist below {base}"
             raise DataError(file, what, "Correct `path` or the part's folder")
         return [path for path in found if path]
+    lists = {part: folder / name for part, name in LISTS.items() if (folder / name).is_file()}
+    if not file and (part := part_of([*lists], role) or part_of([*lists], "all")):
+        return [lists[part]]
     images = folder / "images" if (folder / "images").is_dir() else folder
     inner = part_of([path.name for path in images.iterdir() if path.is_dir()], role)
     return [images / inner] if inner else [images]
 
 
+def _locate(name: str, *roots: Path) -> Path | None:
+    """What a file names, from one of the folders; or with the first parts of the name cut off: Roboflow names
+    `../train/images` beside `train`, Darknet `data/obj_train_data`, and paths of another machine are common."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    tries = [root / name for root in roots]
+    tries += [root.joinpath(*parts[cut:]) for cut in range(1, len(parts)) for root in roots]
+    return next((path for path in tries if path.exists()), None)
+
+
 def _label_of(image: Path) -> Path:
     """`labels` in place of the last folder `images`; else beside the image, in a folder `labels` or in the same."""
     parts = list(image.parent.parts)
+    tries = [image.parent / "labels" / f"{image.stem}.txt", image.with_suffix(".txt")]
     if "images" in parts:
         last = len(parts) - 1 - parts[::-1].index("images")
-        return Path(*parts[:last], "labels", *parts[last + 1 :], f"{image.stem}.txt")
-    own = image.parent / "labels" / f"{image.stem}.txt"
-    return own if own.is_file() else image.with_suffix(".txt")
+        tries.insert(0, Path(*parts[:last], "labels", *parts[last + 1 :], f"{image.stem}.txt"))
+    return next((path for path in tries if path.is_file()), tries[0])
 
 
 def _images(folder: Path, role: str) -> tuple[list[str], list[Path]]:
     file = _yaml_of(folder)
+    if file and "kpt_shape" in _plain(file):
+        raise DataError(file, "says that the labels hold keypoints (`kpt_shape`)", "Export boxes or outlines")
     classes, found = _classes(folder, file), []
     for place in _folders(folder, file, role):
         if place.is_file():  # a list of images
             lines = [line.strip() for line in read_lines(place) if line.strip()]
-            found += [path if (path := place.parent / line).is_file() else folder / line for line in lines]
+            found += [_locate(line, place.parent, folder) or folder / line for line in lines]
         else:
             found += image_files(place)
     if not found:
@@ -135,8 +152,8 @@ def _objects(file: Path, count: int) -> list[tuple[int, list[float]]]:
             raise DataError(where, what, "Correct it, or the classes")
         if len(values) != 4 and (len(values) < 6 or len(values) % 2):
             raise DataError(where, f"{len(words)} values, expected 5, or 7 and more in pairs", LINE)
-        if outside := [value for value in values if not 0 <= value <= SLACK]:
-            raise DataError(where, f"{outside[0]} is no share of the image, expected 0 to 1", LINE)
+        if outside := [value for value in values if not -SLACK <= value <= 1 + SLACK]:
+            raise DataError(where, f"{outside[0]} is not a share of the image, expected 0 to 1", LINE)
         found.append((int(label), values))
     return found
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gcisg_core.files import write_text
+from gcisg_suite.text import read_json_object
 
-RESULT = "metrics.json"
-EARLIER_RESULT = "measures.json"  # of runs before the name changed
+RESULT = "result.json"
+EARLIER_RESULTS = ("measures.json", "metrics.json")  # the second is also the name of Detectron2's log
 Trained = TypeVar("Trained")
 
 
@@ -27,7 +29,7 @@ def evaluated_once(
     train: Callable[[], Trained],
     evaluate: Callable[[Trained, str], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Train and evaluate, or read what that gave; the result is kept as `metrics.json`.
+    """Train and evaluate, or read what that gave; the result is kept as `result.json`.
 
     Args:
         work_dir: Where the run is kept.
@@ -38,13 +40,16 @@ def evaluated_once(
     Returns:
         Split -> its metrics, and ``seconds`` of `train`.
     """
-    for done in (work_dir / EARLIER_RESULT, work_dir / RESULT):
-        if done.is_file():
-            finished: dict[str, Any] = json.loads(done.read_text())
-            return finished
+    if (work_dir / RESULT).is_file():
+        return read_json_object(work_dir / RESULT)
+    for name in EARLIER_RESULTS:
+        with suppress(OSError, ValueError):  # not there, or a log: lines of JSON
+            found = read_json_object(work_dir / name)
+            if found.keys() >= {"seconds", *splits}:
+                return found
     start = time.perf_counter()
     trained = train()
     result: dict[str, Any] = {"seconds": time.perf_counter() - start}
     result |= {split: evaluate(trained, split) for split in splits}
-    write_text(done, json.dumps(result))
+    write_text(work_dir / RESULT, json.dumps(result))
     return result

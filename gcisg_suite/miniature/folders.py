@@ -49,12 +49,15 @@ def write_once(goal: Path, recipe: dict[str, Any], write: Callable[[Path], None]
         for stale in goal.parent.glob(f".{goal.name}.partial-*"):
             shutil.rmtree(stale)
         partial = Path(tempfile.mkdtemp(prefix=f".{goal.name}.partial-", dir=goal.parent))
-        partial.chmod(0o755)  # mkdtemp's 0700 would keep other users out
-        write(partial)
-        (partial / RECIPE_FILE).write_text(json.dumps({**recipe, "files": _count_files(partial)}, indent=1) + "\n")
-        if goal.exists():
-            shutil.rmtree(goal)
-        partial.rename(goal)
+        try:
+            partial.chmod(0o755)  # mkdtemp's 0700 would keep other users out
+            write(partial)
+            (partial / RECIPE_FILE).write_text(json.dumps({**recipe, "files": _count_files(partial)}, indent=1) + "\n")
+            if goal.exists():
+                shutil.rmtree(goal)
+            partial.rename(goal)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
         return True
 
 

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gcisg_core.shell import gcisg_command
+from gcisg_suite.progress import named
 from gcisg_suite.tasks import TASKS
 
-from .page import Picture, Section, compare
-from .runs import TrainingRun, curves, details, read_run
+from .losses import loss_curves
+from .page import Picture, Section
+from .runs import TrainingRun, details, read_run
+from .seeds import table, verdicts
 
 CONFIGS = {"baseline": "baseline_mini", "GCISG": "gcisg_mini"}
 
@@ -42,11 +46,15 @@ class Demonstration:
         """
         row = TASKS[self.task]
         run = row.door("mini")
-        results: dict[str, Any] = {
-            name: run(config, ["test"], runs / config, overrides) for name, config in CONFIGS.items()
-        }
+        results: dict[str, Any] = {}
+        for name, config in CONFIGS.items():
+            with named(name):
+                results[name] = run(config, ["test"], runs / config, overrides)
         read = {name: read_run(runs / config, name) for name, config in CONFIGS.items()}
-        columns, rows = compare({name: result["test"] for name, result in results.items()}, self.metrics)
+        compared = {name: [result["test"]] for name, result in results.items()}
+        columns, rows = table(compared, self.metrics)
+        metric = next(iter(self.metrics))
+        losses = loss_curves(read.values())
         took = ", ".join(f"{name} {result['seconds']:.0f} s" for name, result in results.items())
         return Section(
             title=self.title,
@@ -57,13 +65,13 @@ class Demonstration:
             ],
             columns=columns,
             rows=rows,
-            pictures=[
-                Picture(curves(read), "Losses while training, means of the last iterations.", chart=True),
-                self.panel(read),
-            ],
+            pictures=[*([losses] if losses else []), self.panel(read)],
             commands=[
-                f"python tools/train_net.py --config projects/{self.task}/{config}{row.suffix}"
+                gcisg_command("train", "--config", f"projects/{self.task}/{config}{row.suffix}")
                 for config in CONFIGS.values()
             ],
             **details(read),
+            verdicts=verdicts(compared, metric, self.metrics[metric].removesuffix(" %")),
+            split="the miniature's test split",
+            name=self.task.capitalize(),
         )

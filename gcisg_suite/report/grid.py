@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
+
+HEAT = "viridis"  # of every heat map and matrix: told apart by colour-blind people, and in grey
+MAP_SHARE = 0.6  # of a heat map over its image
 
 
 def picture_grid(rows: Sequence[str], columns: int, size: tuple[float, float], **label: Any) -> tuple[Figure, Any]:
@@ -24,3 +29,10 @@ def picture_grid(rows: Sequence[str], columns: int, size: tuple[float, float], *
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
     return figure, axes
+
+
+def heat_over(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """An image (H, W, 3), uint8, in grey under a map (H, W) of values in [0, 1]."""
+    grey = np.repeat(pixels.mean(axis=2, keepdims=True) / 255, 3, axis=2)
+    mixed: np.ndarray = (1 - MAP_SHARE) * grey + MAP_SHARE * mpl.colormaps[HEAT](heat)[..., :3]
+    return mixed

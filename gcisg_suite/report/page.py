@@ -7,20 +7,32 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from matplotlib.figure import Figure
 
 from gcisg_core.files import write_text
+from gcisg_suite.about import facts
+
+from .chart import FOLDER, Chart, Library, draw
 
 
 @dataclass
 class Picture:
-    """A figure and the sentence below it; a ``chart`` has no photographs, so it may turn dark with the page."""
+    """A figure and the sentence below it.
+
+    Attributes:
+        figure: What is shown.
+        caption: The sentence.
+        chart: It has no photographs, so it may turn dark with the page.
+        charts: The curves of which the figure is the picture; a browser with JavaScript draws them itself.
+    """
 
     figure: Figure
     caption: str
     chart: bool = False
+    charts: Sequence[Chart] = ()
 
     @property
     def source(self) -> str:
@@ -28,6 +40,17 @@ class Picture:
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", transparent=self.chart)
         return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+    @property
+    def data(self) -> list[dict[str, Any]]:
+        """The curves for the page's script."""
+        return [chart.data() for chart in self.charts]
+
+
+def curves(charts: Sequence[Chart], caption: str) -> Picture:
+    """Curves that one can zoom, and their picture."""
+    shown = [chart for chart in charts if chart.drawn()]
+    return Picture(draw(shown), caption, chart=True, charts=shown)
 
 
 @dataclass
@@ -43,6 +66,9 @@ class Section:
         commands: How to repeat it.
         settings: Rows of the settings' table: a name, then the setting of each method, in the order of ``configs``.
         configs: Method -> the text of its config.
+        verdicts: What came out, a sentence each; they stand on top of the page.
+        split: What was evaluated on, for the page's head.
+        name: Short for the title, where several sections have verdicts.
     """
 
     title: str
@@ -53,121 +79,37 @@ class Section:
     commands: Sequence[str] = field(default_factory=list)
     settings: Sequence[Sequence[str]] = field(default_factory=list)
     configs: Mapping[str, str] = field(default_factory=dict)
-
-
-def compare(
-    results: Mapping[str, Mapping[str, float]], metrics: Mapping[str, str]
-) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows of a table: a row a metric, a column a method, and beside each but the first its gain over that.
-
-    Args:
-        results: Method -> metric -> number.
-        metrics: Metric -> how it is called.
-    """
-    first, *others = results
-    columns = ["metric", first]
-    for name in others:
-        columns += [name, "gain" if len(others) == 1 else f"gain of {name}"]
-    rows = []
-    for key, label in metrics.items():
-        row = [label, f"{results[first][key]:.2f}"]
-        for name in others:
-            row += [f"{results[name][key]:.2f}", f"{results[name][key] - results[first][key]:+.2f}"]
-        rows.append(row)
-    return columns, rows
-
-
-def duration(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    verdicts: Sequence[str] = ()
+    split: str = ""
+    name: str = ""
 
 
 def write_report(path: Path, title: str, sections: Sequence[Section]) -> Path:
     """Write the page; returns its path."""
-    return write_text(path, _PAGE.render(title=title, sections=sections))
+    told = [section for section in sections if section.verdicts]
+    with_names = len(told) > 1
+    splits = [
+        f"{section.name or section.title}: {section.split}" if with_names else section.split
+        for section in sections
+        if section.split
+    ]
+    has_charts = any(picture.charts for section in sections for picture in section.pictures)
+    library = Library()
+    page = _ENVIRONMENT.get_template("page.html").render(
+        title=title,
+        sections=sections,
+        verdicts=[
+            ((section.name or section.title) if with_names else "", verdict)
+            for section in told
+            for verdict in section.verdicts
+        ],
+        facts={**({"Evaluated on": "; ".join(splits)} if splits else {}), **facts()},
+        style=(library.style if has_charts else "") + (FOLDER / "page.css").read_text(encoding="utf-8"),
+        script=library.script if has_charts else "",
+    )
+    return write_text(path, page)
 
 
-_PAGE = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title>
-<style>
-:root { color-scheme: light dark; --line: #8886; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; padding: 1rem; }
-h1, h2 { line-height: 1.2; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .8rem; border-bottom: 1px solid var(--line); text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-figure { margin: 1.5rem 0; }
-figure img { max-width: 100%; background: white; border-radius: .4rem; }
-figcaption { font-size: .9rem; opacity: .85; }
-code { display: block; overflow-x: auto; white-space: pre; padding: .4rem .6rem; border: 1px solid var(--line); }
-p, figcaption { overflow-wrap: anywhere; }
-summary { cursor: pointer; margin: 1rem 0 .5rem; }
-.settings td, .settings th { text-align: left; overflow-wrap: anywhere; }
-@media (max-width: 40rem) {
-  th, td { padding: .3rem; font-size: .85rem; overflow-wrap: anywhere; }
-  figure img { max-width: none; width: 42rem; }
-}
-@media (prefers-color-scheme: dark) {
-  figure img.chart { background: none; filter: invert(1) hue-rotate(180deg); }
-}
-</style>
-</head>
-<body>
-<h1>{{ title }}</h1>
-{% for section in sections %}
-<section>
-<h2>{{ section.title }}</h2>
-{% for paragraph in section.text %}
-<p>{{ paragraph }}</p>
-{% endfor %}
-{% if section.rows %}
-<div class="scroll"><table>
-<thead><tr>{% for column in section.columns %}<th>{{ column }}</th>{% endfor %}</tr></thead>
-<tbody>
-{% for row in section.rows %}
-<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}
-</tbody>
-</table></div>
-{% endif %}
-{% for picture in section.pictures %}
-<figure>
-<div class="scroll">
-<img{% if picture.chart %} class="chart"{% endif %} src="{{ picture.source }}" alt="{{ picture.caption }}">
-</div>
-<figcaption>{{ picture.caption }}</figcaption>
-</figure>
-{% endfor %}
-{% if section.settings %}
-<details open><summary>Settings</summary>
-<div class="scroll"><table class="settings">
-<thead><tr><th></th>{% for name in section.configs %}<th>{{ name }}</th>{% endfor %}</tr></thead>
-<tbody>
-{% for row in section.settings %}
-<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}
-</tbody>
-</table></div></details>
-{% endif %}
-{% for name, text in section.configs.items() %}
-<details><summary>Whole config of {{ name }}</summary><code>{{ text }}</code></details>
-{% endfor %}
-{% if section.commands %}
-<p>To repeat it:</p>
-{% for command in section.commands %}
-<code>{{ command }}</code>
-{% endfor %}
-{% endif %}
-</section>
-{% endfor %}
-</body>
-</html>
-""")
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True
+)

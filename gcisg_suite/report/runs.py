@@ -5,29 +5,29 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from gcisg_core.problems import DataError
+from gcisg_core.problems import DataError, reading
 from gcisg_core.run_folder import checkpoint_number, checkpoints_in, newest_checkpoint, start_number
-from gcisg_suite.tasks import LAZY, find_task, framework_of, load, task_of
-from gcisg_suite.text import read_text, read_yaml
+from gcisg_suite.tasks import DETECTRON2, LAZY, MMENGINE, find_task, framework_of, task_of
+from gcisg_suite.text import is_lazy, read_yaml
 
 # Row of the settings' table -> where it is in a config of each framework.
-FRAMEWORKS = ("mmengine", "detectron2")
+FRAMEWORKS = (MMENGINE.name, DETECTRON2.name, LAZY.name)
 SETTINGS = {
-    "iterations": ("train_cfg.max_iters", "SOLVER.MAX_ITER"),
-    "batch (mmengine: of one process)": ("train_dataloader.batch_size", "SOLVER.IMS_PER_BATCH"),
-    "learning rate": ("optim_wrapper.optimizer.lr", "SOLVER.BASE_LR"),
-    "seed": ("randomness.seed", "SEED"),
-    "backbone": ("model.backbone", "MODEL.BACKBONE.NAME"),
-    "weights at the start": ("model.weights", "MODEL.WEIGHTS"),
-    "method": ("model.regularizer", "REGULARIZER"),
-    "backbone plugins": ("model.backbone_plugins", "MODEL.BACKBONE_PLUGINS"),
-}
+    "iterations": ("train_cfg.max_iters", "SOLVER.MAX_ITER", "train.max_iter"),
+    "batch (mmengine: of one process)": (
+        "train_dataloader.batch_size", "SOLVER.IMS_PER_BATCH", "dataloader.train.total_batch_size",
+    ),
+    "learning rate": ("optim_wrapper.optimizer.lr", "SOLVER.BASE_LR", "optimizer.lr"),
+    "seed": ("randomness.seed", "SEED", "train.seed"),
+    "backbone": ("model.backbone", "MODEL.BACKBONE.NAME", "model.backbone._target_"),
+    "weights at the start": ("model.weights", "MODEL.WEIGHTS", "train.init_checkpoint"),
+    "method": ("model.regularizer", "REGULARIZER", "model.regularizer"),
+    "backbone plugins": ("model.backbone_plugins", "MODEL.BACKBONE_PLUGINS", "model.backbone_plugins"),
+}  # fmt: skip
 METRIC = re.compile(r"(^|/)(AP|AP50|AP75)$")  # of those that Detectron2 logs
 
 
@@ -45,6 +45,7 @@ class TrainingRun:
         metrics: The same for evaluations; those of ``--eval-only`` have no step.
         measured_by: The data loader of a mmengine config whose data the last of them used.
         checkpoint: The last one; None where there is none.
+        trust: Whether its model may be of modules that are neither of the suite nor of its frameworks.
     """
 
     name: str
@@ -56,6 +57,12 @@ class TrainingRun:
     metrics: list[dict[str, Any]]
     checkpoint: Path | None
     measured_by: str = "val_dataloader"
+    trust: bool = False
+
+    @property
+    def framework(self) -> str:
+        """The name of its framework's row; that of Detectron2's LazyConfigs is one of its own."""
+        return LAZY.name if "dataloader" in self.config else framework_of(self.config_file).name
 
     @property
     def steps(self) -> int:
@@ -71,13 +78,19 @@ class TrainingRun:
         )
 
     @property
+    def method(self) -> str:
+        """As its config calls it; empty where there is none."""
+        settings = self.config.get("REGULARIZER") or (self.config.get("model") or {}).get("regularizer") or {}
+        return str(settings.get("METHOD") or settings.get("method") or "")
+
+    @property
     def result(self) -> dict[str, float]:
         """Metric -> number, of the last evaluation."""
         last = self.metrics[-1] if self.metrics else {}
         return {key: value for key, value in last.items() if key not in ("step", "time", "data_time")}
 
     def setting(self, row: str) -> str:
-        path = SETTINGS[row][FRAMEWORKS.index(framework_of(self.config_file).name)]
+        path = SETTINGS[row][FRAMEWORKS.index(self.framework)]
         found: Any = self.config
         for part in path.split("."):
             found = found.get(part) if isinstance(found, Mapping) else None
@@ -86,9 +99,22 @@ class TrainingRun:
         return "" if found is None else str(found)
 
     @property
+    def split(self) -> str:
+        """Which part of the config was evaluated."""
+        return "DATASETS.TEST" if framework_of(self.config_file).name == "detectron2" else self.measured_by
+
+    @property
     def data(self) -> tuple[str, str]:
-        """What was trained on and what was evaluated on."""
-        if framework_of(self.config_file).name == "detectron2":
+        """What was trained on and what was evaluated on. Raises `DataError` where the config does not say it."""
+        with reading(self.config_file, "the config of a run", "Restore it: training writes it at the start"):
+            return self._data()
+
+    def _data(self) -> tuple[str, str]:
+        if self.framework == LAZY.name:
+            names = [self.config["dataloader"][part]["dataset"]["names"] for part in ("train", "test")]
+            train, test = (", ".join(name if isinstance(name, list) else [name]) for name in names)
+            return train, test
+        if self.framework == DETECTRON2.name:
             data = self.config["DATASETS"]
             own = {name: place for name, place, *_ in data.get("COCO", [])}
             own |= {name: place for name, _, place, *_ in data.get("OWN", [])}
@@ -153,9 +179,7 @@ def _read_mmengine(folder: Path, name: str, config_file: Path) -> TrainingRun:
 
 def _read_detectron2(folder: Path, name: str, config_file: Path) -> TrainingRun:
     logged = [{**entry, "step": entry["iteration"] + 1} for entry in _lines(folder / "metrics.json", "iteration")]
-    if re.search(r"^\s*_target_:", read_text(config_file), re.MULTILINE):
-        load(LAZY.read_run)(str(config_file))  # which says what it is for
-    config = read_yaml(config_file)
+    config = read_yaml(config_file, objects=is_lazy(config_file))
     if not isinstance(config, dict):
         raise DataError(config_file, "holds no keys and values", "Restore it: training writes it at the start")
     return TrainingRun(
@@ -174,8 +198,8 @@ def _read_detectron2(folder: Path, name: str, config_file: Path) -> TrainingRun:
     )
 
 
-def read_run(folder: Path, name: str = "") -> TrainingRun:
-    """Read a run's folder, the `--work-dir` of `tools/train_net.py`.
+def read_run(folder: Path, name: str = "", trust: bool = False) -> TrainingRun:
+    """Read a run's folder, the `--output` of `tools/train_net.py`; ``trust`` is for its model.
 
     Raises:
         FileNotFoundError: it holds no run.
@@ -185,38 +209,11 @@ def read_run(folder: Path, name: str = "") -> TrainingRun:
         return _read_detectron2(folder, name, folder / "config.yaml")
     configs = sorted(folder.glob("*.py"), key=lambda path: path.stat().st_mtime)
     if configs and any(folder.glob("*/vis_data/scalars.json")):
-        return _read_mmengine(folder, name, configs[-1])
+        return replace(_read_mmengine(folder, name, configs[-1]), trust=trust)
     raise FileNotFoundError(
         f"{folder}: no run. Expected a work directory of tools/train_net.py, with <time>/vis_data/scalars.json and a "
         f"config (mmengine), or metrics.json and config.yaml (Detectron2)"
     )
-
-
-def curves(runs: Mapping[str, TrainingRun]) -> Figure:
-    """The task's losses of all runs, the methods' own terms, and the metrics where there were several evaluations."""
-    losses = {
-        name: {key for entry in run.training for key in entry if "loss" in key and key not in ("loss", "total_loss")}
-        for name, run in runs.items()
-    }
-    shared = set.intersection(*losses.values())
-    evaluated = any(len(run.metrics) > 1 for run in runs.values())
-    figure = Figure(figsize=(10 if evaluated else 7.5, 3))
-    axes: Any = figure.subplots(1, 3 if evaluated else 2)
-    for name, run in runs.items():
-        steps = [entry["step"] for entry in run.training]
-        axes[0].plot(steps, [sum(entry.get(key, 0) for key in shared) for entry in run.training], ".-", label=name)
-        for key in sorted(losses[name] - shared):
-            points = [(entry["step"], entry[key]) for entry in run.training if key in entry]
-            axes[1].plot(*zip(*points, strict=True), ".-", label=f"{name}: {key.removeprefix('loss_')}")
-        points = [(e["step"], value) for e in run.metrics if "step" in e for value in [*run_values(e)][:1]]
-        if evaluated and points:
-            axes[2].plot(*zip(*points, strict=True), "o-", label=f"{name}: {next(iter(run.result), '')}")
-    for axis, title in zip(axes, ("losses of the task", "weighted terms of the method", "evaluated"), strict=False):
-        axis.set(title=title, xlabel="iteration")
-        if axis.get_legend_handles_labels()[0]:
-            axis.legend(fontsize=7)
-    figure.tight_layout()
-    return figure
 
 
 def run_values(entry: Mapping[str, Any]) -> Iterator[float]:
@@ -250,7 +247,7 @@ def trained_models(runs: Mapping[str, TrainingRun], **changes: Any) -> tuple[dic
     models = {}
     for name, run in runs.items():
         if run.checkpoint is not None:
-            config = load_run_config(str(run.config_file), [])
+            config = load_run_config(str(run.config_file), [], run.trust)
             init_default_scope(config.get("default_scope", "mmengine"))
             models[name] = MODELS.build({**config.model, **changes, "regularizer": None})
             load_for_evaluation(models[name], str(run.checkpoint))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
-from gcisg_core.shell import command_line
-from gcisg_suite.tasks import TASKS
+from gcisg_core.problems import reason
+from gcisg_core.shell import gcisg_command
+from gcisg_suite.progress import duration
+from gcisg_suite.tasks import LAZY, TASKS
 
-from .page import Picture, Section, compare, duration
-from .runs import TrainingRun, curves, details
-
-TRAIN = ("python", "tools/train_net.py", "--config")
+from .losses import loss_curves
+from .page import Picture, Section
+from .runs import TrainingRun, details
+from .seeds import table, verdicts
 
 
 def panel(task: str, runs: Mapping[str, TrainingRun]) -> tuple[list[Picture], list[str]]:
@@ -19,35 +23,78 @@ def panel(task: str, runs: Mapping[str, TrainingRun]) -> tuple[list[Picture], li
         return [], []
     try:
         return [TASKS[task].door("panel")(runs)], []
-    except (ImportError, KeyError, OSError, ValueError) as error:
-        return [], [f"No pictures: {' '.join(str(error).split())}"]
+    except Exception as error:  # whatever is wrong with checkpoint or data, the rest of the report is there
+        return [], [f"No pictures: {reason(error)}"]
 
 
 def section(task: str, runs: Mapping[str, TrainingRun]) -> Section:
-    """What the runs of one task say of themselves."""
+    """What the runs of one task say of themselves.
+
+    Args:
+        task: Its name; empty for a model of another kind.
+        runs: By a label that no other has; those of one name are seeds of one method.
+    """
     first = next(iter(runs.values()))
+    results: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
+    shown: dict[str, TrainingRun] = {}  # one seed stands for its method
+    for run in runs.values():
+        results[run.name].append(run.result)
+        shown.setdefault(run.name, run)
     names = list(dict.fromkeys(key for run in runs.values() for key in run.result))
-    results = {name: {key: run.result.get(key, float("nan")) for key in names} for name, run in runs.items()}
-    columns, rows = compare(results, {key: key for key in names})
-    pictures, reasons = panel(task, runs)
+    columns, rows = table(results, {key: key for key in names})
+    pictures, reasons = panel(task, shown)
+    losses = loss_curves(runs.values())
     return Section(
-        title=(task or first.config["model"]["type"]).capitalize(),
+        title=(task or "Other models").capitalize(),
         text=[
             f"Trained on {first.data[0]}; evaluated on {first.data[1]}.",
             *(
-                f"{name} is trained on {run.data[0]} and evaluated on {run.data[1]}, unlike {first.name}."
-                for name, run in runs.items()
+                f"{label} is trained on {run.data[0]} and evaluated on {run.data[1]}, unlike {first.name}."
+                for label, run in runs.items()
                 if run.data != first.data
             ),
-            "Training took "
-            + ", ".join(f"{duration(run.seconds)} for {run.steps} iterations ({name})" for name, run in runs.items())
-            + ", by the times that were logged.",
-            *(f"{name} has no evaluation." for name, run in runs.items() if not run.result),
+            *_training(runs),
+            *(f"{label} has no evaluation." for label, run in runs.items() if not run.result),
             *reasons,
         ],
-        columns=columns,
+        columns=columns if rows else (),
         rows=rows,
-        pictures=[Picture(curves(runs), "As logged in training, means of the last iterations.", chart=True), *pictures],
-        commands=[command_line(*TRAIN, run.config_file, "--work-dir", f"{run.folder}_again") for run in runs.values()],
-        **details(runs),
+        pictures=[*([losses] if losses else []), *pictures],
+        commands=[
+            gcisg_command("train", "--config", run.config_file, "--output", f"{run.folder}_again")
+            for run in runs.values()
+            if run.framework != LAZY.name  # its config is a program, of which the folder has the values
+        ],
+        **details(shown),
+        **_outcome(task, results, first),
     )
+
+
+def _training(runs: Mapping[str, TrainingRun]) -> list[str]:
+    """How long it was, where that was logged."""
+    logged = {label: run for label, run in runs.items() if run.training}
+    took = [
+        (f"{duration(run.seconds)} for " if run.seconds else "") + f"{run.steps} iterations ({label})"
+        for label, run in logged.items()
+    ]
+    silent = [label for label in runs if label not in logged]
+    return [
+        *([f"Training took {', '.join(took)}, by the times that were logged."] if took else []),
+        *(
+            f"{label} logged nothing of its training: it ended before the first interval of its log."
+            for label in silent
+        ),
+    ]
+
+
+def _outcome(task: str, results: Mapping[str, list[dict[str, float]]], first: TrainingRun) -> dict[str, Any]:
+    """The verdicts, by the metric that the task is compared by, and what was evaluated on."""
+    if not first.result:
+        return {"verdicts": [f"{first.name}: not evaluated, so there is nothing to say of it yet."]}
+    wanted = TASKS[task].metrics[0] if task in TASKS else ""
+    of_task = [key for key in first.result if wanted in key.split("/")]
+    metric = wanted if wanted in of_task else next(iter(of_task or first.result))
+    head = wanted if of_task else metric
+    if len(of_task) > 1 and metric.endswith(f"/{wanted}"):  # several sets were evaluated
+        head = f"{wanted} on {metric.partition('/')[0]}"
+    return {"verdicts": verdicts(results, metric, head), "split": f"{first.data[1]} ({first.split})"}

@@ -15,6 +15,7 @@ from gcisg_core.files import write_text
 from gcisg_core.lookup import choose
 from gcisg_core.model_metrics import Value
 from gcisg_suite.analysis.task import EvalTask
+from gcisg_suite.text import read_json_lines
 
 from .settings import CHOICES, COMBINED, CRITERIA, TARGET
 
@@ -53,8 +54,7 @@ def evaluate_checkpoint(
 def read_lines(run: Path) -> list[dict[str, Any]]:
     """The evaluated checkpoints of a run."""
     file = run / FILE
-    lines = map(json.loads, file.read_text().splitlines() if file.is_file() else [])
-    return [line for line in lines if line.get("schema") == SCHEMA]
+    return [line for line in read_json_lines(file) if line.get("schema") == SCHEMA] if file.is_file() else []
 
 
 def append_line(run: Path, line: Mapping[str, Any]) -> None:
@@ -108,39 +108,50 @@ def select(lines: Sequence[Mapping[str, Any]], by: str = COMBINED) -> Mapping[st
     return lines[best]
 
 
+def ranking(lines: Sequence[Mapping[str, Any]], by: str) -> tuple[list[str], list[list[Any]]]:
+    """Heads and rows, the best first."""
+    found = ranks(lines)
+    columns = [name for name in (*CRITERIA, TARGET) if name in found]
+    order = sorted(range(len(lines)), key=lambda index: (found[by][index], -lines[index]["iteration"]))
+    means = found.get(COMBINED, [""] * len(lines))
+    titles = [f"{name} {lines[0]['head']}" if name in ("source", TARGET) else name for name in columns]
+    rows = [[lines[i]["checkpoint"], *(lines[i][name] for name in columns), means[i]] for i in order]
+    return ["checkpoint", *titles, COMBINED], rows
+
+
+def missing(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Criteria that no checkpoint has a number for, and why."""
+    found = ranks(lines)
+    return [f"Left out: {name} ({lines[0][name]})." for name in CRITERIA if name not in found]
+
+
+def choice(lines: Sequence[Mapping[str, Any]], by: str) -> str:
+    """What is chosen, and how. Raises as :func:`select`."""
+    labels = f"with target labels ({lines[0]['head']}), as the authors' code does; not to be compared with choices made"
+    how = f"{labels} without them" if by == TARGET else f"by {by}, without target labels"
+    return f"Chosen {how}: {select(lines, by)['checkpoint']}"
+
+
+def costs(lines: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    """Each criterion's choice and the last checkpoint, and how far they are below the best on the target."""
+    chosen = {name: select(lines, name) for name in ranks(lines)}
+    chosen["the last one"] = max(lines, key=lambda line: line["iteration"])
+    best = chosen[TARGET][TARGET]
+    rows = [
+        [name if name != TARGET else "target (the oracle)", line["checkpoint"], line[TARGET], best - line[TARGET]]
+        for name, line in chosen.items()
+        if not isinstance(line[TARGET], str)
+    ]
+    return ["chosen by", "checkpoint", f"target {lines[0]['head']}", "cost"], rows
+
+
 def report(lines: Sequence[Mapping[str, Any]], by: str = COMBINED) -> str:
     """The ranking, the choice, and with target labels what each choice costs against the best one.
 
     Raises:
         ValueError: see :func:`select`.
     """
-    chosen, found = select(lines, by), ranks(lines)
-    columns = [name for name in (*CRITERIA, TARGET) if name in found]
-    order = sorted(range(len(lines)), key=lambda index: (found[by][index], -lines[index]["iteration"]))
-    means = found.get(COMBINED, [""] * len(lines))
-    rows = [[lines[i]["checkpoint"], *(lines[i][name] for name in columns), means[i]] for i in order]
-    head = lines[0]["head"]
-    titles = [f"{name} {head}" if name in ("source", TARGET) else name for name in columns]
-    parts = [tabulate(rows, ["checkpoint", *titles, COMBINED], floatfmt=".4g")]
-    missing = [f"Left out: {name} ({lines[0][name]})." for name in CRITERIA if name not in found]
-    if TARGET in found:
-        heads = ("chosen by", "checkpoint", f"target {head}", "cost")
-        parts.append(tabulate(_costs(lines, found), heads, floatfmt=".4g"))
-    how = (
-        f"with target labels ({head}), as the authors' code does; not to be compared with choices made without them"
-        if by == TARGET
-        else f"by {by}, without target labels"
-    )
-    return "\n\n".join([*parts, *missing, f"Chosen {how}: {chosen['checkpoint']}"])
-
-
-def _costs(lines: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> list[list[Any]]:
-    """Each criterion's choice and the last checkpoint, and how far they are below the best on the target."""
-    chosen = {name: select(lines, name) for name in found}
-    chosen["the last one"] = max(lines, key=lambda line: line["iteration"])
-    best = chosen[TARGET][TARGET]
-    return [
-        [name if name != TARGET else "target (the oracle)", line["checkpoint"], line[TARGET], best - line[TARGET]]
-        for name, line in chosen.items()
-        if not isinstance(line[TARGET], str)
-    ]
+    select(lines, by)
+    tables = [ranking(lines, by), *([costs(lines)] if TARGET in ranks(lines) else [])]
+    printed = [tabulate(rows, heads, floatfmt=".4g") for heads, rows in tables]
+    return "\n\n".join([*printed, *missing(lines), choice(lines, by)])

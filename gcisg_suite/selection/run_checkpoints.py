@@ -6,11 +6,11 @@ import copy
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gcisg_core.problems import DataError
 from gcisg_core.run_folder import FINAL, checkpoint_number, checkpoints_in
+from gcisg_core.safe_load import read_checkpoint
 from gcisg_suite.analysis.task import EvalTask, Options
+from gcisg_suite.progress import named
 from gcisg_suite.tasks import task_of
 
 from .criteria import append_line, covers, evaluate_checkpoint, read_lines
@@ -40,7 +40,11 @@ def checkpoints_of(run: Path) -> dict[int, Path]:
     found: dict[int, Path] = {}
     for path in sorted(checkpoints_in(run), key=checkpoint_number):
         if path.stem == FINAL:  # behind the numbered one of the same iteration, which is taken
-            found.setdefault(int(torch.load(path, weights_only=True, mmap=True)["iteration"]) + 1, path)
+            held = read_checkpoint(path)
+            iteration = held.get("iteration") if isinstance(held, dict) else None
+            if not isinstance(iteration, int):
+                raise DataError(path, f"iteration is {iteration!r}, expected a whole number", "Move it away")
+            found.setdefault(iteration + 1, path)
         else:
             # Detectron2 counts iterations from 0.
             found[int(checkpoint_number(path)) + path.name.startswith("model")] = path
@@ -94,7 +98,8 @@ def evaluate_run(
             continue
         line = next((line for line in reversed(known) if covers(line, path, target, source, labels)), None)
         if line is None:
-            line = evaluate_checkpoint(path, iteration, target, source, labels)
+            with named(path.name):
+                line = evaluate_checkpoint(path, iteration, target, source, labels)
             append_line(run, line)
         result.append(line)
     return result

@@ -15,7 +15,8 @@ from tabulate import tabulate
 
 from gcisg_core.files import write_text
 
-from .sweep import check_runs, draw, in_order, metrics_of, read_runs, table, with_interval
+from .run import read_runs
+from .sweep import check_runs, draw, in_order, metrics_of, table, with_interval
 from .variants import read_sweep
 
 ROOT = Path(__file__).resolve().parents[2]

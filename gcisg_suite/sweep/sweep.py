@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import multiprocessing
 import os
-import platform
-import re
-import resource
 import sys
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -19,89 +13,17 @@ from typing import Any
 
 import numpy as np
 from tabulate import tabulate
-from tqdm import tqdm
 
-from gcisg_core.files import replacing, write_text
+from gcisg_core.files import replacing
 from gcisg_core.lookup import choose
 from gcisg_core.shell import command_line
 from gcisg_suite.prepare import prepare
-from gcisg_suite.tasks import TASKS, framework_of, read_config
+from gcisg_suite.progress import progress
+from gcisg_suite.tasks import TASKS
 
+from .cluster import submit_all
+from .run import Run, alone, append_runs, read_runs
 from .variants import Variant, check_configs, read_sweep
-
-
-def read_runs(path: Path) -> list[dict[str, Any]]:
-    """The finished runs; a last line that a kill cut short counts as not there."""
-    lines = path.read_text().split("\n")[:-1] if path.is_file() else []
-    return [json.loads(line) for line in lines]
-
-
-def append_runs(path: Path, runs: Iterable[dict[str, Any]]) -> None:
-    """Adds lines, in the place of one that a kill cut short."""
-    with path.open("ab+") as file:
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
-        file.writelines(json.dumps(run).encode() + b"\n" for run in runs)
-
-
-def run(task: str, name: str, variant: Variant, seed: int, split: str, work: str) -> dict[str, Any]:
-    """One run in a process of its own; one that is finished is read, not repeated.
-
-    Returns:
-        The line of the run. ``seconds`` and ``peak_mb`` (MiB) are of its last start where it says ``resumed``.
-    """
-    import torch  # the frameworks are loaded where something is run: printing commands takes no time
-
-    threading.Thread(target=_end_with_the_sweep, daemon=True).start()
-    torch.set_num_threads(1)
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - the log of each run is in its folder
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
-    row = TASKS[task]
-    file = row.folder / f"{variant.config}{row.suffix}"
-    digest = config_hash(file, variant.overrides)  # in the folder's name: another config's run is no part of this one
-    folder = Path(work) / re.sub("[^A-Za-z0-9.]+", "_", name) / f"seed_{seed}_{digest}"
-    finished = folder / "run.json"
-    if finished.is_file():
-        line: dict[str, Any] = json.loads(finished.read_text())
-        return line
-    resumed = {"resumed": True} if folder.is_dir() else {}
-    if variant.is_mini:
-        result = row.door("mini")(variant.config, [split], folder, variant.overrides, seed)
-    else:
-        result = row.door("paper")(file, folder, variant.overrides, seed)
-    gpu = {"gpu_peak_mb": torch.cuda.max_memory_allocated() >> 20} if torch.cuda.is_available() else {}
-    line = {
-        "variant": name,
-        **variant._asdict(),
-        "hash": digest,
-        "seed": seed,
-        **result,
-        **resumed,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        **gpu,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-    }
-    write_text(finished, json.dumps(line))
-    from joblib.externals.loky import get_reusable_executor
-
-    # What made the run's data is idle now, and this process would wait five minutes for it to end by itself.
-    get_reusable_executor().shutdown()
-    return line
-
-
-def _end_with_the_sweep() -> None:
-    """A run that outlived a killed sweep would be in the way of the next one's."""
-    parent = multiprocessing.parent_process()
-    if parent:
-        parent.join()
-        os._exit(1)
-
-
-def config_hash(file: Path, overrides: list[str]) -> str:
-    """8 hexadecimal digits of a config's whole content, what it inherits included."""
-    text = framework_of(file).as_text(read_config(file, overrides))
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def check_runs(runs: Sequence[dict[str, Any]], variants: dict[str, Variant], path: Path) -> None:
@@ -169,21 +91,25 @@ def with_interval(differences: np.ndarray) -> str:
 
 
 def draw(runs: Sequence[dict[str, Any]], split: str, metric: str, path: Path) -> None:
-    """A dot a run and a bar at each variant's mean, in the order of the table."""
+    """A dot a run and a bar at each variant's mean, in the order of the table; for light and dark pages."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     names = [*dict.fromkeys(entry["variant"] for entry in runs)]
-    figure = Figure(figsize=(7, 0.8 + 0.4 * len(names)))
-    axis = figure.subplots()
-    for row, name in enumerate(names):
-        numbers = [entry[split][metric] for entry in runs if entry["variant"] == name]
-        axis.plot(numbers, [row] * len(numbers), "o", color="#0072b2", alpha=0.5)
-        axis.plot([np.mean(numbers)] * 2, [row - 0.3, row + 0.3], color="#d55e00", linewidth=2)
-    axis.set(yticks=range(len(names)), yticklabels=names, xlabel=f"{metric}, {split} split")
-    axis.invert_yaxis()
-    axis.grid(axis="x", alpha=0.3)
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=110, bbox_inches="tight")
+    inks = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    grey: dict[Any, str] = dict.fromkeys(inks, "#808080")
+    with rc_context(grey):
+        figure = Figure(figsize=(7, 0.8 + 0.4 * len(names)))
+        axis = figure.subplots()
+        for row, name in enumerate(names):
+            numbers = [entry[split][metric] for entry in runs if entry["variant"] == name]
+            axis.plot(numbers, [row] * len(numbers), "o", color="#2e8fd6", alpha=0.7)
+            axis.plot([np.mean(numbers)] * 2, [row - 0.3, row + 0.3], color="#d55e00", linewidth=2)
+        axis.set(yticks=range(len(names)), yticklabels=names, xlabel=f"{metric}, {split} split")
+        axis.invert_yaxis()
+        axis.grid(axis="x", alpha=0.3)
+        with replacing(path) as partial:
+            figure.savefig(partial, dpi=110, bbox_inches="tight", transparent=True)
 
 
 def _context(modules: Iterable[str]) -> multiprocessing.context.BaseContext:
@@ -200,26 +126,22 @@ def _context(modules: Iterable[str]) -> multiprocessing.context.BaseContext:
     return context
 
 
-def _run_all(
-    task: str, variants: dict[str, Variant], todo: list[tuple[str, int]], split: str, work: str, out: Path, jobs: int
-) -> list[str]:
-    """Run what is to do; returns what failed and why."""
-    doors = {"mini" if variants[name].is_mini else "paper" for name, _ in todo}
-    context = _context({TASKS[task].place(door).partition(":")[0] for door in doors})
-    if "mini" in doors:
-        prepare([task])
+def _run_all(runs: Sequence[Run], out: Path, jobs: int) -> list[str]:
+    """Run what is to do, each in a process of its own; returns what failed and why."""
+    doors = {("mini" if run.variant.is_mini else "paper", run.task) for run in runs}
+    context = _context({TASKS[task].place(door).partition(":")[0] for door, task in doors})
 
-    def isolated(name: str, seed: int) -> dict[str, Any]:
+    def isolated(run: Run) -> dict[str, Any]:
         with ProcessPoolExecutor(1, mp_context=context) as process:
-            return process.submit(run, task, name, variants[name], seed, split, work).result()
+            return process.submit(alone, run).result()
 
     failed = []
     with ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(isolated, name, seed): f"{name}, seed {seed}" for name, seed in todo}
-        for future in tqdm(as_completed(futures), total=len(futures), desc="runs"):
+        futures = {pool.submit(isolated, run): run for run in runs}
+        for future in progress(as_completed(futures), "training and evaluating", "run", len(futures)):
             error = future.exception()
             if error:
-                failed.append(f"{futures[future]}: {error}")
+                failed.append(f"{futures[future].name}, seed {futures[future].seed}: {error}")
             else:
                 append_runs(out, [future.result()])
     return failed
@@ -247,6 +169,8 @@ class Options:
     dry_run: bool = False
     collect: Path | None = None
     plot: Path | None = None
+    launcher: str | None = None
+    job_options: Sequence[str] = ()
 
 
 def sweep(args: Options) -> None:
@@ -287,8 +211,16 @@ def sweep(args: Options) -> None:
         return
     failed = []
     if not args.collect:
+        work = f"runs/sweeps/{task}/{name}"
+        missing = [Run(task, variant, variants[variant], seed, split, work) for variant, seed in todo]
+        if any(run.variant.is_mini for run in missing):
+            prepare([task])
         jobs = args.jobs or (os.cpu_count() or 1 if mini else 1)
-        failed = _run_all(task, variants, todo, split, f"runs/sweeps/{task}/{name}", out, jobs)
+        if args.launcher:
+            jobs = args.jobs or len(missing) if args.launcher == "slurm" else jobs
+            failed = submit_all(missing, out, args.launcher, jobs, args.job_options)
+        else:
+            failed = _run_all(missing, out, jobs)
     runs = in_order(read_runs(out), variants, split)
     metrics = metrics_of(task, runs, split)
     heads = ["variant", "seeds", *metrics, f"{metrics[0]} against the first, 95 %"]

@@ -188,7 +188,7 @@ def read(root: Path) -> dict[str, Recipe]:
         values, origins = rows(about, found), {**content["common"], **_origins(content["recipes"], name)}
         faults = {
             "has no origin": [f"{key} ({value})" for key, value in values.items() if key not in origins],
-            "is no setting of the config": [key for key in entry.get("origins", {}) if key not in values],
+            "is not a setting of the config": [key for key in entry.get("origins", {}) if key not in values],
             "stands in no setting and is not called technical": uncovered(about, found),
         }
         for what, keys in faults.items():

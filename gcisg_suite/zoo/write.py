@@ -23,7 +23,8 @@ from torch import Tensor
 import gcisg_core.integrations.mmengine  # noqa: F401 - checkpoints are read without running code
 from gcisg_core.export import without_method, write_hashed
 from gcisg_core.files import write_text
-from gcisg_suite.sweep.sweep import read_runs
+from gcisg_suite.report import seeds
+from gcisg_suite.sweep.run import read_runs
 
 from . import recipes
 from .zoo import Model, load_and_evaluate, sha256
@@ -33,22 +34,31 @@ LARGE = 200_000  # values of a weight, above which two of its three mantissa bit
 INTRODUCTION = """\
 # Model zoo
 
-Written by `python tools/zoo_write.py` from `zoo/rows.yml`, `docs/recipes.yml`, the sweeps and `zoo/checkpoints.json`;
-`zoo/metafile.yml` says the same to programs (OpenMMLab's model index).
+{verdicts}
 
-- **Nothing is published at an address yet.** What is shipped lies in `zoo/`: miniature models of 0.3 to
-  1.3 MB. `python tools/zoo.py verify` compares hashes, loads each file strictly and, where the miniature's data are
-  (`python tools/prepare_mini.py`), evaluates it again; `show` and `download` take the names `<task>/<config>`.
-- **The papers' settings were not trained by us.** Their rows hold the command and, where the recipe is that paper's,
-  its figure, which is not ours. The last column says whose recipe it is; [docs/recipes.md](docs/recipes.md) has the
-  origin of each setting.
-- Miniature: mean ± standard deviation over seeds of data, order and heads, on the test split; a run takes the stated
-  time and memory (peak of the process) on one CPU core. To evaluate a file of the zoo:
-  `python tools/train_net.py --config ... --eval-only --checkpoint zoo/...`
-- A checkpoint holds one seed's task model, its weights as 8-bit floats; its own figures stand beside the link, and in
-  brackets those of the model before it was packed.
+```
+# train a row; evaluate its file; check every file
+python tools/train_net.py --config CONFIG
+python tools/train_net.py --config CONFIG --eval-only --checkpoint zoo/FILE
+python tools/zoo.py verify
+```
+
+- **The papers' settings were not trained by us.** Where the recipe is a paper's, that paper's figure stands in the row;
+  it is not ours. The last column says whose recipe it is; [docs/recipes.md](docs/recipes.md) gives the origin of each
+  setting.
+- The rows named `_mini` are those of the [miniature](docs/miniature.md): mean ± standard deviation over seeds of data,
+  order and heads, on the test split. Time and memory (peak of the process) are those of one run on one CPU core.
+- A checkpoint holds the task model of one seed, with its weights as 8-bit floats. Beside the link stand the figures of
+  the file and, in brackets, those of the model before it was packed. The files are in `zoo/`; they are not published
+  at an address yet.
+- `verify` compares hashes, loads each file strictly and evaluates it again where the miniature's data exist
+  (`python tools/prepare_mini.py`). `show` and `download` take the names `<task>/<config>`.
+
+Written by `python tools/zoo_write.py` from `zoo/rows.yml`, `docs/recipes.yml`, the sweeps and `zoo/checkpoints.json`.
+`zoo/metafile.yml` holds the same rows for programs (OpenMMLab's model index).
 """
 NONE = "-"
+COSTS = (("Training Time (s)", "s"), ("Training Memory (GB)", "GB"), ("Seeds", ""))  # key, unit
 
 
 def runs_of(config: str, sweep: Path) -> list[dict[str, Any]]:
@@ -92,51 +102,70 @@ def models(content: dict[str, Any], checkpoints: dict[str, Any], whose: dict[str
             yield model
 
 
+def verdict(name: str, content: dict[str, Any], root: Path) -> str:
+    """What GCISG gains over the baseline in a task's miniature, and the versions of those runs; "" without runs."""
+    task = content["tasks"][name]
+    rows = {Path(row["config"]).stem: row for row in task["rows"]}
+    found = {
+        method: {
+            run["seed"]: run for run in runs_of(rows[stem]["config"], root / rows[stem].get("sweep", task["sweep"]))
+        }
+        for method, stem in (("baseline", "baseline_mini"), ("GCISG", "gcisg_mini"))
+        if stem in rows
+    }
+    shared = sorted(set.intersection(*(set(runs) for runs in found.values()))) if len(found) > 1 else []
+    if not shared:
+        return ""
+    metric, about = next(iter(task["metrics"].items()))
+    results = {method: [runs[seed]["test"] for seed in shared] for method, runs in found.items()}
+    (text,) = seeds.verdicts(results, metric, about["head"].removesuffix(" %"))
+    stated = [run.get("versions", {}) for runs in found.values() for run in runs.values()]
+    versions = sorted({f"{what} {version}" for each in stated for what, version in each.items()})
+    return f"- **{task['title']}, miniature:** {text}" + (f" Made with {', '.join(versions)}." if versions else "")
+
+
 def table(name: str, content: dict[str, Any], entries: list[Model]) -> str:
     """A task's section of MODEL_ZOO.md."""
     task = content["tasks"][name]
     metrics = [metric["head"] for metric in task["metrics"].values()]
     lines = []
-    for model in entries:
+    for model in sorted(entries, key=lambda model: "Checkpoint" not in model):
         data = model["Metadata"]
-        reached = evaluated(model)
         paper = model.get("Paper's Figures")
         lines.append([
             f"[{Path(model['Config']).stem}]({model['Config']})",
-            data["Architecture"],
-            data["Schedule"],
-            f"{data['Training Memory (GB)']} GB" if reached else NONE,
-            f"{data['Training Time (s)']} s" if reached else NONE,
-            reached or ("not evaluated" if model["Name"].endswith("_mini") else "not trained by us"),
             f"{' / '.join(str(paper[m]) for m in metrics)} ({paper['Source']})" if paper else NONE,
+            evaluated(model) or ("not evaluated" if model["Name"].endswith("_mini") else "not trained by us"),
             _file_cell(model),
             f"[log](zoo/{model['Checkpoint']['Log']})" if "Checkpoint" in model else NONE,
+            *(f"{data[key]} {unit}".rstrip() if key in data else NONE for key, unit in COSTS),
+            data["Architecture"],
+            data["Schedule"],
             f"[{data['Recipe']}](docs/recipes.md#{Path(model['Config']).stem})" if "Recipe" in data else NONE,
         ])  # fmt: skip
-    heads = ["config", "backbone", "schedule", "memory", "time", " / ".join(metrics), "paper's", "checkpoint", "log"]
-    heads.append("recipe")
+    heads = ["config", "paper's", f"ours: {' / '.join(metrics)}", "checkpoint", "log", "time", "memory", "seeds"]
+    heads += ["backbone", "schedule", "recipe"]
     text = f"## {task['title']}\n\nMiniature: {task['data']['mini']}. Paper: {task['data']['paper']}.\n\n"
     return text + tabulate(lines, headers=heads, tablefmt="github", disable_numparse=True) + "\n"
 
 
 def evaluated(model: Model) -> str:
-    """`mean ± standard deviation` of each metric, and the number of seeds; empty where there are no runs."""
+    """`mean ± standard deviation` of each metric; empty where there are no runs."""
     if "Results" not in model:
         return ""
     (result,) = model["Results"]
     values = [f"{mean:.1f} ± {result['Standard Deviations'][head]:.1f}" for head, mean in result["Metrics"].items()]
-    return f"{' / '.join(values)} ({model['Metadata']['Seeds']} seeds)"
+    return " / ".join(values)
 
 
 def _file_cell(model: Model) -> str:
     if "Checkpoint" not in model:
-        return f"train it: `{model['Command']}`"
+        return NONE
     packed = model["Checkpoint"]
     own, before = (
         " / ".join(f"{value:.1f}" for value in packed[key].values()) for key in ("Metrics", "Metrics Before Packing")
     )
-    published = "" if packed["Published At"] else ", no address yet"
-    return f"[{packed['Bytes'] / 1e6:.2f} MB]({model['Weights']}), seed {packed['Seed']}: {own} ({before}){published}"
+    return f"[{packed['Bytes'] / 1e6:.2f} MB]({model['Weights']}), seed {packed['Seed']}: {own} ({before})"
 
 
 def contents(folder: Path) -> dict[Path, str]:
@@ -152,10 +181,11 @@ def contents(folder: Path) -> dict[Path, str]:
         table(name, content, [model for model in found if model["Name"].startswith(f"{name}/")])
         for name in content["tasks"]
     ]
+    verdicts = "\n".join(filter(None, (verdict(name, content, folder.parent) for name in content["tasks"])))
     head = "# Written by tools/zoo_write.py from rows.yml, docs/recipes.yml, checkpoints.json and the sweeps.\n"
     return {
         folder / "metafile.yml": head + meta,
-        folder.parent / "MODEL_ZOO.md": "\n".join([INTRODUCTION, *sections]),
+        folder.parent / "MODEL_ZOO.md": "\n".join([INTRODUCTION.format(verdicts=verdicts), *sections]),
         folder.parent / "docs" / "recipes.md": recipes.page(folder.parent, known),
     }
 

@@ -16,6 +16,7 @@ import yaml
 from gcisg_core.lookup import choose
 from gcisg_core.problems import DataError
 from gcisg_suite.places import data_root, find_config, zoo_folder
+from gcisg_suite.progress import named, training_bars
 from gcisg_suite.tasks import framework_of, load
 
 Model = dict[str, Any]
@@ -140,7 +141,9 @@ def verify_all(names: Sequence[str]) -> int:
                 print(f"{name}: has no checkpoint; train it: {model['Command']}")
             continue
         try:
-            print(f"{name}: {verify(folder, model)}", flush=True)
+            with training_bars(), named(name):
+                found = verify(folder, model)
+            print(f"{name}: {found}", flush=True)
         except ValueError as error:
             failed += 1
             print(f"{name}: WRONG: {error}", flush=True)

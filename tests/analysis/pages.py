@@ -63,5 +63,21 @@ def read(out: Path) -> tuple[dict, Page]:
     return content, page
 
 
+def below_failures(monkeypatch) -> list[str]:
+    """A list that gets what stands below each failure of the pages that are made from now on."""
+    from gcisg_suite.analysis import analyze as module
+
+    found: list[str] = []
+    draw = module.failures_figure
+
+    def failures_figure(*arguments):
+        figure = draw(*arguments)
+        found.extend(filter(None, (axis.get_xlabel() for axis in figure.axes)))
+        return figure
+
+    monkeypatch.setattr(module, "failures_figure", failures_figure)
+    return found
+
+
 def refuse(constant):
-    raise AssertionError(f"{constant} is no JSON")
+    raise AssertionError(f"{constant} is not valid JSON")

@@ -5,7 +5,7 @@ import torch
 import torchvision
 
 from gcisg_cls.classifier import SynToRealClassifier
-from tests.analysis.pages import ROOT, analyze, read
+from tests.analysis.pages import ROOT, analyze, below_failures, read
 from tests.classification.conftest import CLASSES, write_images
 
 CONFIG = ROOT / "projects/classification/gcisg_mini.py"
@@ -43,6 +43,7 @@ def arguments(files, out, *more):
 def test_a_plain_resnet_and_ours_side_by_side(files, tmp_path, monkeypatch):
     given = ["--checkpoint", f"plain={files / 'plain.pth'}", files / "ours.pth", "--imagenet", files / "imagenet"]
     given += ["--energy", "textbook"]
+    sure = below_failures(monkeypatch)
     analyze(*arguments(files, tmp_path / "page", *given))
     content, page = read(tmp_path / "page")
     plain, ours = content["checkpoints"]
@@ -70,6 +71,16 @@ def test_a_plain_resnet_and_ours_side_by_side(files, tmp_path, monkeypatch):
     assert difference["paired_over_images"]["score"]["pairs"] == 15
     assert page.titles[:3] == ["Metrics", "Differences on the same images", "Classes"]
     assert f"{plain['metrics']['accuracy']:.2f}" in page.cells
+    gain = ours["metrics"]["accuracy"] - plain["metrics"]["accuracy"]
+    verdict = f"{ours['name']} {gain:+.1f} points of accuracy over plain ("
+    assert verdict in (tmp_path / "page/analysis.html").read_text().partition("<section>")[0]
+    with torch.no_grad():
+        shares = network(task_images[0]).softmax(1).amax(1)
+        wrong = network(task_images[0]).argmax(1) != task_images[1]
+    expected = (shares * wrong).sort(descending=True, stable=True)
+    worst = [f"confidence {100 * shares[index]:.0f} %" for index in expected.indices[:6]]
+    assert sure[:6] == worst
+    assert len(sure) == 12
     assert len(page.pictures) == 6  # Grad-CAM, attention, density, confusion, two models' failures
 
 

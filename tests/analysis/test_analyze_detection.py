@@ -1,6 +1,7 @@
 """A plain config and checkpoint of Detectron2, and a checkpoint of this suite, to the page."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 
-from tests.analysis.pages import analyze, read
+from tests.analysis.pages import analyze, below_failures, read
 from tests.detection.scenes import SIZE, TINY, picture
 
 BOXES = [[(10, 20, 60, 70)], [(30, 20, 90, 80), (5, 5, 25, 25)], []]
@@ -82,6 +83,7 @@ def arguments(files, *more):
 
 
 def test_a_plain_detector_and_ours_side_by_side(files, monkeypatch):
+    sure = below_failures(monkeypatch)
     analyze(*arguments(files, "--reference", files / "plain.pth", "--checkpoint",
                                     f"plain={files / 'plain.pth'}", f"ours={files / 'ours.pth'}"))  # fmt: skip
     content, page = read(files / "page")
@@ -93,6 +95,8 @@ def test_a_plain_detector_and_ours_side_by_side(files, monkeypatch):
     assert sum(plain["confusion"]["counts"][0]) == 3
     assert content["reference"]["metrics"]["acc_in"] == "needs validation images of the pretraining's task: --imagenet"
     assert content["data"]["images"] == 3
+    assert len(sure) == 6
+    assert all(re.fullmatch(r"scores [\d., ]+|no box above 0.5(; the best has 0.\d\d)?", text) for text in sure)
     assert len(page.pictures) == 6
 
 

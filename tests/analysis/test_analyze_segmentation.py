@@ -1,5 +1,7 @@
 """A plain config and checkpoint of MMSegmentation, and a checkpoint of this suite, to the page."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from tests.analysis.pages import analyze, read
+from tests.analysis.pages import analyze, below_failures, read
 
 CLASSES = ("road", "car", "person")
 NORM = {"type": "SyncBN", "requires_grad": True}  # as mmseg's own configs have it
@@ -69,6 +71,7 @@ def files(tmp_path):
 
 
 def test_a_plain_segmentor_and_ours_side_by_side(files, monkeypatch):
+    sure = below_failures(monkeypatch)
     analyze("--config", files / "plain.py", "--data", files / "data", "--out", files / "page",
             "--device", "cpu", "--reference", files / "pretrained.pth",
             "--checkpoint", f"plain={files / 'plain.pth'}", f"ours={files / 'ours.pth'}")  # fmt: skip
@@ -82,6 +85,8 @@ def test_a_plain_segmentor_and_ours_side_by_side(files, monkeypatch):
     union = counts.sum(0) + counts.sum(1) - counts.diagonal()
     assert plain["metrics"]["mIoU"] == pytest.approx(100 * (counts.diagonal() / union).mean())
     assert content["differences"][0]["paired_over_images"]["match_rate"]["pairs"] == 3
+    assert len(sure) == 6
+    assert all(re.fullmatch(r"mean confidence \d+ %\n\d+ % of pixels right", text) for text in sure)
     assert len(page.pictures) == 6
 
 

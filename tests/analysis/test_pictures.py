@@ -59,5 +59,5 @@ def test_grad_cam_looks_at_the_stage_that_is_named(monkeypatch):
     network = MiniResNet(num_classes=2)
     assert cam_layer(network, 4, (32, 32)) == (network.layer4, None)
     monkeypatch.setattr("gcisg_suite.analysis.pictures.find_stages", lambda _: {2: 1})
-    with pytest.raises(ValueError, match="stage 2 of MiniResNet is no module of its own"):
+    with pytest.raises(ValueError, match="stage 2 of MiniResNet is not a module of its own"):
         cam_layer(network, 2, (32, 32))

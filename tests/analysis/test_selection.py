@@ -1,5 +1,7 @@
 """How a checkpoint is chosen: ranks, ties, costs, and that target labels are used only where they are asked for."""
 
+import json
+import re
 import sys
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import torch
 from gcisg_core.model_metrics import ModelMetrics
 from gcisg_core.problems import DataError
 from gcisg_suite.selection.criteria import ranks, read_lines, report, select
+from gcisg_suite.selection.page import write_page
 from gcisg_suite.selection.run_checkpoints import checkpoints_of, config_of, evaluate_run
 from gcisg_suite.selection.settings import SelectionSettings
 
@@ -85,6 +88,21 @@ def test_a_choice_with_labels_is_told_as_such_and_needs_them():
         select(RUN, "mach_rate")
     with pytest.raises(ValueError, match="no checkpoint was evaluated"):
         select([])
+
+
+def test_the_page_begins_with_the_choice_and_draws_each_criterion(tmp_path):
+    text = write_page(
+        tmp_path, [{**each, "images": "real", "source_images": None} for each in LABELLED], "cka"
+    ).read_text()
+    head = text.partition("<section>")[0]
+    assert "<p>Chosen by cka, without target labels: iter_1.pth.</p>" in head
+    assert "<dd>real; source: no validation images</dd>" in head
+    (data,) = re.findall(r'<script type="application/json">(.*?)</script>', text, re.S)
+    charts = json.loads(data)
+    assert [chart["title"] for chart in charts][-1] == "target accuracy"
+    assert {chart["mark"] for chart in charts} == {1}
+    assert charts[0]["lines"][0]["values"] == [90, 91, 92, 80]
+    assert "<td>the last one</td><td>iter_4.pth</td><td>60</td><td>15</td>" in text
 
 
 def test_settings_are_checked():

@@ -52,8 +52,8 @@ FAULTS = {
     "no file name": (lambda c: c["images"][2].pop("file_name"), "images[2].file_name is None"),
     "repeated category": (lambda c: c["categories"].append({"id": 2, "name": "bus"}), "categories: id 2 occurs"),
     "unused category": (lambda c: c["categories"].append({"id": 3, "name": "bus"}), "'bus' has no annotation"),
-    "no such image": (lambda c: c["annotations"].append(box(4, image=7)), "annotation 4: image_id 7 is none"),
-    "no such category": (lambda c: c["annotations"].append(box(4, category=7)), "annotation 4: category_id 7 is none"),
+    "no such image": (lambda c: c["annotations"].append(box(4, image=7)), "annotation 4: image_id 7 is not in"),
+    "no such category": (lambda c: c["annotations"].append(box(4, category=7)), "category_id 7 is not in"),
     "no width": (lambda c: c["annotations"].append(box(4, bbox=(3, 3, 0, 5))), "bbox [3, 3, 0, 5] has no area"),
     "negative": (lambda c: c["annotations"].append(box(4, bbox=(3, 3, 5, -1))), "has no area"),
     "three numbers": (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "annotation 1: bbox is [1, 2, 3]"),
@@ -62,8 +62,8 @@ FAULTS = {
     "partly outside": (lambda c: c["annotations"].append(box(4, bbox=(30, 3, 5, 5))), "reaches outside its image"),
     "groups alone": (lambda c: c["annotations"][1].update(iscrowd=1), "'van' has no box to train on: all 1 are"),
     "nonsense as iscrowd": (lambda c: c["annotations"][0].update(iscrowd="x"), "iscrowd is 'x', expected 0 or 1"),
-    "next image": (lambda c: c["annotations"][0].update(image_id=0), "image_id 0 is none of `images`"),
-    "list as id": (lambda c: c["annotations"][0].update(image_id=[1]), "annotation 1: image_id [1] is none"),
+    "next image": (lambda c: c["annotations"][0].update(image_id=0), "image_id 0 is not in `images`"),
+    "list as id": (lambda c: c["annotations"][0].update(image_id=[1]), "annotation 1: image_id [1] is not in"),
 }  # fmt: skip
 
 
@@ -153,7 +153,7 @@ def test_expected_names_that_are_not_there_are_named_in_the_command(tmp_path, co
     lines, tables, summary = (text := done.stdout.splitlines())[:2], text[2:-1], text[-1]
     assert done.returncode == 1
     assert [line.partition(": ")[2].partition(".")[0] for line in lines] == [
-        "category 'car' is none of the expected Car, van", "category 'Car' is missing",
+        "category 'car' is not one of the expected Car, van", "category 'Car' is missing",
     ]  # fmt: skip
     assert [tables[number].split() for number in (0, 2, 3)] == [["class", "boxes"], ["car", "2"], ["van", "1"]]
     assert [line.split()[-1] for line in tables[-2:]] == ["1", "1"]

@@ -14,7 +14,7 @@ RESULT = AuditResult([*MANY, *OTHER], {"images": 5, "boxes": 9, "boxes/car": 8, 
 
 
 def test_three_of_a_kind_are_shown_with_the_number_of_the_others(capsys):
-    assert show("pairs", Path("my data"), RESULT, False) == 1
+    assert show("pairs", [(Path("my data"), RESULT)], False) == 1
     *lines, last = capsys.readouterr().out.splitlines()
     assert lines[:3] == [str(problem) for problem in MANY[:3]]
     assert lines[3] == "... and 2 more of this kind (label is … x … pixels, its image … x …); --json lists all"
@@ -31,7 +31,7 @@ def test_three_of_a_kind_are_shown_with_the_number_of_the_others(capsys):
 
 
 def test_json_has_every_problem_and_the_number_of_each_kind(capsys):
-    show("pairs", Path("my data"), RESULT, True)
+    show("pairs", [(Path("my data"), RESULT)], True)
     found = json.loads(capsys.readouterr().out)
     assert [item["file"] for item in found["problems"]] == [problem.file for problem in RESULT.problems]
     assert [*found["summary"].values()] == [5, 7]

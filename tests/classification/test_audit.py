@@ -80,6 +80,15 @@ def test_a_folder_of_one_class_is_found(tmp_path):
     assert [problem.what for problem in audit_folders(tmp_path).problems] == ["every image has the class 'cat'"]
 
 
+def test_parts_of_a_data_set_are_no_classes(tmp_path):
+    for number, name in enumerate(("train/cat", "train/dog", "valid/cat", "valid/dog")):
+        picture(tmp_path / name / "1.png", number)
+    (problem,) = audit_folders(tmp_path).problems
+    assert problem.what == "its folders train, valid are parts of a data set by their names, expected classes"
+    assert problem.remedy == f"Name one of them in place of it: {tmp_path / 'train'}"
+    assert audit_folders(tmp_path / "train").problems == []
+
+
 def test_an_empty_class_of_ones_own_folder_is_found(tmp_path):
     picture(tmp_path / "cat" / "0.png", 0)
     (tmp_path / "dog").mkdir()

@@ -36,6 +36,7 @@ timm = pytest.importorskip("timm")
 CONFIG = Path(__file__).parents[2] / "projects/classification/gcisg_mini.py"
 NAMES = [
     "torchvision:mobilenet_v3_small", "timm:test_mambaout", "timm:test_vit", "timm:test_convnext", "timm:test_resnet",
+    "timm:dla46x_c",  # its classifier is a convolution
 ]  # fmt: skip
 LITE, PHOTOS = "timm:tf_efficientnet_lite0", {"china.jpg": "palace", "flower.jpg": "daisy"}
 
@@ -173,7 +174,7 @@ class TestWeights:
         for weights in ("r160_in1k", "DEFAULT"):
             assert torch.equal(read_weights("timm:test_resnet", weights)["fc.weight"], state["fc.weight"])
         shutil.rmtree(folder)
-        with pytest.raises(FileNotFoundError, match=r"timm's test_resnet could not be had .* the file as weights"):
+        with pytest.raises(FileNotFoundError, match=r"timm's test_resnet could not be loaded .* the file as weights"):
             read_weights("timm:test_resnet", "DEFAULT")
 
     def test_an_unknown_tag_lists_those_there_are(self):

@@ -59,7 +59,7 @@ def test_the_demonstration_writes_its_report(mini):
     page = Page(write_report(mini / "report.html", "A report", [section]).read_text())
     assert page.cells[:4] == ["metric", "baseline", "GCISG", "gain"]
     results = [
-        json.loads((mini / f"runs/{name}_mini/metrics.json").read_text())["test"] for name in ("baseline", "gcisg")
+        json.loads((mini / f"runs/{name}_mini/result.json").read_text())["test"] for name in ("baseline", "gcisg")
     ]
     for label, key in (
         ("accuracy %", "accuracy"),

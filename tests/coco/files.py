@@ -5,7 +5,7 @@ import json
 from gcisg_suite.coco.load import load_coco
 
 SIZE = (96, 64)  # width, height
-BOXES = [(50, 4, 36, 30), (8, 6, 36, 30), (11, 30, 36, 30)]  # the first is no pair of corners
+BOXES = [(50, 4, 36, 30), (8, 6, 36, 30), (11, 30, 36, 30)]  # the first is not a pair of corners
 
 
 def entry(number, box):
@@ -86,7 +86,7 @@ def corners(item):
 REPAIRS = {
     "no iscrowd": (without("iscrowd"), "annotations without `iscrowd`, taken as 0: 3, such as annotation 1"),
     "iscrowd null": (each("iscrowd", None), "without `iscrowd`, taken as 0: 3, such as annotation 1: iscrowd null"),
-    "iscrowd bool": (each("iscrowd", False), "`iscrowd` that is no whole number, taken as one: 3"),
+    "iscrowd bool": (each("iscrowd", False), "`iscrowd` that is not a whole number, taken as one: 3"),
     "iscrowd text": (each("iscrowd", "0"), "annotation 1: iscrowd '0'"),
     "no area": (without("area"), "annotations without `area`, taken as width times height: 3"),
     "area text": (each("area", "x"), "`area` of no use, replaced by width times height: 3, such as annotation 1: area"),

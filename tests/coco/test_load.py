@@ -64,11 +64,11 @@ LEFT_OUT = {
     "negative width": (lambda c: c["annotations"][0].update(bbox=[30, 30, -5, 5]), "boxes without area, left out: 1"),
     "no height": (lambda c: c["annotations"][0].update(bbox=[30, 30, 5, 0]), "bbox [30, 30, 5, 0] has no area"),
     "outside": (lambda c: c["annotations"][0].update(bbox=[96, 3, 5, 5]), "lies outside its image of 96 x 64"),
-    "unknown image": (lambda c: c["annotations"][0].update(image_id=7), "image_id 7 is none of `images`"),
-    "image null": (lambda c: c["annotations"][0].update(image_id=None), "image_id None is none of `images`"),
-    "image bool": (lambda c: c["annotations"][0].update(image_id=True), "image_id True is none of `images`"),
-    "image list": (lambda c: c["annotations"][0].update(image_id=[1]), "image_id [1] is none of `images`"),
-    "image 1.5": (lambda c: c["annotations"][0].update(image_id=1.5), "image_id 1.5 is none of `images`"),
+    "unknown image": (lambda c: c["annotations"][0].update(image_id=7), "image_id 7 is not in `images`"),
+    "image null": (lambda c: c["annotations"][0].update(image_id=None), "image_id None is not in `images`"),
+    "image bool": (lambda c: c["annotations"][0].update(image_id=True), "image_id True is not in `images`"),
+    "image list": (lambda c: c["annotations"][0].update(image_id=[1]), "image_id [1] is not in `images`"),
+    "image 1.5": (lambda c: c["annotations"][0].update(image_id=1.5), "image_id 1.5 is not in `images`"),
 }
 
 
@@ -103,9 +103,9 @@ REFUSED = {
     "file a number": (lambda c: c["images"][1].update(file_name=3), "images[1].file_name is 3"),
     "no size": (lambda c: c["images"][1].pop("width"), "images[1]: width None, height 64, expected pixels"),
     "size 0": (lambda c: c["images"][1].update(height=0), "images[1]: width 96, height 0, expected pixels"),
-    "unknown category": (lambda c: c["annotations"][0].update(category_id=9), "annotation 1: category_id 9 is none"),
-    "category null": (lambda c: c["annotations"][0].update(category_id=None), "category_id None is none"),
-    "category bool": (lambda c: c["annotations"][0].update(category_id=True), "category_id True is none"),
+    "unknown category": (lambda c: c["annotations"][0].update(category_id=9), "annotation 1: category_id 9 is not in"),
+    "category null": (lambda c: c["annotations"][0].update(category_id=None), "category_id None is not in"),
+    "category bool": (lambda c: c["annotations"][0].update(category_id=True), "category_id True is not in"),
     "two categories of an id": (lambda c: c["categories"][1].update(id=1), "id 1 occurs twice, as 'cup' and 'box'"),
     "two of a name": (lambda c: c["categories"][1].update(name="cup"), "name 'cup' occurs twice, with the ids 1 and 2"),
     "no name": (lambda c: c["categories"][1].pop("name"), "categories[1].name is None, expected a text"),
@@ -162,7 +162,7 @@ class TestOrder:
         content["categories"].append({"id": 0, "name": "things"})
         data = read(tmp_path, content)
         assert data.ordered(["cup", "box"]).content["annotations"] == data.content["annotations"]
-        with pytest.raises(DataError, match=r"category 'box' is none of the classes trained on, which are cup, Box"):
+        with pytest.raises(DataError, match=r"category 'box' is not one of the classes trained on, which are cup, Box"):
             data.ordered(["cup", "Box"])
 
 

@@ -1,7 +1,10 @@
 """A full disk: said before the first step where it can be known, one line otherwise, and no half file stays."""
 
 import errno
+import logging
 import shutil
+from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +14,7 @@ from torch import nn
 from gcisg_core.disk import check_space, checkpoint_bytes
 from gcisg_core.files import replacing, write_text
 from gcisg_core.run_folder import lock, release_all
+from gcisg_core.screen import keep_screen_brief
 
 
 class Full:
@@ -64,3 +68,12 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(ValueError, match=r"file/run cannot be written \(Not a directory\). Choose another --output"):
         lock(tmp_path / "file" / "run")
     release_all()
+
+
+def test_a_log_that_finds_no_room_is_no_traceback_on_the_screen(capsys):
+    logger = logging.Logger("a run")
+    with suppress(OSError), Path("/dev/full").open("w") as full:
+        logger.addHandler(logging.StreamHandler(full))
+        keep_screen_brief(logger)
+        logger.error("a line")
+    assert capsys.readouterr().err == ""

@@ -88,10 +88,10 @@ def test_equal_views_and_a_whole_crop_cost_nothing():
 
 def test_a_crop_is_the_enlarged_window():
     image = torch.rand(1, 2, 8, 8).double()
-    upper_left = crop(image, (0.5, -0.5, -0.5))
+    upper_left = crop(image, torch.tensor([0.5, -0.5, -0.5]))
     expected = F.interpolate(image[:, :, :4, :4], scale_factor=2, mode="bilinear", align_corners=False)
     torch.testing.assert_close(upper_left[:, :, :7, :7], expected[:, :, :7, :7])  # the edge sees its neighbours
-    torch.testing.assert_close(crop(image, (1.0, 0.0, 0.0)), image)
+    torch.testing.assert_close(crop(image, torch.tensor([1.0, 0.0, 0.0])), image)
 
 
 def test_boxes_stay_inside_the_image():

@@ -125,6 +125,19 @@ class TestGCISG:
         one_step(gcisg, make_views(batch=3))
         assert int(gcisg.queues["stage3"].pointer) == 2 * 3 * 4
 
+    def test_guidance_by_cells_leaves_causal_invariance_as_it_is(self):
+        losses = {}
+        for patches in ([1, 1], [2, 2]):
+            gcisg = build_regularizer(make_student(), {**SMALL, "patches_guidance": patches})
+            gcisg.init_from_student()
+            with torch.no_grad():
+                for parameter in gcisg.student.parameters():
+                    parameter.mul_(1.1).add_(0.01)
+            losses[patches[0]], _ = one_step(gcisg)
+            assert int(gcisg.queues["stage3"].pointer) == 12
+        assert losses[1]["loss_ci_stage3"] == losses[2]["loss_ci_stage3"]
+        assert losses[1]["loss_guidance_stage3"] != losses[2]["loss_guidance_stage3"]
+
     def test_metrics_are_no_losses(self):
         _, metrics = one_step(build_regularizer(make_student(), SMALL))
         assert metrics.keys() == {f"{name}_stage{s}" for name in ("ci_match", "queue_concentration") for s in (3, 4)}
@@ -193,12 +206,10 @@ def test_reference_and_target_take_the_weights_that_were_loaded_last():
     torch.testing.assert_close(gcisg.reference(view)[4], expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.gpu
-def test_a_step_on_the_gpu_equals_the_one_on_the_cpu():
+def test_a_step_in_float32_on_a_device_equals_that_in_float64(device):
     results = []
-    for device in ("cpu", "cuda"):
-        student = make_student().to(device)
-        gcisg = build_regularizer(student, SMALL).to(device)
-        losses, _ = one_step(gcisg, [view.to(device) for view in make_views()])
+    for place in ({"dtype": torch.float64}, {"device": device}):
+        gcisg = build_regularizer(make_student().to(**place), SMALL).to(**place)
+        losses, _ = one_step(gcisg, [view.to(**place) for view in make_views()])
         results.append({name: loss.item() for name, loss in losses.items()})
     assert results[1] == pytest.approx(results[0], rel=1e-3)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from gcisg_core.launch import launch, rank_timeout
+from gcisg_core.launch import Machines, launch, rank_timeout
 from gcisg_core.nonfinite import NonFiniteError
 from gcisg_core.run_folder import on_first_rank
+from tests.processes import on_two_ranks
 
 
 def run(folder, fate, faulty):
@@ -97,3 +99,36 @@ def test_a_wrong_time_out_is_said_before_anything_starts(monkeypatch):
     monkeypatch.setenv("GCISG_RANK_TIMEOUT", "0")
     with pytest.raises(ValueError, match="GCISG_RANK_TIMEOUT is '0', expected a whole number of seconds above 0"):
         launch(run, 2)
+
+
+def say_place(folder):
+    """Each process writes who it is, once all have met."""
+    dist.init_process_group("gloo", timeout=rank_timeout())
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+    dist.barrier()
+    (Path(folder) / os.environ["RANK"]).write_text(" ".join(os.environ[name] for name in names))
+    dist.destroy_process_group()
+
+
+def machine(rank, folder, port):
+    launch(say_place, 1, folder, machines=Machines(2, rank, f"tcp://127.0.0.1:{port}"))
+
+
+def test_the_processes_of_two_machines_meet(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    on_two_ranks(machine, str(tmp_path), port)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"0": "0 0 2 1", "1": "1 0 2 1"}
+
+
+@pytest.mark.parametrize(
+    ("machines", "message"),
+    [
+        (Machines(2), "--dist-url auto works on one machine; give tcp://"),
+        (Machines(2, 2, "tcp://a:1"), "--machine-rank 2: expected 0 to 1, as --num-machines says"),
+        (Machines(2, 1, "10.0.0.1:29500"), "--dist-url 10.0.0.1:29500: expected tcp://<address of machine 0>"),
+    ],
+)
+def test_machines_that_cannot_meet_are_refused_before_anything_starts(machines, message):
+    with pytest.raises(ValueError, match=message):
+        launch(run, 1, machines=machines)

@@ -184,20 +184,17 @@ class TestCausalInvarianceLoss:
         with pytest.raises(ValueError, match=message):
             causal_invariance_loss(*arguments)
 
-    @pytest.mark.gpu
-    def test_cuda_agrees_with_the_cpu(self):
-        tensors = [
-            unit(*shape, dtype=torch.float32, seed=i) for i, shape in enumerate([(300, 64), (300, 64), (4096, 64)])
-        ]
-        on_cpu, on_gpu = tensors[0].clone().requires_grad_(), tensors[0].cuda().requires_grad_()
+    def test_float32_on_a_device_agrees_with_float64(self, device):
+        tensors = [unit(*shape, seed=i) for i, shape in enumerate([(300, 64), (300, 64), (4096, 64)])]
+        exact, found = tensors[0].clone().requires_grad_(), tensors[0].float().to(device).requires_grad_()
         values = (
-            causal_invariance_loss(on_cpu, *tensors[1:]),
-            causal_invariance_loss(on_gpu, *(t.cuda() for t in tensors[1:])),
+            causal_invariance_loss(exact, *tensors[1:]),
+            causal_invariance_loss(found, *(t.float().to(device) for t in tensors[1:])),
         )
         for value in values:
             value.backward()
-        torch.testing.assert_close(values[1].cpu(), values[0], rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(on_gpu.grad.cpu(), on_cpu.grad, rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(values[1].double().cpu(), values[0], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(found.grad.double().cpu(), exact.grad, rtol=1e-4, atol=1e-7)
 
 
 class TestInfoNCE:
@@ -271,6 +268,44 @@ class TestGuidanceLoss:
     def test_refuses_unknown_names(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             guidance_loss(torch.rand(1, 2, 3, 3), torch.rand(1, 2, 3, 3), *arguments)
+
+    @pytest.mark.parametrize("pooling", POOLINGS)
+    @pytest.mark.parametrize("reduction", ["batch_mean", "frobenius"])
+    @pytest.mark.parametrize("padded", [False, True])
+    def test_patches_are_compared_one_by_one(self, pooling, reduction, padded):
+        """A loop over images and cells, which looks at no padded position; cells of padding count for nothing."""
+        generator = torch.Generator().manual_seed(0)
+        student, reference = (torch.rand(2, 3, 6, 8, dtype=torch.float64, generator=generator) for _ in range(2))
+        student.requires_grad_()
+        sizes = [(6, 8), (4, 5)] if padded else [(6, 8), (6, 8)]  # 3 x 4 cells of 2 x 2; of the second, 6 with images
+        mask = torch.zeros(2, 6, 8, dtype=torch.bool)
+        for inside, (height, width) in zip(mask, sizes, strict=True):
+            inside[:height, :width] = True
+        differences = []
+        for image, (height, width) in enumerate(sizes):
+            for top in range(0, height, 2):
+                for left in range(0, width, 2):
+                    cells = [maps[image, :, top : top + 2, left : left + 2].clone() for maps in (student, reference)]
+                    inside = mask[image, top : top + 2, left : left + 2]
+                    rows = [POOLINGS[pooling](cell[None], mask=inside[None])[0] for cell in cells]
+                    differences.append(rows[0] / rows[0].norm() - rows[1] / rows[1].norm())
+        assert len(differences) == (12 + 6 if padded else 24)
+        squares = torch.stack([difference.square().sum() for difference in differences])
+        expected = squares.mean() if reduction == "batch_mean" else squares.sum().sqrt()
+        filled = torch.where(mask.unsqueeze(1), student, 9.0)
+        found = guidance_loss(filled, reference, pooling, reduction, mask=mask if padded else None, patches=(3, 4))
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+        for ours, loop in zip(*(torch.autograd.grad(v, student) for v in (found, expected)), strict=True):
+            torch.testing.assert_close(ours, loop, rtol=1e-10, atol=1e-14)
+
+    @pytest.mark.parametrize("padded", [False, True])
+    def test_one_patch_is_the_pooled_form(self, padded):
+        maps, mask = [torch.rand(2, 3, 5, 4) for _ in range(2)], torch.ones(2, 5, 4, dtype=torch.bool)
+        mask[1, 3:] = False
+        given = {"mask": mask if padded else None}
+        u, w = (F.normalize(POOLINGS["self_attention"](features, **given)) for features in maps)
+        expected = (u - w).square().sum(dim=1).mean()
+        assert guidance_loss(*maps, **given, patches=(1, 1)) == guidance_loss(*maps, **given) == expected
 
     def test_refuses_features_of_two_shapes(self):
         with pytest.raises(ValueError, match="reference must have the shape of student"):

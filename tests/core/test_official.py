@@ -34,7 +34,7 @@ def sgd(*modules):
 
 
 class Suite:
-    """A training loop of one's own, as docs/your_model.md has it."""
+    """A training loop of your own, as docs/your_model.md has it."""
 
     def __init__(self, **settings):
         self.student = student()

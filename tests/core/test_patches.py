@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gcisg_core.patches import cut_patches, pool_patches
+from gcisg_core.patches import cut_alike, cut_patches, pool_patches
 
 
 def test_patches_are_pooled_images_first_then_rows_then_columns():
@@ -37,6 +37,21 @@ def test_padding_does_not_enter_and_patches_of_padding_alone_leave():
     torch.testing.assert_close(patches[0], features[0, :, :2, :2].mean((1, 2)))
     torch.testing.assert_close(patches[1], features[0, :, :2, 2].mean(1))
     torch.testing.assert_close(patches[2:], pool_patches(features[1:], (2, 2)))
+
+
+# In the second the maps are resampled, and the first image reaches into the lower cells.
+@pytest.mark.parametrize(("size", "cells"), [((8, 12), (2, 6, 2)), ((7, 11), (4, 6, 2))])
+def test_maps_are_cut_alike_and_padding_enters_no_cell(size, cells):
+    maps, mask = torch.rand(3, 2, *size), torch.zeros(3, *size, dtype=torch.bool)
+    mask[0, :4, :5] = mask[1] = mask[2, :, :3] = True
+    changed = torch.where(mask.unsqueeze(1), maps, torch.full((), 9.0))
+    (first, second), inside = cut_alike([maps, changed], (2, 3), mask)
+    assert first.shape == (sum(cells), 2, 4, 4)
+    assert inside.shape == (sum(cells), 4, 4)
+    torch.testing.assert_close(*(values.movedim(1, -1)[inside] for values in (first, second)))
+    whole, nothing = cut_alike([maps[1:2]], (2, 3))
+    torch.testing.assert_close(first[cells[0] : cells[0] + 6], whole[0])
+    assert nothing is None
 
 
 @pytest.mark.parametrize("cut", [pool_patches, cut_patches])

@@ -61,29 +61,30 @@ def test_refuses_an_empty_queue():
         SupportQueue(0, 2)
 
 
-def _two_ranks(rank: int, folder: str) -> None:
+def _two_ranks(rank: int, folder: str, device: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     torch.manual_seed(rank)
-    queue = SupportQueue(6, 2)
+    queue = SupportQueue(6, 2).to(device)
     start = 0
     # Rank 0 and 1 hold different numbers of rows, none at all and more than the queue.
     for counts in [(2, 1), (0, 3), (4, 0), (5, 4), (0, 0)]:
-        queue.enqueue(rows(start + sum(counts[:rank]), counts[rank]))
+        queue.enqueue(rows(start + sum(counts[:rank]), counts[rank]).to(device))
         start += sum(counts)
     torch.save(queue.state_dict(), f"{folder}/{rank}.pth")
     dist.destroy_process_group()
 
 
-def test_ranks_with_different_numbers_of_rows_hold_the_same_queue(tmp_path):
-    on_two_ranks(_two_ranks, str(tmp_path))
+def test_ranks_with_different_numbers_of_rows_hold_the_same_queue(tmp_path, device):
+    """On a GPU both share it, as gloo lets them."""
+    on_two_ranks(_two_ranks, str(tmp_path), device)
     queues = [SupportQueue(6, 2) for _ in range(2)]
     for rank, queue in enumerate(queues):
-        queue.load_state_dict(torch.load(tmp_path / f"{rank}.pth", weights_only=True))
+        queue.load_state_dict(torch.load(tmp_path / f"{rank}.pth", "cpu", weights_only=True))
     assert newest_first(queues[0]) == newest_first(queues[1]) == [18, 17, 16, 15, 14, 13]
 
 
-@pytest.mark.gpu
-def test_wraps_on_the_gpu():
-    queue = SupportQueue(5, 2).cuda()
-    queue.enqueue(rows(0, 7).cuda())
+def test_wraps_where_it_is(device):
+    queue = SupportQueue(5, 2).to(device)
+    queue.enqueue(rows(0, 7).to(device))
+    assert queue.features.device.type == device
     assert newest_first(queue) == [6, 5, 4, 3, 2]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from gcisg_core.regularizers import METHODS, build_regularizer
+from gcisg_core.regularizers import METHODS, build_regularizer, is_term
 from gcisg_core.regularizers.base import WARN_AFTER_STEPS
 from tests.core.students import make_student, make_views, one_step
 from tests.methods import settings_of
@@ -42,11 +42,11 @@ class TestOracle:
 
 @pytest.mark.parametrize("method", METHODS)
 class TestEveryMethod:
-    def test_trains_resumes_and_goes_on_bit_for_bit(self, method, tmp_path):
+    def test_trains_resumes_and_goes_on_bit_for_bit(self, method, tmp_path, device):
         def train(regularizer, head, optimizer, steps):
             for step in steps:
                 torch.manual_seed(step)
-                views = [torch.rand(4, 3, 32, 32) for _ in range(2)]
+                views = [torch.rand(4, 3, 32, 32).to(device) for _ in range(2)]
                 task = partial(head_loss, regularizer.student, head, views[0])
                 losses, _ = regularizer.step(views, task)
                 optimizer.zero_grad()
@@ -58,7 +58,7 @@ class TestEveryMethod:
         def build(seed):
             student = make_student(seed)
             regularizer = build_regularizer(student, settings_of(method, tmp_path))
-            whole = nn.ModuleDict({"student": student, "head": nn.Linear(5, 2), "regularizer": regularizer})
+            whole = nn.ModuleDict({"student": student, "head": nn.Linear(5, 2), "regularizer": regularizer}).to(device)
             return whole, torch.optim.SGD(whole.parameters(), lr=0.01, momentum=0.9)
 
         whole, optimizer = build(0)
@@ -97,6 +97,10 @@ class TestEveryMethod:
             losses, _ = one_step(regularizer)
         assert all(loss.isfinite() for loss in losses.values())
         assert all(loss.dtype is torch.float32 for name, loss in losses.items() if name != "loss_task")
+
+    def test_its_losses_are_told_from_the_tasks_by_their_names(self, method, tmp_path):
+        losses, _ = one_step(build_regularizer(make_student(), settings_of(method, tmp_path)))
+        assert {name for name in losses if is_term(name, method)} == losses.keys() - {"loss_task"}
 
     def test_only_what_is_trained_takes_a_gradient(self, method, tmp_path):
         """Its losses reach the student and the method's own trainable parts, all of which the optimiser sees."""

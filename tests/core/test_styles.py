@@ -26,6 +26,10 @@ def style_of(folder):
 
 
 class TestRandomStyle:
+    def test_variables_in_the_folder_are_replaced(self, folder, monkeypatch):
+        monkeypatch.setenv("STYLE_IMAGES", str(folder))
+        assert RandomStyle("$STYLE_IMAGES").files == RandomStyle(str(folder)).files
+
     def test_statistics_become_those_of_the_style(self, folder):
         view = RandomStyle(str(folder), "statistics", p=1.0)
         own, style = image(), style_of(folder)

@@ -127,6 +127,16 @@ def test_si_reads_scaled_gradients_and_a_step_left_out_for_overflow_adds_nothing
     assert torch.equal(task.regularizer.importance.isfinite(), torch.ones_like(before, dtype=torch.bool))
 
 
+@pytest.mark.parametrize("settings", [{"method": "weight_l2"}, {"method": "si", "interval": 2}])
+def test_weights_may_lie_channels_last(settings):
+    ends = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        model = Task(settings).to(memory_format=layout)
+        train(model, 4)
+        ends.append(torch.cat([parameter.detach().reshape(-1) for parameter in model.backbone.parameters()]))
+    torch.testing.assert_close(*ends)
+
+
 def test_si_without_its_hook_says_so():
     task = Task({"method": "si"})
     task(images(0))

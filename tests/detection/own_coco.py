@@ -1,4 +1,4 @@
-"""Folders with COCO files of one's own, and the config that trains on them."""
+"""Folders with COCO files of your own, and the config that trains on them."""
 
 import json
 

@@ -1,7 +1,10 @@
-"""Keypoints, proposals, label images and panoptic data of one's own: trained with a method, each with its evaluator."""
+"""Keypoints, proposals, label images and panoptic data of your own: trained with a method, each with its evaluator."""
 
+import importlib.machinery
 import json
 import math
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ from gcisg_det.evaluation import evaluate
 from gcisg_det.evaluators import build_evaluator, headline
 from gcisg_det.mapper import build_mapper
 from tests.coco.files import make
-from tests.detection.scenes import PROJECT, TINY, picture, train
+from tests.detection.scenes import PROJECT, TINY, framework_log, picture, train
 
 KEYPOINTS = ["nose", "left_ear", "right_ear", "tail"]
 SMALL = [
@@ -103,6 +106,33 @@ def test_keypoints_are_known_by_their_names_and_mirrored_in_pairs(folder, tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("given", "installed", "said"),
+    [
+        (False, True, "it has no panoptic truth, which DATASETS.PANOPTIC names"),
+        (True, False, "no panoptic quality: panopticapi is not installed"),
+        (True, True, ""),
+    ],
+)
+def test_panoptic_quality_needs_its_truth_and_a_package(given, installed, said, folder, tmp_path, caplog, monkeypatch):
+    package = types.ModuleType("panopticapi")
+    package.__spec__ = importlib.machinery.ModuleSpec("panopticapi", None)
+    monkeypatch.setitem(sys.modules, "panopticapi", package if installed else None)
+    categories = [{"id": 7, "name": "sky", "isthing": 0}, {"id": 5, "name": "road", "isthing": 0}]
+    categories.append({"id": 1, "name": "cup", "isthing": 1})
+    content = {"images": [{"id": 1}], "annotations": [], "categories": categories}
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    truth = [["real", str(tmp_path / "truth.json"), str(tmp_path)]] if given else []
+    cfg = config(folder, tmp_path, *ARCHITECTURES["panoptic"], "DATASETS.PANOPTIC", truth)
+    with framework_log(caplog):
+        evaluators = build_evaluator(cfg, "real")
+    assert said in caplog.text
+    kinds = [type(evaluator).__name__ for evaluator in evaluators._evaluators]
+    assert kinds == ["BoxEvaluator", "SemSegEvaluator"] + ["COCOPanopticEvaluator"] * (not said)
+    if given:
+        assert MetadataCatalog.get("real").stuff_dataset_id_to_contiguous_id == {5: 1, 7: 2}
+
+
+@pytest.mark.parametrize(
     ("kind", "overrides", "message"),
     [
         ("keypoints", ["TEST.KEYPOINT_OKS_SIGMAS", []], "TEST.KEYPOINT_OKS_SIGMAS must be 4 numbers, one a keypoint"),
@@ -110,6 +140,7 @@ def test_keypoints_are_known_by_their_names_and_mirrored_in_pairs(folder, tmp_pa
          "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS is 5, but real has 4: nose, left_ear"),
         ("sem_seg", ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", 9], "SEM_SEG_HEAD.NUM_CLASSES is 9, but real has 3: things"),
         ("sem_seg", ["DATASETS.SEM_SEG", []], "DATASETS.TEST must be data with label images .*DATASETS.SEM_SEG"),
+        ("panoptic", ["DATASETS.PANOPTIC", [["synthetic", "a"]]], r"DATASETS.PANOPTIC has .*\[name, panoptic JSON"),
         ("sem_seg", ["DATASETS.SEM_SEG", [["other", "a", "b"]]], r"the entry .*\['synthetic', 'real'\]"),
     ],
 )  # fmt: skip

@@ -74,7 +74,7 @@ def test_checkpoint_is_whole_or_absent(tmp_path, monkeypatch):
 
 def test_missing_truncated_and_foreign_weights_are_named(tmp_path):
     checkpointer = SafeCheckpointer(Layer(), str(tmp_path))
-    with pytest.raises(DataError, match=r"absent.pkl: the weights cannot be had .*MODEL.WEIGHTS"):
+    with pytest.raises(DataError, match=r"absent.pkl: the weights could not be loaded .*MODEL.WEIGHTS"):
         checkpointer.load(str(tmp_path / "absent.pkl"))
     torch.save({"model": {"other": torch.zeros(3)}}, tmp_path / "other.pth")
     with pytest.raises(DataError, match=r"none of its 1 entries fits a parameter of Layer"):

@@ -44,5 +44,5 @@ def test_a_config_runs_no_code(tmp_path, reader):
 
 def test_a_config_that_does_not_parse_is_named_with_its_line(tmp_path):
     (tmp_path / "broken.yaml").write_text("SEED: 1\nMODEL:\n\tWEIGHTS: x\n")
-    with pytest.raises(DataError, match=r"broken.yaml, line 3: is no YAML \(found character"):
+    with pytest.raises(DataError, match=r"broken.yaml, line 3: is not valid YAML \(found character"):
         read_config(tmp_path / "broken.yaml")

@@ -217,6 +217,11 @@ def test_unreadable_label_files_are_named(tmp_path):
     picture(0).save(ids)
     with pytest.raises(DataError, match=r"instanceIds.png: has shape \(96, 128, 3\)"):
         cityscapes.da_faster_boxes(ids)
+    picture(0).convert("L").save(ids)
+    with pytest.raises(
+        DataError, match=r"instanceIds.png: has shape \(96, 128\) of uint8, expected .* 16-bit integers"
+    ):
+        cityscapes.da_faster_boxes(ids)
 
 
 def test_truncated_image_is_named_by_the_mapper(tmp_path):

@@ -17,6 +17,7 @@ from torchvision.ops import box_iou
 
 from gcisg_det.engine import Trainer
 from gcisg_det.model_metrics import Boxes, agreement, bottom_up, detections, evaluate, match, restyled
+from gcisg_det.setups import setup_of
 from tests.detection.scenes import SCENES, make_cityscapes, tiny_config
 
 NAME = "cityscapes_val_car_coco"
@@ -78,7 +79,7 @@ def test_boxes_match_themselves_and_nothing_matches_nothing():
 
 
 def test_figures_equal_the_frameworks_evaluation(cfg, model):
-    result = evaluate(model, cfg, NAME, bottom_up(model))
+    result = evaluate(model, setup_of(cfg), NAME, bottom_up(model))
     expected = Trainer.test(cfg, model)[NAME]["bbox"]
     for key in ("AP", "AP50", "AP75"):
         assert result.values[key] == pytest.approx(expected[key], nan_ok=True)
@@ -87,7 +88,7 @@ def test_figures_equal_the_frameworks_evaluation(cfg, model):
 
 
 def test_match_rate_and_confusion_count_the_boxes(cfg, model):
-    result = evaluate(model, cfg, NAME)
+    result = evaluate(model, setup_of(cfg), NAME)
     matched = boxes = found_in_all = 0
     with torch.no_grad():
         for index, inputs in enumerate(Trainer.build_test_loader(cfg, NAME)):
@@ -108,7 +109,7 @@ def test_match_rate_and_confusion_count_the_boxes(cfg, model):
 def test_a_model_that_finds_nothing_says_so(cfg, model):
     with torch.no_grad():
         model.roi_heads.box_predictor.cls_score.bias[:] = torch.tensor([-40.0, 40.0])
-    result = evaluate(model, cfg, NAME)
+    result = evaluate(model, setup_of(cfg), NAME)
     assert result.values["match_rate"] == "no box has a score of at least 0.5"
     assert result.values["AP"] == 0 or isinstance(result.values["AP"], str)
     assert math.isnan(result.score[1])  # no car, none found

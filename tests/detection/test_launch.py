@@ -19,6 +19,7 @@ from gcisg_core.problems import DataError
 from gcisg_det import engine
 from gcisg_det.config import read_config
 from gcisg_suite.cli import main
+from gcisg_suite.commands import train as train_command
 from tests.detection import train_once
 from tests.detection.scenes import (
     PROJECT,
@@ -50,6 +51,8 @@ def test_command_trains_resumes_and_evaluates(root, capfd):
     assert "cityscapes_val_car_coco (coco boxes): AP " in capfd.readouterr().out
     assert list((root / "run").glob("events.out.tfevents*"))
     first = torch.load(root / "run/model_final.pth", weights_only=True)
+    with (root / "run/metrics.json").open("a") as log:
+        log.write('{"data_time": 0.063')  # a kill in the middle of a line
     command(root, "--seed", "5", "--resume", overrides=["SOLVER.MAX_ITER", 4, "SOLVER.STEPS", (1,)])
     final = torch.load(root / "run/model_final.pth", weights_only=True)
     assert (first["iteration"], final["iteration"]) == (1, 3)
@@ -71,7 +74,7 @@ def test_command_trains_resumes_and_evaluates(root, capfd):
 
 
 def test_two_processes_hold_the_same_queue_and_target(root, monkeypatch):
-    monkeypatch.setattr(engine, "_run_rank", train_once.train_and_compare)
+    monkeypatch.setattr(train_command, "load", lambda _: train_once.train_and_compare)
     monkeypatch.setattr(torch.multiprocessing, "spawn", spawn)
     scaled = ["SOLVER.REFERENCE_WORLD_SIZE", 1]
     command(root, "--num-gpus", "2", overrides=["SOLVER.MAX_ITER", 4, "SOLVER.STEPS", (2,), *scaled])
@@ -104,13 +107,19 @@ def test_output_goes_to_a_folder_of_the_configs_name():
 
 
 def test_command_line_faults_are_named_before_anything_starts(root):
-    with pytest.raises(SystemExit, match=r"error: REGULARIZER .*'lamda_ci'. Did you mean 'lambda_ci'"):
+    with pytest.raises(SystemExit, match=r"gcisg_r50_fpn.yaml: REGULARIZER .*'lamda_ci'. Did you mean 'lambda_ci'"):
         command(root, overrides=["REGULARIZER.LAMDA_CI", 1.0])
     with pytest.raises(SystemExit, match=r"nearest valid key is SOLVER.BASE_LR"):
         command(root, overrides=["SOLVER.BASE_RL", 1.0])
     with pytest.raises(SystemExit, match=r"--dist-url auto works on one machine"):
         command(root, "--num-machines", "2")
     assert not (root / "run").exists()
+
+
+def test_rotated_boxes_are_refused_by_name():
+    rotated = ["MODEL.PROPOSAL_GENERATOR.NAME", "RRPN", "DATASETS.TRAIN", ("a",)]
+    with pytest.raises(ValueError, match="RRPN: rotated boxes need a mapper and an evaluator of your own"):
+        engine.Trainer.build_train_loader(read_config(PROJECT / "gcisg_r50_fpn.yaml", rotated))
 
 
 def test_pretrained_names_reach_the_backbone_and_not_its_copies(root, caplog):

@@ -14,10 +14,13 @@ import torch
 import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 
 # isort: split
-from detectron2.config import instantiate
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import LazyConfig, instantiate
+from detectron2.data import transforms as T
 
 from gcisg_core.safe_load import read_checkpoint
 from gcisg_det import lazy
+from gcisg_det.predict import Predictor
 from gcisg_suite.cli import main
 from gcisg_suite.tasks import framework_of
 from tests.coco.files import make
@@ -49,12 +52,53 @@ def test_the_configs_of_the_projects_are_mmengines():
     assert {framework_of(file).name for file in (ROOT / "projects").glob("*/*.py")} == {"mmengine"}
 
 
-def test_what_cannot_be_done_is_said_in_a_line(tmp_path):
-    (tmp_path / "lazy.py").write_text("from detectron2 import model_zoo\nmodel = dict()")
-    with pytest.raises(SystemExit, match=r"lazy.py is a LazyConfig, which is for `train` and `eval`.*`regularizer.`"):
-        main(["export", "--config", str(tmp_path / "lazy.py"), "--checkpoint", __file__, "--output", str(tmp_path)])
-    with pytest.raises(SystemExit, match="defines no optimizer, lr_multiplier, dataloader, train, as"):
-        main(["train", "--config", str(tmp_path / "lazy.py")])
+def faults(text):
+    """Texts of LazyConfigs that cannot be used -> what is said."""
+    return {
+        "import missing_package": r"config.py, line 2: is not a config that runs \(ModuleNotFoundError: No module",
+        "model = dict(": r"config.py, line 2: is not a config that runs \(SyntaxError: '\(' was never closed",
+        "model = dict()": "defines no optimizer, lr_multiplier, dataloader, train, as",
+        text + "train['max_itr'] = 3": "unknown config key 'train.max_itr'. Did you mean 'train.max_iter'",
+        text + "train['clip_grad'] = dict(enabled=True)": r"unknown config key 'train.clip_grad'.*del train.clip_grad",
+        text + "dataloader['train'].batch = 3": "unknown config key 'dataloader.train.batch'",
+    }
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_config_that_cannot_be_used_is_said_in_a_line(number, tmp_path):
+    text = Path(__file__).with_name("lazy_retinanet.py").read_text()
+    own, message = [*faults(re.sub("register_coco\\(.*", "pass", text)).items()][number]
+    (tmp_path / "config.py").write_text("from detectron2 import model_zoo\n" * (number < 3) + own)
+    with pytest.raises(SystemExit, match=message):
+        main(["train", "--config", str(tmp_path / "config.py"), "--output", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.max_itr=3", "unknown config key 'train.max_itr'. Did you mean 'train.max_iter'"),
+        ("model.backbone.bottom_up.stem.nrm=BN", r"Did you mean 'model.backbone.bottom_up.stem.norm'"),
+        ("model.regularizer.lamda_ci=3", "model.regularizer: unknown setting 'lamda_ci'. Did you mean 'lambda_ci'"),
+        ("optimizr.lr=3", "unknown config key 'optimizr.lr'. Did you mean"),
+        ("train.max_iter", "the override 'train.max_iter' must be key=value"),
+        ("train.max_iter.x=3", "train.max_iter is not a config"),
+    ],
+)
+def test_an_override_of_a_key_that_nothing_reads_is_refused(override, message, folder, tmp_path):
+    with pytest.raises(SystemExit, match=message):
+        main(["train", "--config", str(folder / "retinanet.py"), "--output", str(tmp_path / "run"), override])
+
+
+def test_overrides_may_add_what_a_node_takes(folder):
+    given = [
+        "optimizer.weight_decay=0.1",
+        "train.cudnn_benchmark=true",
+        "model.test_score_thresh=0.2",
+        "+train.ddp=null",
+    ]
+    config = lazy.read_config(str(folder / "retinanet.py"), given)
+    assert (config.optimizer.weight_decay, config.model.test_score_thresh) == (0.1, 0.2)
 
 
 SHRUNK = """
@@ -85,59 +129,133 @@ train.checkpointer.period = 2
 """
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
     """A LazyConfig and its two data sets of three images."""
+    root = tmp_path_factory.mktemp("lazy config")
     for name in ("synthetic", "real"):
         content = make()
-        (tmp_path / name).mkdir()
+        (root / name).mkdir()
         for image in content["images"]:
-            picture(image["id"], size=(96, 64)).save(tmp_path / name / image["file_name"])
-        (tmp_path / name / "own.json").write_text(json.dumps(content))
-    shutil.copy(Path(__file__).with_name("lazy_retinanet.py"), tmp_path / "retinanet.py")
-    return tmp_path
+            picture(image["id"], size=(96, 64)).save(root / name / image["file_name"])
+        (root / name / "own.json").write_text(json.dumps(content))
+    shutil.copy(Path(__file__).with_name("lazy_retinanet.py"), root / "retinanet.py")
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    """The folder of a run of it, which MLflow was told of."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        run = ["--config", str(folder / "retinanet.py"), "--output", str(folder / "trained"), "--tracker", "mlflow"]
+        main(["train", *run])
+    return folder / "trained"
 
 
 def lines_of(run):
     return [json.loads(line) for line in (run / "metrics.json").open()]
 
 
-def test_trains_with_a_method_resumes_exactly_and_is_evaluated(folder, capsys):
-    run = ["--config", str(folder / "retinanet.py"), "--output", str(folder / "run")]
-    main(["train", *run])
-    lines = lines_of(folder / "run")
+def test_trains_with_a_method_resumes_exactly_and_is_evaluated(folder, trained, tmp_path, capsys):
+    lines = lines_of(trained)
+    (told,) = trained.glob("mlruns/*/*/metrics/loss_guidance_stage4")
+    assert [line.split()[2] for line in told.read_text().splitlines()] == ["0", "1", "2", "3"]
     assert all(f"loss_{kind}_stage{stage}" in lines[0] for kind in ("guidance", "ci") for stage in (3, 4))
     assert "bbox/AP" in lines[-1]
-    whole = read_checkpoint(folder / "run/model_final.pth")["model"]
+    whole = read_checkpoint(trained / "model_final.pth")["model"]
+    shutil.copytree(trained, tmp_path / "run")
+    run = ["--config", str(folder / "retinanet.py"), "--output", str(tmp_path / "run")]
     for name in ("model_final.pth", "model_0000003.pth"):
-        (folder / "run" / name).unlink()
-    (folder / "run/last_checkpoint").write_text("model_0000001.pth")
+        (tmp_path / "run" / name).unlink()
+    (tmp_path / "run/last_checkpoint").write_text("model_0000001.pth")
     main(["train", *run, "--resume"])
-    (folder / "run/model_final.pth").unlink()
-    (folder / "run/last_checkpoint").write_text("model_0000003.pth")
+    (tmp_path / "run/model_final.pth").unlink()
+    (tmp_path / "run/last_checkpoint").write_text("model_0000003.pth")
     main(["train", *run, "--resume"])  # stopped between its last periodic checkpoint and the final one
-    with pytest.raises(SystemExit, match="config.yaml is a LazyConfig, which is for `train` and `eval`"):
-        main(["report", str(folder / "run"), "--output", str(folder / "page.html")])
     with pytest.raises(SystemExit, match="retinanet.py: optimizer.lr is 'x', expected a value as 0.001"):
-        main(["train", *run[:2], "--output", str(folder / "other"), "optimizer.lr=x"])
-    resumed = read_checkpoint(folder / "run/model_final.pth")["model"]
+        main(["train", *run[:2], "--output", str(tmp_path / "other"), "optimizer.lr=x"])
+    resumed = read_checkpoint(tmp_path / "run/model_final.pth")["model"]
     assert all(np.array_equal(value, resumed[name]) for name, value in whole.items())
     capsys.readouterr()
-    checkpoint = ["--checkpoint", str(folder / "run/model_final.pth"), "--output", str(folder / "eval")]
+    checkpoint = ["--checkpoint", str(trained / "model_final.pth"), "--output", str(tmp_path / "eval")]
     main(["eval", *run[:2], *checkpoint, "train.log_period=9"])
     assert "Task: bbox" in "".join(capsys.readouterr())
 
-    plain = {name: torch.as_tensor(value) for name, value in whole.items() if not name.startswith("regularizer.")}
-    bare = (folder / "retinanet.py").read_text().replace("add_method(model", "(lambda *_, **__: None)(model")
-    (folder / "bare.py").write_text(bare)
-    instantiate(lazy.read_config(str(folder / "bare.py")).model).load_state_dict(plain, strict=True)
+
+def test_the_exported_config_makes_the_plain_model_with_the_same_outputs(folder, trained, tmp_path):
+    command = ["--config", str(folder / "retinanet.py"), "--checkpoint", str(trained / "model_final.pth")]
+    main(["export", *command, "--output", str(tmp_path / "release")])
+    (file,) = (tmp_path / "release").glob("*.pth")
+    text = file.with_suffix(".yaml").read_text()
+    assert "gcisg" not in text
+    plain = LazyConfig.load(str(file.with_suffix(".yaml")))
+    assert plain.train.init_checkpoint == file.name
+    model = instantiate(plain.model).eval()
+    DetectionCheckpointer(model).load(str(file))
+    ours = Predictor(lazy.read_config(command[1]), command[3], "cpu", 0.0)
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    sized = T.AugInput(image[..., ::-1])
+    T.AugmentationList([*instantiate(plain.dataloader.test.mapper.augmentations)])(sized)
+    given = {"image": torch.as_tensor(sized.image.transpose(2, 0, 1).copy()), "height": 64, "width": 96}
+    with torch.no_grad():
+        theirs = model([given])[0]["instances"]
+    (found,) = ours.predict([image])
+    assert len(found) > 0
+    assert torch.equal(found.pred_boxes.tensor, theirs.pred_boxes.tensor)
+    assert torch.equal(found.scores, theirs.scores)
+    known = json.loads(file.with_suffix(".json").read_text())
+    assert (known["classes"], known["category_ids"]) == (["cup", "box"], [1, 2])
+    with pytest.raises(SystemExit, match="wrote of a LazyConfig. Give the .py that was trained"):
+        main(["export", "--config", str(trained / "config.yaml"), *command[2:], "--output", str(tmp_path)])
 
 
-def test_a_step_that_is_not_finite_is_recorded_and_run_again(folder, capsys):
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("model.parent = Own", "model: makes Own, which is defined in the config file. Define"),
+        (
+            "model.test_nms_thresh = lambda: 0.5",
+            "model.test_nms_thresh: is a function without a name, such as a lambda",
+        ),
+    ],
+)
+def test_a_part_that_the_plain_framework_has_not_is_named(folder, trained, tmp_path, code, message):
+    checkpoint = ["--checkpoint", str(trained / "model_final.pth"), "--output", str(tmp_path)]
+    own = f"\n\nclass Own(RetinaNet):\n    pass\n\n{code}\n"
+    (folder / "own.py").write_text((folder / "retinanet.py").read_text() + own)
+    with pytest.raises(SystemExit, match=message):
+        main(["export", "--config", str(folder / "own.py"), *checkpoint])
+
+
+def test_the_other_commands_take_it(folder, trained, tmp_path, capsys):
+    command = ["--config", str(folder / "retinanet.py")]
+    checkpoint = ["--checkpoint", str(trained / "model_final.pth")]
+    picture_file = str(folder / "real" / make()["images"][0]["file_name"])
+    main(
+        ["predict", picture_file, *command, *checkpoint, "--output", str(tmp_path / "p"), "model.test_score_thresh=0.0"]
+    )
+    boxes = json.loads((tmp_path / "p/predictions.json").read_text())
+    assert {box["category_id"] for box in boxes} <= {1, 2}
+    capsys.readouterr()
+    main(["doctor", *command])
+    assert re.search(r"gcisg +stages_ci +3 res4, 4 res5", capsys.readouterr().out)
+    shutil.copytree(trained, tmp_path / "run")
+    with pytest.raises(SystemExit, match="config.yaml: is what training.*--config FILE.py"):
+        main(["select", str(tmp_path / "run")])
+    main(["select", str(tmp_path / "run"), *command, "--source", str(folder / "real/own.json")])
+    assert "model_0000003.pth" in (tmp_path / "run/selection.jsonl").read_text()
+    main(["report", str(tmp_path / "run"), "--output", str(tmp_path / "page.html")])
+    page = (tmp_path / "page.html").read_text()
+    assert "Trained on synthetic; evaluated on real." in page
+    assert "a LazyConfig names its images when run" in page
+
+
+def test_a_step_that_is_not_finite_is_recorded_and_run_again(folder, tmp_path, capsys):
     given = ["optimizer.lr=1e30", "lr_multiplier.warmup_factor=1.0"]
     with pytest.raises(SystemExit, match="nonfinite_iter.*train.on_nonfinite=skip leaves out such steps"):
-        main(["train", "--config", str(folder / "retinanet.py"), "--output", str(folder / "run"), *given])
-    (record,) = (folder / "run").glob("nonfinite_*.pth")
+        main(["train", "--config", str(folder / "retinanet.py"), "--output", str(tmp_path / "run"), *given])
+    (record,) = (tmp_path / "run").glob("nonfinite_*.pth")
     capsys.readouterr()
     with pytest.raises(SystemExit, match="Add --trust"):
         main(["replay", str(record)])
@@ -146,11 +264,11 @@ def test_a_step_that_is_not_finite_is_recorded_and_run_again(folder, capsys):
 
 
 @pytest.mark.detectron2_main
-def test_the_documents_vitdet_trains_and_is_evaluated(folder):
+def test_the_documents_vitdet_trains_and_is_evaluated(folder, tmp_path):
     (code,) = (block.text for block in blocks("docs/your_model.md") if "mask_rcnn_vitdet" in block.text)
     own = re.sub(r"register_coco\(.*\n", "", code).replace("from gcisg_det.datasets import register_coco\n", "")
     (folder / "vitdet.py").write_text(own + SHRUNK.format(folder=folder))
-    main(["train", "--config", str(folder / "vitdet.py"), "--output", str(folder / "run")])
-    lines = lines_of(folder / "run")
+    main(["train", "--config", str(folder / "vitdet.py"), "--output", str(tmp_path / "run")])
+    lines = lines_of(tmp_path / "run")
     assert all(f"loss_{kind}_stage{stage}" in lines[0] for kind in ("guidance", "ci") for stage in (3, 4))
     assert {key.split("/")[0] for key in lines[-1]} >= {"bbox", "segm"}

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 pytest.importorskip("detectron2")
 import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
@@ -23,6 +24,7 @@ from gcisg_det.config import read_config
 from gcisg_det.engine import train_in_bfloat16
 from gcisg_det.meta_arch import SynToRealMixin
 from tests.detection.scenes import PROJECT, RETINA, TINY
+from tests.fake_cuda import finish_step, no_waiting, on_fake_cuda
 
 SMALL = ["REGULARIZER.QUEUE_LENGTH", 16, "REGULARIZER.EMBEDDING_DIM", 8]
 C4 = [
@@ -62,9 +64,8 @@ def step(model, items=None):
     """The losses and the metrics of one training forward pass with fixed draws."""
     items = batch() if items is None else items
     torch.manual_seed(2)
-    with EventStorage() as storage:
-        losses = model(items)
-        return losses, {name: value for name, (value, _) in storage.latest().items()}
+    with EventStorage():
+        return model(items), getattr(model, "regularizer_metrics", {})
 
 
 def count_calls(module):
@@ -92,9 +93,7 @@ def test_step_adds_the_methods_losses_and_runs_the_heads_once(name):
         assert len(calls[top]) == 1
     # Everything in the dictionary is summed by the framework, so nothing but losses may be there.
     assert all(key.startswith("loss_") and value.ndim == 0 and value.requires_grad for key, value in losses.items())
-    assert {key for key in metrics if key.startswith("regularizer/ci_match")} == {
-        f"regularizer/ci_match_stage{stage}" for stage in stages
-    }
+    assert {key for key in metrics if key.startswith("ci_match")} == {f"ci_match_stage{stage}" for stage in stages}
     before = copy.deepcopy(model.state_dict())
     optimizer = build_optimizer(cfg, model)
     sum(losses.values()).backward()
@@ -140,13 +139,46 @@ def test_views_differ_in_colour_only_and_respect_the_channel_order():
     model, _ = build("INPUT.COLOR_JITTER", [0.0, 0.0, 0.0, 0.1])
     items = batch()
     torch.manual_seed(0)
-    bgr = model._draw(items)
+    bgr = model._draw(items, model.view)
     assert not torch.allclose(bgr[0]["image"], items[0]["image"].float(), atol=1)
     assert all(a["instances"] is b["instances"] for a, b in zip(bgr, items, strict=True))
     model.is_bgr = False
     torch.manual_seed(0)
-    rgb = model._draw([{**item, "image": item["image"].flip(0)} for item in items])
+    rgb = model._draw([{**item, "image": item["image"].flip(0)} for item in items], model.view)
     assert all(torch.equal(a["image"], b["image"].flip(0)) for a, b in zip(bgr, rgb, strict=True))
+
+
+def draw(*overrides):
+    """The views that the method sees, and the batch as the plain detector makes it."""
+    model, _ = build(*overrides)
+    seen = []
+    model.regularizer.observer = lambda views, features: seen.extend(views)
+    step(model)
+    return seen, model.preprocess_image(batch()).tensor
+
+
+STILL = [
+    item
+    for name in ("BRIGHTNESS", "CONTRAST", "SATURATION", "HUE", "BLUR")
+    for item in (f"REGULARIZER.OTHER_VIEW.{name}", 0.0)
+]
+
+
+@pytest.mark.parametrize("task_view", [0, 1])
+def test_the_other_view_is_the_tasks_or_the_image_in_another_style(task_view):
+    def views(*chosen):
+        seen, plain = draw("REGULARIZER.TASK_VIEW", task_view, *chosen)
+        assert len(seen) == 2
+        return seen[task_view], seen[1 - task_view], plain
+
+    task, other, plain = views("REGULARIZER.OTHER_VIEW", "identical")
+    assert torch.equal(task, other)
+    task, other, _ = views("REGULARIZER.OTHER_VIEW", "style_only", "INPUT.COLOR_JITTER", [0.0] * 4)
+    assert torch.equal(task, plain)
+    assert not torch.allclose(other, plain, atol=1e-3)
+    task, other, _ = views(*STILL)
+    assert not torch.allclose(task, plain, atol=1e-3)
+    torch.testing.assert_close(other, plain, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["gcisg", "csg"])
@@ -168,6 +200,26 @@ def test_padding_does_not_enter_the_method(method):
     assert names
     assert not torch.allclose(spoilt["loss_rpn_cls"], clean["loss_rpn_cls"])  # the padding was spoilt indeed
     assert all(torch.allclose(spoilt[name], clean[name], atol=1e-6) for name in names)
+
+
+def test_a_step_stays_on_the_gpu(monkeypatch):
+    """The detector's own parts are left out: the framework's read numbers of the device."""
+
+    def forward(self, items):
+        sizes = [item["image"].shape[-2:] for item in items]
+        padded = [F.pad(i["image"].float(), (0, 96 - w, 0, 96 - h)) for i, (h, w) in zip(items, sizes, strict=True)]
+        return {"loss_task": self.backbone(torch.stack(padded))["p5"].mean()}
+
+    model, _ = build("INPUT.COLOR_JITTER", [0.0] * 4)
+    monkeypatch.setattr(META_ARCH_REGISTRY.get("GeneralizedRCNN"), "forward", forward)
+    step(model)  # what the first one does
+    with on_fake_cuda(model) as move:
+        items = [{**item, "image": move(item["image"])} for item in batch()]
+        with no_waiting():
+            losses = model(items)
+            finish_step(model, model.regularizer)
+    assert {value.device.type for value in (*losses.values(), *model.regularizer_metrics.values())} == {"cuda"}
+    assert "loss_ci_stage4" in losses
 
 
 def test_padding_mask_has_the_true_sizes():

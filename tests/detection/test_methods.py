@@ -14,7 +14,7 @@ from detectron2.modeling import build_model
 from detectron2.solver import build_optimizer
 from detectron2.utils.events import EventStorage
 
-from gcisg_core.integrations.detectron2 import RegularizerHook
+from gcisg_core.integrations.detectron2 import RegularizerHook, regularizer_values
 from gcisg_core.mixstyle import MixStyle
 from gcisg_core.regularizers import METHODS
 from gcisg_det.config import read_config
@@ -73,6 +73,25 @@ def test_changes_styles_and_spectra_are_added_by_the_config(tmp_path):
     assert model.view.pasta.alpha == 3.0
 
 
+def test_the_other_view_has_a_transform_of_its_own(tmp_path):
+    styles = [
+        "REGULARIZER.OTHER_VIEW.STYLES.FOLDER",
+        str(write_styles(tmp_path / "styles")),
+        "INPUT.PASTA",
+        [3, 2, 0.25],
+    ]
+    model, losses, moved = train([*flat(settings_of("gcisg", tmp_path)), *styles])
+    assert moved
+    assert losses.keys() >= {"loss_ci_stage3", "loss_guidance_stage4"}
+    assert (model.view.styles, model.other.change.pasta) == (None, None)
+    assert len(model.other.change.styles.files) == 3
+    file = tmp_path / "own.yaml"
+    file.write_text(
+        f"_BASE_: {PROJECT}/csg_mini.yaml\nREGULARIZER: {{OTHER_VIEW: {{HUE: 0.1, PASTA: {{ALPHA: 1.0}}}}}}\n"
+    )
+    assert regularizer_values(read_config(file))["other_view"] == {"hue": 0.1, "pasta": {"alpha": 1.0}}
+
+
 def test_wrong_values_are_refused_when_the_config_is_read():
     def read(*overrides):
         return read_config(PROJECT / "baseline_mini.yaml", overrides)
@@ -81,5 +100,7 @@ def test_wrong_values_are_refused_when_the_config_is_read():
         read("INPUT.PASTA", [3.0])
     with pytest.raises(ValueError, match="MODEL.META_ARCHITECTURE must be SynToRealDetector .*MODEL.BACKBONE_PLUGINS"):
         read("MODEL.META_ARCHITECTURE", "RetinaNet", "MODEL.BACKBONE_PLUGINS.IBN", "a")
+    with pytest.raises(ValueError, match="unknown argument of other_view 'blurr'. Did you mean 'blur'"):
+        read("REGULARIZER.METHOD", "csg", "REGULARIZER.OTHER_VIEW.BLURR", 0.1)
     with pytest.raises(ValueError, match="unknown backbone plugin 'inb'"):
         build_model(read("MODEL.DEVICE", "cpu", "MODEL.BACKBONE_PLUGINS.INB", "a"))

@@ -75,5 +75,5 @@ def test_demonstration_trains_both_and_shows_what_was_measured(monkeypatch, tmp_
     )
     assert section.rows[0][2] == f"{measured['results']['bbox']['AP']:.2f}"
     cars = [item.box for item in scenes.real_scene("test", 0).objects if item.name == "car"]
-    drawn = [patch.get_xy() for patch in section.pictures[1].figure.axes[0].patches]
+    drawn = [patch.get_xy() for patch in section.pictures[-1].figure.axes[0].patches]
     assert sorted(drawn) == pytest.approx(sorted((box[0], box[1]) for box in cars), abs=1)

@@ -1,4 +1,4 @@
-"""What a training on COCO files of one's own checks before its first step, goes on without, and ends with."""
+"""What a training on COCO files of your own checks before its first step, goes on without, and ends with."""
 
 import json
 
@@ -40,7 +40,7 @@ def broken(change):
         (lambda c: c["images"][1].update(id=1), "own.json: ids of several images"),
         (
             lambda c: c["categories"][1].update(name="Box"),
-            "own.json: the category 'Box' is none of the classes trained",
+            "own.json: the category 'Box' is not one of the classes trained",
         ),
         (lambda c: c.pop("annotations"), "own.json: `annotations` is missing"),
     ],

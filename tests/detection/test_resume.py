@@ -17,6 +17,7 @@ from detectron2.data import get_detection_dataset_dicts
 
 from gcisg_core.integrations.detectron2.resume import build_train_loader, seeded
 from gcisg_core.problems import DataError
+from gcisg_det.coco_evaluator import BoxEvaluator
 from gcisg_det.mapper import build_mapper
 from tests.detection import train_once
 from tests.detection.scenes import (
@@ -77,6 +78,33 @@ def test_run_stopped_before_its_final_checkpoint_ends_complete(root):
     assert final(root / "run")["iteration"] == whole["iteration"] == 1
     assert (root / "run/last_checkpoint").read_text() == "model_final.pth"
     assert {path.relative_to(root) for path in (root / "run").rglob("*")} >= {f for f in files if "event" not in f.name}
+
+
+def test_a_run_killed_in_an_evaluation_makes_it_up_once(root, monkeypatch):
+    cfg = tiny_config(root, root / "run", "SOLVER.MAX_ITER", 3, "SOLVER.STEPS", (1,), "SOLVER.CHECKPOINT_PERIOD", 2)
+    cfg.defrost()
+    cfg.TEST.EVAL_PERIOD = 2
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BoxEvaluator, "process", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(cfg)
+
+    def evaluated():
+        lines = map(json.loads, (root / "run/metrics.json").read_text().splitlines())
+        return [line["iteration"] for line in lines if "cityscapes_val_car_coco/bbox/AP50" in line]
+
+    assert evaluated() == []
+    train(cfg, resume=True)
+    assert evaluated()[0] == 1
+    assert evaluated()[1:]
+    (root / "run/model_final.pth").unlink()
+    (root / "run/last_checkpoint").write_text("model_0000001.pth")
+    train(cfg, resume=True)
+    assert evaluated().count(1) == 1
 
 
 def signature(batches, count):

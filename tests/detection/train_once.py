@@ -15,7 +15,6 @@ from gcisg_det import engine
 from tests.detection.scenes import tiny_config, train
 
 POINTER = "regularizer.queues.stage4.pointer"
-RUN_RANK = engine._run_rank  # before a test puts the function below in its place
 
 
 class Kill(HookBase):
@@ -28,7 +27,7 @@ class Kill(HookBase):
 
 
 def train_and_compare(args):
-    """A rank of `tools/train_net.py`; rank 0 writes which parts of the model are equal on all ranks."""
+    """What `tools/train_net.py` calls in each process; rank 0 writes which tensors are equal on all."""
     train_alone = engine.Trainer.train
 
     def train_rank(trainer):
@@ -40,7 +39,7 @@ def train_and_compare(args):
             (Path(args.work_dir) / "ranks.json").write_text(json.dumps(report))
 
     engine.Trainer.train = train_rank
-    RUN_RANK(args)
+    engine.run(args)
 
 
 def train_until_killed(root, output, kill_at):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from gcisg_cls.datasets import ClassFolderDataset
 from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - registers its reader
 from gcisg_core.integrations.mmengine import read_plain
 from gcisg_core.nan.record import load as load_record
-from gcisg_core.run_folder import read_identity
+from gcisg_core.run_folder import open_run, release_all
 from gcisg_core.safe_load import read_checkpoint
 from gcisg_det.audit import audit_cityscapes_boxes, audit_sim10k
 from gcisg_det.datasets.cityscapes import load_cityscapes_cars
@@ -34,7 +35,11 @@ from gcisg_seg.splits import gtav_split
 from gcisg_suite.audit.coco import audit_coco
 from gcisg_suite.coco.load import load_coco
 from gcisg_suite.images import read_image
+from gcisg_suite.report.page import write_report
 from gcisg_suite.report.runs import read_run
+from gcisg_suite.report.sections import section
+from gcisg_suite.selection.criteria import read_lines
+from gcisg_suite.sweep.sweep import read_runs
 from gcisg_suite.sweep.variants import read_sweep
 
 STATE = {"state_dict": {"w": torch.arange(6.0).reshape(2, 3), "b": torch.ones(3)}, "meta": {"iter": 3}}
@@ -71,6 +76,29 @@ def png(values: np.ndarray) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(values).save(stream, format="PNG")
     return stream.getvalue()
+
+
+def odd_files() -> list[bytes]:
+    """Whole files of another kind than is expected: pixels, numbers, nesting, and what claims to be large."""
+    whole = np.arange(192).reshape(12, 16)
+    found = [png(whole.astype(kind)) for kind in (bool, np.uint8, np.uint16)] + [png(np.zeros((5, 5), np.uint16))]
+    found += [picture(1, mode) for mode in ("RGBA", "LA", "P", "1")]
+    for kind in (np.int32, np.float32):
+        stream = io.BytesIO()
+        Image.fromarray(whole.astype(kind) * 10**6).save(stream, format="TIFF")
+        found.append(stream.getvalue())
+    for ids in (1.5, np.nan, 2**60, "a", 1 + 2j, {"a": 1}):
+        stream = io.BytesIO()
+        savemat(stream, {"trainIds": [[ids]], "valIds": np.array([[2.0]]), "testIds": np.array([[2.0]])})
+        found.append(stream.getvalue())
+    shared: list[Any] = [1]
+    for _ in range(40):
+        shared = [shared, shared]
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(2**20))
+    aliases = "a0: &a0 [1, 1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
+    return [*found, pickle.dumps({"model": shared}), bomb.getvalue(), aliases.encode()]
 
 
 def write(folder: Path, **files: bytes | str) -> None:
@@ -160,6 +188,30 @@ def run_folder(folder: Path) -> None:
     text = "".join(f"{json.dumps(line)}\n" for line in lines)
     write(folder, **{"20260101_000000/vis_data/scalars.json": text, "20260101_000000/start.json": '{"start": 1}'})
     write(folder, **{"mine.py": CONFIG, "identity.json": '{"run": "a", "seed": 3, "settings": {"lr": 0.1}}'})
+    write(folder, last_checkpoint=str(folder / "iter_2.pth"))
+    for step in (1, 2):
+        torch.save({**STATE, "step": step}, folder / f"iter_{step}.pth")
+
+
+def go_on(folder: Path) -> int:
+    """The step that a resumed run goes on from."""
+    try:
+        checkpoint = open_run(folder, {"lr": 0.1}, 3, resume=True)
+    finally:
+        release_all()
+    return 0 if checkpoint is None else read_checkpoint(checkpoint)["step"]
+
+
+def report(folder: Path) -> str:
+    """What `gcisg report` writes of a run."""
+    run = read_run(folder)
+    return write_report(folder / "report.html", "a", [section(run.task, {run.name: run})]).read_text()
+
+
+def run_lines(folder: Path) -> None:
+    """The lines of a sweep, and of a selection."""
+    lines = [{"schema": 1, "variant": "a", "seed": seed, "hash": "b"} for seed in (1, 2)]
+    write(folder, **{"selection.jsonl": "".join(f"{json.dumps(line)}\n" for line in lines)})
 
 
 def detection_run(folder: Path) -> None:
@@ -234,11 +286,15 @@ FORMATS = {
     "pickle": _weights("net.pkl"),
     "safetensors": _weights("net.safetensors"),
     "record": Format("nonfinite.pth", weights, lambda f: load_record(f / "nonfinite.pth", 1)),
-    "identity": Format("identity.json", run_folder, read_identity),
-    "scalars": Format("20260101_000000/vis_data/scalars.json", run_folder, read_run),
+    "identity": Format("identity.json", run_folder, go_on),
+    "pointer": Format("last_checkpoint", run_folder, go_on),
+    "newest of a run": Format("iter_2.pth", run_folder, go_on),
+    "scalars": Format("20260101_000000/vis_data/scalars.json", run_folder, report, cost=4),
     "start": Format("20260101_000000/start.json", run_folder, read_run),
+    "selection": Format("selection.jsonl", run_lines, read_lines),
+    "runs of a sweep": Format("selection.jsonl", run_lines, lambda f: read_runs(f / "selection.jsonl")),
     "run's config": Format("mine.py", run_folder, lambda f: read_plain(f / "mine.py")),
-    "metrics": Format("metrics.json", detection_run, read_run),
-    "detection's config": Format("config.yaml", detection_run, read_run),
+    "metrics": Format("metrics.json", detection_run, report, cost=4),
+    "detection's config": Format("config.yaml", detection_run, report, cost=4),
     "grid": Format("grid.yaml", grid, lambda f: read_sweep(f / "grid.yaml")),
 }

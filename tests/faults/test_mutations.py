@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gcisg_core.problems import AuditResult, DataError
 from gcisg_suite.audit.show import as_dict
-from tests.faults.formats import FORMATS, STATE
+from tests.faults.formats import FORMATS, STATE, odd_files
 
 EXAMPLES = int(os.environ.get("GCISG_FUZZ", "0"))
 SECONDS = 60  # no file of a few hundred bytes may take longer
@@ -31,7 +31,7 @@ WHOLE = [
     b'<?xml version="1.0" encoding="nowhere"?><a/>', b'<?xml version="1.0"?><a/>', b"<html></html>", b"PK\x03\x04",
     b"\x80\x02]q\0(h\0h\0e.", b"version https://git-lfs.github.com/spec/v1\n", b"a: &a [*a]", b"- 1", b"x = 1/0\n",
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b'{"step": 1}\n3\n{"step": "a"}\n{"loss": 1}\n',
-    b'{"iteration": null}\n',
+    b'{"iteration": null}\n', *odd_files(),
 ]  # fmt: skip
 
 NEW = [b"", b"\0", b"\xff", b"\xff\xff\xff\x7f", b"99999999999", b"-1", b"\xc3", b"nan", b"\n"]
@@ -45,9 +45,7 @@ def mutated_bytes(draw, content: bytes):
     for _ in range(draw(st.integers(1, 4))):
         first = draw(st.integers(0, max(len(content) - 1, 0)))
         last = min(len(content), first + draw(st.sampled_from([0, 1, 2, 4, 16, 10**6])))
-        new = draw(
-            st.sampled_from([b"", b"\0", b"\xff", b"\xff\xff\xff\x7f", b"99999999999", b"-1", b"\xc3", b"nan", b"\n"])
-        )
+        new = draw(st.sampled_from(NEW))
         content = content[:first] + draw(st.sampled_from([b"", new, content[first:last] * 2, new])) + content[last:]
     return content
 

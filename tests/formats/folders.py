@@ -98,6 +98,43 @@ def voc(root: Path) -> None:
     text(home / "ImageSets/Main/car_train.txt", "2012_0  1\n2012_1 -1\n")
 
 
+def voc_masks(root: Path) -> None:
+    """CVAT's "Segmentation mask": indexed PNGs, whose colours are in `labelmap.txt` in another order."""
+    colours = {"background": (0, 0, 0), "person": (255, 96, 55), "car": (102, 255, 102)}
+    for number in range(FRAMES):
+        photo(root / "JPEGImages" / f"{number}.jpg", number)
+        label = Image.fromarray(painted({"person": 2, "car": 1}))
+        label.putpalette([value for name in ("background", "car", "person") for value in colours[name]])
+        path = root / "SegmentationClass" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        label.save(path)
+    lines = [f"{name}:{','.join(map(str, colour))}::" for name, colour in colours.items()]
+    text(root / "labelmap.txt", "\n".join(["# label:color_rgb:parts:actions", *lines]))
+    text(root / "ImageSets/Segmentation/default.txt", "\n".join(map(str, range(FRAMES))))
+
+
+def darknet(root: Path) -> None:
+    """CVAT's "YOLO 1.1": a text file beside each image, and lists that start from `data`."""
+    lines = [f"{NAMES.index(name)} {' '.join(map(str, shares(box)))}" for name, box in BOXES.items()]
+    for number in range(FRAMES):
+        photo(root / "obj_train_data" / f"{number}.jpg", number)
+        text(root / "obj_train_data" / f"{number}.txt", "\n".join(lines))
+    text(root / "train.txt", "\n".join(f"data/obj_train_data/{number}.jpg" for number in range(FRAMES)))
+    text(root / "obj.names", "\n".join(NAMES))
+    text(root / "obj.data", "classes = 2\ntrain = data/train.txt\nnames = data/obj.names\n")
+
+
+def label_img(root: Path) -> None:
+    """labelImg's YOLO: everything in one folder."""
+    darknet(root)
+    for path in [*(root / "obj_train_data").iterdir()]:
+        path.rename(root / path.name)
+    for name in ("train.txt", "obj.data"):
+        (root / name).unlink()
+    (root / "obj_train_data").rmdir()
+    (root / "obj.names").rename(root / "classes.txt")
+
+
 def kitti(root: Path) -> None:
     for number in range(FRAMES):
         photo(root / "training/image_2" / f"{number:06d}.png", number)
@@ -142,6 +179,13 @@ def blenderproc(root: Path) -> None:
     dump(root / "coco_annotations.json", coco_content("images/", masks=True))
 
 
+def crowds(root: Path) -> None:
+    """Datumaro's COCO of masks: each is a group."""
+    blenderproc(root)
+    file = root / "coco_annotations.json"
+    file.write_text(file.read_text().replace('"iscrowd": 0', '"iscrowd": 1'))
+
+
 def hdf5(root: Path) -> None:
     """What `bproc.writer.write_hdf5` writes."""
     import h5py
@@ -166,7 +210,9 @@ def replicator(root: Path) -> None:
     semantics |= {"(0, 0, 0, 0)": {"class": "BACKGROUND"}, "(0, 0, 0, 255)": {"class": "UNLABELLED"}}
     for number in range(FRAMES):
         photo(root / f"rgb_{number:04d}.png", number)
-        rows = np.array([(key, *box, 0.0) for key, box in enumerate(BOXES.values())], kind)
+        rows = np.array(
+            [(key, x1, y1, x2 - 1, y2 - 1, 0.0) for key, (x1, y1, x2, y2) in enumerate(BOXES.values())], kind
+        )
         np.save(root / f"bounding_box_2d_tight_{number:04d}.npy", rows)
         names = {str(key): {"class": name} for key, name in enumerate(NAMES)}
         dump(root / f"bounding_box_2d_tight_labels_{number:04d}.json", names)

@@ -125,6 +125,14 @@ def mapillary(root: Path) -> None:
             save(root / part / "v1.2/labels" / f"{part}{number}.png", painted({"car": 55, "person": 19}, other=13))
 
 
+def mapillary_v1(root: Path) -> None:
+    """The downloads before 2.0."""
+    mapillary(root)
+    for part in ("training", "validation"):
+        (root / part / "v1.2/labels").rename(root / part / "labels")
+        save(root / part / "instances" / f"{part}0.png", painted({"car": 55 * 256}, dtype=np.uint16))
+
+
 def synthia(root: Path) -> None:
     """16-bit colours: the class in the red channel, the instance in the green one."""
     for number in range(FRAMES):

@@ -16,19 +16,21 @@ from tests.formats.folders import BOXES, FRAMES, NAMES
 
 # Maker -> the format that is recognised.
 BOX_FORMATS = {
-    "yolo": "yolo", "yolo_outlines": "yolo", "voc": "voc", "kitti": "kitti", "coco": "coco", "blenderproc": "coco",
+    "yolo": "yolo", "yolo_outlines": "yolo", "darknet": "yolo", "label_img": "yolo", "voc": "voc",
+    "kitti": "kitti", "coco": "coco", "blenderproc": "coco",
     "hdf5": "hdf5", "replicator": "replicator", "solo": "solo", "objects": "objects", "kaggle_objects": "objects",
     "bdd100k": "bdd100k", "bdd100k_2018": "bdd100k", "bdd100k_files": "bdd100k", "shift": "shift",
     "cityscapes": "cityscapes", "foggy_cityscapes": "foggy-cityscapes", "acdc_boxes": "coco",
 }  # fmt: skip
 MASK_FORMATS = {
-    "yolo_outlines": "yolo", "blenderproc": "coco", "hdf5": "hdf5", "replicator": "replicator", "solo": "solo",
+    "yolo_outlines": "yolo", "voc_masks": "voc", "crowds": "coco",
+    "blenderproc": "coco", "hdf5": "hdf5", "replicator": "replicator", "solo": "solo",
     "objects": "objects", "carla": "carla", "shift": "shift", "cityscapes": "cityscapes",
     "foggy_cityscapes": "foggy-cityscapes", "acdc": "acdc", "bdd100k_masks": "bdd100k", "bdd100k_seg": "bdd100k-seg",
-    "mapillary": "mapillary", "synthia": "synthia",
+    "mapillary": "mapillary", "mapillary_v1": "mapillary-v1", "synthia": "synthia",
 }  # fmt: skip
 STREETS = ("carla", "shift", "cityscapes", "foggy_cityscapes", "acdc", "bdd100k_masks", "bdd100k_seg", "mapillary",
-           "synthia")  # fmt: skip
+           "mapillary_v1", "synthia")  # fmt: skip
 
 
 def read_entries(name):
@@ -143,14 +145,51 @@ def test_a_masks_class_is_in_its_name_or_folder(pattern, here):
     assert sorted(read_entries("real")[0].classes) == NAMES
 
 
+def test_yolos_paths_of_another_machine_and_labels_beside_images(here):
+    for name in ("syn", "real"):
+        folders.yolo(Path("images", name))  # `labels` stands in place of the last `images`, not of this one
+        for path in [*Path("images", name).glob("*/*/*.*")]:
+            path.rename(path.parents[1] / path.name)
+        content = {"train": "/content/x/train", "val": "C:\\x\\valid", "names": NAMES}
+        Path("images", name, "data.yaml").write_text(json.dumps(content))
+    flags = ["--synthetic", "images/syn", "--real", "images/real"]
+    assert new_project("detection", *flags) == 0
+    data, root = read_entries("real")
+    assert {Path(root, item["file_name"]).parent.name for item in data.images} == {"valid"}
+    assert len(data.annotations) == 2 * FRAMES
+
+
+def test_vocs_boxes_that_count_from_0_show_it(here):
+    make("voc")
+    for path in Path().rglob("*.xml"):
+        content = re.sub(r"<(xmin|ymin)>(\d+)", lambda found: f"<{found[1]}>{int(found[2]) - 1}", path.read_text())
+        path.write_text(content.replace("<xmin>10<", "<xmin>0<"))
+    assert new_project("detection") == 0
+    boxes = [item["bbox"] for item in read_entries("real")[0].annotations]
+    assert boxes == [[0, 20, 50, 30], [60, 8, 16, 50]]
+
+
+@pytest.mark.parametrize(
+    ("task", "maker", "what"),
+    [("detection", "yolo", "yolo: 3 images without any box"), ("segmentation", "yolo_outlines", "yolo: 3 images"),
+     ("segmentation", "voc", "holds no SegmentationClass")],
+)  # fmt: skip
+def test_a_folder_without_any_object_is_named(task, maker, what, here, capsys):
+    make(maker)
+    for path in Path("syn").rglob("labels/**/*.txt"):
+        path.write_text("")
+    assert new_project(task) == 1
+    assert re.search(f"error: syn: .*{what}", capsys.readouterr().err)
+
+
 def test_what_is_left_out_is_counted_in_the_line(here, capsys):
     make("kitti")
     Path("classes.txt").write_text("car\n")
     assert new_project("detection", "--classes", "classes.txt") == 0
     line = capsys.readouterr().out.splitlines()[0]
-    counts = "3 images, 3 boxes of car -> out/data/synthetic.json; left out: 3 regions DontCare, "
-    assert counts + "3 boxes of person, which are none of the classes" in line
-    content = json.loads(Path("out/data/real.json").read_text())
+    counts = "3 images, 3 boxes of car -> out/data/synthetic/annotations.json; left out: 3 regions DontCare, "
+    assert counts + "3 boxes of person, which are not among the classes" in line
+    content = json.loads(Path("out/data/real/annotations.json").read_text())
     assert [item["name"] for item in content["categories"]] == ["car"]
 
 
@@ -192,8 +231,31 @@ def test_tags_that_do_not_tell_the_version_are_asked_about(here, capsys):
     assert new_project("segmentation") == 1
     error = capsys.readouterr().err
     assert "syn/semantic: its labels are CARLA's, but no tag is above 22" in error
-    (remedy,) = re.findall(r"--format FOLDER=(carla-[\d.]+)", error)
+    (remedy,) = re.findall(r"--format (carla-[\d.]+\d)", error)
     assert new_project("segmentation", "--format", f"synthetic={remedy}") == 0
+
+
+# Colours of CARLA's CityScapesPalette before 0.9.10, up to 0.9.13, and from 0.9.14 on -> the class or None.
+RENDERED = {
+    "0.9.9": {(190, 153, 153): "fence", (250, 170, 160): None, (157, 234, 50): "road", (0, 0, 142): "car"},
+    "0.9.13": {(100, 40, 40): "fence", (145, 170, 100): "terrain", (55, 90, 80): None, (220, 20, 60): "person"},
+    "0.9.14": {(152, 251, 152): "terrain", (255, 0, 0): "rider", (81, 0, 81): None, (157, 234, 50): "road"},
+}
+
+
+@pytest.mark.parametrize("version", RENDERED)
+def test_carlas_colours_of_every_version_are_read_as_its_tags_are(version, here, capsys):
+    make("carla")
+    colours = RENDERED[version]
+    for path in Path().glob("*/semantic/*.png"):
+        label = np.array([*colours], np.uint8)[np.arange(64 * 96).reshape(64, 96) % 4]
+        Image.fromarray(np.dstack([label, np.full((64, 96), 255, np.uint8)])).save(path)
+    assert new_project("segmentation") == 0
+    assert "synthetic: syn read as carla: 3 images, classes road, " in capsys.readouterr().out
+    from gcisg_seg.formats import CLASSES
+
+    found = np.array(Image.open("out/data/real/labels/00000000.png"))[0, :4].tolist()
+    assert found == [255 if name is None else CLASSES.index(name) for name in colours.values()]
 
 
 def test_the_document_lists_every_format():

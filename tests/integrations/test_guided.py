@@ -109,5 +109,5 @@ def test_without_a_net_the_message_says_which_file_to_give(weights, monkeypatch)
 
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", offline)
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_url", offline)
-    with pytest.raises(FileNotFoundError, match="could not be had .*no network.* give the file as guide_weights"):
+    with pytest.raises(FileNotFoundError, match="could not be loaded .*no network.* give the file as guide_weights"):
         build_regularizer(MiniResNet(num_classes=5), {"method": "guided", "guide": "timm:test_vit"})

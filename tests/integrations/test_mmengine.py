@@ -129,13 +129,19 @@ class TestConfig:
     @pytest.fixture
     def config(self, tmp_path):
         path = tmp_path / "config.py"
-        path.write_text("model = dict(type='A', regularizer=dict(method='none'))\nseed = 1\n")
+        path.write_text("model = dict(type='A', regularizer=dict(method='gcisg'))\nseed = 1\n")
         return str(path)
 
     def test_overrides_keep_their_types(self, config):
         loaded = load_config(config, ["model.regularizer.stages_ci=[3,4]", "seed=7", "model.regularizer.tau=0.1"])
-        assert loaded.model.regularizer == {"method": "none", "stages_ci": [3, 4], "tau": 0.1}
+        assert loaded.model.regularizer == {"method": "gcisg", "stages_ci": [3, 4], "tau": 0.1}
         assert loaded.seed == 7
+
+    def test_overrides_keep_the_spaces_in_names_of_files_and_classes(self, config):
+        names = ["load_from=my runs/a  b (1)/iter_2.pth", "model.names=[traffic light, car]", "model.type=( 3, 4 )"]
+        loaded = load_config(config, names)
+        assert loaded.load_from == "my runs/a  b (1)/iter_2.pth"
+        assert (loaded.model.names, loaded.model.type) == (["traffic light", "car"], (3, 4))
 
     def test_open_views_become_what_the_method_needs_and_too_few_are_named(self, tmp_path):
         path = tmp_path / "config.py"
@@ -210,10 +216,10 @@ class TestRunFolders:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("import os\n", "line 1: is no config that training wrote"),
-            ("a = 1\nb = open('ran', 'w')\n", "line 2: is no config that training wrote"),
-            ("a = [open('ran', 'w') for _ in 'a']\n", "line 1: is no config that training wrote"),
-            ("a = (\n", "line 1: is no config that training wrote .SyntaxError"),
+            ("import os\n", "line 1: is not a config that training wrote"),
+            ("a = 1\nb = open('ran', 'w')\n", "line 2: is not a config that training wrote"),
+            ("a = [open('ran', 'w') for _ in 'a']\n", "line 1: is not a config that training wrote"),
+            ("a = (\n", "line 1: is not a config that training wrote .SyntaxError"),
             (
                 "model = dict(type='os.system', command='touch ran')\n",
                 "has the type 'os.system', expected a",
@@ -228,17 +234,17 @@ class TestRunFolders:
         assert not Path("ran").exists()
 
     def test_a_module_that_lies_in_it_is_not_imported(self, tmp_path, monkeypatch):
-        (tmp_path / "beside_run.py").write_text("raise ImportError('it was imported')\n")
-        (tmp_path / "mine.py").write_text("custom_imports = dict(imports=['beside_run'])\n")
+        (tmp_path / "gcisg_beside.py").write_text("raise ImportError('it was imported')\n")
+        (tmp_path / "mine.py").write_text("custom_imports = dict(imports=['gcisg_beside'])\n")
         monkeypatch.syspath_prepend(tmp_path)
-        with pytest.raises(DataError, match="mine.py: imports the module 'beside_run', which lies in the folder"):
+        with pytest.raises(DataError, match="mine.py: imports the module 'gcisg_beside', which lies in the folder"):
             integration.load_run_config(str(tmp_path / "mine.py"), [])
 
     def test_a_record_imports_modules_of_its_own_when_trusted_alone(self, tmp_path, monkeypatch):
         (tmp_path / "foreign_parts.py").write_text("raise ImportError('it was imported')\n")
         monkeypatch.syspath_prepend(tmp_path)
         config = {"model": {"type": "Nope"}, "custom_imports": {"imports": ["gcisg_cls", "foreign_parts"]}}
-        with pytest.raises(DataError, match="imports the module 'foreign_parts'. Add --trust if the"):
-            build_model({"config": config})
-        with pytest.raises(DataError, match="custom_imports .*Failed to import foreign_parts"):
-            build_model({"config": config}, trust=True)
+        with pytest.raises(DataError, match="imports the module 'foreign_parts', which is of neither .*Add --trust"):
+            build_model({"config": config}, tmp_path)
+        with pytest.raises(DataError, match="custom_imports .*foreign_parts.*it was imported"):
+            build_model({"config": config}, tmp_path, trust=True)

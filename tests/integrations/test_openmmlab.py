@@ -1,5 +1,6 @@
 """The official OpenMMLab packages and OneDL's, told apart by what is installed."""
 
+import itertools
 import re
 import sys
 from importlib.machinery import PathFinder
@@ -15,13 +16,17 @@ from tests.families_list import segmentor
 
 OFFICIAL = {"mmengine": "0.10.7", "mmcv-lite": "2.1.0", "mmsegmentation": "1.2.2"}
 ONEDL = {"onedl-mmengine": "0.10.12", "onedl-mmcv": "2.3.6", "onedl-mmsegmentation": "1.4.2"}
-MODULES = ("mmengine", "mmcv", "mmseg", "mmdet")
-OURS = [*["-r requirements/frameworks.txt"] * 3, "--no-deps -r requirements/mmdet.txt"]
+MODULES = ("mmengine", "mmcv", "mmseg", "mmdet", "mmpretrain")
+OURS = [
+    *["-r requirements/frameworks.txt"] * 3,
+    *[f"--no-deps -r requirements/{name}.txt" for name in ("mmdet", "mmpretrain")],
+]
 
 
 def theirs(mmcv):
     needed = f"'{mmcv}>=2.0,<2.2'"
-    return ["'mmengine>=0.10'", needed, f"'mmsegmentation>=1.2' {needed}", f"'mmdet>=3.1' {needed}"]
+    both = [f"'{name}' {needed}" for name in ("mmsegmentation>=1.2", "mmdet>=3.1", "mmpretrain>=1.2")]
+    return ["'mmengine>=0.10'", needed, *both]
 
 
 @pytest.fixture
@@ -90,6 +95,26 @@ def test_focal_loss_on_a_gpu_is_that_of_the_cpu(weight):
     torch.testing.assert_close(*(torch.autograd.grad(loss, logits) for loss in (found, expected)))
 
 
+@pytest.mark.parametrize("kind", ["collect", "distribute"])
+def test_psanets_masks_are_those_of_a_loop_over_all_positions(kind):
+    """mmcv's function, which calls the extension: values, and the gradient of a sum with weights."""
+    from mmcv.ops import PSAMask
+
+    rows, columns, height, width = 3, 5, 3, 4  # the mask is wider than the map
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(2, rows * columns, height, width, generator=generator, requires_grad=True)
+    expected = torch.zeros(2, height * width, height, width)
+    for h, w, i, j in itertools.product(range(height), range(width), range(height), range(width)):
+        row, column = i - h + rows // 2, j - w + columns // 2
+        if 0 <= row < rows and 0 <= column < columns:
+            goal = (i * width + j, h, w) if kind == "collect" else (h * width + w, i, j)
+            expected[(slice(None), *goal)] = masks[:, row * columns + column, h, w]
+    found = PSAMask(kind, (rows, columns))(masks)
+    torch.testing.assert_close(found, expected)
+    weights = torch.rand(found.shape, generator=generator)
+    torch.testing.assert_close(*(torch.autograd.grad((out * weights).sum(), masks) for out in (found, expected)))
+
+
 def test_parts_of_mmdetection_ask_for_it_where_it_is_absent(tmp_path, monkeypatch):
     monkeypatch.setattr(openmmlab, "find_spec", lambda name: None)
     config = tmp_path / "mine.py"
@@ -97,6 +122,14 @@ def test_parts_of_mmdetection_ask_for_it_where_it_is_absent(tmp_path, monkeypatc
     said = f"^error: the model has parts of mmdetection .* pip install {re.escape(openmmlab.requirements('mmdet'))} "
     with pytest.raises(SystemExit, match=said):
         main(["train", "--config", str(config), "--output", str(tmp_path / "run")])
+
+
+def test_a_module_of_openmmlab_that_is_absent_is_named_with_its_command(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mmpretrain", None)
+    (tmp_path / "mine.py").write_text("custom_imports = dict(imports=['mmpretrain.models'])")
+    said = f"mine.py: custom_imports .*mmpretrain.*: .*pip install {re.escape(openmmlab.requirements('mmpretrain'))} "
+    with pytest.raises(SystemExit, match=said):
+        main(["train", "--config", str(tmp_path / "mine.py"), "--output", str(tmp_path / "run")])
 
 
 def test_an_extension_that_exists_is_found_first():
@@ -135,4 +168,4 @@ def test_the_doctor_warns_of_two_stacks_in_one_environment(environment):
     environment({"mmengine": "0.10.7", **ONEDL})
     check = doctor.openmmlab_stack()
     assert check.found == f"official (mmengine 0.10.7); OneDL's ({', '.join(map(' '.join, ONEDL.items()))})"
-    assert f"pip uninstall mmengine {' '.join(ONEDL)}, then install one stack" in check.mend
+    assert f"pip uninstall mmengine {' '.join(ONEDL)}, then install one stack" in check.fix

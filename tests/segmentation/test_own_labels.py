@@ -1,4 +1,4 @@
-"""Label images of one's own: each way in which programs write them gives the classes that were drawn."""
+"""Label images of your own: each way in which programs write them gives the classes that were drawn."""
 
 from __future__ import annotations
 
@@ -283,3 +283,16 @@ class TestFolders:
         dataset = ImageLabelDataset(str(folder), {"classes": NAMES, "palette": None}, pipeline=PIPELINE)
         assert torch.tensor(dataset.metainfo["palette"]).shape == (3, 3)
         assert dataset.rule.colours is None
+
+    @pytest.mark.parametrize("mode", ["L", "RGB"])
+    def test_jpeg_labels_are_refused_under_any_suffix(self, folder, mode):
+        (folder / "labels/1.png").unlink()
+        label = Image.fromarray(VOID) if mode == "L" else coloured(VOID)
+        label.save(folder / f"labels/1.{'jpg' if mode == 'L' else 'png'}", format="JPEG", quality=95)
+        (problem,) = audit(folder).problems
+        assert problem.what == "a JPEG, whose compression changes the values of a label"
+        with pytest.raises(DataError) as raised:
+            self.build(folder)[1]
+        assert raised.value.problem.what == problem.what
+        assert "Export the labels as PNG" in problem.remedy
+        assert "Export the labels as PNG" in raised.value.problem.remedy

@@ -78,7 +78,7 @@ def test_demonstration_trains_both_and_shows_what_was_measured(mini, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.pth")} == stamps
     assert len(stamps) == 2
     assert section.columns == ["metric", "baseline", "GCISG", "gain"]
-    measured = json.loads((tmp_path / "runs" / "gcisg_mini" / "metrics.json").read_text())
+    measured = json.loads((tmp_path / "runs" / "gcisg_mini" / "result.json").read_text())
     assert section.rows[0][2] == f"{measured['test']['mIoU']:.2f}"
     truth = section.pictures[1].figure.axes[5].images[0].get_array()
     scene = scenes.real_scene("test", 0)

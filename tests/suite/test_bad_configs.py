@@ -7,21 +7,26 @@ import pytest
 from gcisg_suite.cli import main
 
 MINI = Path(__file__).parents[2] / "projects/classification/gcisg_mini.py"
+DATA = f"""_base_ = '{MINI}'
+train_dataloader = dict(dataset=dict(dataset=dict(type='Nope', _delete_=True)))
+model = dict(weights=None)
+"""
 PROGRAMS = {
-    "open": ("model = dict(\nx = [1,\n", "open.py, line 2: is no config that runs (SyntaxError: '[' was never closed)"),
-    "name": ("a = 1\nmodel = undefined\n", "name.py, line 2: is no config that runs (NameError: name 'undefined'"),
-    "heir": ("_base_ = 'name.py'\n", "name.py, line 2: is no config that runs (NameError"),
-    "orphan": ("_base_ = 'none.py'\n", "orphan.py: is no config that runs (FileNotFoundError"),
-    "ring": ("_base_ = 'ring.py'\n", "ring.py: is no config that runs (RecursionError: maximum recursion depth"),
-    "latin": (b"x = '\xe9'", "latin.py: is no config that runs (UnicodeDecodeError: 'utf-8' codec"),
+    "open": ("model = dict(\nx = [1,\n", "open.py, line 2: is not a config that runs (SyntaxError: '[' was never"),
+    "name": ("a = 1\nmodel = undefined\n", "name.py, line 2: is not a config that runs (NameError: name 'undefined'"),
+    "heir": ("_base_ = 'name.py'\n", "name.py, line 2: is not a config that runs (NameError"),
+    "orphan": ("_base_ = 'none.py'\n", "orphan.py: is not a config that runs (FileNotFoundError"),
+    "ring": ("_base_ = 'ring.py'\n", "ring.py: is not a config that runs (RecursionError: maximum recursion depth"),
+    "latin": (b"x = '\xe9'", "latin.py: is not a config that runs (UnicodeDecodeError: 'utf-8' codec"),
     "empty": ("", "empty.py: model is None, expected a dictionary of its settings"),
     "number": ("model = 3\n", "number.py: model is 3, expected a dictionary of its settings"),
     "imports": ("custom_imports = dict(imports=['nowhere'])\n", "imports.py: custom_imports {'imports': ['nowhere']}"),
     "class": (f"_base_ = '{MINI}'\nmodel = dict(type='Nope')\n", "class.py: Nope is not in the mmengine::model"),
+    "data": (DATA, "data.py: Nope is not in the mmengine::dataset registry. Correct the name, or list the module"),
 }  # fmt: skip
 NODES = {
-    "tab": ("a:\n  b: 1\n\tc: 2\n", "tab.yaml, line 3: is no YAML (found character"),
-    "heir": ("_BASE_: tab.yaml\n", "tab.yaml, line 3: is no YAML (found character"),
+    "tab": ("a:\n  b: 1\n\tc: 2\n", "tab.yaml, line 3: is not valid YAML (found character"),
+    "heir": ("_BASE_: tab.yaml\n", "tab.yaml, line 3: is not valid YAML (found character"),
     "orphan": ("_BASE_: none.yaml\n", "orphan.yaml: _BASE_ 'none.yaml' does not exist. Name a config file"),
     "ring": ("_BASE_: ring.yaml\n", "ring.yaml: _BASE_ 'ring.yaml' leads back to itself"),
     "list": ("- 1\n", "list.yaml: it is [1], expected keys and values"),

@@ -65,8 +65,8 @@ LAUGH = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a:\n  - 1\n\t- 2\n", ", line 3: is no YAML .*found character"),
-        ("a: 1\nb: *c\n", ", line 2: is no YAML .*undefined alias"),
+        ("a:\n  - 1\n\t- 2\n", ", line 3: is not valid YAML .*found character"),
+        ("a: 1\nb: *c\n", ", line 2: is not valid YAML .*undefined alias"),
         ("a: !!python/object/apply:os.system ['echo']\n", ", line 1: is refused: the tag !!python/object/apply:os"),
         ("a: 2020-99-99\n", ": cannot be read as YAML .month must be"),
         ("a: " + "[" * 2000 + "]" * 2000, ": cannot be read as YAML .maximum recursion"),

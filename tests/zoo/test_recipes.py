@@ -94,7 +94,7 @@ def test_a_figure_beside_a_recipe_of_ours_is_refused(own):
         (
             '"`lambda_csg`": "CSG, 4.1"\n',
             '"`lambda_csg`": "CSG, 4.1"\n      "`lambda`": "CSG"\n',
-            "`lambda` is no setting",
+            "`lambda` is not a setting",
         ),
         ("  detection/csg_r50_fpn:\n", "  detection/csg:\n", "detection/csg_r50_fpn has no entry"),
         ("    like: detection/csg_r101_fpn\n", "    like: detection/csg_r11_fpn\n", "Did you mean 'detection/csg_r101"),

@@ -22,7 +22,7 @@ ZOO = ROOT / "zoo"
 MODELS = zoo.read_models(ZOO)
 SHIPPED = {name: model for name, model in MODELS.items() if "Checkpoint" in model}
 NAME = "classification/gcisg_mini"
-# Parts of configs, the reference network's, and those for data of one's own.
+# Parts of configs, the reference network's, and those for data of your own.
 OTHERS = ("Base-", "reference_", "own_data")
 
 
@@ -80,8 +80,15 @@ def test_a_row_is_measured_by_us_or_says_that_it_is_not():
     for line in lines:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         unmeasured = "not evaluated" if "_mini]" in cells[0] else "not trained by us"
-        assert re.match(r"[\d.]+ ± [\d.]+.* \(\d seeds\)$", cells[5]) or cells[5] == unmeasured
-        assert cells[7].startswith(("train it: `python tools/train_net.py --config projects/", "["))
+        measured = re.match(r"[\d.]+ ± [\d.]+", cells[2]) and re.fullmatch(r"\d+", cells[7])
+        assert measured or (cells[2], cells[7]) == (unmeasured, "-")
+
+
+def test_rows_with_a_file_come_first():
+    for section in (ROOT / "MODEL_ZOO.md").read_text().split("\n## ")[1:]:
+        files = ["MB](zoo/" in line for line in section.splitlines() if "](projects/" in line]
+        assert True in files
+        assert files == sorted(files, reverse=True)
 
 
 @pytest.mark.parametrize("name", [name for name, model in MODELS.items() if "Results" in model])

@@ -76,13 +76,13 @@ class SafeCheckpointer(DetectionCheckpointer):
         """Loads as the framework does.
 
         Raises:
-            DataError: The file cannot be had, is damaged, would run code, or fits nothing in the model.
+            DataError: The file could not be loaded, is damaged, would run code, or fits nothing in the model.
         """
         try:
             return super().load(path, *args, **kwargs)
         except (OSError, AssertionError) as error:
             remedy = "Bring the file to this machine and name it in MODEL.WEIGHTS; MODEL.WEIGHTS '' starts from scratch"
-            raise DataError(path, f"the weights cannot be had ({error})", remedy) from error
+            raise DataError(path, f"the weights could not be loaded ({error})", remedy) from error
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         self.file = filename

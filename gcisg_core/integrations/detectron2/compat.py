@@ -10,12 +10,9 @@ import importlib.util
 import sys
 import types
 import warnings
-from collections.abc import Callable, Mapping
-from datetime import timedelta
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
-import torch
 import torch.distributed as dist
 from PIL import Image
 
@@ -72,35 +69,17 @@ def apply() -> list[str]:
     return repaired
 
 
-def repair_launch() -> None:
-    """Lets the `launch` of Detectron2 0.5 start processes on a machine without CUDA, as upstream's does."""
+def make_local_group(per_machine: int) -> None:
+    """Tell the framework which processes share this machine, as its `launch` does; 0.5 has no function for that."""
     from detectron2.utils import comm
 
-    if not torch.cuda.is_available() and not hasattr(comm, "create_local_process_group"):
-        # The package's attribute of this name is the function.
-        setattr(sys.modules["detectron2.engine.launch"], "_distributed_worker", gloo_worker)  # noqa: B010
-
-
-def gloo_worker(
-    local_rank: int,
-    main_func: Callable[..., None],
-    world_size: int,
-    per_machine: int,
-    machine_rank: int,
-    dist_url: str,
-    args: tuple[Any, ...],
-    timeout: timedelta,
-) -> None:
-    """One process of :func:`detectron2.engine.launch` on a machine without CUDA; the arguments are the framework's."""
-    from detectron2.utils import comm
-
-    rank = machine_rank * per_machine + local_rank
-    dist.init_process_group("gloo", init_method=dist_url, world_size=world_size, rank=rank, timeout=timeout)
-    for machine in range(world_size // per_machine):
-        group = dist.new_group(list(range(machine * per_machine, (machine + 1) * per_machine)))
-        if machine == machine_rank:
+    if hasattr(comm, "create_local_process_group"):
+        comm.create_local_process_group(per_machine)
+        return
+    for machine in range(dist.get_world_size() // per_machine):
+        group = dist.new_group([*range(machine * per_machine, (machine + 1) * per_machine)])
+        if machine == dist.get_rank() // per_machine:
             comm._LOCAL_PROCESS_GROUP = group
-    main_func(*args)
 
 
 apply()

@@ -27,7 +27,7 @@ def allow_overrides(cfg: CfgNode, overrides: Sequence[Any]) -> None:
     """Lets `KEY VALUE` overrides set fields that no file has set, or set in another type; later checks see them."""
     for key in overrides[::2]:
         node, _, field = str(key).partition(".")
-        if node == "REGULARIZER" and field.startswith("HOOK."):
+        if node == "REGULARIZER" and "." in field:
             _allow(cfg.REGULARIZER, field)
         elif node == "REGULARIZER" and field:
             cfg.REGULARIZER[field] = CfgNode() if field == "STAGE_LOCATIONS" else None
@@ -38,9 +38,12 @@ def allow_overrides(cfg: CfgNode, overrides: Sequence[Any]) -> None:
 def _allow(node: CfgNode, key: str) -> None:
     """The same for a key of a node that any key may stand in, or of a node below that one."""
     name, _, inner = key.partition(".")
-    node.setdefault(name, CfgNode(new_allowed=True) if inner else None)
-    if inner:
-        node[name][inner] = None
+    if not inner:
+        node[name] = None
+        return
+    if not isinstance(node.get(name), CfgNode):
+        node[name] = CfgNode(new_allowed=True)
+    _allow(node[name], inner)
 
 
 def lower_keys(node: CfgNode) -> dict[str, Any]:
@@ -58,6 +61,8 @@ def regularizer_values(cfg: CfgNode) -> dict[str, Any]:
     values = {key.lower(): value for key, value in cfg.REGULARIZER.items() if key != "HOOK"}
     if values.get("stage_locations"):
         values["stage_locations"] = {int(stage): place for stage, place in values["stage_locations"].items()}
+    if isinstance(values.get("other_view"), CfgNode):
+        values["other_view"] = lower_keys(values["other_view"])
     try:
         read_method(values)
     except ValueError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.engine import HookBase
 
@@ -82,6 +83,7 @@ class RegularizerHook(HookBase):
         if self.recorder.check(self.trainer.iter, scale):
             self._regularizer().after_backward(scale or 1.0)
             self.write_metrics(*args, **kwargs)
+            self._log()
             return
         self._tell_skip()
         if scale is None:
@@ -89,6 +91,15 @@ class RegularizerHook(HookBase):
             optimizer = self._inner.optimizer
             step = optimizer.step
             optimizer.step = lambda *_, **__: setattr(optimizer, "step", step)
+
+    def _log(self) -> None:
+        """Put the method's metrics into the event storage: now, since to read them is to wait for the device."""
+        model = getattr(self.trainer.model, "module", self.trainer.model)
+        metrics = getattr(model, "regularizer_metrics", {})
+        if metrics:
+            values = torch.stack([value.float() for value in metrics.values()]).tolist()
+            named = {f"regularizer/{name}": value for name, value in zip(metrics, values, strict=True)}
+            self.trainer.storage.put_scalars(**named)
 
     def _tell_skip(self) -> None:
         logger.warning("Step left out: %s", self.recorder.message)

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +22,16 @@ from detectron2.config import CfgNode
 from detectron2.data.build import _train_loader_from_config, trivial_batch_collator
 from detectron2.data.common import AspectRatioGroupedDataset, DatasetFromList
 from detectron2.engine import HookBase
+from detectron2.engine.hooks import EvalHook
 from detectron2.utils import comm
+from detectron2.utils.events import CommonMetricPrinter, EventWriter
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from gcisg_core.files import write_text
 from gcisg_core.integrations.reproducible import seed_everything
+from gcisg_core.run_folder import on_first_rank
+
+logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
 
 @contextlib.contextmanager
@@ -78,6 +86,7 @@ class ResumableLoader:
         batch_size: Images on this rank and step.
         grouping: Whether a batch holds only landscape or only portrait images.
         num_workers: Worker processes.
+        **options: Of torch's loader, such as ``pin_memory``.
     """
 
     def __init__(
@@ -89,11 +98,13 @@ class ResumableLoader:
         batch_size: int,
         grouping: bool,
         num_workers: int,
+        **options: Any,
     ) -> None:
         self.records = DatasetFromList(records, copy=False)
         self.sizes = [(record["width"], record["height"]) for record in records] if grouping else []
         self.mapper, self.sampler = mapper, sampler
         self.batch_size, self.num_workers = batch_size, num_workers
+        self.options = {"collate_fn": trivial_batch_collator, **options}
         self.seed, self.start = 0, 0
 
     def _batches(self) -> Iterator[list[tuple[int, int]]]:
@@ -116,8 +127,8 @@ class ResumableLoader:
             PositionedSamples(self.records, self.mapper, self.seed),
             batch_sampler=self._batches(),
             num_workers=self.num_workers,
-            collate_fn=trivial_batch_collator,
             generator=torch.Generator(),  # else the loader would draw from the generator of the training step
+            **self.options,
         )
 
 
@@ -142,6 +153,54 @@ def build_train_loader(cfg: CfgNode, mapper: Mapper) -> ResumableLoader:
     )
 
 
+class WriteEvaluations(HookBase):
+    """Writes an evaluation's metrics right after it: the framework keeps them for some steps, and a kill loses them.
+
+    The checkpoint of a step is written before its evaluation; a run that was killed between evaluates when it resumes.
+    It stands behind the hook that evaluates.
+
+    Args:
+        period: Steps from one evaluation to the next; 0 for one at the end alone.
+        writers: The framework's, of the first process; each leaves out what it has written before.
+        folder: The run's; `last_evaluation` in it has the step that was evaluated last.
+    """
+
+    def __init__(self, period: int, writers: Sequence[EventWriter], folder: str) -> None:
+        self.period, self.marker = period, Path(folder) / "last_evaluation"
+        # The one for the screen divides by the steps since it wrote last.
+        self.writers = [writer for writer in writers if not isinstance(writer, CommonMetricPrinter)]
+
+    def _is_due(self, steps: int) -> bool:
+        return self.period > 0 and steps % self.period == 0
+
+    def _write(self, steps: int) -> None:
+        for writer in self.writers:
+            writer.write()
+        if comm.is_main_process():
+            write_text(self.marker, str(steps))
+
+    def _was_evaluated(self, steps: int) -> bool:
+        return self.marker.is_file() and self.marker.read_text().strip() == str(steps)
+
+    def before_train(self) -> None:
+        """Evaluates the step that the run goes on from, where that was due and not done."""
+        steps, storage = self.trainer.start_iter, self.trainer.storage
+        if not 0 < steps < self.trainer.max_iter or not self._is_due(steps):
+            return
+        if not on_first_rank(lambda: self._was_evaluated(steps)):
+            storage.iter = steps - 1
+            for hook in self.trainer._hooks:
+                if isinstance(hook, EvalHook):
+                    hook._do_eval()
+            self._write(steps)
+            storage.iter = steps
+
+    def after_step(self) -> None:
+        """Writes, where this step was evaluated."""
+        if self._is_due(self.trainer.iter + 1):
+            self._write(self.trainer.iter + 1)
+
+
 class ExactResume(HookBase):
     """Makes the random numbers of a step a function of (seed, iteration, rank), and the data follow the iteration.
 
@@ -156,9 +215,13 @@ class ExactResume(HookBase):
         self.seed = seed if seed >= 0 else comm.shared_random_seed()
 
     def before_train(self) -> None:
-        """Sets the loader to the iteration at which the run begins."""
-        self.trainer.data_loader.seed = self.seed
-        self.trainer.data_loader.start = self.trainer.start_iter
+        """Sets the loader to the iteration at which the run begins; one of another kind begins anew, which is said."""
+        loader = self.trainer.data_loader
+        if isinstance(loader, ResumableLoader):
+            loader.seed, loader.start = self.seed, self.trainer.start_iter
+        elif self.trainer.start_iter:
+            known = f"{__name__}.build_train_loader(cfg, mapper) makes one that goes on"
+            logger.warning("The training loader is not resumable: it draws other images than before. %s.", known)
 
     def before_step(self) -> None:
         """Seeds the step."""

@@ -13,7 +13,7 @@ from gcisg_core.disk import check_space
 from gcisg_core.integrations import reproducible
 from gcisg_core.integrations.mmengine.checkpoints import check_state, unwrap
 from gcisg_core.integrations.mmengine.nan import record_steps
-from gcisg_core.integrations.mmengine.resume import skip_what_was_read
+from gcisg_core.integrations.mmengine.resume import skip_what_was_read, was_evaluated
 from gcisg_core.nan import setting
 from gcisg_core.nan.recorder import StepRecorder
 from gcisg_core.run_folder import check_run, on_first_rank, run_name
@@ -24,7 +24,7 @@ class RegularizerHook(Hook):
     """Tells the method of each optimiser step, and makes each step's randomness depend on seed and step only.
 
     Also refuses to resume from a checkpoint of another model, which mmengine would load in part, or of another run in
-    the same folder; evaluates a resumed run that was stopped before its last evaluation; and records the step in which
+    the same folder; evaluates a resumed run that was stopped in an evaluation; and records the step in which
     a loss or gradient is not finite (:mod:`gcisg_core.nan.recorder`).
 
     Args:
@@ -34,7 +34,7 @@ class RegularizerHook(Hook):
     priority = "VERY_HIGH"
     recorder: StepRecorder
     stepped = False
-    at_end = False
+    at_end = evaluate_first = False
 
     def __init__(self, on_nonfinite: str | None = None) -> None:
         setting.check(on_nonfinite, "on_nonfinite of RegularizerHook (custom_hooks)")
@@ -46,6 +46,9 @@ class RegularizerHook(Hook):
         loop = runner.train_loop
         # The framework evaluates within a step or an epoch; a run whose last checkpoint is of the end has none left.
         self.at_end = loop.iter >= loop.max_iters or loop.epoch >= loop.max_epochs
+        done = loop.iter if isinstance(loop, IterBasedTrainLoop) else loop.epoch
+        due = done and done >= loop.val_begin and done % loop.val_interval == 0 and runner.val_loop is not None
+        self.evaluate_first = bool(due and not self.at_end) and not on_first_rank(lambda: was_evaluated(folder, done))
         if isinstance(loop, IterBasedTrainLoop):
             skip_what_was_read(loop)
         self.recorder = record_steps(runner, unwrap(runner.model), self.on_nonfinite)
@@ -62,6 +65,11 @@ class RegularizerHook(Hook):
 
     def _note(self, *_: Any) -> None:
         self.stepped = not self.recorder.skipped
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        if self.evaluate_first:  # here, since all hooks have prepared themselves by now
+            self.evaluate_first = False
+            runner.val_loop.run()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         reproducible.seed_everything(0, runner.seed, runner.rank, runner.iter)

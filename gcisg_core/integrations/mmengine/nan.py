@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -12,12 +13,11 @@ from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 from torch import nn
 
-from gcisg_core.integrations.mmengine.read import KNOWN, check_types, import_custom
+from gcisg_core.integrations.mmengine.read import check_types, import_listed
 from gcisg_core.integrations.reproducible import random_state, set_random_state
 from gcisg_core.lookup import choose
 from gcisg_core.nan.record import KIND
 from gcisg_core.nan.recorder import Framework, StepRecorder
-from gcisg_core.problems import DataError
 
 SKIP = "custom_hooks=[dict(type='RegularizerHook', on_nonfinite='skip')]"
 
@@ -87,11 +87,12 @@ def _subclasses(kind: Any) -> Iterator[Any]:
         yield from _subclasses(child)
 
 
-def build_model(record: dict[str, Any], trust: bool = False) -> nn.Module:
+def build_model(record: dict[str, Any], folder: Path, trust: bool = False) -> nn.Module:
     """The model of a record's config, without weights.
 
     Args:
         record: From :func:`gcisg_core.nan.record.load`.
+        folder: Where it was found.
         trust: Import whatever modules its config lists; else those of the suite and of its frameworks alone.
 
     Raises:
@@ -99,11 +100,7 @@ def build_model(record: dict[str, Any], trust: bool = False) -> nn.Module:
     """
     config, where = Config(record["config"]), "the record's config"
     check_types(config.model, where, "Record the step with registered classes")
-    modules = (config.get("custom_imports") or {}).get("imports") or []
-    for name in [modules] if isinstance(modules, str) else modules:
-        if not trust and not KNOWN.fullmatch(str(name)):
-            raise DataError(where, f"imports the module {name!r}", "Add --trust if the record is your own")
-    import_custom(config, where)
+    import_listed(config, folder, where, trust)
     init_default_scope(config.get("default_scope", "mmengine"))
     config.model.pop("data_preprocessor", None)  # what it made is in the record
     return MODELS.build(config.model)

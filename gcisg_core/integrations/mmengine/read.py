@@ -16,10 +16,14 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
+from gcisg_core.integrations.mmengine.bases import keep_imports
 from gcisg_core.integrations.mmengine.views import derive_views
+from gcisg_core.integrations.openmmlab import how_to_install
 from gcisg_core.lookup import unknown_name
 from gcisg_core.old_names import current_key, rename_model_keys
 from gcisg_core.problems import DataError, reason
+from gcisg_core.ranges import check_ranges
+from gcisg_core.regularizers import read_method
 
 # What the framework reads of a config, whether or not the file has it.
 RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
@@ -27,7 +31,9 @@ RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self"
 REGISTERED = re.compile(r"(mm\w+\.)?\w+")
 KNOWN = re.compile(r"(gcisg_\w+|mmengine|mmcv|mmseg|mmdet|mmpretrain)(\..*)?")
 FLOATS = {"inf": float("inf"), "nan": float("nan")}  # as `repr` writes them
+SPACE = "\0"  # in place of one that is kept
 PLAIN = "Name the config that you trained with: --config FILE, which is run"
+TRUST = "Add --trust if this is your own"
 
 
 def load_config(path: str, overrides: Sequence[str]) -> Config:
@@ -45,17 +51,21 @@ def load_config(path: str, overrides: Sequence[str]) -> Config:
     return _settled(read_file(path), path, overrides)
 
 
-def load_run_config(path: str, overrides: Sequence[str]) -> Config:
-    """:func:`load_config` for the config in the folder of a run: nothing in it is run, but its modules are imported.
+def load_run_config(path: str, overrides: Sequence[str], trust: bool = False) -> Config:
+    """:func:`load_config` for the config in the folder of a run, of which nothing is run.
+
+    Args:
+        path: The file.
+        overrides: ``key=value`` each.
+        trust: Import whatever modules it lists; else those of the suite and of its frameworks alone.
 
     Raises:
-        DataError: it is no config that training wrote, or a module of it lies in the folder.
+        DataError: it is not a config that training wrote, or lists a module that is not trusted.
         ValueError: as :func:`load_config`, or a class is named by an import path.
     """
     config = read_plain(path)
     check_types(config.to_dict(), str(path), PLAIN)
-    check_imports(config, Path(path).parent, str(path), PLAIN)
-    import_custom(config, path)
+    import_listed(config, Path(path).parent, str(path), trust)
     return _settled(config, path, overrides)
 
 
@@ -65,6 +75,11 @@ def _settled(config: Config, path: str, overrides: Sequence[str]) -> Config:
     apply_overrides(config, overrides)
     if not isinstance(config.get("model") or {}, dict):
         raise ValueError(f"{path}: model is {config.model!r}, expected a dictionary of its settings")
+    try:
+        read_method((config.get("model") or {}).get("regularizer"))
+    except ValueError as error:
+        raise ValueError(f"{path}: model.regularizer: {error}") from error
+    check_ranges(path, config.to_dict())
     derive_views(config)
     return config
 
@@ -75,8 +90,11 @@ def read_file(path: str | Path) -> Config:
         raise FileNotFoundError(f"config file {path} does not exist")
     try:
         config = Config.fromfile(path, import_custom_modules=False)
+        if Config._is_lazy_import(str(path)):  # its classes become their import paths, which registries take as names
+            config = Config(config.to_dict(), filename=str(path))
     except Exception as error:  # the file is a program
-        raise DataError(_place(error, path), f"is no config that runs ({_what(error)})", "Correct it") from error
+        raise DataError(_place(error, path), f"is not a config that runs ({_what(error)})", "Correct it") from error
+    keep_imports(config, path)
     import_custom(config, path)
     rename_model_keys(config.get("model"))
     return config
@@ -87,8 +105,10 @@ def import_custom(config: Config, path: str | Path) -> None:
     try:
         import_modules_from_strings(**(config.get("custom_imports") or {"imports": []}))
     except (ImportError, TypeError) as error:
-        what = f"custom_imports {config['custom_imports']}: {reason(error.__cause__ or error)}"
-        raise DataError(path, what, "Install the module, or start where it lies with PYTHONPATH=.") from error
+        cause = error.__cause__ or error.__context__ or error
+        what = f"custom_imports {config['custom_imports']}: {reason(cause)}"
+        remedy = how_to_install(cause) or "Install the module, or start where it lies with PYTHONPATH=."
+        raise DataError(path, what, remedy) from error
 
 
 def read_plain(path: str | Path) -> Config:
@@ -107,7 +127,7 @@ def read_plain(path: str | Path) -> Config:
             values[node.targets[0].id] = _literal(node.value, {**values, **FLOATS})
     except Exception as error:
         place = f"{path}, line {getattr(error, 'lineno', None) or line}"
-        raise DataError(place, f"is no config that training wrote ({_what(error)})", PLAIN) from error
+        raise DataError(place, f"is not a config that training wrote ({_what(error)})", PLAIN) from error
     config = Config(values, filename=str(path))
     rename_model_keys(config.get("model"))
     return config
@@ -140,20 +160,31 @@ def check_types(config: Any, where: str, remedy: str) -> None:
             raise DataError(where, f"has the type {name!r}, expected a registered name", remedy)
 
 
-def check_imports(config: Config, folder: Path, where: str, remedy: str) -> None:
-    """Refuse a config of which a custom module lies in a folder of data, as where one starts in it.
+def import_listed(config: Config, folder: Path, where: str, trust: bool = False) -> None:
+    """:func:`import_custom` for a config that is data.
+
+    Args:
+        config: It may list modules of the suite and of its frameworks.
+        folder: Where it was found; a module must not lie there, as where one starts in it.
+        where: What the error names.
+        trust: Any module may be listed.
 
     Raises:
-        DataError: one does.
+        DataError: another module is listed, or cannot be imported.
     """
-    names = (config.get("custom_imports") or {}).get("imports") or []
-    for name in [names] if isinstance(names, str) else names:
+    listed = config.get("custom_imports") or {}
+    names = listed.get("imports") or [] if isinstance(listed, dict) else [listed]
+    for name in [] if trust else [names] if isinstance(names, str) else names:
+        if not KNOWN.fullmatch(str(name)):
+            what = f"imports the module {name!r}, which is of neither the suite nor its frameworks"
+            raise DataError(where, what, TRUST)
         top, *rest = str(name).split(".")
-        spec = find_spec(top) if top else None  # of the first part alone: that imports nothing
+        spec = find_spec(top)  # of the first part alone: that imports nothing
         places = [Path(place, *rest) for place in spec.submodule_search_locations or []] if spec else []
         places += [Path(spec.origin)] if spec and spec.origin else []
         if any(place.resolve().is_relative_to(folder.resolve()) for place in places):
-            raise DataError(where, f"imports the module {name!r}, which lies in the folder of the run", remedy)
+            raise DataError(where, f"imports the module {name!r}, which lies in the folder {folder}", TRUST)
+    import_custom(config, where)
 
 
 def _types(value: Any) -> Iterator[str]:
@@ -186,8 +217,18 @@ def apply_overrides(config: Config, overrides: Sequence[str]) -> None:
             raise unknown_name(last, config, "config key")
     if overrides:
         parsed = Namespace()
-        DictAction(["--overrides"], "overrides")(ArgumentParser(), parsed, overrides)
-        config.merge_from_dict(parsed.overrides)
+        # mmengine drops all spaces, those within the name of a file or of a class among them.
+        kept = [
+            re.sub(r"(?<=[^\s,(\[=]) +(?=[^\s,)\]])", lambda found: SPACE * len(found[0]), item) for item in overrides
+        ]
+        DictAction(["--overrides"], "overrides")(ArgumentParser(), parsed, kept)
+        config.merge_from_dict({key: _with_spaces(value) for key, value in parsed.overrides.items()})
+
+
+def _with_spaces(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(map(_with_spaces, value))
+    return value.replace(SPACE, " ") if isinstance(value, str) else value
 
 
 def _place(error: BaseException, path: str | Path) -> str:

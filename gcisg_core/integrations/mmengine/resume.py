@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain, islice, repeat
+from pathlib import Path
 from typing import Any
 
 from mmengine.dataset import InfiniteSampler
@@ -41,3 +42,10 @@ def skip_what_was_read(loop: Any) -> None:
     if done and isinstance(loader.sampler, SeededSampler) and not hasattr(loop.dataloader_iterator, "skip_iter"):
         loader.sampler.skip(done * loader.batch_size)
         loop.dataloader_iterator = chain(repeat(None, done), iter(loader))  # the loop drops so many
+
+
+def was_evaluated(folder: Path, step: int) -> bool:
+    """Whether the logs of a run have an evaluation of a step; its checkpoint is written before it is evaluated."""
+    logs = (path.read_text(encoding="utf-8", errors="replace") for path in folder.glob("*/vis_data/scalars.json"))
+    end = f'"step": {step}}}'
+    return any(line.endswith(end) and '"loss"' not in line for log in logs for line in log.splitlines())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from mmengine.dist import broadcast_object_list, get_world_size, init_dist, is_main_process
+from mmengine.hooks import LoggerHook
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
@@ -20,11 +21,13 @@ from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS
 from mmengine.runner import Runner
 from torch import nn
 
+from gcisg_core.integrations.mmengine.bases import lost_hooks
 from gcisg_core.integrations.mmengine.checkpoints import load_for_evaluation, unwrap
 from gcisg_core.integrations.mmengine.read import load_config
+from gcisg_core.integrations.mmengine.trackers import add_trackers
 from gcisg_core.launch import rank_timeout
-from gcisg_core.run_folder import number_start, on_first_rank, open_run, release_all
-from gcisg_core.screen import keep_screen_brief
+from gcisg_core.run_folder import IDENTITY, number_start, on_first_rank, open_run, release_all
+from gcisg_core.screen import keep_screen_brief, log_interval, tell_step
 from gcisg_core.wrong_setting import naming_settings
 
 
@@ -82,6 +85,26 @@ class BriefRunner(Runner):
         keep_screen_brief(logger)
         return logger
 
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        if fn_name == "before_train":
+            for hook in self.hooks:
+                if isinstance(hook, LoggerHook):  # a short run would log nothing
+                    hook.interval = log_interval(hook.interval, self.max_iters)
+        super().call_hook(fn_name, **kwargs)
+        if fn_name == "after_train_iter":
+            tell_step("training", self.iter + 1, self.max_iters)
+        elif fn_name in ("after_val_iter", "after_test_iter"):
+            loader = self.val_dataloader if fn_name == "after_val_iter" else self.test_dataloader
+            tell_step("evaluating", kwargs["batch_idx"] + 1, len(loader))
+
+
+class EvaluationRunner(BriefRunner):
+    """Leaves the config of a run as it is where it evaluates in the run's folder."""
+
+    def dump_config(self) -> None:
+        if not (Path(self.work_dir) / IDENTITY).is_file():
+            super().dump_config()
+
 
 def _names(name: str) -> Iterator[str]:
     """A name, then the same with numbers behind."""
@@ -104,6 +127,7 @@ def build_runner(
     resume: bool = False,
     fresh: bool = False,
     training: bool = True,
+    trackers: Sequence[str] = (),
 ) -> Runner:
     """The runner of a config.
 
@@ -116,6 +140,7 @@ def build_runner(
         resume: Go on from the newest checkpoint of the work directory, if there is one.
         fresh: Move an earlier run in the work directory aside.
         training: Take the work directory for a run, see :func:`gcisg_core.run_folder.open_run`.
+        trackers: What the run also reports to, see :mod:`gcisg_core.trackers`.
 
     Raises:
         ValueError: the config or an override is wrong, or the work directory holds another run or is in use.
@@ -142,17 +167,36 @@ def build_runner(
             how = (config.get("env_cfg") or {}).get("dist_cfg", {})
             init_dist("pytorch", **{"timeout": rank_timeout().seconds, **how})
     if training:
+        for line in lost_hooks(config, config_file) if is_main_process() else ():
+            print(line)
         folder, used = Path(config.work_dir), (config.get("randomness") or {}).get("seed")
         how = (used, seed is not None, get_world_size(), resume, fresh)
         found = on_first_rank(lambda: open_run(folder, settings, *how))
         if found is not None:
             config.load_from, config.resume = str(found), True
+    if trackers:  # no settings of the run, which may go on without them
+        add_trackers(config, trackers)
+    with naming_file(config_file):
+        return (BriefRunner if training else EvaluationRunner).from_cfg(config)
+
+
+@contextmanager
+def naming_file(config_file: object) -> Iterator[None]:
+    """Turn mmengine's error of a name that is not registered into one that names the config.
+
+    Raises:
+        ValueError: a name is not registered.
+    """
     try:
-        return BriefRunner.from_cfg(config)
+        yield
     except KeyError as error:
-        if "registry" not in str(error):
+        what = str(error.args[0]) if error.args else ""
+        if "registry" not in what:
             raise
-        raise ValueError(f"{config_file}: {error.args[0]}") from error
+        raise ValueError(
+            f"{config_file}: {what.partition('. ')[0]}. Correct the name, or list the module that registers it in "
+            f"custom_imports"
+        ) from error
 
 
 def run(args: Namespace) -> None:
@@ -163,12 +207,12 @@ def run(args: Namespace) -> None:
         return dict(load_config(args.config, overrides).to_dict())
 
     try:
-        with naming_settings(args.config, read, args.overrides, BUILDERS):
+        with naming_settings(args.config, read, args.overrides, BUILDERS), naming_file(args.config):
             if args.eval_only:
                 runner = build_runner(*start, training=False)
                 load_for_evaluation(unwrap(runner.model), args.checkpoint)
                 runner.test()
             else:
-                build_runner(*start, args.resume, args.fresh).train()
+                build_runner(*start, args.resume, args.fresh, trackers=getattr(args, "trackers", ())).train()
     finally:
         release_all()

@@ -13,7 +13,8 @@ from gcisg_core.regularizers import settle_views
 def derive_views(config: Config) -> None:
     """Replace each ``views=None`` of the training data and of the preprocessor by what the method needs.
 
-    mmengine builds the data loader from its own part of the config, which knows of no method.
+    mmengine builds the data loader from its own part of the config, which knows of no method. The data draw the views
+    of the task's transform; a preprocessor all.
 
     Raises:
         ValueError: a ``views`` states fewer, see :func:`gcisg_core.regularizers.settle_views`.
@@ -25,7 +26,13 @@ def derive_views(config: Config) -> None:
     }
     for key, part in parts.items():
         for path, node in _with_views(part, key):
-            node["views"] = settle_views(node["views"], model.get("regularizer"), path, "model.regularizer.method")
+            node["views"] = settle_views(
+                node["views"],
+                model.get("regularizer"),
+                path,
+                "model.regularizer.method",
+                by_task=key == "train_dataloader",
+            )
 
 
 def _with_views(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -120,6 +120,10 @@ class ClassificationTask(EvalTask):
             self.label(axis, index, model)
 
     @torch.no_grad()
+    def confidence(self, index: int, model: SynToRealClassifier) -> str:
+        return f"confidence {100 * float(model.scores(self.inputs(index)).softmax(dim=1).max()):.0f} %"
+
+    @torch.no_grad()
     def label(self, axis: Any, index: int, model: SynToRealClassifier) -> None:
         predicted = int(model.scores(self.inputs(index)).argmax())
         colour = RIGHT if predicted == self.dataset.samples[index][1] else WRONG

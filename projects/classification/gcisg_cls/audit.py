@@ -1,4 +1,4 @@
-"""Audits of classification data: VisDA-17 and folders of one's own, a class a folder."""
+"""Audits of classification data: VisDA-17 and folders of your own, a class a folder."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from gcisg_suite.audit.near import near_duplicates
 from gcisg_suite.audit.parallel import check_all
 from gcisg_suite.classes import named_classes
 from gcisg_suite.folders import is_hidden
+from gcisg_suite.formats.forms import PARTS as ALL_PARTS
 from gcisg_suite.images import SUFFIXES
 from gcisg_suite.text import read_lines
 
 PARTS = ("train", "validation", "test")  # of VisDA-17
+DATA_SET_PARTS = ALL_PARTS["all"]
 
 
 class _Collected(ClassFolderDataset):
@@ -61,6 +63,7 @@ def _audit(parts: Sequence[Path], classes: Sequence[str] | None, workers: int) -
     problems: list[Problem] = []
     notes: list[Problem] = []
     counts: dict[str, int] = {}
+    names: list[str] = []
     paths: list[Path] = []
     for part in parts:
         try:
@@ -70,11 +73,15 @@ def _audit(parts: Sequence[Path], classes: Sequence[str] | None, workers: int) -
             continue
         found = Counter(dataset.classes[label] for _, label in dataset.samples)
         counts |= {part.name: len(dataset.samples), **{f"{part.name}/{name}": found[name] for name in dataset.classes}}
+        names = [*dataset.classes]
         problems += dataset.problems + _list_problems(part)
         notes += dataset.left_out
         if len(dataset.classes) == 1:
             what = f"every image has the class {dataset.classes[0]!r}"
             problems.append(Problem(str(part), what, "Give two or more class folders; is this one of them itself?"))
+        if names and {name.lower() for name in names} <= {*DATA_SET_PARTS}:
+            what = f"its folders {', '.join(names)} are parts of a data set by their names, expected classes"
+            problems.append(Problem(str(part), what, f"Name one of them in place of it: {part / names[0]}"))
         paths += [part / name for name, _ in dataset.samples]
     unique = list(dict.fromkeys(paths))
     checked = check_all(_check, unique, workers)
@@ -84,7 +91,7 @@ def _audit(parts: Sequence[Path], classes: Sequence[str] | None, workers: int) -
     if parts[0].name == PARTS[0]:
         trained = sum(parts[0] in path.parents for path in unique)  # they come first
         problems += near_duplicates(looks[:trained], looks[trained:])
-    return AuditResult(problems, counts, notes, looks=looks)
+    return AuditResult(problems, counts, notes, looks=looks, classes=names)
 
 
 def _lines(listed: Path) -> list[str]:

@@ -30,6 +30,7 @@ class Plain(NamedTuple):
         mean, std: Normalisation of its images, for RGB in [0, 1].
         size: The only edge of images that it takes, in pixels; None if it takes others too.
         multiple: Of which the edges of its images must be multiples.
+        convolution: Whether its classifier is a 1 x 1 convolution of pooled maps (B, C, 1, 1), as in timm's DLA.
     """
 
     library: str
@@ -40,6 +41,7 @@ class Plain(NamedTuple):
     std: tuple[float, ...] = IMAGENET_STD
     size: int | None = None
     multiple: int = 1
+    convolution: bool = False
 
     @property
     def normalises_otherwise(self) -> bool:
@@ -114,8 +116,10 @@ def _build_timm(arch: str, options: dict[str, Any]) -> tuple[Any, Plain, int]:
     dynamic = getattr(network, "dynamic_img_size", False)
     used = {"dynamic_img_size": True, **options} if dynamic else options
     mean, std = (tuple(network.pretrained_cfg[name]) for name in ("mean", "std"))
-    multiple = network.patch_embed.patch_size[0] if dynamic and not network.patch_embed.dynamic_img_pad else 1
-    plain = Plain("timm", arch, used, path, mean, std, timm_networks.fixed_size(network), multiple)
+    padded = not dynamic or getattr(network.patch_embed, "dynamic_img_pad", False)
+    multiple = 1 if padded else network.patch_embed.patch_size[0]
+    size, convolution = timm_networks.fixed_size(network), timm_networks.ends_in_convolution(network, path)
+    plain = Plain("timm", arch, used, path, mean, std, size, multiple, convolution)
     return network, plain, getattr(network, "head_hidden_size", None) or network.num_features
 
 
@@ -132,8 +136,15 @@ def plain_network(plain: Plain, head: nn.Module) -> nn.Module:
     """The library's own network with a head as its classifier; it takes images in its own normalisation."""
     network, _ = build_backbone(f"{plain.library}:{plain.arch}", plain.options)
     network._forward_pre_hooks.clear()
-    network.set_submodule(plain.classifier, head)
+    network.set_submodule(plain.classifier, convolutional(head) if plain.convolution else head)
     return network
+
+
+def convolutional(head: nn.Module) -> nn.Module:
+    """A head of linear layers as 1 x 1 convolutions, with the same names; its weights start anew."""
+    if isinstance(head, nn.Linear):
+        return nn.Conv2d(head.in_features, head.out_features, 1)
+    return nn.Sequential(*map(convolutional, head)) if isinstance(head, nn.Sequential) else head
 
 
 def load_pretrained(
@@ -154,7 +165,7 @@ def load_pretrained(
         options: With which it was built.
 
     Raises:
-        FileNotFoundError: the weights cannot be had; says which file to put where.
+        FileNotFoundError: the weights could not be loaded; says which file to put where.
         ValueError: they belong to another network.
     """
     load_initial_weights(backbone, read_weights(name, weights, options), weights, min_match_ratio)

@@ -51,7 +51,8 @@ class SynToRealClassifier(BaseModel):
         min_match_ratio: float = MIN_MATCH_RATIO,
         backbone_options: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(data_preprocessor=Normalizer())
+        normalizer = Normalizer()
+        super().__init__(data_preprocessor=normalizer)
         self.name, self.weights, self.norm_eval, self.min_match_ratio = backbone, weights, norm_eval, min_match_ratio
         self.flip_average, self.backbone_options = flip_average, backbone_options
         self.backbone, channels = build_backbone(backbone, backbone_options)
@@ -62,6 +63,7 @@ class SynToRealClassifier(BaseModel):
             else nn.Linear(channels, num_classes)
         )
         self.regularizer = build_regularizer(self.backbone, regularizer)
+        normalizer.follow(self.regularizer.settings)
 
     def init_weights(self) -> None:
         """Called by the runner before training; the head keeps its random start."""
@@ -128,6 +130,8 @@ def own_names(state: Mapping[str, Tensor], classifier: str) -> dict[str, Tensor]
         return dict(state)
     prefix = f"{classifier}."
     return {
-        f"head.{name.removeprefix(prefix)}" if name.startswith(prefix) else f"backbone.{name}": value
+        f"head.{name.removeprefix(prefix)}" if name.startswith(prefix) else f"backbone.{name}": (
+            value.flatten(1) if name.startswith(prefix) and value.ndim == 4 else value  # of a 1 x 1 convolution
+        )
         for name, value in state.items()
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
@@ -16,6 +17,7 @@ from torch.utils.data import Dataset
 
 from gcisg_core.config import require
 from gcisg_core.problems import DataError, Problem
+from gcisg_suite.coco.values import shown
 from gcisg_suite.folders import is_file, is_hidden, left_out, list_files
 from gcisg_suite.images import SUFFIXES, read_image
 from gcisg_suite.text import read_lines
@@ -26,6 +28,7 @@ VISDA17_CLASSES = (
 )  # fmt: skip
 IMAGE_LIST = "image_list.txt"
 NO_LABEL = -1
+LABEL = re.compile("[0-9]{1,5}")  # a longer one would stand for as many classes as its number
 ABSENT = "Add images of it, or leave it out of the classes: `classes` in a config, --classes in a command"
 MOST_SKIPPED = 1000  # in a row; mmengine's data sets give up after as many
 
@@ -108,10 +111,11 @@ class ClassFolderDataset(Dataset):
                 continue
             name, label = split_line(line)
             where = f"{path} line {number}"
-            if name and label.isdecimal():
+            if name and LABEL.fullmatch(label):
                 yield _Line(where, name, int(label))
             else:
-                self._report(DataError(where, f"{line!r} is not of the form 'relative/path label'", "Mend the line"))
+                what = f"{shown(line)} is not of the form 'relative/path label', with a label of up to five digits"
+                self._report(DataError(where, what, "Correct the line"))
 
     def _report(self, error: DataError) -> None:
         """What becomes of a fault in the folder; the audit collects them instead."""
@@ -132,19 +136,19 @@ class ClassFolderDataset(Dataset):
         error = None
         if line.label >= len(self.classes):
             expected = f"expected 0 to {len(self.classes) - 1}"
-            error = DataError(line.where, f"label {line.label} is out of range, {expected}", "Mend the line")
+            error = DataError(line.where, f"label {line.label} is out of range, {expected}", "Correct the line")
         elif line.folder in self.classes and self.classes.index(line.folder) != line.label:
             error = DataError(
                 line.where,
                 f"label {line.label} is {self.classes[line.label]!r} but the folder is {line.folder!r}",
-                "Mend the line, or give the `classes` in the order of the labels",
+                "Correct the line, or give the `classes` in the order of the labels",
             )
         elif not is_file(self.root / line.name):
             if self.on_bad_sample == "skip":
                 self.absent.append(line.name)
                 return False
             error = DataError(
-                line.where, f"the file {line.name!r} does not exist", "Restore the file or remove the line"
+                line.where, f"the file {shown(line.name)} does not exist", "Restore the file or remove the line"
             )
         if error:
             self._report(error)
@@ -172,7 +176,8 @@ class ClassFolderDataset(Dataset):
 
     def _check_classes(self) -> None:
         if not self.samples:
-            expected = f"Expected {IMAGE_LIST} or the folders {', '.join(self.classes)}"
+            folders = f"the folders {', '.join(self.classes)}" if self.classes else "a folder of images for each class"
+            expected = f"Expected {IMAGE_LIST} or {folders}"
             self._report(DataError(self.root, "no image found", expected))
         counts = Counter(label for _, label in self.samples)
         for label, name in enumerate(self.classes if self.samples else ()):

@@ -66,6 +66,9 @@ def export(config: Config, checkpoint: str) -> Export:
         for key, value in without_method(loaded.get("state_dict", loaded)).items()
     }
     network = plain_network(plain, model.head)
+    if plain.convolution:
+        weights = [key for key in state if key.startswith(f"{plain.classifier}.") and key.endswith(".weight")]
+        state |= {key: state[key][..., None, None] for key in weights}
     network.load_state_dict(state, strict=True)
     size = config.test_dataloader.dataset.pipeline.get("size", 224)
     meta = {
@@ -78,7 +81,7 @@ def export(config: Config, checkpoint: str) -> Export:
         "seed": loaded.get("meta", {}).get("seed", config.get("randomness", {}).get("seed")),
         "trained_with": config.pretty_text,
     }
-    text = _CONFIG % {**plain._asdict(), "build": _call(plain), "head": _head(model.head)}
+    text = _CONFIG % {**plain._asdict(), "build": _call(plain), "head": _head(network.get_submodule(plain.classifier))}
     return Export(state, "", text, ".py", meta, network.eval(), (size, size))
 
 
@@ -91,11 +94,14 @@ def _call(plain: Plain) -> str:
 def _head(head: nn.Module) -> str:
     """The expression that builds a head."""
     layers = [*head.children()] or [head]
-    built = ", ".join(
-        f"nn.Linear({layer.in_features}, {layer.out_features})" if isinstance(layer, nn.Linear) else "nn.ReLU()"
-        for layer in layers
-    )
+    built = ", ".join(map(_layer, layers))
     return built if len(layers) == 1 else f"nn.Sequential({built})"
+
+
+def _layer(layer: nn.Module) -> str:
+    if isinstance(layer, nn.Conv2d):
+        return f"nn.Conv2d({layer.in_channels}, {layer.out_channels}, 1)"
+    return f"nn.Linear({layer.in_features}, {layer.out_features})" if isinstance(layer, nn.Linear) else "nn.ReLU()"
 
 
 def class_names(config: Config, checkpoint: dict[str, Any]) -> list[str]:

@@ -9,7 +9,6 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from mmengine.registry import METRICS
-from sklearn.metrics import confusion_matrix
 from tabulate import tabulate
 
 
@@ -26,6 +25,8 @@ class ClassAccuracy(BaseMetric):
         self.results += [(int(sample["label"]), int(sample["prediction"])) for sample in data_samples]
 
     def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, float]:
+        from sklearn.metrics import confusion_matrix  # a second to load, which training need not wait for
+
         names = self.dataset_meta["classes"]
         labels, predictions = np.array(results).T
         if (labels < 0).all():

@@ -27,6 +27,7 @@ from gcisg_core.run_folder import newest_checkpoint
 from gcisg_core.views import restyle
 from gcisg_suite.analysis.pretraining import original_accuracy, original_classifier
 from gcisg_suite.places import data_root
+from gcisg_suite.progress import progress
 
 
 class _Pairs(Dataset):
@@ -66,7 +67,7 @@ def evaluate(
     tap = make_tap(model.backbone, [stage for stage in STAGES if stage in find_stages(model.backbone)])
     of_features = FeatureMetrics(form)
     rows: list[Tensor] = []
-    for images, restyled, labels in DataLoader(_Pairs(dataset), batch_size):
+    for images, restyled, labels in progress(DataLoader(_Pairs(dataset), batch_size), "evaluating", "batch"):
         images = images.to(device)
         with tap.collect(model.backbone) as features:
             probabilities = model.scores(images).softmax(dim=1)

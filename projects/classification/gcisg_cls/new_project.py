@@ -1,4 +1,4 @@
-"""A project of one's own: its audits and configs; see `gcisg new-project`."""
+"""A project of your own: its audits and configs; see `gcisg new-project`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ def _real_labels(answers: Answers) -> bool:
     files = [path.relative_to(answers.real) for path in image_files(answers.real)]
     homes = {path.parts[0] if len(path.parts) > 1 else "" for path in files}
     alone = len(homes) == 1 and not homes & own and not (answers.real / IMAGE_LIST).is_file()
-    return find_format(answers.real, {}, not alone, answers.formats.get(THEIRS)) == NATIVE
+    return find_format(answers.real, {}, not alone, answers.formats.get(THEIRS), THEIRS) == NATIVE
 
 
 def classification(answers: Answers) -> Project:
     """A folder a class in both folders; the classes are those given, or the names of the synthetic folders."""
     audits = {MINE: audit_folders(answers.synthetic, answers.workers, answers.options.get("classes"))}
-    prefix = f"{answers.synthetic.name}/"
-    classes = [key.removeprefix(prefix) for key in audits[MINE].counts if key.startswith(prefix)]
+    classes = audits[MINE].classes
     if _real_labels(answers):
         kind, audits[THEIRS] = "", audit_folders(answers.real, answers.workers, classes)
     else:

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from pytorch_grad_cam import GradCAM
-from pytorch_grad_cam.utils.image import show_cam_on_image
 
 from gcisg_cls.datasets import ClassFolderDataset
 from gcisg_cls.model_metrics import build_dataset, explained_stage
 from gcisg_cls.views import normalize
 from gcisg_suite.analysis.pictures import cam_layer
-from gcisg_suite.report.grid import picture_grid
+from gcisg_suite.progress import progress
+from gcisg_suite.report.grid import heat_over, picture_grid
 from gcisg_suite.report.page import Picture
 from gcisg_suite.report.runs import TrainingRun, trained_models
 
@@ -45,7 +45,7 @@ def draw(dataset: ClassFolderDataset, models: dict[str, Any], count: int = 10) -
     for column, sample in enumerate(samples):
         axes[0, column].imshow(pictures[column])
         axes[0, column].set_title(dataset.classes[sample["label"]], fontsize=9)
-    for row, model in enumerate(models.values(), start=1):
+    for row, model in enumerate(progress(models.values(), "drawing", "model"), start=1):
         model.eval().requires_grad_(True)
         predictions = model(normalize(images)).argmax(dim=1)
         layer, reshape = cam_layer(
@@ -55,7 +55,7 @@ def draw(dataset: ClassFolderDataset, models: dict[str, Any], count: int = 10) -
             maps = grad_cam(normalize(images), targets=None)  # of each image's own prediction
         for column, sample in enumerate(samples):
             hit = int(predictions[column]) == sample["label"]
-            axes[row, column].imshow(show_cam_on_image(pictures[column].astype(np.float32), maps[column], use_rgb=True))
+            axes[row, column].imshow(heat_over(255 * pictures[column], maps[column]))
             title = f"{'✓' if hit else '✗'} {dataset.classes[predictions[column]]}"
             axes[row, column].set_title(title, fontsize=9, color="#0072b2" if hit else "#d55e00")
     figure.tight_layout()

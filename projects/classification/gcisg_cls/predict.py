@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from gcisg_core.config import require
 from gcisg_core.export import METHOD_PREFIX
 from gcisg_core.integrations.mmengine import check_state
 from gcisg_core.safe_load import read_checkpoint, unwrap_state_dict
+from gcisg_suite.text import read_json_object
 
 SHOWN = 5  # best classes in the records
 IMAGENET_CLASSES = torchvision.models.ResNet18_Weights.DEFAULT.meta["categories"]
@@ -153,5 +153,5 @@ def library_transform(plain: Plain) -> Callable[[Any], Tensor]:
 def known_export(config: str) -> dict[str, Any] | None:
     """What is known of an exported classifier, by the `.py` that `gcisg export` wrote; None for other files."""
     beside = Path(config).with_suffix(".json")
-    known = json.loads(beside.read_text()) if beside.is_file() else {}
+    known = read_json_object(beside)
     return known if "arch" in known else None

@@ -11,8 +11,9 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
-from gcisg_core.config import require
+from gcisg_core.config import Settings, require
 from gcisg_core.guides import IMAGENET_MEAN, IMAGENET_STD
+from gcisg_core.other_view import OtherView
 from gcisg_core.views import PhotometricView, RandAugment
 
 MEAN, STD = IMAGENET_MEAN, IMAGENET_STD  # which every pretrained network of torchvision expects
@@ -80,12 +81,33 @@ class EvalView:
 
 @MODELS.register_module()
 class Normalizer(BaseDataPreprocessor):
-    """Moves a batch to the model's device and normalises ``inputs``, one view or several, by ImageNet's statistics."""
+    """Moves a batch to the model's device and normalises ``inputs``, one view or several, by ImageNet's statistics.
+
+    In training it makes the other view of the task's where the method wants one in another style, see
+    :mod:`gcisg_core.other_view`: of the drawn and cut image, so that the geometry is the same.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.follow(Settings())
+
+    def follow(self, settings: Settings) -> None:
+        """Make the views as a method's settings ask."""
+        self.other, self.views = OtherView(settings), settings.views_needed
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         data = self.cast_data(data)
-        views = data["inputs"]
-        return {**data, "inputs": normalize(views) if isinstance(views, Tensor) else [normalize(v) for v in views]}
+        given = data["inputs"]
+        if isinstance(given, Tensor):
+            return {**data, "inputs": normalize(given)}
+        if not training or self.other.own:
+            return {**data, "inputs": [normalize(view) for view in given]}
+        task = given[min(self.other.task_view, len(given) - 1)]  # the only one, where the data draw as many as asked
+        # mmengine calls this inside autocast, in which the changes would lose precision.
+        with torch.autocast(self.device.type, enabled=False):
+            pixels = TF.to_dtype(task, torch.float32, scale=True)
+            views = self.other.views(self.views, lambda _: normalize(task), lambda change: normalize(change(pixels)))
+        return {**data, "inputs": views}
 
 
 def normalize(images: Tensor) -> Tensor:

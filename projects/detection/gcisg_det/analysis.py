@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from gcisg_core.channels import swap_bgr
 from gcisg_core.feature_tap import make_tap
-from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 from gcisg_core.model_metrics import ModelMetrics, Value
 from gcisg_suite.analysis.pretraining import original_accuracy, original_classifier, pretraining_images
 from gcisg_suite.analysis.task import EvalTask, Options
 
-from .config import head_key
-from .datasets import setup_datasets
-from .mapper import build_mapper
 from .model_metrics import SCORE, Boxes, bottom_up, detections, evaluate, truths
+from .setups import setup_of
 
 LEAST_CELLS = 6  # along a map's shorter side, for Grad-CAM
+MOST_SCORES = 4  # written below an image
 TRUTH, FOUND = "#f0e442", "#56b4e9"  # Okabe and Ito's yellow and sky blue
 
 
@@ -35,8 +30,9 @@ class DetectionTask(EvalTask):
     """See :class:`gcisg_suite.analysis.task.EvalTask`.
 
     Args:
-        cfg: A config of Detectron2, plain or of this project. The first of `DATASETS.TEST` is used, or what ``data``
-            says: a folder for `DATASETS.ROOT`, or a JSON file in COCO's format that lies above its images.
+        config: A config of Detectron2, plain or of this project, of either kind; it stays as it is. Its first test set
+            is used, or what ``data`` says: a folder for `DATASETS.ROOT`, or a JSON file in COCO's format that lies
+            above its images.
         options: Of the command line.
 
     Raises:
@@ -51,36 +47,31 @@ class DetectionTask(EvalTask):
     )
     cam = f"the log-odds of the boxes found with a score of at least {SCORE}, of all boxes where there is none"
 
-    def __init__(self, cfg: CfgNode, options: Options) -> None:
-        cfg.REGULARIZER.clear()
-        cfg.REGULARIZER.METHOD = "none"
-        cfg.MODEL.DEVICE = options.device
-        if options.data and Path(options.data).is_file():
-            cfg.DATASETS.COCO = [*cfg.DATASETS.COCO, ["analysis", options.data, str(Path(options.data).parent)]]
-            cfg.DATASETS.TEST = ("analysis",)
-        elif options.data:
-            cfg.DATASETS.ROOT = options.data
-        self.cfg, self.options, self.name = cfg, options, cfg.DATASETS.TEST[0]
-        self.data = f"{self.name} {options.data or cfg.DATASETS.ROOT}".strip()
-        setup_datasets(cfg)
-        self.records, self.mapper = DatasetCatalog.get(self.name), build_mapper(cfg, False)
+    def __init__(self, config: Any, options: Options) -> None:
+        self.setup, self.options = setup_of(config), options
+        self.setup.device = options.device
+        if options.data:
+            self.setup.use_data("analysis", options.data)
+        self.setup.register()
+        self.name = self.setup.data
+        self.data = f"{self.name} {options.data or self.setup.root}".strip()
+        self.records, self.mapper = DatasetCatalog.get(self.name), self.setup.mapper()
         self._check_classes()
         self.truths = truths(self.name)
-        self.shell: Any = build_model(cfg).eval()  # prepares images, and becomes the reference
-        self.take_reference(self._pretrained, options.reference, cfg.MODEL.WEIGHTS)
+        self.is_bgr = self.setup.image_format == "BGR"
+        self.shell: Any = self.setup.build()  # prepares images, and becomes the reference
+        self.take_reference(self._pretrained, options.reference, self.setup.weights)
 
     def _check_classes(self) -> None:
-        key = head_key(self.cfg)
-        known, classes = self.cfg.MODEL[key].NUM_CLASSES, MetadataCatalog.get(self.name).thing_classes
-        if known != len(classes):
+        (key, known), classes = self.setup.number_of_classes(), MetadataCatalog.get(self.name).thing_classes
+        if known not in (None, len(classes)):
             raise ValueError(
-                f"MODEL.{key}.NUM_CLASSES is {known}, but {self.name} has {len(classes)}: {', '.join(classes)}. Give "
-                f"data of the detector's classes as --data or DATASETS.TEST"
+                f"{key} is {known}, but {self.name} has {len(classes)}: {', '.join(classes)}. Give data of the "
+                f"detector's classes as --data, or as the config's test data"
             )
 
     def _pretrained(self, weights: str) -> nn.Module:
-        checkpointer = SafeCheckpointer(self.shell, cfg=self.cfg)
-        checkpointer.load(weights)
+        checkpointer = self.setup.load(self.shell, weights, strict=False)
         self.classifier = original_classifier(checkpointer._load_file(PathManager.get_local_path(weights))["model"])
         return bottom_up(self.shell)
 
@@ -88,13 +79,13 @@ class DetectionTask(EvalTask):
         return len(self.records)
 
     def load(self, path: str) -> Any:
-        model = build_model(self.cfg)
-        SafeCheckpointer(model, cfg=self.cfg, strict=True).load(path)
-        return model.eval()
+        model = self.setup.build()
+        self.setup.load(model, path)
+        return model
 
     def evaluate(self, model: Any) -> ModelMetrics:
-        setup_datasets(self.cfg)  # another task may have registered its own since
-        return evaluate(model, self.cfg, self.name, self.reference, self.options.form)
+        self.setup.register()  # another task may have registered its own since
+        return evaluate(model, self.setup, self.name, self.reference, self.options.form)
 
     def acc_in(self, backbone: nn.Module) -> Value:
         options = self.options
@@ -105,7 +96,7 @@ class DetectionTask(EvalTask):
 
     def _normalised(self, images: Tensor) -> Tensor:
         """(B, 3, H, W), RGB, uint8, as the backbone wants them."""
-        ordered = swap_bgr(images, self.cfg.INPUT.FORMAT == "BGR")
+        ordered = swap_bgr(images, self.is_bgr)
         normalised: Tensor = (ordered.to(self.shell.device) - self.shell.pixel_mean) / self.shell.pixel_std
         return normalised
 
@@ -123,7 +114,7 @@ class DetectionTask(EvalTask):
 
     def pixels(self, index: int) -> np.ndarray:
         image = self.item(index)["image"]
-        return np.asarray(swap_bgr(image, self.cfg.INPUT.FORMAT == "BGR").permute(1, 2, 0))
+        return np.asarray(swap_bgr(image, self.is_bgr).permute(1, 2, 0))
 
     def explained(self, model: Any, index: int) -> tuple[Callable[[Tensor], Tensor], None]:
         network = bottom_up(model)
@@ -149,6 +140,15 @@ class DetectionTask(EvalTask):
         item = self.item(index)
         shown = self.truths[item["image_id"]] if model is None else detections(model([item])[0])
         self._draw(axis, index, shown, TRUTH if model is None else FOUND)
+
+    @torch.no_grad()
+    def confidence(self, index: int, model: Any) -> str:
+        scores = model([self.item(index)])[0]["instances"].scores
+        sure = [f"{score:.2f}" for score in scores[scores >= SCORE].sort(descending=True).values.tolist()]
+        if not sure:
+            best = f"; the best has {float(scores.max()):.2f}" if len(scores) else ""
+            return f"no box above {SCORE}{best}"
+        return f"scores {', '.join(sure[:MOST_SCORES])}{', ...' * (len(sure) > MOST_SCORES)}"
 
     def _draw(self, axis: Any, index: int, shown: Boxes, colour: str) -> None:
         record = self.records[index]

@@ -19,6 +19,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from gcisg_core.files import write_json
+from gcisg_core.screen import tell_step
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
@@ -70,6 +71,10 @@ class BoxEvaluator(COCOEvaluator):
         self.absent = [item["name"] for key, item in sorted(self._coco_api.cats.items()) if not counts[key]]
         if self.absent:
             logger.warning("%s has no box of %s: there is no AP.", dataset_name, ", ".join(self.absent))
+
+    def process(self, inputs: Any, outputs: Any) -> None:
+        super().process(inputs, outputs)
+        tell_step("evaluating", len(self._predictions), len(self._coco_api.imgs))
 
     def evaluate(self, img_ids: list | None = None) -> OrderedDict:
         """Returns the framework's results that are numbers, after all were logged and written."""

@@ -18,9 +18,12 @@ from gcisg_core.initial_weights import MIN_MATCH_RATIO
 from gcisg_core.integrations.detectron2 import add_regularizer_config, allow_overrides, regularizer_values
 from gcisg_core.old_names import ARGUMENTS, warn
 from gcisg_core.problems import DataError
+from gcisg_core.ranges import check_ranges
 from gcisg_suite.coco.values import shown
 from gcisg_suite.selection.settings import SelectionSettings
-from gcisg_suite.text import not_plain, read_yaml
+from gcisg_suite.text import is_lazy, not_plain, read_yaml
+
+from . import custom_imports
 
 
 def add_detection_config(cfg: CfgNode) -> None:
@@ -32,13 +35,19 @@ def add_detection_config(cfg: CfgNode) -> None:
     cfg.MODEL.MIN_MATCH_RATIO = MIN_MATCH_RATIO
     # Plugins of the backbone by name, see gcisg_core.backbone_plugins: IBN: "a", MIXSTYLE: {P: 0.5}; empty for none.
     cfg.MODEL.BACKBONE_PLUGINS = CfgNode(new_allowed=True)
+    # Code of your own: modules that register models or data, functions that add keys: "my.module:add_config".
+    cfg.CUSTOM_IMPORTS = []
+    # A trainer of your own, "my.module:MyTrainer", derived from gcisg_det.engine.Trainer.
+    cfg.CUSTOM_TRAINER = ""
     # Folder that holds `sim10k` and `cityscapes`; empty: the environment variable GCISG_DATA, else `data`.
     cfg.DATASETS.ROOT = ""
     # Own data, a list of [name, COCO JSON file, image folder].
     cfg.DATASETS.COCO = []
-    # Label images for the images of data of one's own, a list of [name in COCO, folder, "class, class, ..."]: PNG files
+    # Label images for the images of data of your own, a list of [name in COCO, folder, "class, class, ..."]: PNG files
     # of class numbers, 255 for none, called as the images are; for semantic and panoptic architectures.
     cfg.DATASETS.SEM_SEG = []
+    # Panoptic truth for data with label images, a list of [name in COCO, COCO's panoptic JSON file, its PNG folder].
+    cfg.DATASETS.PANOPTIC = []
     # Data in other formats, a list of [name, format, the format's fields], see gcisg_det.datasets.formats.
     cfg.DATASETS.OWN = []
     # An image that cannot be used: error stops training and names it, skip logs a warning and takes another.
@@ -73,26 +82,26 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
 
     Raises:
         FileNotFoundError: The file does not exist.
-        DataError: The file, or one that it names as `_BASE_`, is no plain YAML: it does not parse, or a tag asks for an
-            object of Python. Nothing of it is run.
+        DataError: The file, or one that it names as `_BASE_`, is not plain YAML: it does not parse, or a tag asks for
+            an object of Python. Nothing of it is run.
         ValueError: A key does not exist; the message names the nearest that does. Or a value is impossible.
     """
-    if cfg is None:
-        cfg = get_cfg()
-        add_detection_config(cfg)
     if not Path(file).is_file():
         raise FileNotFoundError(f"config file {file} does not exist")
+    names = custom_imports.named(_check_files(Path(file), cfg or _defaults()), overrides, file)
+    custom_imports.load(names, file)
+    cfg = cfg or _defaults()  # some modules change the framework's defaults when they are imported
+    custom_imports.add_keys(cfg, names, file)
     # Earlier names, as empty as their new ones stay unless the file or an override gives them.
     defaults = cfg.clone()
     cfg.MODEL.CHANGES, cfg.MODEL.LEAST_MATCH = CfgNode(new_allowed=True), None
-    _check_files(Path(file), cfg)
     try:
         try:
             cfg.merge_from_file(str(file), allow_unsafe=False)
+            allow_overrides(cfg, overrides)
+            cfg.merge_from_list(list(overrides))
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from error
-        allow_overrides(cfg, overrides)
-        cfg.merge_from_list(list(overrides))
     except yaml.YAMLError as error:  # of an override
         raise not_plain(error, f"{file} with the overrides {list(overrides)}") from error
     except (KeyError, AssertionError) as error:
@@ -103,6 +112,7 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
         nearest = difflib.get_close_matches(unknown[1], keys, n=1, cutoff=0.0)[0]
         raise ValueError(f"unknown config key {unknown[1]}; the nearest valid key is {nearest}") from error
     _check_numbers(file, cfg, defaults)
+    check_ranges(file, cfg)
     given = {old: cfg.MODEL.pop(old.upper()) for old in ARGUMENTS}
     for old, value in given.items():
         if value not in (None, {}):
@@ -112,7 +122,10 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
     cfg.MODEL.WEIGHTS, cfg.DATASETS.ROOT, cfg.INPUT.STYLES = (
         os.path.expandvars(path) for path in (cfg.MODEL.WEIGHTS, cfg.DATASETS.ROOT, cfg.INPUT.STYLES)
     )
-    regularizer_values(cfg)
+    try:
+        regularizer_values(cfg)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
     if photometric_values(cfg) or cfg.MODEL.BACKBONE_PLUGINS or cfg.REGULARIZER.METHOD != "none":
         require(
             cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector",
@@ -125,6 +138,25 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
     require(choice in ("error", "skip"), "INPUT.ON_BAD_SAMPLE", choice, "'error' or 'skip'")
     require(len(cfg.INPUT.COLOR_JITTER) == 4, "INPUT.COLOR_JITTER", cfg.INPUT.COLOR_JITTER, "4 numbers")
     require(len(cfg.INPUT.PASTA) in (0, 3), "INPUT.PASTA", cfg.INPUT.PASTA, "3 numbers: alpha, k, beta; or none")
+    return cfg
+
+
+def read_run_config(file: str | Path, overrides: Sequence[str] = (), trust: bool = False) -> CfgNode:
+    """:func:`read_config` for the config in the folder of a run, of which nothing is run unless it is trusted.
+
+    Raises:
+        DataError: It imports code of your own.
+    """
+    if not trust and (names := custom_imports.named(_check_files(Path(file), _defaults()), overrides, file)):
+        what = f"imports code ({', '.join(names)}), which the config of a run's folder must not"
+        remedy = "Add --trust if the run is your own, or name the config that you trained with: --config FILE"
+        raise DataError(file, what, remedy)
+    return read_config(file, overrides)
+
+
+def _defaults() -> CfgNode:
+    cfg = get_cfg()
+    add_detection_config(cfg)
     return cfg
 
 
@@ -143,22 +175,27 @@ def _flat(value: Any) -> Iterator[Any]:
         yield from _flat(inner) if isinstance(inner, list | tuple) else (inner,)
 
 
-def _check_files(file: Path, cfg: CfgNode) -> None:
-    """Refuse files that are no mappings of keys, as nested as the defaults are; bases first, as they are merged.
+def _check_files(file: Path, cfg: CfgNode) -> list[dict[str, Any]]:
+    """The contents of a file and its bases. Refuses those that are no mappings of keys, as nested as the defaults are.
 
     Raises:
         DataError: One of them; names file and key.
     """
-    files = [file]
-    while isinstance(base := _mapping(files[-1], cfg).get("_BASE_"), str) and "://" not in base:
+    files, contents = [file], [_mapping(file, cfg)]
+    while isinstance(base := contents[-1].get("_BASE_"), str) and "://" not in base:
         path = files[-1].parent / Path(base).expanduser()
         if path in files or not path.is_file():
             what = "leads back to itself" if path in files else "does not exist"
             raise DataError(files[-1], f"_BASE_ {base!r} {what}", "Name a config file, relative to this one")
         files.append(path)
+        contents.append(_mapping(path, cfg))
+    return contents
 
 
 def _mapping(file: Path, cfg: CfgNode) -> dict[str, Any]:
+    if is_lazy(file):
+        what = "is what training, or an export, wrote of a LazyConfig"
+        raise DataError(file, what, "Give the .py that was trained, which is run: --config FILE.py")
     content = read_yaml(file)
     for key, value in _nodes(content, cfg):
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
@@ -196,6 +233,18 @@ def architecture(cfg: CfgNode) -> str:
     return name
 
 
-def head_key(cfg: CfgNode) -> str:
-    """The node of `MODEL` that has the detector's `NUM_CLASSES`."""
-    return "RETINANET" if "Retina" in architecture(cfg) else "ROI_HEADS"
+def head_key(cfg: CfgNode) -> str | None:
+    """The node of `MODEL` that has the detector's `NUM_CLASSES`; None of an architecture of your own with several."""
+    from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN, RetinaNet  # takes longer than all of this
+
+    name = architecture(cfg)
+    parent = dict(META_ARCH_REGISTRY).get(name)
+    kind = parent if isinstance(parent, type) else object
+    if "Retina" in name or issubclass(kind, RetinaNet):
+        return "RETINANET"
+    known = get_cfg().MODEL
+    nodes = {key: node for key, node in cfg.MODEL.items() if isinstance(node, CfgNode) and key not in known}
+    added = [key for key, node in nodes.items() if "NUM_CLASSES" in node]
+    if parent is None or issubclass(kind, GeneralizedRCNN) or not added:
+        return "ROI_HEADS"
+    return added[0] if len(added) == 1 else None

@@ -13,6 +13,7 @@ from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,22 +23,32 @@ import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog, build_detection_test_loader
 from detectron2.engine import DefaultTrainer, HookBase, default_setup, defaults
+from detectron2.engine.hooks import PeriodicWriter
 from detectron2.utils import comm
+from detectron2.utils.events import EventWriter
+from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import setup_logger
 
 from gcisg_core.disk import check_space
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer, save_missing_final
-from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, build_train_loader
+from gcisg_core.integrations.detectron2.resume import (
+    ExactResume,
+    ResumableLoader,
+    WriteEvaluations,
+    build_train_loader,
+)
+from gcisg_core.integrations.detectron2.trackers import tracker_writers
 from gcisg_core.run_folder import on_first_rank
-from gcisg_core.screen import keep_screen_brief
+from gcisg_core.screen import keep_screen_brief, log_interval, tell_step
 
+from . import custom_imports
 from .coco_evaluator import HEADLINE
 from .config import read_config
 from .datasets import setup_datasets
 from .evaluators import build_evaluator, check_numbers, headline
 from .mapper import build_mapper
-from .processes import start
+from .processes import for_cpu, start
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
@@ -46,7 +57,12 @@ class Trainer(DefaultTrainer):
     """The framework's trainer for `tools/train_net.py`: `DefaultTrainer` with this project's parts.
 
     `SOLVER.AMP.ENABLED` also works on a CPU, there in bfloat16, which needs no scaling of the loss.
+
+    Attributes:
+        trackers: What the run also reports to, see :mod:`gcisg_core.trackers`.
     """
+
+    trackers: Sequence[str] = ()  # of the class, since the framework's constructor builds the writers
 
     def __init__(self, cfg: CfgNode) -> None:
         on_cpu = cfg.MODEL.DEVICE == "cpu"
@@ -68,11 +84,21 @@ class Trainer(DefaultTrainer):
         """The framework's hooks behind this project's, with the safe checkpointer put in before they take it."""
         self.checkpointer = SafeCheckpointer(self.model, self.cfg.OUTPUT_DIR, cfg=self.cfg, trainer=weakref.proxy(self))
         hooks = [ExactResume(self.cfg.SEED), *super().build_hooks()]
+        periodic = [hook for hook in hooks if isinstance(hook, PeriodicWriter)]
+        for hook in periodic:  # a short run would log its last step alone
+            hook._period = log_interval(hook._period, self.max_iter)
+        writers = [writer for hook in periodic for writer in hook._writers]
+        hooks.append(WriteEvaluations(self.cfg.TEST.EVAL_PERIOD, writers, self.cfg.OUTPUT_DIR))
         if self.cfg.SELECTION.EVERY_CHECKPOINT:
             from .selection import SelectionHook  # it needs this module
 
             hooks.append(SelectionHook())
         return [RegularizerHook(), *hooks] if self.cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector" else hooks
+
+    def build_writers(self) -> list[EventWriter]:
+        """The framework's, and the trackers'."""
+        settings = yaml.safe_load(self.cfg.dump())
+        return [*super().build_writers(), *tracker_writers(self.trackers, self.cfg.OUTPUT_DIR, settings)]
 
     def train(self) -> Any:
         """Trains, if there is room for checkpoints; where only the final one is missing, that is saved first."""
@@ -83,6 +109,10 @@ class Trainer(DefaultTrainer):
             save_missing_final(self.checkpointer, self.iter)
         return super().train()
 
+    def after_step(self) -> None:
+        super().after_step()
+        tell_step("training", self.iter + 1, self.max_iter)
+
     def state_dict(self) -> dict[str, Any]:
         """Adds optimizer and gradient scaler, which Detectron2 0.5 leaves out of the checkpoint."""
         return {**super().state_dict(), "_trainer": self._trainer.state_dict()}
@@ -91,6 +121,14 @@ class Trainer(DefaultTrainer):
         """Loads optimizer and gradient scaler too; where the framework did, it is repeated without effect."""
         super().load_state_dict(state_dict)
         self._trainer.load_state_dict(state_dict["_trainer"])
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> torch.nn.Module:
+        """The framework's model; on a CPU without synchronised BatchNorm."""
+        model: torch.nn.Module = super().build_model(cfg)
+        if cfg.MODEL.DEVICE == "cpu":
+            for_cpu(model)
+        return model
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> ResumableLoader:
@@ -103,6 +141,9 @@ class Trainer(DefaultTrainer):
         """
         if not cfg.DATASETS.TRAIN:
             raise ValueError("DATASETS.TRAIN is empty, name the data to train on")
+        if "RRPN" in cfg.MODEL.PROPOSAL_GENERATOR.NAME:
+            what = "a mapper and an evaluator of your own, see CUSTOM_TRAINER in docs/your_model.md"
+            raise ValueError(f"MODEL.PROPOSAL_GENERATOR.NAME RRPN: rotated boxes need {what}")
         loader = build_train_loader(cfg, build_mapper(cfg, True))
         classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", [])
         check_numbers(cfg, cfg.DATASETS.TRAIN[0])
@@ -190,18 +231,33 @@ def brief_logger(*args: Any, **kwargs: Any) -> logging.Logger:
     return log
 
 
+def set_up(config: Any, args: Namespace, folder: Path) -> None:
+    """The framework's set-up; an evaluation in the folder of a run leaves its `config.yaml` as it is."""
+    end_earlier_logs()
+    kept, open_any = folder / "config.yaml", PathManager.open
+    keep = args.eval_only and kept.is_file()
+
+    def open_file(path: str, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        return StringIO() if keep and Path(path) == kept and "w" in mode else open_any(path, mode, *args, **kwargs)
+
+    with (
+        mock.patch.object(defaults, "setup_logger", brief_logger),
+        mock.patch.object(PathManager, "open", open_file),
+    ):
+        default_setup(config, args)
+
+
 def _run_rank(args: Namespace) -> None:
     cfg = configure(args)
     setup_datasets(cfg)
-    end_earlier_logs()
-    with mock.patch.object(defaults, "setup_logger", brief_logger):
-        default_setup(cfg, args)
+    set_up(cfg, args, Path(cfg.OUTPUT_DIR))
+    chosen: Any = custom_imports.trainer(cfg.CUSTOM_TRAINER, Trainer, args.config)
     if args.eval_only:
-        model = Trainer.build_model(cfg)
+        model = chosen.build_model(cfg)
         SafeCheckpointer(model, cfg=cfg, strict=True).load(args.checkpoint)
-        results: dict[str, Any] = Trainer.test(cfg, model)
+        results: dict[str, Any] = chosen.test(cfg, model)
     else:
-        trainer = Trainer(cfg)
+        trainer = type(chosen.__name__, (chosen,), {"trackers": getattr(args, "trackers", ())})(cfg)
         trainer.resume_or_load(resume=args.resume)
         trainer.train()
         results = getattr(trainer, "_last_eval_results", OrderedDict())

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
-from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators, SemSegEvaluator
+from detectron2.evaluation import (
+    CityscapesInstanceEvaluator,
+    CityscapesSemSegEvaluator,
+    COCOPanopticEvaluator,
+    DatasetEvaluator,
+    DatasetEvaluators,
+    LVISEvaluator,
+    PascalVOCDetectionEvaluator,
+    SemSegEvaluator,
+)
 
 from gcisg_core.config import require
 
 from .coco_evaluator import HEADLINE, BoxEvaluator
 from .config import architecture, head_key
+
+logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
 # What a model is evaluated for -> the figures that stand first, in this order.
 HEADLINES: dict[str, tuple[str, ...]] = {
@@ -23,11 +36,22 @@ HEADLINES: dict[str, tuple[str, ...]] = {
     "keypoints": HEADLINE,
     "box_proposals": ("AR@100", "AR@1000"),
     "sem_seg": ("mIoU", "pACC"),
+    "panoptic_seg": ("PQ", "SQ", "RQ"),
+}
+# The framework's data sets that have rules of their own, by `evaluator_type` of their metadata.
+OWN_RULES: dict[str, Callable[[str, str], DatasetEvaluator]] = {
+    "cityscapes_instance": lambda name, _: CityscapesInstanceEvaluator(name),
+    "cityscapes_sem_seg": lambda name, _: CityscapesSemSegEvaluator(name),
+    "lvis": lambda name, folder: LVISEvaluator(name, output_dir=folder),
+    "pascal_voc": lambda name, _: PascalVOCDetectionEvaluator(name),
 }
 
 
 def build_evaluator(cfg: CfgNode, name: str) -> DatasetEvaluator:
     """COCO's AP of boxes, masks and keypoints, or the recall of proposals; mean IoU where there are label images.
+
+    Panoptic quality too where the data have a panoptic truth and `panopticapi` is installed. Pascal VOC, LVIS and
+    Cityscapes of the framework's own catalogue are evaluated by their own rules.
 
     Raises:
         ValueError: The keypoints' sigmas, or a number of classes or keypoints, do not fit the data.
@@ -35,6 +59,8 @@ def build_evaluator(cfg: CfgNode, name: str) -> DatasetEvaluator:
     """
     check_numbers(cfg, name)
     folder = str(Path(cfg.OUTPUT_DIR) / "inference" / name)
+    if own := OWN_RULES.get(MetadataCatalog.get(name).get("evaluator_type", "")):
+        return own(name, folder)
     evaluators: list[DatasetEvaluator] = []
     if architecture(cfg) != "SemanticSegmentor":
         heads = {"segm": cfg.MODEL.MASK_ON, "keypoints": cfg.MODEL.KEYPOINT_ON}
@@ -44,7 +70,21 @@ def build_evaluator(cfg: CfgNode, name: str) -> DatasetEvaluator:
         stuff = MetadataCatalog.get(name).get("stuff_classes")
         require(bool(stuff), "DATASETS.TEST", name, f"data with label images for {architecture(cfg)}: DATASETS.SEM_SEG")
         evaluators.append(SemSegEvaluator(name, output_dir=folder))
+    if architecture(cfg) == "PanopticFPN":
+        evaluators += _panoptic(name, folder)
     return evaluators[0] if len(evaluators) == 1 else DatasetEvaluators(evaluators)
+
+
+def _panoptic(name: str, folder: str) -> list[DatasetEvaluator]:
+    """The framework's evaluator of panoptic quality, or none, which is said in a line."""
+    if not MetadataCatalog.get(name).get("panoptic_json"):
+        lacks = "it has no panoptic truth, which DATASETS.PANOPTIC names"
+    elif importlib.util.find_spec("panopticapi") is None:
+        lacks = "panopticapi is not installed: pip install git+https://github.com/cocodataset/panopticapi.git"
+    else:
+        return [COCOPanopticEvaluator(name, folder)]
+    logger.warning("%s: AP of boxes and masks, and mean IoU, but no panoptic quality: %s.", name, lacks)
+    return []
 
 
 def check_numbers(cfg: CfgNode, name: str) -> None:
@@ -55,8 +95,7 @@ def check_numbers(cfg: CfgNode, name: str) -> None:
     """
     metadata = MetadataCatalog.get(name)
     found: list[tuple[str, int, list[str]]] = []
-    if architecture(cfg) not in ("SemanticSegmentor", "ProposalNetwork"):
-        key = head_key(cfg)
+    if architecture(cfg) not in ("SemanticSegmentor", "ProposalNetwork") and (key := head_key(cfg)):
         found.append((f"MODEL.{key}.NUM_CLASSES", cfg.MODEL[key].NUM_CLASSES, metadata.get("thing_classes", [])))
     if architecture(cfg) in ("SemanticSegmentor", "PanopticFPN"):
         number = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES

@@ -13,11 +13,12 @@ from gcisg_core.config import require
 from gcisg_core.export import Export, without_method
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 
+from . import custom_imports
 from .datasets import class_ids, setup_datasets
 
 
-def export(cfg: CfgNode, checkpoint: str) -> Export:
-    """The detector without the method, and a config that needs Detectron2 alone.
+def export(config: Any, checkpoint: str) -> Export:
+    """The detector without the method, and a config of the same kind that needs Detectron2 alone.
 
     Verified: the tensors load into the plain detector, built on the CPU, with `strict=True`.
 
@@ -26,12 +27,20 @@ def export(cfg: CfgNode, checkpoint: str) -> Export:
         DataError: the checkpoint cannot be read.
         RuntimeError: the checkpoint is one of another model.
     """
+    if isinstance(config, CfgNode):
+        return _export_yaml(config, checkpoint)
+    from .lazy.export import export_lazy  # a yaml config needs nothing of it
+
+    return export_lazy(config, checkpoint)
+
+
+def _export_yaml(cfg: CfgNode, checkpoint: str) -> Export:
     cfg.MODEL.DEVICE = "cpu"
     setup_datasets(cfg)
     name = cfg.MODEL.BACKBONE.NAME
     own = BACKBONE_REGISTRY.get(name).__module__.startswith("gcisg")
     require(not own, "MODEL.BACKBONE.NAME", name, "a backbone of Detectron2, to be loaded without this suite")
-    plain = get_cfg()
+    plain, defaults = _defaults(cfg), _defaults(cfg)
     _copy(cfg, plain)
     if cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector":
         plain.MODEL.META_ARCHITECTURE = cfg.MODEL.PARENT_ARCHITECTURE
@@ -42,10 +51,20 @@ def export(cfg: CfgNode, checkpoint: str) -> Export:
     model.load_state_dict(state, strict=True)
     plain.MODEL.WEIGHTS = "{checkpoint}"
     # What differs from the defaults alone: the versions of Detectron2 do not have all keys in common.
-    text = yaml.safe_dump(_difference(plain, get_cfg()), sort_keys=False)
+    text = yaml.safe_dump(_difference(plain, defaults), sort_keys=False)
+    if cfg.CUSTOM_IMPORTS:
+        names = ", ".join(cfg.CUSTOM_IMPORTS)
+        text = f"# Before this is read: import {names}; a function behind a colon is called with cfg.\n{text}"
     ids = class_ids(cfg)
     meta = {"classes": list(ids), "category_ids": list(ids.values()), "seed": cfg.SEED, "trained_with": cfg.dump()}
     return Export(state, "model", text, ".yaml", meta)
+
+
+def _defaults(cfg: CfgNode) -> CfgNode:
+    """The framework's, with the keys that the config's own code adds."""
+    defaults = get_cfg()
+    custom_imports.add_keys(defaults, cfg.CUSTOM_IMPORTS, custom_imports.KEY)
+    return defaults
 
 
 def _copy(source: CfgNode, target: CfgNode) -> None:

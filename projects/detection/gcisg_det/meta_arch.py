@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
-from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
 from gcisg_core.backbone_input import backbone_input
@@ -24,6 +23,7 @@ from gcisg_core.channels import in_rgb
 from gcisg_core.config import require
 from gcisg_core.integrations.detectron2 import lower_keys, regularizer_values
 from gcisg_core.lookup import choose
+from gcisg_core.other_view import OtherView
 from gcisg_core.padding import padding_mask
 from gcisg_core.regularizers import build_regularizer
 from gcisg_core.stages import below_pyramid
@@ -60,15 +60,18 @@ class SynToRealMixin:
         super().__init__(*args, **kwargs)
         backbone: Any = getattr(self, "backbone", None)
         require(isinstance(backbone, nn.Module), "backbone", backbone, f"a module of {type(self).__mro__[2].__name__}")
-        require(photometric is None or image_format in ("BGR", "RGB"), "INPUT.FORMAT", image_format, "BGR or RGB")
         student = below_pyramid(backbone)
         apply_backbone_plugins(student, backbone_plugins)
         self.regularizer = build_regularizer(student, regularizer)
+        self.other = OtherView(self.regularizer.settings)
+        changes = photometric is not None or self.other.change is not None
+        require(not changes or image_format in ("BGR", "RGB"), "INPUT.FORMAT", image_format, "BGR or RGB")
         self.view = PhotometricView(**photometric) if photometric is not None else None
         self.is_bgr = image_format == "BGR"
+        self.regularizer_metrics: Mapping[str, Tensor] = {}
 
     def forward(self, batched_inputs: Sequence[dict[str, Any]]) -> Any:
-        """The parent's; in training with the method's losses, while its metrics go to the event storage.
+        """The parent's; in training with the method's losses, while its metrics wait for the hook, which logs them.
 
         Args:
             batched_inputs: As for the parent; ``image`` is (3, H_i, W_i) of values 0 to 255.
@@ -76,20 +79,24 @@ class SynToRealMixin:
         parent: Any = super()
         if not self.training:  # type: ignore[attr-defined]
             return parent.forward(batched_inputs)
-        batches = [self._draw(batched_inputs) for _ in range(self.regularizer.views_needed)]
+        batches = self.other.views(
+            self.regularizer.views_needed,
+            lambda _: self._draw(batched_inputs, self.view),
+            lambda change: self._draw(batched_inputs, change),
+        )
         views = [self._backbone_input(batch) for batch in batches]
         losses, metrics = self.regularizer.step(
             views,
             lambda: parent.forward(batches[self.regularizer.settings.task_view]),
             padding_mask(views[0], [item["image"].shape[-2:] for item in batched_inputs]),
         )
-        get_event_storage().put_scalars(**{f"regularizer/{name}": float(value) for name, value in metrics.items()})
+        self.regularizer_metrics = metrics
         return losses
 
     @torch.no_grad()
-    def _draw(self, batched_inputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _draw(self, batched_inputs: Sequence[dict[str, Any]], change: PhotometricView | None) -> list[dict[str, Any]]:
         """The batch in a new photometric draw; images alone differ from the given batch."""
-        if self.view is None:
+        if change is None:
             return list(batched_inputs)
         device = next(self.regularizer.student.parameters()).device
         batch = []
@@ -97,7 +104,7 @@ class SynToRealMixin:
         with torch.autocast(device.type, enabled=False):
             for item in batched_inputs:
                 image = item["image"].to(device).float().div(255).unsqueeze(0)
-                batch.append({**item, "image": in_rgb(self.view, image, self.is_bgr).squeeze(0).mul(255)})
+                batch.append({**item, "image": in_rgb(change, image, self.is_bgr).squeeze(0).mul(255)})
         return batch
 
     def _backbone_input(self, batch: list[dict[str, Any]]) -> Tensor:

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from scipy.optimize import linear_sum_assignment
@@ -20,10 +19,12 @@ from torchvision.ops import box_iou
 from gcisg_core.channels import in_rgb
 from gcisg_core.feature_tap import find_stages, make_tap
 from gcisg_core.model_metrics import STAGES, FeatureMetrics, ModelMetrics, Value
+from gcisg_core.stages import below_pyramid
 from gcisg_core.views import restyle
+from gcisg_suite.progress import progress
 
 from .coco_evaluator import HEADLINE, BoxEvaluator
-from .engine import Trainer
+from .setups import DetectorSetup
 
 IOU = 0.5  # from here on two boxes match
 SCORE = 0.5  # from here on a detection is one, for the match rate, the confusion matrix and the pictures
@@ -61,7 +62,7 @@ def agreement(first: Boxes, second: Boxes) -> tuple[int, int]:
 
 @torch.no_grad()
 def evaluate(
-    model: Any, cfg: CfgNode, name: str, reference: nn.Module | None = None, form: str = "published"
+    model: Any, setup: DetectorSetup, name: str, reference: nn.Module | None = None, form: str = "published"
 ) -> ModelMetrics:
     """Everything but Acc_IN, in one pass over the images, one at a time.
 
@@ -70,7 +71,7 @@ def evaluate(
 
     Args:
         model: A detector of Detectron2, with or without a method beside it.
-        cfg: Its config: how images are read and resized.
+        setup: What its config says of how images are read and resized.
         name: The data set, registered.
         reference: The pretrained bottom-up network, in eval mode.
         form: Of the energy.
@@ -85,14 +86,14 @@ def evaluate(
     with tempfile.TemporaryDirectory() as folder:
         evaluator = BoxEvaluator(name, folder)
         evaluator.reset()
-        for index, inputs in enumerate(Trainer.build_test_loader(cfg, name)):
+        for index, inputs in enumerate(progress(setup.loader(name), "evaluating")):
             with tap.collect(student) as features, _input_of(student) as seen:
                 outputs = model(inputs)
             of_features.update(features, None if reference is None else tap.run(reference, seen[0]))
             evaluator.process(inputs, outputs)
             found = detections(outputs[0])
             truth = boxes[inputs[0]["image_id"]]
-            kept.append(agreement(found, detections(model(restyled(inputs, cfg.INPUT.FORMAT, index))[0])))
+            kept.append(agreement(found, detections(model(restyled(inputs, setup.image_format, index))[0])))
             hits.append(agreement(found, truth))
             _count(confusion, truth, found)
         box = evaluator.evaluate()["bbox"]
@@ -109,18 +110,9 @@ def evaluate(
     )
 
 
-def metric_values(model: Any, cfg: CfgNode, name: str, reference: nn.Module | None = None) -> dict[str, Value]:
-    """``AP``, ``AP50``, ``AP75``, ``match_rate`` in per cent, and those of :data:`gcisg_core.model_metrics.METRICS`.
-
-    See :func:`evaluate` for the arguments.
-    """
-    return evaluate(model, cfg, name, reference).values
-
-
 def bottom_up(model: Any) -> nn.Module:
-    """The network that was pretrained: an FPN's bottom-up network, or the backbone itself."""
-    network: nn.Module = getattr(model.backbone, "bottom_up", model.backbone)
-    return network
+    """The network that was pretrained: what lies below a feature pyramid, or the backbone itself."""
+    return below_pyramid(model.backbone)
 
 
 def detections(output: dict[str, Any]) -> Boxes:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from gcisg_suite.images import read_image
+from gcisg_suite.progress import progress
 from gcisg_suite.report.grid import picture_grid
 from gcisg_suite.report.page import Picture
 from gcisg_suite.report.runs import TrainingRun
@@ -24,6 +25,8 @@ def panel(runs: Mapping[str, TrainingRun]) -> Picture:
         ValueError: none was.
         FileNotFoundError: the images are not there.
     """
+    if lazy := [name for name, run in runs.items() if "DATASETS" not in run.config]:
+        raise ValueError(f"{', '.join(lazy)}: a LazyConfig names its images when run; a report runs none")
     inference = {name: _evaluated(run) for name, run in runs.items()}
     found = {name: folder for name, folder in inference.items() if folder is not None}
     if not found:
@@ -55,7 +58,8 @@ def draw(inference: Mapping[str, Path], truth: Path | None = None, images: Path 
         name: json.loads((folder / "coco_instances_results.json").read_text()) for name, folder in inference.items()
     }
     figure, axes = picture_grid([*boxes], count, (2.1, 1.65))
-    for column, position in enumerate(np.linspace(0, len(content["images"]) - 1, count).astype(int)):
+    shown = np.linspace(0, len(content["images"]) - 1, count).astype(int)
+    for column, position in enumerate(progress(shown, "drawing")):
         image = content["images"][position]
         picture = read_image(images / image["file_name"])
         for axis, (name, items) in zip(axes[:, column], boxes.items(), strict=True):

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.data.catalog import Metadata
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
-from detectron2.modeling import build_model
 from detectron2.utils.visualizer import Visualizer
 
-from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
+from gcisg_suite.text import read_json_object
 
-from .config import head_key
-from .datasets import class_ids, setup_datasets
-
-
-def predictor(cfg: CfgNode, checkpoint: str, device: str, score: float) -> Predictor:
-    """The :class:`Predictor` of a config as it was read."""
-    setup_datasets(cfg)
-    return Predictor(cfg, checkpoint, device, score)
+from .setups import DetectorSetup, setup_of
 
 
 class Predictor:
     """See `gcisg predict`, which uses it. Images are prepared as by the framework's `DefaultPredictor`.
 
     Args:
-        cfg: Of this suite or of plain Detectron2; changed.
+        config: Of this suite or of plain Detectron2, of either kind; it stays as it is.
         checkpoint: Of training, with or without the method, or of plain Detectron2.
         device: Where the network runs.
         score: Lowest score of a box in the pictures; the records hold all that the model gives.
@@ -43,14 +33,14 @@ class Predictor:
 
     label_map = None
 
-    def __init__(self, cfg: CfgNode, checkpoint: str, device: str, score: float) -> None:
-        cfg.REGULARIZER = CfgNode({"METHOD": "none"}, new_allowed=True)
-        cfg.MODEL.WEIGHTS, cfg.MODEL.DEVICE = "", device
-        self.model = build_model(cfg).eval()
-        SafeCheckpointer(self.model, strict=True).load(checkpoint)
-        self.resize = T.ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
-        self.is_bgr, self.score = cfg.INPUT.FORMAT == "BGR", score
-        known = _known(cfg, Path(checkpoint).with_suffix(".json"))
+    def __init__(self, config: Any, checkpoint: str, device: str, score: float) -> None:
+        setup = setup_of(config)
+        setup.register()
+        setup.device, setup.pixel_statistics = device, None
+        self.model = setup.build()
+        setup.load(self.model, checkpoint)
+        self.resize, self.is_bgr, self.score = setup.resize(), setup.image_format == "BGR", score
+        known = _known(setup, Path(checkpoint).with_suffix(".json"))
         self.classes, self.category_ids = list(known), list(known.values())
         self.metadata = Metadata(thing_classes=self.classes)
 
@@ -60,10 +50,17 @@ class Predictor:
         inputs = []
         for image in images:
             pixels = image[..., ::-1] if self.is_bgr else image
-            pixels = self.resize.get_transform(pixels).apply_image(pixels)
-            tensor = torch.as_tensor(np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype("float32"))
+            resized = T.AugInput(pixels)
+            self.resize(resized)
+            tensor = torch.as_tensor(np.ascontiguousarray(resized.image.transpose(2, 0, 1)).astype("float32"))
             inputs.append({"image": tensor, "height": image.shape[0], "width": image.shape[1]})
-        return [output["instances"].to("cpu") for output in self.model(inputs)]
+        outputs = self.model(inputs)
+        if "instances" not in outputs[0]:
+            given = ", ".join(outputs[0])
+            raise ValueError(
+                f"predictions are boxes, but {type(self.model).__name__} gives {given}; `gcisg eval` takes it"
+            )
+        return [output["instances"].to("cpu") for output in outputs]
 
     def record(self, result: Any, about: dict[str, Any]) -> list[dict[str, Any]]:
         """An entry a box, in the form of COCO's results."""
@@ -77,9 +74,9 @@ class Predictor:
         return drawn
 
 
-def _known(cfg: CfgNode, beside: Path) -> dict[str, int]:
+def _known(setup: DetectorSetup, beside: Path) -> dict[str, int]:
     """Class name -> category id: from what an export wrote beside its checkpoint, else the config's; else numbers."""
-    count = cfg.MODEL[head_key(cfg)].NUM_CLASSES
-    exported = json.loads(beside.read_text()) if beside.is_file() else {}
-    known = dict(zip(exported.get("classes", ()), exported.get("category_ids", ()), strict=False)) or class_ids(cfg)
-    return known if len(known) == count else {f"class {i}": i for i in range(count)}
+    _, count = setup.number_of_classes()
+    exported = read_json_object(beside)
+    known = dict(zip(exported.get("classes", ()), exported.get("category_ids", ()), strict=False)) or setup.class_ids()
+    return known if count in (None, len(known)) else {f"class {i}": i for i in range(count)}

@@ -1,48 +1,72 @@
-"""A run's processes: its folder is taken, they are started, and what goes wrong in one is said once."""
+"""A process of a run: it joins the others, the first of all takes the run's folder, and all go on together."""
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from detectron2.engine import launch
+import torch
+import torch.distributed as dist
+from torch import nn
 
-from gcisg_core.integrations.detectron2.compat import repair_launch
-from gcisg_core.launch import rank_timeout, run_rank, said_once
-from gcisg_core.run_folder import open_run, release_all
+from gcisg_core.files import cut_half_line
+from gcisg_core.integrations.detectron2.compat import make_local_group
+from gcisg_core.launch import rank_timeout
+from gcisg_core.ranks import world_size
+from gcisg_core.run_folder import on_first_rank, open_run, release_all
 
 
 def start(
     args: Namespace, call: Callable[[Namespace], None], folder: Path, settings: Mapping[str, Any], seed: int | None
 ) -> None:
-    """Run `call(args)` in the processes of `--num-gpus` and `--num-machines`.
+    """Run `call(args)`, in step with the other processes where torchrun, or `--num-gpus`, started several.
 
     Args:
         args: Those of `gcisg train`; `resume` becomes whether there is a checkpoint to go on from.
-        call: A function of a module, as it is sent to each process.
+        call: What trains or evaluates.
         folder: The run's.
         settings: What makes it this run, without its folder and seed.
         seed: The run's, None for a random one.
 
     Raises:
-        ValueError: The machines cannot meet, or the folder holds another run or is in use.
+        ValueError: There is no GPU for this process, or the folder holds another run or is in use.
     """
-    ranks = args.num_gpus * args.num_machines
-    if args.num_machines > 1 and args.dist_url == "auto":
-        raise ValueError("--dist-url auto works on one machine; give tcp://<address of machine 0>:<free port>")
-    if not args.eval_only and args.machine_rank == 0:  # others meet this one before they look at the folder
-        checkpoint = open_run(folder, settings, seed, args.seed is not None, ranks, args.resume, args.fresh)
-        args = Namespace(**{**vars(args), "resume": checkpoint is not None})
-    repair_launch()
+    joined = "LOCAL_RANK" in os.environ and not dist.is_initialized()
+    if joined:
+        _join()
+
+    def take_folder() -> bool:
+        found = open_run(folder, settings, seed, args.seed is not None, world_size(), args.resume, args.fresh)
+        cut_half_line(folder / "metrics.json")
+        return found is not None
+
     try:
-        if ranks == 1:
-            call(args)
-            return
-        machines = (args.num_machines, args.machine_rank, args.dist_url)
-        with said_once():
-            launch(run_rank, args.num_gpus, *machines, args=(partial(call, args),), timeout=rank_timeout())
+        if not args.eval_only:
+            args = Namespace(**{**vars(args), "resume": on_first_rank(take_folder)})
+        call(args)
     finally:
         release_all()
+    if joined:
+        dist.destroy_process_group()
+
+
+def for_cpu(model: nn.Module) -> None:
+    """Turn synchronised BatchNorm, which torch has on GPUs alone, into BatchNorm: each process uses its own images."""
+    for module in model.modules():
+        if type(module) is nn.SyncBatchNorm:
+            module.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
+
+
+def _join() -> None:
+    """Meet the other processes, and take this one's GPU where there are any."""
+    local, per_machine = (int(os.environ[name]) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        if local >= torch.cuda.device_count():
+            raise ValueError(f"{per_machine} processes on this machine, but it has {torch.cuda.device_count()} GPUs")
+        torch.cuda.set_device(local)
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=rank_timeout())
+    make_local_group(per_machine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 from gcisg_core.integrations.detectron2.nan import framework
 from gcisg_core.problems import DataError
 
+from . import custom_imports
 from .config import add_detection_config
 from .engine import train_in_bfloat16
 
@@ -25,15 +27,15 @@ def context(record: dict[str, Any]) -> EventStorage:
     return EventStorage(record["iteration"])
 
 
-def build_model(record: dict[str, Any], trust: bool = False) -> nn.Module:
-    """The model of a record's config, without weights.
+def build_model(record: dict[str, Any], folder: Path, trust: bool = False) -> nn.Module:
+    """The model of a record's config, without weights; nothing in the record's folder matters.
 
     Raises:
-        DataError: the config is a LazyConfig, a program, and ``trust`` is off.
+        DataError: the config is a LazyConfig, a program, or imports code of your own, and ``trust`` is off.
     """
     content = yaml.safe_load(record["config"])
     if "LAZY" in content:
-        from .lazy import build_recorded
+        from .lazy.train import build_recorded
 
         file = content["LAZY"]["FILE"]
         if not trust:
@@ -41,8 +43,13 @@ def build_model(record: dict[str, Any], trust: bool = False) -> nn.Module:
                 "the record's config", f"runs the LazyConfig {file}", "Add --trust if the record is your own"
             )
         return build_recorded(file, content["LAZY"]["OVERRIDES"])
+    names = content.get(custom_imports.KEY, [])
+    if names and not trust:
+        raise DataError("the record's config", f"imports {', '.join(names)}", "Add --trust if the record is your own")
+    custom_imports.load(names, "the record's config")
     cfg = get_cfg()
     add_detection_config(cfg)
+    custom_imports.add_keys(cfg, names, "the record's config")
     cfg.merge_from_other_cfg(CfgNode(content))
     if not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"

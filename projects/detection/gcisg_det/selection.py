@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
-from detectron2.config import CfgNode
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 
@@ -13,32 +13,30 @@ from gcisg_core.run_folder import POINTER
 from gcisg_suite.selection.during_training import Selector
 
 from .datasets import setup_datasets
+from .setups import setup_of
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
 
 
-def target_config(cfg: CfgNode, data: str | None = None) -> CfgNode:
-    """The config, unfrozen: the first of `DATASETS.TEST` is used, or what the analysis is given as ``data``."""
-    cfg.defrost()
-    return cfg
+def target_config(config: Any, data: str | None = None) -> Any:
+    """The config as it is: its first test set is used, or what the analysis is given as ``data``."""
+    return config
 
 
-def source_config(cfg: CfgNode, data: str) -> CfgNode:
+def source_config(config: Any, data: str) -> Any:
     """The config with source images as test images.
 
     Args:
-        cfg: The run's config.
+        config: The run's config.
         data: A folder for `DATASETS.ROOT`, in which the first of `DATASETS.TRAIN` is found, or a JSON file in COCO's
             format that lies above its images.
     """
-    cfg.defrost()
-    if Path(data).is_file():
-        cfg.DATASETS.COCO = [*cfg.DATASETS.COCO, ["source_validation", data, str(Path(data).parent)]]
-        cfg.DATASETS.TEST = ("source_validation",)
-    else:
-        cfg.DATASETS.ROOT, cfg.DATASETS.TEST = data, (cfg.DATASETS.TRAIN[0],)
-    cfg.MODEL.WEIGHTS = ""  # nothing is compared with the pretrained network
-    return cfg
+    setup = setup_of(config)
+    setup.use_data("source_validation", data)
+    if not Path(data).is_file():
+        setup.use_training_data()
+    setup.forget_weights()  # nothing is compared with the pretrained network
+    return setup.config
 
 
 class SelectionHook(HookBase):

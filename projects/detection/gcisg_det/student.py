@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 from torch import nn
 
-from gcisg_core.config import require
-from gcisg_core.integrations.detectron2 import regularizer_values
 from gcisg_core.stages import below_pyramid, find_backbone
 
+from .setups import setup_of
 
-def student_of(cfg: CfgNode) -> tuple[nn.Module, dict[str, Any]]:
+
+def student_of(config: Any) -> tuple[nn.Module, dict[str, Any]]:
     """The bottom-up network of a config's detector, with its changes and without weights, and the method's values.
 
     Raises:
         ValueError: the detector has no backbone.
     """
-    values, cfg = regularizer_values(cfg), cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.DEVICE = "cpu"
-    cfg.REGULARIZER = CfgNode({"METHOD": "none"})
-    backbone = find_backbone(build_model(cfg))
-    require(backbone is not None, "MODEL.META_ARCHITECTURE", cfg.MODEL.META_ARCHITECTURE, "one with a backbone")
-    assert backbone is not None
+    setup = setup_of(config)
+    values, model = setup.method(), setup.build()
+    backbone = find_backbone(model)
+    if backbone is None:
+        raise ValueError(f"{type(model).__name__} has no backbone, as every detector that takes a method")
     return below_pyramid(backbone), values

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from gcisg_core.channels import swap_bgr
 from gcisg_core.config import require
 from gcisg_core.model_metrics import ModelMetrics, Value
+from gcisg_seg.evaluation import predicted_classes
 from gcisg_seg.model_metrics import evaluate, predict
 from gcisg_suite.analysis.load import load_backbone, load_model, read_state
 from gcisg_suite.analysis.pretraining import original_accuracy, original_classifier, pretraining_images
@@ -139,6 +140,21 @@ class SegmentationTask(EvalTask):
             here = (labels == label).numpy()
             picture[here] = (0.3 * picture[here] + 0.7 * np.array(colour)).astype(np.uint8)
         axis.imshow(picture)
+
+    @torch.no_grad()
+    def confidence(self, index: int, model: Any) -> str:
+        batch = pseudo_collate([self.dataset[index]])
+        sample = model.test_step(batch)[0]
+        scores, found = sample.seg_logits.data, predicted_classes(sample).cpu()
+        one = scores.sigmoid() if len(scores) == 1 else None  # of the second class, against the first
+        shares = scores.softmax(dim=0).amax(dim=0) if one is None else torch.maximum(one, 1 - one)
+        lines = [f"mean confidence {100 * float(shares.mean()):.0f} %"]
+        labels = getattr(batch["data_samples"][0], "gt_sem_seg", None)
+        if labels is not None:
+            valid = labels.data[0] != getattr(self.dataset, "ignore_index", 255)
+            right = (found == labels.data[0])[valid].double().mean()
+            lines.append(f"{100 * float(right):.0f} % of pixels right")
+        return "\n".join(lines)
 
     def legend(self) -> list[tuple[str, Any]]:
         names = self.dataset.metainfo["classes"]

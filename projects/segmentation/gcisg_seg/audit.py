@@ -22,7 +22,7 @@ from gcisg_suite.audit.near import near_duplicates
 from gcisg_suite.audit.parallel import check_all
 from gcisg_suite.classes import named_classes
 
-NO_CLASS = "Mend the list of classes or the labels"
+NO_CLASS = "Correct the list of classes or the labels"
 CLASSES = [trainId2label[number].name for number in range(19)]
 MASKS_READ = 200  # labels that decide whether those of two classes are masks of 0 and 255
 MOST_ROWS = 40  # of the table of labels
@@ -75,7 +75,7 @@ def _audit(
 def _as_read(
     pairs: Sequence[Pair], pixels: Sequence[Counter[tuple[str, str, str, int]]], classes: Sequence[str]
 ) -> tuple[list[Problem], list[dict[str, str]]]:
-    """How labels of one's own were read: a note for each way of reading, and the table of what they hold."""
+    """How labels of your own were read: a note for each way of reading, and the table of what they hold."""
     notes = []
     for way, words in WAYS.items():
         if count := sum(any(row[0] == way for row in found) for found in pixels):
@@ -125,7 +125,7 @@ def audit_image_labels(
     fixed: bool = False,
     **settings: Any,
 ) -> AuditResult:
-    """Audit folders of one's own, as `gcisg_seg.datasets.ImageLabelDataset` reads them; each class must be shown.
+    """Audit folders of your own, as `gcisg_seg.datasets.ImageLabelDataset` reads them; each class must be shown.
 
     Masks of two classes that have 255 and never 1 are read with `label_values=(0, 255)`, see :func:`find_label_values`.
 
@@ -135,7 +135,7 @@ def audit_image_labels(
         colours: Those of the classes, for colour labels.
         suffixes: How images and labels end, as in `ImageLabelDataset`.
         workers: Processes to use.
-        only: Names without suffix to which the images are restricted; these may repeat in other folders.
+        only: Names without suffix to which the images are restricted.
         fixed: The classes are those of an official table, of which some may be absent.
         **settings: Further ones of `gcisg_seg.own_labels.LabelRule`.
     """
@@ -146,19 +146,17 @@ def audit_image_labels(
         settings["label_values"] = values
         what = f"its masks have the values 0 and 255: 255 is {classes[1]!r}"
         notes.append(Problem(str(labels), what, f"The data set needs label_values={values}, which new-project writes"))
-    result = _audit(
-        {"all": pairs}, workers, classes, own_reader(len(classes), colours, **settings), 1 if only is None else 2
-    )
+    result = _audit({"all": pairs}, workers, classes, own_reader(len(classes), colours, **settings), parts=0)
     problems += unpaired + result.problems
     if pairs and not problems:
         expected = LabelRule(len(classes), **settings).values
-        remedy = "The classes are those of the format; nothing to do" if fixed else NO_CLASS
-        absent = [
-            Problem(str(labels), f"class {name!r} (value {value}) has no pixel", remedy, ABSENT_CLASS)
-            for value, name in zip(expected, classes, strict=True)
-            if not result.counts[f"all/{name}"]
-        ]
-        (notes if fixed else problems).extend(absent)
+        ignored = settings.get("ignore_index", IGNORED)
+        for value, name in zip(expected, classes, strict=True):
+            if not result.counts[f"all/{name}"]:
+                meant = "The classes are those of the format; nothing to do" if fixed else "ignore_index says so"
+                found = notes if fixed or value == ignored else problems
+                what = f"class {name!r} (value {value}) has no pixel"
+                found.append(Problem(str(labels), what, NO_CLASS if found is problems else meant, ABSENT_CLASS))
     return replace(result, problems=problems, notes=notes + result.notes)
 
 

@@ -100,7 +100,7 @@ def to_train_ids(path: str, values: np.ndarray, table: str) -> np.ndarray:
 
 
 def read_own_label(path: str) -> OwnLabel:
-    """Decode a label of one's own.
+    """Decode a label of your own.
 
     Raises:
         DataError: The file is unreadable or has another form.
@@ -113,7 +113,7 @@ def read_own_label(path: str) -> OwnLabel:
 class LabelReader(NamedTuple):
     """How a label becomes numbers of classes: `decode(path, table)`, then `number(pair, decoded)`.
 
-    `show(decoded, numbers)` counts what the audit lists of labels of one's own, see `gcisg_seg.own_labels.shown`.
+    `show(decoded, numbers)` counts what the audit lists of labels of your own, see `gcisg_seg.own_labels.shown`.
     """
 
     decode: Callable[[str, str], Any]
@@ -141,7 +141,7 @@ OFFICIAL = LabelReader(read_label, _official_number)
 
 
 def own_reader(classes: int, colours: Sequence[Colour] | None = None, **settings: Any) -> LabelReader:
-    """The reader of labels of one's own; it can be sent to another process. The settings are those of `LabelRule`."""
+    """The reader of labels of your own; it can be sent to another process. The settings are those of `LabelRule`."""
     rule = LabelRule(classes, None if colours is None else tuple(colours), **settings)
     return LabelReader(_own_decode, functools.partial(_own_number, rule), functools.partial(_own_shown, rule))
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from gcisg_core.config import require
 from gcisg_core.export import Export, without_method
 from gcisg_core.stages import BACKBONES
-from gcisg_seg.pipelines import LOADER, evaluation_steps, imports_of
+from gcisg_seg.pipelines import evaluation_steps, imports_of
+from gcisg_seg.preprocessor import PhotometricSegDataPreProcessor
 from gcisg_seg.segmentors import SynToReal, SynToRealMixin, parent_of
 
 
@@ -47,10 +48,11 @@ def export(config: Config, checkpoint: str) -> Export:
     own = MODELS.get(backbone.type).__module__.startswith("gcisg")
     require(not own, f"model.{key}.type", backbone.type, "a backbone of mmseg, to be loaded without this suite")
     backbone.init_cfg = None
-    preprocessor.type = "SegDataPreProcessor"
-    for key in ("views", "photometric", "plain_views"):
-        preprocessor.pop(key, None)
-    steps = evaluation_steps(config, LOADER)
+    if MODELS.get(preprocessor.type) is PhotometricSegDataPreProcessor:
+        preprocessor.type = "SegDataPreProcessor"
+        for key in ("views", "photometric", "plain_views", "value_range"):
+            preprocessor.pop(key, None)
+    steps = evaluation_steps(config)
     plain = Config({"default_scope": "mmseg", "model": model, "test_pipeline": steps, "load_from": "{checkpoint}"})
     heads = model.get("decode_head") or []
     kinds = [MODELS.get(head.type) for head in (heads if isinstance(heads, list | tuple) else [heads])]

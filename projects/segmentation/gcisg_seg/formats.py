@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,12 +25,20 @@ CLASSES = [trainId2label[number].name for number in range(19)]
 NAMES = dict(enumerate(CLASSES))
 HIGHEST_TAG, HIGHEST_OF_EARLIER = 28, 22  # of CARLA's tags, and of those of 0.9.13
 DEEPEST, SAMPLES = 3, 50  # how deep folders are looked at, and how many of them and of their labels
-# What CARLA's palette has beside Cityscapes' 19 colours; the classes of these have no counterpart there.
-OTHER_COLOURS = (
-    (0, 0, 0), (110, 190, 160), (170, 120, 50), (55, 90, 80), (45, 60, 150), (157, 234, 50), (81, 0, 81),
-    (150, 100, 100), (230, 150, 140), (180, 165, 180), (250, 170, 160), (145, 170, 100),
-)  # fmt: skip
-WHICH = "Say which: --format FOLDER=carla for CARLA 0.9.14 and later, --format FOLDER=carla-0.9.13 for earlier ones"
+# The colours of all versions (LibCarla's `CityScapesPalette.h`): without a counterpart in Cityscapes; road lines, which
+# lie on the road; fences and terrain of 0.9.10 to 0.9.13; and Cityscapes' own.
+PALETTE = {
+    **dict.fromkeys(
+        ((0, 0, 0), (110, 190, 160), (170, 120, 50), (55, 90, 80), (45, 60, 150), (81, 0, 81), (150, 100, 100),
+         (230, 150, 140), (180, 165, 180), (250, 170, 160)), IGNORED,
+    ),
+    (157, 234, 50): 0, (100, 40, 40): 4, (145, 170, 100): 9,
+    **{trainId2label[number].color: number for number in range(19)},
+}  # fmt: skip
+WHICH = (
+    "Say which: --format carla for CARLA 0.9.14 and later, --format carla-0.9.13 for earlier ones; of one folder, "
+    "--format synthetic=carla"
+)
 
 
 def _folders(layout: Layout, folder: Path, split: str) -> tuple[Path, Path]:
@@ -98,13 +108,7 @@ def _look(path: Path) -> tuple[bool, int] | None:
     colours = np.unique(pixels[..., :3].reshape(-1, 3), axis=0)
     if not colours[:, 1:].any() and colours.max() <= HIGHEST_TAG:
         return False, int(colours.max())
-    return (True, 0) if {*map(tuple, colours.tolist())} <= _palette().keys() else None
-
-
-@functools.cache
-def _palette() -> dict[tuple[int, ...], int]:
-    """Colour -> train ID."""
-    return {**dict.fromkeys(OTHER_COLOURS, IGNORED), **{trainId2label[n].color: n for n in range(len(CLASSES))}}
+    return (True, 0) if {*map(tuple, colours.tolist())} <= PALETTE.keys() else None
 
 
 def _is_carla(folder: Path) -> bool:
@@ -140,19 +144,19 @@ def _read_carla(table: str, folder: Path, role: str) -> Data:
 
 def _by_colour(path: Path) -> Labels:
     """Train IDs of a label in colours. Raises `DataError`."""
-    label = read_own_label(str(path))
-    rule = LabelRule(len(CLASSES), tuple(trainId2label[number].color for number in range(len(CLASSES))))
-    if label.values.ndim == 3:
-        other = (label.values[..., None, :] == np.array(OTHER_COLOURS, np.uint8)).all(axis=3).any(axis=2)
-        label = label._replace(values=np.where(other[..., None], 0, label.values))  # black: no class
-    return Labels(class_numbers(str(path), label, rule), NAMES)
+    label, rule = read_own_label(str(path)), LabelRule(len(PALETTE), tuple(PALETTE))
+    if label.way(rule) == "value":
+        raise DataError(path, "holds numbers, others of its folder colours", "Save all labels in one way")
+    train_ids = np.full(256, IGNORED, np.uint8)
+    train_ids[: len(PALETTE)] = [*PALETTE.values()]
+    return Labels(train_ids[class_numbers(str(path), label, rule)], NAMES)
 
 
-def _layout_row(name: str, layout: Layout) -> Format:
+def _layout_row(name: str, layout: Layout, recognises: Callable[[Path], bool] | None = None) -> Format:
     where = f"{layout.image_dir}/*{layout.image_suffix}, {layout.label_dir}/*{' or '.join(layout.label_suffixes)}"
     return Format(
         where.replace("{split}", "<part>"),
-        functools.partial(_is_layout, layout) if name != "gtav" else _never,  # its folders are called as anyone's
+        recognises or (functools.partial(_is_layout, layout) if name != "gtav" else _never),  # called as anyone's
         masks=functools.partial(_read_layout, layout),
     )
 
@@ -161,9 +165,18 @@ def _never(folder: Path) -> bool:
     return False
 
 
+# Until 2.0 of Mapillary Vistas, whose download has the labels of 1.2 in a folder of their own.
+MAPILLARY_V1 = replace(LAYOUTS["mapillary"], label_dir="{split}/labels")
+
+
+def _is_mapillary_v1(folder: Path) -> bool:
+    return _is_layout(MAPILLARY_V1, folder) and any((folder / s / "instances").is_dir() for s in MAPILLARY_V1.splits)
+
+
 # They are asked before a folder counts as one of label images that are read as they are.
 STREETS = {
     **{name.replace("_", "-"): _layout_row(name, layout) for name, layout in LAYOUTS.items()},
+    "mapillary-v1": _layout_row("mapillary-v1", MAPILLARY_V1, _is_mapillary_v1),
     "carla": Format(
         "CARLA's semantic PNGs, tags in the red channel or colours, in a folder beside the images'",
         _is_carla,

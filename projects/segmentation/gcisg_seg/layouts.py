@@ -87,7 +87,7 @@ class Layout:
     Attributes:
         image_dir: Folder of the images; may contain `{split}`.
         label_dir: Folder of the label images; may contain `{split}`.
-        image_suffix: What follows the name that image and label share; several where data of one's own mix them.
+        image_suffix: What follows the name that image and label share; several where data of your own mix them.
         label_suffixes: The same for labels, with the table of their values (a key of `LABEL_TABLES`, or "own").
             The first suffix that exists wins.
         splits: The splits that have labels.
@@ -148,7 +148,7 @@ Suffix = str | Sequence[str] | None
 
 
 def own_layout(image_suffix: Suffix = None, label_suffix: Suffix = None) -> Layout:
-    """Folders of one's own, whose label values are the numbers of the classes; without a suffix, any of an image."""
+    """Folders of your own, whose label values are the numbers of the classes; without a suffix, any of an image."""
     return Layout("images", "labels", _several(image_suffix), dict.fromkeys(_several(label_suffix), "own"), ())
 
 

@@ -18,6 +18,7 @@ from gcisg_core.feature_tap import find_stages, make_tap
 from gcisg_core.model_metrics import STAGES, UNLABELLED, FeatureMetrics, ModelMetrics, Value, known
 from gcisg_core.views import restyle
 from gcisg_seg.evaluation import DomainIoUMetric, predicted_classes
+from gcisg_suite.progress import progress
 
 
 @torch.no_grad()
@@ -41,7 +42,7 @@ def evaluate(model: Any, dataset: Any, reference: nn.Module | None = None, form:
     score: list[float] = []
     confusion = torch.zeros(len(names), len(names), dtype=torch.long)
     same = total = 0
-    for index in range(len(dataset)):
+    for index in progress(range(len(dataset)), "evaluating"):
         batch = pseudo_collate([dataset[index]])
         prediction = predict(model, batch)
         changed = predict(model, restyled(model, batch, index))

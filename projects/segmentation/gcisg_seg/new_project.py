@@ -1,4 +1,4 @@
-"""A project of one's own: its audits and configs; see `gcisg new-project`."""
+"""A project of your own: its audits and configs; see `gcisg new-project`."""
 
 from __future__ import annotations
 

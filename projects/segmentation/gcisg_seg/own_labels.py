@@ -1,4 +1,4 @@
-"""Label images of one's own: by which rule their values or colours become numbers of classes. No framework needed."""
+"""Label images of your own: by which rule their values or colours become numbers of classes. No framework needed."""
 
 from __future__ import annotations
 
@@ -103,6 +103,8 @@ def decode_own_label(path: str, image: Image.Image) -> OwnLabel:
         DataError: it has another form.
     """
     values = np.asarray(image)
+    if image.format in ("JPEG", "MPO"):
+        raise DataError(path, "a JPEG, whose compression changes the values of a label", "Export the labels as PNG")
     if image.mode not in MODES:
         expected = "a label has the class's number at each pixel (mode P or L), or its colour (RGB)"
         raise DataError(path, f"image mode {image.mode}: {expected}", "Convert the labels")

@@ -15,6 +15,7 @@ from torch import nn
 
 from gcisg_core.channels import swap_bgr
 from gcisg_seg.evaluation import predicted_classes
+from gcisg_suite.progress import progress
 from gcisg_suite.report.grid import picture_grid
 from gcisg_suite.report.page import Picture
 from gcisg_suite.report.runs import TrainingRun, trained_models
@@ -57,7 +58,8 @@ def draw(dataset: Any, models: Mapping[str, nn.Module], colours: np.ndarray, cou
     table[: len(colours)] = colours  # what is ignored is black
     labelled = "gt_sem_seg" in dataset[0]["data_samples"]
     figure, axes = picture_grid(["image", *(["truth"] if labelled else []), *models], count, (2.1, 1.65))
-    for column, index in enumerate(np.linspace(0, len(dataset) - 1, count).astype(int)):
+    shown = np.linspace(0, len(dataset) - 1, count).astype(int)
+    for column, index in enumerate(progress(shown, "drawing")):
         batch = pseudo_collate([dataset[index]])
         rows = [swap_bgr(batch["inputs"][0]).permute(1, 2, 0).numpy()]  # mmcv loads BGR
         if labelled:

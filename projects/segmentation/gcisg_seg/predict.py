@@ -18,7 +18,7 @@ from gcisg_core.integrations.mmengine import load_for_evaluation
 from gcisg_core.safe_load import read_checkpoint
 from gcisg_seg.evaluation import predicted_classes
 from gcisg_seg.export import class_meta
-from gcisg_seg.pipelines import evaluation_steps
+from gcisg_seg.pipelines import decoded, evaluation_steps
 
 
 class Predictor:
@@ -37,7 +37,9 @@ class Predictor:
     def __init__(self, config: Config, checkpoint: str, device: str, score: float = 0.0) -> None:
         if "regularizer" in config.model:
             config.model.regularizer = {"method": "none"}
-        config.test_pipeline = evaluation_steps(config, {"type": "LoadImageFromNDArray"})  # the images come decoded
+        loader, *steps = evaluation_steps(config)
+        self.grey = loader.get("color_type") == "grayscale"
+        config.test_pipeline = [decoded(loader), *steps]
         self.model = init_model(config, None, device)
         load_for_evaluation(self.model, checkpoint)
         head = self.model.decode_head
@@ -52,10 +54,14 @@ class Predictor:
         """mmseg's results for images (H, W, 3), uint8, RGB; those of one size that follow each other run together."""
         results: list[Any] = []
         for _, group in groupby(images, key=lambda image: image.shape):
-            results += inference_model(self.model, [mmcv.rgb2bgr(image) for image in group])
+            results += inference_model(self.model, [self._loaded(image) for image in group])
         for result in results:
             result.pred_sem_seg.data = predicted_classes(result)[None]
         return results
+
+    def _loaded(self, image: np.ndarray) -> np.ndarray:
+        """An image in RGB as mmcv's loader gives it."""
+        return mmcv.rgb2gray(image) if self.grey else mmcv.rgb2bgr(image)
 
     def record(self, result: Any, about: dict[str, Any]) -> list[dict[str, Any]]:
         """One entry: the share of the pixels that each class has."""

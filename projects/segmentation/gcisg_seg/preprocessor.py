@@ -12,8 +12,9 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from gcisg_core.channels import in_rgb
-from gcisg_core.config import require
-from gcisg_core.regularizers import settle_views
+from gcisg_core.config import Settings, require
+from gcisg_core.other_view import OtherView
+from gcisg_core.regularizers import read_method, settle_views
 from gcisg_core.views import PhotometricView
 
 
@@ -30,8 +31,11 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
         photometric: Arguments of :class:`gcisg_core.views.PhotometricView`.
         plain_views: Numbers of the views that stay as the pipeline gave them, from 0; the others are drawn. CSG's code
             trains the task on the plain image and compares it to a drawn one: ``(0,)``.
+        value_range: Lowest and highest value of an image as it is loaded. The views are drawn within it.
         rgb_to_bgr: As in mmseg. Where it is not set, images are taken to be BGR, as mmcv's loaders give them.
         **kwargs: mmseg's.
+
+    Images of one channel, and each band of those that have not three, are drawn in brightness and contrast alone.
 
     Raises:
         ValueError: ``views`` or one of ``plain_views`` is negative, or ``views`` is given together with
@@ -44,6 +48,7 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
         views: int | None = None,
         photometric: Mapping[str, Any] | None = None,
         plain_views: Sequence[int] = (),
+        value_range: tuple[float, float] = (0, 255),
         rgb_to_bgr: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -55,27 +60,41 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
         require(all(view >= 0 for view in plain_views), "plain_views", plain_views, "numbers of views, from 0")
         self.plain_views = frozenset(plain_views)
         self.view = PhotometricView(**(photometric or {}))
+        self.other = OtherView(Settings())
         self.loaded_as_rgb = rgb_to_bgr
+        self.lowest, self.highest = value_range
+        require(self.lowest < self.highest, "value_range", value_range, "a lowest and a highest value")
 
     def follow(self, regularizer: Mapping[str, Any] | None) -> None:
-        """Draw as many views as a method needs, given as for :func:`gcisg_core.regularizers.build_regularizer`.
+        """Draw the views that a method needs, given as for :func:`gcisg_core.regularizers.build_regularizer`.
 
         Raises:
-            ValueError: the config states fewer.
+            ValueError: the config states fewer, or has an ``other_view`` for one of ``plain_views``.
         """
         keys = "model.data_preprocessor.views", "model.regularizer.method"
         self.views = settle_views(self.stated_views, regularizer, *keys)
+        settings = read_method(regularizer)[1]
+        self.other = OtherView(settings)
+        plain = self.plain_views - {settings.task_view}
+        require(
+            not plain or self.other.own,
+            "model.regularizer.other_view",
+            settings.other_view,
+            f"'same', or absent: model.data_preprocessor.plain_views leaves the views {sorted(plain)} as they are",
+        )
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
         """See `SegDataPreProcessor`; in training ``inputs`` is a list of ``views`` tensors (B, 3, H, W)."""
         if not training or not self.views:
             return super().forward(data, training)
         data = self.cast_data(data)
+        images = data["inputs"]
         # mmengine calls this inside autocast, in which the draws would lose precision.
         with torch.autocast(self.device.type, enabled=False):
-            first, *others = (
-                [image if view in self.plain_views else self.draw(image) for image in data["inputs"]]
-                for view in range(self.views)
+            first, *others = self.other.views(
+                self.views,
+                lambda view: [image if view in self.plain_views else self.draw(image, self.view) for image in images],
+                lambda change: [self.draw(image, change) for image in images],
             )
         batch: dict[str, Any] = super().forward({**data, "inputs": first}, training)
         # The labels are padded with the first view; the others get empty samples.
@@ -90,7 +109,26 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
         ]
         return batch
 
-    def draw(self, image: Tensor) -> Tensor:
-        """A photometric draw of an image (3, H, W) of values 0 to 255, channels as they are loaded; float."""
-        values = image.float().div(255).unsqueeze(0)
-        return in_rgb(self.view, values, not self.loaded_as_rgb).squeeze(0).mul(255)
+    def draw(self, image: Tensor, change: PhotometricView) -> Tensor:
+        """A photometric draw of an image (C, H, W) of values in ``value_range``, channels as they are loaded; float.
+
+        Raises:
+            ValueError: a value lies outside of it, or a change is of colours and the image has none.
+        """
+        width = self.highest - self.lowest
+        if image.dtype != torch.uint8 or (self.lowest, self.highest) != (0, 255):
+            found = [value.item() for value in image.aminmax()]
+            # Resizing by splines leaves the range a little.
+            if found[0] < self.lowest - 0.1 * width or found[1] > self.highest + 0.1 * width:
+                raise ValueError(
+                    f"an image has values from {found[0]:g} to {found[1]:g}, and views are drawn in "
+                    f"{self.lowest:g} to {self.highest:g}: set model.data_preprocessor.value_range, or leave the "
+                    f"normalisation to the preprocessor"
+                )
+        values = (image.float() - self.lowest) / width
+        if image.shape[0] == 3:
+            drawn = in_rgb(change, values.unsqueeze(0), not self.loaded_as_rgb).squeeze(0)
+        else:
+            require(change.styles is None, "photometric.styles", "given", "None for images that have no colours")
+            drawn = change(values.unsqueeze(1)).squeeze(1)  # each band is an image
+        return drawn * width + self.lowest

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gcisg_core.backbone_input import backbone_input
 from gcisg_core.backbone_plugins import apply_backbone_plugins
 from gcisg_core.config import require
-from gcisg_core.integrations.openmmlab import require_mmdetection
+from gcisg_core.integrations.openmmlab import require_parts
 from gcisg_core.lookup import unknown_name
 from gcisg_core.old_names import accept_old_arguments
 from gcisg_core.padding import padding_mask
@@ -38,7 +38,7 @@ class SynToRealMixin:
 
     Raises:
         ValueError: the segmentor has no backbone, or the preprocessor is to draw fewer views than the method needs.
-        MissingPackageError: it has parts of mmdetection, which is not installed.
+        MissingPackageError: it has parts of mmdetection or mmpretrain, which is not installed.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class SynToRealMixin:
         backbone_plugins: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        require_mmdetection((args, kwargs))
+        require_parts((args, kwargs))
         super().__init__(*args, **kwargs)
         student: Any = find_backbone(self)  # type: ignore[arg-type]
         expected = f"a module of {parent_of(type(self))}, or {' or '.join(BACKBONES[1:])}"
@@ -122,13 +122,13 @@ def with_method(parent: type) -> type:
 
 
 @MODELS.register_module()
-def SynToReal(parent: str = "EncoderDecoder", **kwargs: Any) -> Any:  # noqa: N802 - the name in configs
-    """The registered segmentor class ``parent`` with a method; its ``loss`` returns a dictionary of losses.
+def SynToReal(parent: Any = "EncoderDecoder", **kwargs: Any) -> Any:  # noqa: N802 - the name in configs
+    """The segmentor class ``parent``, or the one registered so, with a method; its ``loss`` returns a dictionary.
 
     Raises:
         ValueError: it is not registered, or has no backbone.
     """
-    kind = MODELS.get(parent)
+    kind = parent if isinstance(parent, type) else MODELS.get(parent)
     if kind is None:
         raise unknown_name(parent, _segmentors(), "segmentor (model.parent)")
     return with_method(kind)(**kwargs)

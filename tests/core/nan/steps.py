@@ -48,7 +48,9 @@ class Run:
 
     def step(self, iteration=0, images=None):
         self.optimizer.zero_grad()
-        total = sum(self.model(views(iteration) if images is None else images).values())
+        place = self.task.head.weight.device
+        given = [view.to(place) for view in (views(iteration) if images is None else images)]
+        total = sum(self.model(given).values())
         (self.scaler.scale(total) if self.scaler else total).backward()
         going_on = self.recorder.check(iteration, self.scaler.get_scale() if self.scaler else None)
         self.task.regularizer.before_optimizer_step()

@@ -113,10 +113,10 @@ def test_only_the_first_skip_is_written(tmp_path):
 class TestGradientScaler:
     """Mixed precision: the scaler lowers its scale where scaled gradients overflow, which is no fault."""
 
-    def test_an_overflow_is_the_scalers_business(self, tmp_path):
-        task = Task(lambda_ci=0.0, lambda_guidance=0.0)
+    def test_an_overflow_is_the_scalers_business(self, tmp_path, device):
+        task = Task(lambda_ci=0.0, lambda_guidance=0.0).to(device)
         task.twist = 1e3
-        run = Run(task, tmp_path, lr=1e-6, scaler=torch.amp.GradScaler("cpu", init_scale=2.0**127))
+        run = Run(task, tmp_path, lr=1e-6, scaler=torch.amp.GradScaler(device, init_scale=2.0**127))
         before = copied(task.head)
         run.step(0)
         assert all(torch.equal(value, before[name]) for name, value in task.head.state_dict().items())
@@ -126,9 +126,9 @@ class TestGradientScaler:
         assert not torch.equal(task.head.weight, before["weight"])
         assert not list(tmp_path.iterdir())
 
-    def test_at_a_scale_of_one_it_is_a_fault(self, tmp_path):
-        task = Task()
-        run = Run(task, tmp_path, scaler=torch.amp.GradScaler("cpu", init_scale=4.0))
+    def test_at_a_scale_of_one_it_is_a_fault(self, tmp_path, device):
+        task = Task().to(device)
+        run = Run(task, tmp_path, scaler=torch.amp.GradScaler(device, init_scale=4.0))
         poison(task.head.weight)
         run.step(0)
         run.step(1)
@@ -136,9 +136,9 @@ class TestGradientScaler:
             run.step(2)
         assert load(only_file(tmp_path), VERSION)["scale"] == 1.0
 
-    def test_a_loss_is_a_fault_at_any_scale_and_its_step_is_left_out(self, tmp_path):
-        task = Task()
-        scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    def test_a_loss_is_a_fault_at_any_scale_and_its_step_is_left_out(self, tmp_path, device):
+        task = Task().to(device)
+        scaler = torch.amp.GradScaler(device, init_scale=4.0)
         run = Run(task, tmp_path, scaler=scaler, on_nonfinite="skip")
         run.step(0)
         before = copied(task)

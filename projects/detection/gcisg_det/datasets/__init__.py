@@ -13,6 +13,7 @@ Data in another format: :mod:`gcisg_det.datasets.formats`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from gcisg_suite.coco.load import read_categories
 from . import cityscapes, sim10k
 from .absent import skipped_sets
 from .formats import own_formats
-from .own import IGNORED, OwnData, keypoint_metadata, load_own, own_data_sets
+from .own import IGNORED, OwnData, keypoint_metadata, load_own, own_data_sets, panoptic_metadata
 
 SPLITS = ("train", "val", "test")  # Cityscapes keeps the labels of its test images; the miniature has some
 
@@ -78,10 +79,11 @@ def setup_datasets(cfg: CfgNode) -> None:
     for name, read, metadata in own_formats(cfg):
         _register(name, read, **metadata)
     register_datasets(cfg.DATASETS.ROOT, skipped_sets(cfg))
+    panoptic = panoptic_metadata(cfg)
     for own in own_data_sets(cfg):
         metadata = keypoint_metadata(own.file) if cfg.MODEL.KEYPOINT_ON and Path(own.file).is_file() else {}
         if own.stuff:
-            metadata |= {"stuff_classes": list(own.stuff), "ignore_label": IGNORED}
+            metadata |= {"stuff_classes": list(own.stuff), "ignore_label": IGNORED, **panoptic.get(own.name, {})}
         _register(own.name, functools.partial(load_own, own), own=own, convention="own", **metadata)
 
 
@@ -95,30 +97,39 @@ def register_coco(name: str, file: str, images: str, classes: Sequence[str] | No
         classes: Their order, of the labels; the file's own by default.
 
     Raises:
-        DataError: The file cannot be used.
+        DataError: The file is there and cannot be used; one that is not there is missed when the data are read.
     """
     own = OwnData(name, file, images, order=tuple(classes) if classes else None, masks="polygon")
-    keypoints = any(item.get("keypoints") for item in read_categories(file))
+    keypoints = Path(file).is_file() and any(item.get("keypoints") for item in read_categories(file))
     metadata = keypoint_metadata(file) if keypoints else {}
     _register(name, functools.partial(load_own, own), own=own, convention="own", **metadata)
 
 
 def class_ids(cfg: CfgNode) -> dict[str, int]:
-    """Class name -> category id in COCO's form, of a config's first data set, in the order of the labels.
-
-    Empty where they are not known here: no data set is named, or its own JSON file is not on this machine.
+    """:func:`class_ids_of` for a config's first data set; empty too where its own JSON file is not on this machine.
 
     Raises:
         DataError: The JSON file cannot be used.
     """
-    name = next(iter((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)), "")
-    file = next((entry[1] for entry in cfg.DATASETS.COCO if entry[0] == name), None)
-    if file is not None:
-        if not Path(file).is_file():
-            return {}
-        return {item["name"]: item["id"] for item in read_categories(file)}
+    return class_ids_of(next(iter((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)), ""))
+
+
+def class_ids_of(name: str) -> dict[str, int]:
+    """Class name -> category id in COCO's form, of a registered data set, in the order of the labels.
+
+    Empty where they are not known here: there is no such data set, or its own JSON file is not on this machine.
+
+    Raises:
+        DataError: The JSON file cannot be used.
+    """
     metadata = MetadataCatalog.get(name) if name in DatasetCatalog.list() else None
     if metadata is None:
         return {}
+    if own := metadata.get("own"):
+        found = {item["name"]: item["id"] for item in read_categories(own.file)} if Path(own.file).is_file() else {}
+        return {item: found[item] for item in own.order if item in found} if isinstance(own.order, tuple) else found
+    if not metadata.get("thing_classes"):
+        with contextlib.suppress(Exception):  # of what the user's code registered; it is for names alone
+            DatasetCatalog.get(name)
     ids = {label: number for number, label in metadata.get("thing_dataset_id_to_contiguous_id", {}).items()}
     return {item: ids.get(label, label) for label, item in enumerate(metadata.get("thing_classes", ()))}

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 from detectron2.structures import BoxMode
 from PIL import Image, ImageDraw
-from scipy.ndimage import find_objects
 
 from gcisg_core.lookup import choose
 from gcisg_core.problems import DataError, reading
@@ -76,7 +75,7 @@ def parse_polygons(file: Path) -> tuple[int, int, list[tuple[str, list[tuple[flo
         Height and width in pixels, and (label, polygon) of the objects that are not deleted, in drawing order.
 
     Raises:
-        DataError: The file is missing, is no JSON, or a field is missing or wrong.
+        DataError: The file is missing, is not valid JSON, or a field is missing or wrong.
     """
     with reading(file, "JSON", DAMAGED):
         content = json.loads(file.read_bytes())
@@ -131,6 +130,8 @@ def coco_boxes(file: Path) -> tuple[int, int, list[tuple[Box, int]]]:
     for number, (label, points) in enumerate(polygons, start=1):
         draw.polygon(points, fill=number if label in CARS else 0)
     left, top, right, bottom = (edge(extent[i] for extent in extents) for i, edge in enumerate((min, min, max, max)))
+    from scipy.ndimage import find_objects  # half a second, for evaluations alone
+
     found = find_objects(np.asarray(canvas)[top:bottom, left:right], len(polygons))
     boxes: list[tuple[Box, int]] = []
     for (label, _), part in zip(polygons, found, strict=True):
@@ -148,17 +149,19 @@ def da_faster_boxes(file: Path) -> tuple[int, int, list[tuple[Box, int]]]:
         Height and width in pixels, and (box, 0) of each car.
 
     Raises:
-        DataError: The file is missing, cannot be decoded, or is no single-channel image of integers.
+        DataError: The file is missing, cannot be decoded, or is no single-channel image of 16-bit integers or longer.
     """
     with reading(file, "an image", DAMAGED), Image.open(file) as image:
         ids = np.asarray(image)
-    if ids.ndim != 2 or ids.dtype.kind not in "iu":
+    if ids.ndim != 2 or ids.dtype.kind not in "iu" or ids.dtype.itemsize < 2:  # 26001 needs 16 bits
         what = f"has shape {ids.shape} of {ids.dtype}, expected one channel of 16-bit integers"
         raise DataError(file, what, DAMAGED)
     rows, columns = np.nonzero((ids == CAR_ID) | (ids // 1000 == CAR_ID))
     _, numbers = np.unique(ids[rows, columns], return_inverse=True)
     labels = np.zeros(ids.shape, np.int32)
     labels[rows, columns] = numbers + 1  # of as many values as there are pixels, each is looked at once
+    from scipy.ndimage import find_objects
+
     found = ((float(x.start), float(y.start), float(x.stop), float(y.stop)) for y, x in find_objects(labels))
     return ids.shape[0], ids.shape[1], [(box, 0) for box in found]
 

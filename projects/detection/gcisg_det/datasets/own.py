@@ -181,6 +181,34 @@ def own_data_sets(cfg: CfgNode) -> list[OwnData]:
     ]
 
 
+def panoptic_metadata(cfg: CfgNode) -> dict[str, dict[str, Any]]:
+    """Data set -> what the evaluation of panoptic quality asks of it, of `DATASETS.PANOPTIC`.
+
+    Raises:
+        ValueError: An entry is not [name, json file, folder], or of data without label images.
+        DataError: The file cannot be used, or lacks a class of the label images.
+    """
+    stuff = {name: classes for name, (_, classes) in _label_images(cfg).items()}
+    found = {}
+    for entry in cfg.DATASETS.PANOPTIC:
+        fits = isinstance(entry, list | tuple) and len(entry) == 3 and all(isinstance(item, str) for item in entry)
+        if not fits or entry[0] not in stuff:
+            expected = (
+                f"[name, panoptic JSON file, folder of its PNG files] with a name of DATASETS.SEM_SEG: {[*stuff]}"
+            )
+            raise ValueError(f"DATASETS.PANOPTIC has the entry {entry!r}, expected {expected}")
+        name, file, folder = entry
+        ids = {item["name"]: item["id"] for item in read_categories(file) if not item.get("isthing", 1)}
+        classes = stuff[name][1:] if stuff[name][0] == "things" else stuff[name]
+        if missing := [label for label in classes if label not in ids]:
+            what = f"`categories` lack {', '.join(missing)} with isthing 0, which DATASETS.SEM_SEG has"
+            raise DataError(file, what, "Call both alike")
+        numbers = {ids[label]: stuff[name].index(label) for label in classes}
+        metadata = {"panoptic_json": file, "panoptic_root": folder, "stuff_dataset_id_to_contiguous_id": numbers}
+        found[name] = metadata
+    return found
+
+
 def _label_images(cfg: CfgNode) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Data set -> folder and classes, of `DATASETS.SEM_SEG`."""
     known = [entry[0] for entry in cfg.DATASETS.COCO]

@@ -61,7 +61,7 @@ def parse_annotation(file: Path) -> tuple[int, int, list[VocObject]]:
         Width and height of the image in pixels, and its objects.
 
     Raises:
-        DataError: The file is missing, is no XML, or a field is missing or no number.
+        DataError: The file is missing, is not valid XML, or a field is missing or no number.
     """
     with reading(file, "XML", DAMAGED):
         root = ET.parse(file).getroot()

@@ -29,7 +29,7 @@ class BadSamples:
         if on_bad_sample not in ("error", "skip"):
             raise ValueError(f"on_bad_sample is {on_bad_sample!r}; expected 'error' or 'skip'")
         if on_bad_sample == "skip" and kwargs.get("test_mode"):
-            raise ValueError("on_bad_sample='skip' is for training; mend or remove bad pairs before evaluating")
+            raise ValueError("on_bad_sample='skip' is for training; fix or remove bad pairs before evaluating")
         self.on_bad_sample = on_bad_sample
         super().__init__(*args, **kwargs)
 

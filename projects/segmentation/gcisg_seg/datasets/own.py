@@ -1,4 +1,4 @@
-"""Images and label images of one's own, with classes and colours of one's own."""
+"""Images and label images of your own, with classes and colours of your own."""
 
 from __future__ import annotations
 

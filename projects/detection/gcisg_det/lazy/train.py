@@ -1,123 +1,44 @@
-"""Detectron2's LazyConfigs (`.py`): any of them with a method, by one function.
-
-    from detectron2 import model_zoo
-    from gcisg_det.lazy import add_method
-
-    model = model_zoo.get_config("common/models/mask_rcnn_vitdet.py").model
-    add_method(model, method="gcisg", photometric=(0.4, 0.4, 0.4, 0.1))
-
-:func:`run` is what `tools/train_net.py` calls for such a config.
-"""
+"""Training and evaluation of a LazyConfig; :func:`run` is what `tools/train_net.py` calls."""
 
 from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
-from detectron2.config import CfgNode, LazyConfig, instantiate
+from detectron2.config import CfgNode, instantiate
 from detectron2.data.samplers import TrainingSampler
-from detectron2.engine import SimpleTrainer, default_setup, defaults, hooks
+from detectron2.engine import SimpleTrainer, defaults, hooks
 from detectron2.engine.train_loop import AMPTrainer
-from detectron2.evaluation import inference_on_dataset, print_csv_format
+from detectron2.evaluation import DatasetEvaluators, inference_on_dataset, print_csv_format
 from detectron2.utils import comm
-from detectron2.utils.registry import locate
+from omegaconf import ListConfig
 from torch import nn
 
 from gcisg_core.disk import check_space
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer, save_missing_final
-from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader
+from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, WriteEvaluations
+from gcisg_core.integrations.detectron2.trackers import tracker_writers
 from gcisg_core.run_folder import on_first_rank
 from gcisg_core.wrong_setting import naming_settings
 
-from .coco_evaluator import BoxEvaluator
-from .engine import brief_logger, end_earlier_logs, train_in_bfloat16
-from .meta_arch import with_method
-from .processes import start
+from ..coco_evaluator import BoxEvaluator
+from ..engine import set_up, train_in_bfloat16
+from ..processes import for_cpu, start
+from .config import TRAIN_LOADER, as_text, loader_options, plain, read_config, target_name
+from .method import check_method
 
-TRAIN_LOADER = "build_detection_train_loader"
 BUILDERS = {"instantiate"}  # the function that makes an object from its node
-STRENGTHS = ("brightness", "contrast", "saturation", "hue")
-
-
-def add_method(
-    model: Any,
-    method: str,
-    *,
-    photometric: Sequence[float] | Mapping[str, Any] | None = None,
-    backbone_plugins: Mapping[str, Any] | None = None,
-    image_format: str | None = None,
-    **settings: Any,
-) -> Any:
-    """Add a method to the node of a detector, in place.
-
-    Args:
-        model: The node, ``L(GeneralizedRCNN)(...)`` or any other detector with a backbone.
-        method: ``gcisg``, ``csg``, ...; see :data:`gcisg_core.regularizers.METHODS`.
-        photometric: Strengths of the views' colour jitter (brightness, contrast, saturation, hue), or all arguments of
-            :class:`gcisg_core.views.PhotometricView`; None leaves the images as they are.
-        backbone_plugins: Name -> value, see :func:`gcisg_core.backbone_plugins.apply_backbone_plugins`.
-        image_format: Channel order of the images; by default the node's ``input_format``, else BGR.
-        **settings: The method's, such as ``lambda_ci=0.5``.
-
-    Returns:
-        The node.
-    """
-    values = dict(zip(STRENGTHS, photometric, strict=True)) if isinstance(photometric, Sequence) else photometric
-    model.parent = model["_target_"]
-    model["_target_"] = build_detector
-    model.regularizer = {"method": method, **settings}
-    model.backbone_plugins, model.photometric = dict(backbone_plugins or {}), values if values is None else dict(values)
-    model.image_format = image_format or model.get("input_format", "BGR")
-    return model
-
-
-def build_detector(
-    *, parent: Any, regularizer: Any, backbone_plugins: Any, photometric: Any, image_format: str, **own: Any
-) -> nn.Module:
-    """The detector of a node that :func:`add_method` changed; ``L(build_detector)(parent=..., ...)`` is the same."""
-    detector = locate(parent) if isinstance(parent, str) else parent
-    method = {"regularizer": regularizer, "backbone_plugins": backbone_plugins, "photometric": photometric}
-    plain_method = {key: plain(value) for key, value in method.items()}
-    return with_method(detector)(**plain_method, image_format=image_format, **own)
-
-
-def plain(value: Any) -> Any:
-    """A node as plain containers."""
-    from omegaconf import OmegaConf
-
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-
-
-def read_config(file: str, overrides: Sequence[str] = ()) -> Any:
-    """A LazyConfig with `key=value` overrides; the file is Python and is run.
-
-    Raises:
-        ValueError: The config lacks a node.
-    """
-    config = LazyConfig.apply_overrides(LazyConfig.load(str(file)), list(overrides))
-    missing = [name for name in ("model", "optimizer", "lr_multiplier", "dataloader", "train") if name not in config]
-    if missing:
-        raise ValueError(f"{file} defines no {', '.join(missing)}, as detectron2/configs/common does")
-    return config
-
-
-def for_other_commands(file: str, overrides: Sequence[str] = ()) -> Any:
-    """What commands other than training and evaluation are told."""
-    raise ValueError(
-        f"{file} is a LazyConfig, which is for `train` and `eval`. The plain checkpoint is the trained one without the "
-        f"names that begin with `regularizer.`; it loads into the same config without add_method"
-    )
 
 
 def configure(args: Namespace) -> Any:
     """The config of a command line."""
     config = read_config(args.config, args.overrides)
+    check_method(config.model)
     train = config.train
     if args.seed is not None:
         train.seed = args.seed
@@ -136,8 +57,7 @@ def run(args: Namespace) -> None:
         ValueError: An argument, the config, the data or the checkpoint cannot be used; the message says why.
     """
     config = configure(args)
-    text = json.dumps(plain(config), default=lambda value: getattr(value, "__qualname__", type(value).__name__))
-    settings = json.loads(text)
+    settings = json.loads(as_text(config))
     settings["train"].pop("output_dir")
     start(args, _run_rank, Path(config.train.output_dir), settings, settings["train"].pop("seed", None))
 
@@ -149,10 +69,10 @@ def _run_rank(args: Namespace) -> None:
 
 def _train_or_evaluate(args: Namespace) -> None:
     config = configure(args)
-    end_earlier_logs()
-    with mock.patch.object(defaults, "setup_logger", brief_logger):
-        default_setup(config, args)
+    set_up(config, args, Path(config.train.output_dir))
     model = instantiate(config.model).to(config.train.device)
+    if config.train.device == "cpu":
+        for_cpu(model)
     if args.eval_only:
         SafeCheckpointer(model, strict=True).load(args.checkpoint)
         evaluate(config, model)
@@ -171,18 +91,18 @@ def evaluate(config: Any, model: nn.Module) -> Any:
 
 
 def evaluator(config: Any) -> Any:
-    """The config's; COCO's is this project's, which takes repaired files and a model that finds nothing."""
+    """The config's, one or a list; in COCO's place this project's, which takes a model that finds nothing."""
     node = config.dataloader.evaluator
+    if isinstance(node, ListConfig):
+        return DatasetEvaluators([_evaluator(config, one) for one in node])
+    return _evaluator(config, node)
+
+
+def _evaluator(config: Any, node: Any) -> Any:
     if target_name(node) != "COCOEvaluator":
         return instantiate(node)
     folder = Path(node.get("output_dir") or config.train.output_dir) / "inference" / node.dataset_name
     return BoxEvaluator(node.dataset_name, str(folder), plain(node.get("tasks")), plain(node.get("kpt_oks_sigmas", ())))
-
-
-def target_name(node: Any) -> str:
-    """The name of what a node makes."""
-    target = node["_target_"]
-    return str(getattr(target, "__name__", target)).rpartition(".")[2]
 
 
 def train(config: Any, model: Any, args: Namespace) -> None:
@@ -203,7 +123,10 @@ def train(config: Any, model: Any, args: Namespace) -> None:
     record.REGULARIZER = CfgNode({"HOOK": hook})
     own = [RegularizerHook(record)] if hasattr(model, "regularizer") else []
     main = comm.is_main_process()
-    writers = defaults.default_writers(settings.output_dir, settings.max_iter) if main else []
+    writers: list[Any] = []
+    if main:
+        trackers = tracker_writers(getattr(args, "trackers", ()), settings.output_dir, json.loads(as_text(config)))
+        writers = [*defaults.default_writers(settings.output_dir, settings.max_iter), *trackers]
     steps = [
         ExactResume(settings.get("seed", -1)),
         *own,
@@ -212,6 +135,7 @@ def train(config: Any, model: Any, args: Namespace) -> None:
         hooks.PeriodicCheckpointer(checkpointer, **settings.checkpointer) if main else None,
         hooks.EvalHook(settings.eval_period, lambda: evaluate(config, wrapped)),
         hooks.PeriodicWriter(writers, period=settings.log_period) if main else None,
+        WriteEvaluations(settings.eval_period, writers, settings.output_dir),
     ]
     trainer.register_hooks(steps)
     checkpointer.resume_or_load(settings.init_checkpoint, resume=args.resume)
@@ -238,11 +162,12 @@ def train_loader(node: Any) -> Any:
         batch_size=total // ranks,
         grouping=parts.get("aspect_ratio_grouping", True),
         num_workers=parts.get("num_workers", 0),
+        **{name: value for name, value in parts.items() if name in loader_options() and value is not None},
     )
 
 
 def build_recorded(file: str, overrides: Sequence[str]) -> nn.Module:
-    """The model of a recorded step, without weights."""
+    """The model of a recorded step, with its method and without weights."""
     config = read_config(file, overrides)
     model: nn.Module = instantiate(config.model).to(config.train.device if torch.cuda.is_available() else "cpu")
     return model

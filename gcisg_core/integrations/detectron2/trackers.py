@@ -1,0 +1,79 @@
+"""Detectron2: scalars for experiment trackers, beside what the framework writes for TensorBoard."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from detectron2.utils.events import EventWriter, get_event_storage
+
+from gcisg_core.trackers import group, mlflow_files, mlflow_server
+
+WINDOW = 20  # iterations of which noisy values are the median, as in the framework's writers
+Log = Callable[[dict[str, float], int], object]
+
+
+class TrackerWriter(EventWriter):
+    """Passes on each scalar with its iteration, once.
+
+    Args:
+        log: `(values, iteration)`.
+        finish: Ends the tracker's run.
+    """
+
+    def __init__(self, log: Log, finish: Callable[[], object]) -> None:
+        self.log, self.finish, self.last = log, finish, -1
+
+    def write(self) -> None:
+        steps: defaultdict[int, dict[str, float]] = defaultdict(dict)
+        for name, (value, step) in get_event_storage().latest_with_smoothing_hint(WINDOW).items():
+            if step > self.last:
+                steps[step][name] = value
+        for step in sorted(steps):
+            self.log(steps[step], step)
+            self.last = step
+
+    def close(self) -> None:
+        self.finish()
+
+
+def _wandb(run: Path, settings: Mapping[str, Any]) -> TrackerWriter:
+    import wandb
+
+    started = wandb.init(project=group("WANDB_PROJECT"), name=run.name, dir=str(run), config=dict(settings))
+    return TrackerWriter(started.log, started.finish)
+
+
+def _mlflow(run: Path, settings: Mapping[str, Any]) -> TrackerWriter:
+    import mlflow
+
+    mlflow.set_tracking_uri(mlflow_server() or mlflow_files(run).as_uri())
+    mlflow.set_experiment(group("MLFLOW_EXPERIMENT_NAME"))
+    mlflow.start_run(run_name=run.name)
+    mlflow.log_params(dict(_flat(settings)))
+    return TrackerWriter(mlflow.log_metrics, mlflow.end_run)
+
+
+def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """`SOLVER.BASE_LR` and its value, and so on."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+STARTS = {"tensorboard": None, "wandb": _wandb, "mlflow": _mlflow}  # the framework itself writes TensorBoard's files
+
+
+def tracker_writers(names: Sequence[str], run: str | Path, settings: Mapping[str, Any]) -> list[EventWriter]:
+    """Writers for a run's hook, beside the framework's own.
+
+    Args:
+        names: Keys of :data:`STARTS`.
+        run: The run's folder, whose name the tracker's run gets.
+        settings: The config as plain values.
+    """
+    return [start(Path(run), settings) for start in map(STARTS.get, dict.fromkeys(names)) if start]

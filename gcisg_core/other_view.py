@@ -1,0 +1,72 @@
+"""The view beside the task's: an independent draw of the task's transform, as in the papers, or a transform of its own.
+
+All forms but ``same`` are ours.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from gcisg_core.config import Settings
+from gcisg_core.lookup import unknown_name
+from gcisg_core.views import PhotometricView
+
+T = TypeVar("T")
+
+# RobustNet's jitter, which the match rate has too, and a blur of every second image.
+STRONG: dict[str, Any] = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.3, "blur": 0.5}
+# Preset -> what it adds to STRONG; None: it changes nothing.
+PRESETS: dict[str, Mapping[str, Any] | None] = {
+    "same": None,
+    "identical": None,
+    "style_only": {},
+    "style_pasta": {"pasta": {}},
+}
+
+
+class OtherView:
+    """Makes the views of a batch as a method's ``other_view`` says.
+
+    Args:
+        settings: The method's.
+
+    Raises:
+        ValueError: the preset, or an argument of the transform, is unknown or out of range.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.task_view, self.own = settings.task_view, settings.other_view == "same"
+        self.change = make_change(settings.other_view)
+
+    def views(self, count: int, draw_own: Callable[[int], T], draw_changed: Callable[[PhotometricView], T]) -> list[T]:
+        """The views of a batch, in their order; of ``identical`` ones, one object several times.
+
+        Args:
+            count: How many.
+            draw_own: Number of a view -> the view, by the task's transform.
+            draw_changed: Change -> the same images, in the same geometry, after this change.
+        """
+        if self.own:
+            return [draw_own(view) for view in range(count)]
+        task = draw_own(self.task_view)
+        change = self.change
+        return [task if view == self.task_view or change is None else draw_changed(change) for view in range(count)]
+
+
+def check_other_view(value: str | Mapping[str, Any]) -> None:
+    """Raise a ValueError where an ``other_view`` is neither a preset nor has arguments of a PhotometricView alone."""
+    names = [value] if isinstance(value, str) else list(value)
+    known = list(PRESETS) if isinstance(value, str) else list(inspect.signature(PhotometricView).parameters)
+    for name in names:
+        if name not in known:
+            what = "other_view" if isinstance(value, str) else "argument of other_view"
+            raise unknown_name(name, known, what)
+
+
+def make_change(value: str | Mapping[str, Any]) -> PhotometricView | None:
+    """The change of an ``other_view``; None for one that changes nothing. Raises as :class:`OtherView`."""
+    check_other_view(value)
+    added = PRESETS[value] if isinstance(value, str) else value
+    return None if added is None else PhotometricView(**{**STRONG, **added})

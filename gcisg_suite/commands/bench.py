@@ -1,0 +1,47 @@
+"""`gcisg bench`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+from gcisg_suite.commands.arguments import Device, Flag, UsageError
+from gcisg_suite.places import benchmark
+
+
+def bench(
+    what: Literal["gpu"],
+    *,
+    output: Path = Path("runs/gpu"),
+    minutes: float = 8.0,
+    device: Device = None,
+    tiny: Flag = False,
+) -> int:
+    """Test and measure everything on a GPU, in one command and a few minutes; it needs a checkout and no data.
+
+        gcisg bench gpu --output runs/gpu
+
+    In order of value: the environment, all tests that need a GPU, steps at the papers' sizes over their floors, the
+    losses over the queue, the loaders, further precisions. results.md has the tables, and what failed or did not fit.
+
+    Exit code 1 when something failed.
+
+    Args:
+        what: gpu.
+        output: Folder of results.md, results.json and log.txt.
+        minutes: After which it ends; what does not fit is listed.
+        tiny: In miniature: the same code with small sizes, for machines without a GPU.
+    """
+    script = benchmark(what)
+    if not script.is_file():
+        raise UsageError(
+            f"bench {what}: {script} does not exist. Benchmarks and tests are not in the installed package; run it in "
+            f"a checkout of the repository, as `python benchmarks/{what}.py` or after `pip install -e .`"
+        )
+    if not minutes > 0:
+        raise UsageError(f"--minutes {minutes:g}: expected a number above 0")
+    given = ["--output", str(output), "--minutes", str(minutes), *(["--tiny"] if tiny else [])]
+    chosen = ["--device", device] if device else []
+    return subprocess.run([sys.executable, str(script), *given, *chosen], check=False).returncode

@@ -1,0 +1,81 @@
+"""Code of your own that a `.yaml` config names: modules that register models or data, functions that add keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import yaml
+from detectron2.config import CfgNode
+
+from gcisg_core.problems import DataError, reason
+
+KEY = "CUSTOM_IMPORTS"
+EXPECTED = 'a list of "module" and "module:add_..." (a function of cfg that adds keys)'
+
+
+def named(contents: Sequence[Mapping[str, Any]], overrides: Sequence[Any], file: object) -> list[str]:
+    """What a config imports.
+
+    Args:
+        contents: Of its files, the heir first.
+        overrides: Alternating keys and values.
+        file: The config.
+
+    Raises:
+        DataError: It is no list of texts.
+    """
+    found: Any = next((content[KEY] for content in contents if KEY in content), [])
+    if KEY in overrides[::2]:
+        found = overrides[overrides[::2].index(KEY) * 2 + 1]
+        found = yaml.safe_load(found) if isinstance(found, str) else found
+    if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
+        raise DataError(file, f"{KEY} is {found!r}, expected {EXPECTED}", "Correct it")
+    return list(found)
+
+
+def load(names: Sequence[str], file: object) -> None:
+    """Import the modules.
+
+    Raises:
+        DataError: One cannot be imported.
+    """
+    for name in names:
+        try:
+            import_module(name.partition(":")[0])
+        except Exception as error:  # the module is a program
+            what = f"{KEY} {name!r} cannot be imported ({type(error).__name__}: {reason(error)})"
+            raise DataError(file, what, "Install the module, or start where it lies with PYTHONPATH=.") from error
+
+
+def add_keys(cfg: CfgNode, names: Sequence[str], file: object) -> None:
+    """Let the functions add their keys to the defaults.
+
+    Raises:
+        DataError: There is no such function.
+    """
+    for name in names:
+        module, _, function = name.partition(":")
+        if function:
+            add = getattr(import_module(module), function, None)
+            if not function.startswith("add_") or not callable(add):
+                raise DataError(file, f"{KEY} has {name!r}, expected {EXPECTED}", "Correct it")
+            add(cfg)
+
+
+def trainer(name: str, base: type, file: object) -> type:
+    """The class of `CUSTOM_TRAINER`, `module:Class`; ``base`` where it names none.
+
+    Raises:
+        DataError: It cannot be imported, or is not derived from ``base``.
+    """
+    if not name:
+        return base
+    load([name], file)
+    module, _, found = name.partition(":")
+    chosen = getattr(import_module(module), found, None)
+    if not isinstance(chosen, type) or not issubclass(chosen, base):
+        what = f'CUSTOM_TRAINER is {name!r}, expected "module:Class" of a class derived from {base.__module__}.Trainer'
+        raise DataError(file, what, "Name one, and derive it from that class in the place of DefaultTrainer")
+    return chosen

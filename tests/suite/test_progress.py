@@ -1,0 +1,77 @@
+"""What commands say of their progress: bars on a terminal, few lines in a log, nothing on stdout."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+
+import pytest
+
+from gcisg_core.screen import keep_screen_brief, tell_step
+from gcisg_suite import progress as module
+from gcisg_suite.progress import Progress, named, progress, training_bars
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes when it is told to."""
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_log_has_start_estimate_and_end(capsys, clock):
+    with named("baseline"):
+        for _ in progress(range(100), "evaluating"):
+            clock[0] += 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "baseline: evaluating: 100 images",
+        "baseline: evaluating: 10 of 100, about 90 s to go",
+        "baseline: evaluating: 30 of 100, about 70 s to go",
+        "baseline: evaluating: 90 of 100, about 10 s to go",
+        "baseline: evaluating: done in 100 s",
+    ]
+
+
+def test_work_of_unknown_length_and_work_that_fails(capsys, clock):
+    assert list(progress(iter("ab"), "reading", "batch")) == ["a", "b"]
+    with pytest.raises(OSError, match="gone"), Progress("loading", 1, "model"):
+        raise OSError("gone")
+    assert capsys.readouterr().err.splitlines() == ["reading", "reading: done in 0 s", "loading: 1 model"]
+
+
+def test_a_terminal_has_a_bar_with_the_time_to_go_that_goes_away(monkeypatch):
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with named("baseline"), Progress("evaluating", 4, "image") as shown:
+        shown.bar.mininterval = 0
+        shown.reach(2)
+    assert "baseline: evaluating:  50%" in screen.getvalue()
+    assert screen.getvalue().endswith("\r")
+
+
+def test_steps_of_a_framework_replace_its_log(capsys):
+    logger = logging.Logger("framework")
+    logger.addHandler(logging.StreamHandler())
+    keep_screen_brief(logger)
+    with training_bars():
+        for step in (1, 2):
+            logger.info("iter %d of 2", step)
+            tell_step("training", step, 2)
+        logger.warning("slow")
+        for image in (1, 2, 3, 1, 2, 3):  # two evaluations, one after the other
+            tell_step("evaluating", image, 3)
+    tell_step("training", 1, 2)
+    logger.info("the log is back")
+    lines = capsys.readouterr().err.splitlines()
+    evaluation = ["evaluating: 3 steps", "evaluating: done in 0 s"]
+    training = ["training: 2 steps", "training: done in 0 s"]
+    assert lines == [*training, "slow", *evaluation, *evaluation, "the log is back"]
