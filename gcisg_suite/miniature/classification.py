@@ -26,7 +26,7 @@ from .ingredients import DIGIT_NAMES, real_digits
 from .strokes import draw_digit
 from .styles import INK, photo_background, real_look, synthetic_look
 
-VERSION = 11  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
+VERSION = 12  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
 SIZE = 64  # side of a picture, pixels
 DIGIT_SIDES = (24, 40)  # smallest and largest side of the square a digit fills
 GLYPH_SIDES = (52, 52)  # the same of the glyphs that the reference network knows

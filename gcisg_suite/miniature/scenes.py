@@ -34,7 +34,7 @@ from .scene import HEIGHT, WIDTH, Scene, SceneObject, compose
 from .strokes import draw_digit
 from .styles import INK, photo_background, real_look, synthetic_look
 
-VERSION = 15  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
+VERSION = 16  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
 # Split of Cityscapes -> of the digits, of the photographs. `train` is for the criteria alone: what real labels bring.
 SPLITS = {"train": ("train", "reference"), "val": ("dev", "dev"), "test": ("test", "test")}
 SIDES = (36, 56)  # smallest and largest side of a digit, pixels
