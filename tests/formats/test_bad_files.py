@@ -70,6 +70,7 @@ def test_a_folder_in_no_format_is_answered_with_those_that_are(task, here, capsy
     error = capsys.readouterr().err
     assert "error: real: is in no format that is known here: " in error
     assert "Name it (--format real=NAME, unlabelled for images alone)" in error
+    assert new_project(task, "--format", "real=unlabelled") == 0
 
 
 @pytest.mark.parametrize("task", ["detection", "segmentation"])

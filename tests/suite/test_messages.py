@@ -1,4 +1,8 @@
-"""Flags that messages and docstrings name exist."""
+"""Flags that messages and docstrings name exist, and what a message tells people to do was done by a test.
+
+Such a test provokes the message, does what it says and sees that it helps. It bears `pytest.mark.remedy` with words of
+the message; `{}` stands for a value.
+"""
 
 import ast
 import re
@@ -8,14 +12,27 @@ ROOT = Path(__file__).parents[2]
 # Of git, pip, and the programs that write the miniature.
 OTHERS = {"abbrev", "always", "dirty", "exclude", "no-deps", "eval-scenes", "train-scenes", "reference-seed"}
 ALIASES = {"help", "out", "replay"}  # `gcisg_suite.cli` takes them
+# What a remedy names: a flag, a command, a package, a key or a field; and what it asks for.
+NAMES = r"--[a-z]|\bgcisg [a-z]|\bpython (tools|-m)|\bpip (un)?install|[a-z]=[^=]|\b[A-Z]{3,}\.[A-Z]|[a-z]_[a-z]"
+VERBS = (
+    r"(?i)(^|[.;:,(] |\band |\bor )(it in )?(add|bring|choose|define|draw|export|fetch|fix|give|install|leave|make|merge|"
+    r"name|pass|put|rename|repeat|restore|run|say|set|take|train|turn|use|write)\b|goes on|moves|needs |takes it|lists every|"
+    r"^\S+ is not for|is for |pip install|gcisg (doctor|prepare|select)"
+)
 
 
-def texts(*folders):
-    for folder in folders:
-        for file in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text())):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    yield file, node.value
+def texts(*folders, docstrings=True):
+    """Each text with its file; that of an f-string with {} for its values."""
+    for file in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        nodes = [*ast.walk(ast.parse(file.read_text()))]
+        parts = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+        if not docstrings:
+            parts |= {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        for node in nodes:
+            if isinstance(node, ast.JoinedStr):
+                yield file, "".join(getattr(part, "value", "{}") if isinstance(part, ast.Constant) else "{}" for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+                yield file, node.value
 
 
 def flags():
@@ -39,3 +56,24 @@ def test_each_flag_that_a_message_names_is_one_of_a_command():
     ]
     assert len(named) > 100
     assert not [(flag, str(file)) for flag, file in named if flag not in known]
+
+
+def remedies():
+    for file, text in texts("gcisg_core", "gcisg_suite", "projects", "tools", docstrings=False):
+        if " " in text and "\n" not in text and re.search(NAMES, text) and re.search(VERBS, text):
+            yield file, text
+
+
+def marks():
+    """What the tests' marks `remedy` name."""
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.remedy":
+                yield from map(ast.literal_eval, node.args)
+
+
+def test_what_each_message_tells_people_to_do_was_done_by_a_test():
+    found, marked = [*remedies()], {*marks()}
+    assert len(found) > 100
+    assert not [f"{file.relative_to(ROOT)}: {text}" for file, text in found if not any(mark in text for mark in marked)]
+    assert not [mark for mark in marked if not any(mark in text for _, text in found)]  # messages that are gone
