@@ -190,6 +190,16 @@ def test_runs_of_one_name_are_seeds(tmp_path):
     assert chart["lines"][0]["values"][0] == pytest.approx(9 / 10 + 1)  # the mean of both losses' sums
 
 
+@pytest.mark.remedy("give --names, the same one for seeds of a method")
+def test_runs_in_folders_of_one_name(tmp_path, capsys):
+    given = " ".join(str(write_mmengine(tmp_path / name / "run", "none", 20.0)) for name in ("a", "b"))
+    command = f"gcisg report {given} --output {tmp_path / 'report.html'}"
+    assert run(command) == 2
+    assert "several folders are called run run; give --names, the same one for seeds" in capsys.readouterr().err
+    for names in ("a b", "a a"):
+        assert run(f"{command} --names {names}") == 0
+
+
 def test_a_run_that_logged_nothing_says_so_and_one_point_is_drawn(tmp_path):
     quiet = write_mmengine(tmp_path / "quiet", "none", 20.0, steps=())
     short = write_mmengine(tmp_path / "short", "none", 20.0, steps=(2,))

@@ -1,5 +1,6 @@
 """From checkpoints of this suite and of plain torchvision to the page, under a config of this suite."""
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -7,6 +8,7 @@ import torchvision
 from gcisg_cls.classifier import SynToRealClassifier
 from tests.analysis.pages import ROOT, analyze, below_failures, read
 from tests.classification.conftest import CLASSES, write_images
+from tests.test_own_data import noise
 
 CONFIG = ROOT / "projects/classification/gcisg_mini.py"
 
@@ -118,6 +120,39 @@ def test_what_cannot_be_used_is_named(files, tmp_path, monkeypatch, given, messa
     with pytest.raises(SystemExit, match=f"(?s)error: .*{message}"):
         analyze(*arguments(files, tmp_path / "page", *given))
     assert not (files / "ran").exists()
+
+
+@pytest.mark.remedy(
+    "the config starts from no pretrained weights; give some as --reference",
+    "the pretrained network could not be loaded ({}); give its weights as --reference",
+    "needs validation images of the pretraining's task: --imagenet",
+    "Give a trained classifier; a pretrained network is the --reference",
+    "Give images of its classes as --data and their names as test_dataloader.dataset.classes",
+)
+def test_what_is_lacking_is_given(files, tmp_path):
+    def reference(*given, data="photos", classes=CLASSES, weights="None"):
+        words = arguments(files, tmp_path / "page", *given)
+        words[words.index("--data") + 1] = files / data
+        names = f"test_dataloader.dataset.classes=[{','.join(classes)}]"
+        analyze(*words[:-2], f"model.weights={weights}", names)
+        return read(tmp_path / "page")[0]["reference"]["metrics"]
+
+    plain = ["--checkpoint", files / "plain.pth"]
+    assert reference(*plain)["reference"] == "the config starts from no pretrained weights; give some as --reference"
+    absent = reference(*plain, weights="absent.pth")["reference"]
+    assert absent.endswith("give its weights as --reference")
+    with pytest.raises(SystemExit, match="a pretrained network is the --reference"):
+        reference("--checkpoint", files / "headless.pth")
+    given = reference(*plain, "--reference", files / "pretrained.pth")
+    assert given["acc_in"] == "needs validation images of the pretraining's task: --imagenet"
+    with pytest.raises(SystemExit, match="Give images of its classes as --data and their names as test_dataloader"):
+        reference("--checkpoint", files / "many.pth")
+    seven = [f"class{number}" for number in range(7)]
+    for number, name in enumerate(seven):
+        noise(files / "seven" / name / "0.png", np.random.default_rng(number))
+    imagenet = ["--reference", files / "headless.pth", "--imagenet", files / "imagenet"]
+    reference("--checkpoint", files / "many.pth", *imagenet[:2], data="seven", classes=seven)
+    assert 0 <= reference(*plain, "--reference", files / "pretrained.pth", *imagenet[2:])["acc_in"] <= 100
 
 
 class Evil:

@@ -2,15 +2,22 @@
 
 import html.parser
 import json
+from functools import partial
 
 import pytest
 import torch
 
 from gcisg_cls import demo
+from gcisg_cls import mini as mini_module
 from gcisg_cls.backbones import build_backbone, load_pretrained
 from gcisg_cls.mini import PROJECT, pretrain, train_and_evaluate
 from gcisg_cls.model_metrics import train_and_test
+from gcisg_core.problems import DataError
+from gcisg_seg.mini import MiniResNetBackbone
+from gcisg_suite.miniature import classification
 from gcisg_suite.report.page import write_report
+from gcisg_suite.zoo import zoo
+from tests.command import gcisg
 
 from .conftest import CLASSES, TINY
 
@@ -43,6 +50,41 @@ def test_pretraining_writes_weights_of_torchvisions_form(mini):
     assert torch.load(goal, weights_only=True)["fc.weight"].shape == (3, 128)
     network, _ = build_backbone("mini_resnet")
     load_pretrained(network, "mini_resnet", str(goal))
+
+
+@pytest.mark.remedy(
+    "Make the miniature's data and reference network: gcisg prepare", "Make the miniature: gcisg prepare"
+)
+@pytest.mark.remedy("{} is not there (gcisg prepare)", "Were the data made by this version? gcisg prepare")
+def test_the_miniature_is_made_where_it_is_missing(tmp_path, monkeypatch):
+    """A smaller one, with a network that was hardly trained."""
+    monkeypatch.setenv("GCISG_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    counts = {"prepare_source": {"per_class": 4}, "prepare_target": {"composites": 1},
+              "prepare_reference": {"per_class": 2, "val_per_class": 1}}  # fmt: skip
+    for name, count in counts.items():
+        monkeypatch.setattr(classification, name, partial(getattr(classification, name), **count))
+    short = ["train_cfg.max_iters=2", "train_cfg.val_interval=2"]
+    monkeypatch.setattr(mini_module, "pretrain", partial(pretrain, overrides=short))
+    train = ["train", "--config", PROJECT / "baseline_mini.py", "--output", "run", *short]
+    model = zoo.choose_model("classification/baseline_mini")
+    backbone = MiniResNetBackbone(weights=str(tmp_path / "data/mini/reference.pth"))
+
+    assert "Make the miniature's data and reference network: gcisg prepare" in gcisg(*train).err
+    assert zoo.verify(zoo.zoo_folder(), model).endswith("is not there (gcisg prepare)")
+    with pytest.raises(FileNotFoundError, match="Make the miniature: gcisg prepare"):
+        backbone.init_weights()
+    assert gcisg("prepare", "--tasks", "classification").code == 0
+    assert gcisg(*train).code == 0
+    backbone.init_weights()
+    with pytest.raises(
+        DataError, match=r"accuracy/mean_class is .* Were the data made by this version\? gcisg prepare"
+    ):
+        zoo.verify(zoo.zoo_folder(), model)
+    recipe = tmp_path / "data/mini/classification/test/recipe.json"
+    recipe.write_text((made := recipe.read_text()).replace('"version": ', '"version": 9'))
+    assert gcisg("prepare", "--tasks", "classification").code == 0
+    assert recipe.read_text() == made
 
 
 def test_pretraining_does_not_depend_on_the_number_of_threads(mini):

@@ -67,6 +67,7 @@ def go_on_after(folder):
     os.kill(pids["pid1"], signal.SIGCONT)
 
 
+@pytest.mark.remedy("--resume goes on from the last checkpoint")
 @pytest.mark.parametrize(
     ("fate", "faulty", "error", "message", "seconds"),
     [
@@ -114,6 +115,7 @@ def machine(rank, folder, port):
     launch(say_place, 1, folder, machines=Machines(2, rank, f"tcp://127.0.0.1:{port}"))
 
 
+@pytest.mark.remedy("give tcp://<address of machine 0>:<free port>")
 def test_the_processes_of_two_machines_meet(tmp_path):
     with pytest.raises(ValueError, match="--dist-url auto works on one machine; give tcp://"):
         launch(say_place, 1, machines=Machines(2))

@@ -46,7 +46,12 @@ def test_a_stage_that_is_not_there():
         (TupleBackbone(), {4: 7}, "no such submodule or output, expected features .*in stage_locations", {4: 2}),
         (DictBackbone(), {4: "p9"}, "no such submodule or output, expected features .*in stage_locations", {4: "p2"}),
         (TupleBackbone(), {3: "blocks.2", 4: "blocks.1"}, "was not reached before", {3: "blocks.1", 4: "blocks.2"}),
-        (nn.Sequential(nn.Conv2d(3, 2000, 16, 16), nn.Flatten(2)), {4: "tokens(1)"}, "are not tokens .*in stage_loc", {4: "0"}),
+        (
+            nn.Sequential(nn.Conv2d(3, 2000, 16, 16), nn.Flatten(2)),
+            {4: "tokens(1)"},
+            "are not tokens .*in stage_loc",
+            {4: "0"},
+        ),
     ],
 )
 def test_a_place_that_holds_no_stage(backbone, wrong, said, right):

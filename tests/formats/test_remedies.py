@@ -25,7 +25,9 @@ def moved(pattern, goal):
         path.rename(goal / path)
 
 
-@pytest.mark.remedy("Name the folder that holds the labels, or its format where it is another one (--format {name}=NAME)")
+@pytest.mark.remedy(
+    "Name the folder that holds the labels, or its format where it is another one (--format {name}=NAME)"
+)
 @pytest.mark.parametrize("name", ["syn", "real"])
 def test_a_folder_read_in_another_format_than_its_own(name, here, capsys):
     make("kitti")
@@ -140,7 +142,11 @@ def test_hdf5_without_its_package(here, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("part", "value", "words"),
     [
-        ("instance_segmaps", None, "has no instance_segmaps, it has class_segmaps, colors, instance_attribute_maps. Add"),
+        (
+            "instance_segmaps",
+            None,
+            "has no instance_segmaps, it has class_segmaps, colors, instance_attribute_maps. Add",
+        ),
         ("instance_attribute_maps", '[{"idx": 0}]', 'Set default_values={"category_id": 0} in enable_segmentation_'),
     ],
 )
@@ -170,7 +176,9 @@ def pairs(here):
             folders.save(Path(name, "labels", f"{number}.png"), folders.painted({"car": 1, "person": 2}))
 
 
-@pytest.mark.remedy("Remove or rename one of the two, or say which suffix counts (img_suffix or seg_map_suffix in a config")
+@pytest.mark.remedy(
+    "Remove or rename one of the two, or say which suffix counts (img_suffix or seg_map_suffix in a config"
+)
 def test_two_images_of_a_name(pairs, capsys):
     Image.new("RGB", (96, 64)).save("real/images/0.bmp")
     assert gcisg(*PAIRS) == 1
@@ -238,7 +246,9 @@ def test_a_coco_file_in_each_way(here, capsys):
     assert gcisg(*COCO) == 0
 
 
-@pytest.mark.remedy("Restore it, or give the folder that `file_name` starts from (audit: --root, new-project: --images){}")
+@pytest.mark.remedy(
+    "Restore it, or give the folder that `file_name` starts from (audit: --root, new-project: --images){}"
+)
 def test_file_names_that_start_elsewhere(here, capsys):
     make("blenderproc")
     audit = ["audit", "--dataset", "coco", "--workers", "1", "--root"]

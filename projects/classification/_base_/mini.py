@@ -1,6 +1,6 @@
 # The miniature benchmark: digits drawn with strokes -> photographed handwriting (see docs/miniature.md).
 data_root = "{{$GCISG_DATA:data}}/mini/classification"
-hint = "Make the miniature's data and reference network: python tools/prepare_mini.py"
+hint = "Make the miniature's data and reference network: gcisg prepare"
 size = 32
 classes = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 train_dataloader = dict(
