@@ -68,8 +68,8 @@ def verify(folder: Path, model: Model) -> str:
     """
     stated = model["Checkpoint"]
     path = folder / stated["File"]
-    goal = shlex.quote(str(folder))
-    remedy = f"Restore it from the repository, or fetch it: gcisg zoo download {model['Name']} --base-url URL --output {goal}"
+    fetch = f"gcisg zoo download {model['Name']} --base-url URL --output {shlex.quote(str(folder))}"
+    remedy = f"Restore it from the repository, or fetch it: {fetch}"
     if not path.is_file():
         raise DataError(path, "no such file", remedy)
     if sha256(path) != stated["SHA-256"]:

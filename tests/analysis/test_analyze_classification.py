@@ -5,7 +5,11 @@ import pytest
 import torch
 import torchvision
 
+from gcisg_cls.analysis import ClassificationTask
 from gcisg_cls.classifier import SynToRealClassifier
+from gcisg_core.integrations.mmengine import load_config
+from gcisg_core.problems import DataError
+from gcisg_suite.analysis.task import Options
 from tests.analysis.pages import ROOT, analyze, below_failures, read
 from tests.classification.conftest import CLASSES, write_images
 from tests.test_own_data import noise
@@ -42,6 +46,7 @@ def arguments(files, out, *more):
             "--", "model.backbone=resnet18", f"model.weights={files / 'pretrained.pth'}", classes]  # fmt: skip
 
 
+@pytest.mark.remedy("needs validation images of the pretraining's task: --imagenet")
 def test_a_plain_resnet_and_ours_side_by_side(files, tmp_path, monkeypatch):
     given = ["--checkpoint", f"plain={files / 'plain.pth'}", files / "ours.pth", "--imagenet", files / "imagenet"]
     given += ["--energy", "textbook"]
@@ -125,34 +130,28 @@ def test_what_cannot_be_used_is_named(files, tmp_path, monkeypatch, given, messa
 @pytest.mark.remedy(
     "the config starts from no pretrained weights; give some as --reference",
     "the pretrained network could not be loaded ({}); give its weights as --reference",
-    "needs validation images of the pretraining's task: --imagenet",
     "Give a trained classifier; a pretrained network is the --reference",
     "Give images of its classes as --data and their names as test_dataloader.dataset.classes",
 )
-def test_what_is_lacking_is_given(files, tmp_path):
-    def reference(*given, data="photos", classes=CLASSES, weights="None"):
-        words = arguments(files, tmp_path / "page", *given)
-        words[words.index("--data") + 1] = files / data
+def test_what_is_lacking_is_given(files):
+    def task(weights="None", reference=None, data="photos", classes=CLASSES):
         names = f"test_dataloader.dataset.classes=[{','.join(classes)}]"
-        analyze(*words[:-2], f"model.weights={weights}", names)
-        return read(tmp_path / "page")[0]["reference"]["metrics"]
+        config = load_config(str(CONFIG), ["model.backbone=resnet18", f"model.weights={weights}", names])
+        return ClassificationTask(config, Options(reference and str(files / reference), str(files / data)))
 
-    plain = ["--checkpoint", files / "plain.pth"]
-    assert reference(*plain)["reference"] == "the config starts from no pretrained weights; give some as --reference"
-    absent = reference(*plain, weights="absent.pth")["reference"]
-    assert absent.endswith("give its weights as --reference")
-    with pytest.raises(SystemExit, match="a pretrained network is the --reference"):
-        reference("--checkpoint", files / "headless.pth")
-    given = reference(*plain, "--reference", files / "pretrained.pth")
-    assert given["acc_in"] == "needs validation images of the pretraining's task: --imagenet"
-    with pytest.raises(SystemExit, match="Give images of its classes as --data and their names as test_dataloader"):
-        reference("--checkpoint", files / "many.pth")
+    assert task().no_reference == "the config starts from no pretrained weights; give some as --reference"
+    assert task("absent.pth").no_reference.endswith("give its weights as --reference")
+    given = task(reference="headless.pth")
+    assert given.reference is not None
+    with pytest.raises(DataError, match="Give a trained classifier; a pretrained network is the --reference"):
+        given.load(str(files / "headless.pth"))
+    given.load(str(files / "plain.pth"))
+    with pytest.raises(DataError, match="Give images of its classes as --data and their names as test_dataloader"):
+        given.load(str(files / "many.pth"))
     seven = [f"class{number}" for number in range(7)]
     for number, name in enumerate(seven):
         noise(files / "seven" / name / "0.png", np.random.default_rng(number))
-    imagenet = ["--reference", files / "headless.pth", "--imagenet", files / "imagenet"]
-    reference("--checkpoint", files / "many.pth", *imagenet[:2], data="seven", classes=seven)
-    assert 0 <= reference(*plain, "--reference", files / "pretrained.pth", *imagenet[2:])["acc_in"] <= 100
+    task(data="seven", classes=seven).load(str(files / "many.pth"))
 
 
 class Evil:

@@ -82,7 +82,10 @@ def arguments(files, *more):
             "--device", "cpu", *more]  # fmt: skip
 
 
-@pytest.mark.remedy("Give data of the detector's classes as --data, or as the config's test data")
+@pytest.mark.remedy(
+    "needs validation images of the pretraining's task: --imagenet",
+    "Give data of the detector's classes as --data, or as the config's test data",
+)
 def test_a_plain_detector_and_ours_side_by_side(files, monkeypatch):
     with pytest.raises(SystemExit, match=r"NUM_CLASSES is 4, but analysis has 1: box\. Give data of the detector's"):
         analyze(*arguments(files, "--checkpoint", files / "plain.pth", "--", "MODEL.ROI_HEADS.NUM_CLASSES", "4"))

@@ -155,7 +155,7 @@ def test_trains_evaluates_and_exports_what_the_plain_framework_takes(folder, tmp
     assert torch.equal(ours.pred_boxes.tensor, theirs.pred_boxes.tensor)
     with pytest.raises(SystemExit, match=r"config.yaml: imports code \(strangers.*Add --trust .* --config FILE"):
         main(["select", str(tmp_path / "run")])
-    for more in (["--trust"], config):
+    for more in (["--trust", "--by", "target"], [*config, "--by", "target"]):
         main(["select", str(tmp_path / "run"), *more])
 
 
@@ -174,7 +174,7 @@ def test_a_record_imports_code_of_ones_own_when_trusted_alone(folder):
     record = {"config": read_config(folder / "own.yaml").dump()}
     with pytest.raises(DataError, match="the record's config: imports strangers.* Add --trust if the record is"):
         build_recorded(record, folder)
-    assert type(build_recorded(record, folder, trust=True)).__name__ == "SynToRealDetector"
+    assert type(build_recorded(record, folder, trust=True)).__name__ == "SynToRealOwnRCNN"
 
 
 @pytest.mark.parametrize(

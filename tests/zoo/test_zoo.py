@@ -124,7 +124,7 @@ def test_each_file_is_whole_and_loads_strictly(own, capsys):
         ) == 1
 
 
-@pytest.mark.remedy("Restore it from the repository, or fetch it: gcisg zoo download")
+@pytest.mark.remedy("Restore it from the repository, or fetch it: {}")
 def test_an_altered_an_absent_and_another_models_file_are_named(own, capsys):
     path = own / SHIPPED[NAME]["Checkpoint"]["File"]
     content = bytearray(path.read_bytes())
@@ -205,8 +205,8 @@ def test_what_has_no_file_or_no_address_says_so_with_the_command(own, tmp_path):
     command(["download", NAME, "--out", str(tmp_path), "--base-url", str(ZOO)])
     (words,) = re.findall(r"or train it: gcisg (.*)", str(said.value.code))
     with pytest.raises(SystemExit, match="no such folder. Make the miniature"):  # whose remedy has its own test
-        main(shlex.split(words))
-    with pytest.raises(SystemExit, match=r"has no checkpoint\. Train it: python tools/train_net\.py --config"):
+        main([*shlex.split(words), "--output", str(tmp_path / "run")])
+    with pytest.raises(SystemExit, match=r"has no checkpoint\. Train it: gcisg train --config"):
         command(["download", "detection/gcisg_r101_fpn", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match="Did you mean 'detection/gcisg_r50_fpn'"):
         command(["show", "detection/gcisg_r5_fpn"])
