@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from gcisg_suite.text import read_lines
 Colour = tuple[int, int, int]
 TEXT = (".txt", ".csv", ".names")
 FORM = "'name' or 'name R G B' in every line"
+APART = r"[\s,;]+"
+HEX, DECIMAL = "#" + 3 * "([0-9a-fA-F]{2})", APART.join(3 * [r"(\d{1,3})"])
+COLOURED = re.compile(rf"(\S.*?){APART}(?:{HEX}|{DECIMAL})")
 
 
 def named_classes(given: Sequence[str]) -> tuple[list[str], list[Colour] | None]:
@@ -30,23 +34,25 @@ def named_classes(given: Sequence[str]) -> tuple[list[str], list[Colour] | None]
 
 
 def read_classes(path: Path) -> tuple[list[str], list[Colour] | None]:
-    """Names and colours of a file with a line a class, `name` or `name R G B`, in the order of the label values.
+    """Names and colours of a file with a line a class, in the order of the label values.
+
+    A line is `name`, `name R G B`, `name,R,G,B` or `name #rrggbb`; empty ones and those that begin with # do not count.
 
     Raises:
         ValueError: a line has another form, or only some lines have a colour.
     """
-    names, colours = [], []
-    for number, line in enumerate(read_lines(path), start=1):
-        words = line.split()
-        if not words:
+    names: list[str] = []
+    colours: list[Colour] = []
+    for number, line in enumerate(map(str.strip, read_lines(path)), start=1):
+        if not line or line.startswith("#"):
             continue
-        values = [int(word) for word in words[-3:] if word.isdecimal() and len(word) < 4 and int(word) < 256]
-        if len(words) > 3 and len(values) == 3:
+        found = COLOURED.fullmatch(line)
+        values = [int(each, 16 if found[2] else 10) for each in found.groups()[1:] if each] if found else []
+        if found and max(values) < 256:
             colours.append((values[0], values[1], values[2]))
-            words = words[:-3]
-        elif colours or any(word.isdecimal() for word in words[1:]):
+        elif colours or any(word.isdecimal() for word in re.split(APART, line)[1:]):
             raise ValueError(f"{path} line {number}: {line!r}, expected the form {FORM}")
-        names.append(" ".join(words))
+        names.append(" ".join((found[1] if found else line).split()))
     if not names or len(colours) not in (0, len(names)) or len(set(names)) < len(names):
         raise ValueError(
             f"{path}: expected a line a class, each with another name, and all or none with a colour R G B"
