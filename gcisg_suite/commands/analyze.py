@@ -12,6 +12,7 @@ from gcisg_suite.commands.arguments import (
     Several,
     UsageError,
     check_exists,
+    check_folder,
     chosen_device,
     config_file,
 )
@@ -56,6 +57,7 @@ def analyze(
     named = [name_and_file(given) for given in checkpoint]
     check_exists("--data", data)
     check_exists("--imagenet", imagenet)
+    check_folder("--output", output)
 
     from gcisg_suite.analysis.analyze import Checkpoint
     from gcisg_suite.analysis.analyze import analyze as analyze_all

@@ -96,6 +96,13 @@ def check_file(flag: str, path: str | Path | None) -> None:
         raise UsageError(f"{flag} {path}: no such file")
 
 
+def check_folder(flag: str, path: Path) -> None:
+    """Refuse a folder to write to where it, or one above it, is a file."""
+    there = next((place for place in (path, *path.parents) if place.exists()), Path())
+    if not there.is_dir():
+        raise UsageError(f"{flag} {path}: {there} is a file; name a folder")
+
+
 def check_at_least(flag: str, value: int, least: int = 1) -> None:
     """Refuse a number that is too small."""
     if value < least:

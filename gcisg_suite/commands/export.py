@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from gcisg_suite.commands.arguments import Config, Overrides, Several, check_file, config_file
+from gcisg_suite.commands.arguments import Config, Overrides, Several, check_file, check_folder, config_file
 
 
 def export(
@@ -39,6 +39,7 @@ def export(
     """
     file = config_file(config)
     check_file("--checkpoint", checkpoint)
+    check_folder("--output", output)
 
     from gcisg_core.export import write_export
     from gcisg_suite.export import WRITERS, provenance, read

@@ -9,7 +9,15 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from gcisg_core.lookup import choose
-from gcisg_suite.commands.arguments import NOT_GIVEN, DataOptions, Flag, Several, UsageError, check_at_least
+from gcisg_suite.commands.arguments import (
+    NOT_GIVEN,
+    DataOptions,
+    Flag,
+    Several,
+    UsageError,
+    check_at_least,
+    check_folder,
+)
 from gcisg_suite.new_project import Answers, ask, write_project
 from gcisg_suite.tasks import TASKS
 
@@ -65,6 +73,7 @@ def new_project(
         force=force,
     )
     answers.output = output or Path(ask("output", "Folder for the configs"))
+    check_folder("--output", answers.output)
     for name, folder in answers.folders.items():
         if not folder.is_dir():
             raise UsageError(f"--{name} {folder}: no such folder")

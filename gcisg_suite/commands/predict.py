@@ -17,6 +17,7 @@ from gcisg_suite.commands.arguments import (
     check_at_least,
     check_exists,
     check_file,
+    check_folder,
     chosen_device,
 )
 from gcisg_suite.places import find_config
@@ -61,6 +62,7 @@ def predict(
     if not Path(file).is_file() and not re.fullmatch(r"res\w+|(torchvision|timm):[\w.]+", file):
         raise UsageError(f"--config {file}: no such file, nor a ResNet of torchvision, torchvision:NAME or timm:NAME")
     check_file("--checkpoint", checkpoint)
+    check_folder("--output", output)
     paths, overrides = split(inputs, file)
     if not paths:
         raise UsageError("INPUT: name at least one image, folder or video")

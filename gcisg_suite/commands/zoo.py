@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from gcisg_suite.commands.arguments import UsageError, check_file
+from gcisg_suite.commands.arguments import UsageError, check_file, check_folder
 
 app = App(
     name="zoo",
@@ -68,6 +68,7 @@ def download(name: str, /, *, output: Path = Path("weights"), base_url: str | No
         output: Where it goes.
         base_url: Where the files are (as the metafile says).
     """
+    check_folder("--output", output)
     from gcisg_suite.zoo.zoo import choose_model
     from gcisg_suite.zoo.zoo import download as fetch
 

@@ -104,7 +104,7 @@ def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
             classes = [item for item in data.classes if item in occurring]
             data.leave("classes without a box", "", len(data.classes) - len(classes))
         if not classes or not data.images or (kind != UNLABELLED and not any(image.boxes for image in data.images)):
-            what = f"read as {kind}: {len(data.images)} images without any box"
+            what = f"read as {kind}: {len(data.images)} images without any box{data.described()}"
             raise DataError(folder, what, NOTHING.format(name=name))
         what, goal = f"{name}: {folder} read as {kind}", answers.output / "data" / name
         with converting(goal, answers.force) as partial:

@@ -38,9 +38,24 @@ def test_a_folder_read_in_another_format_than_its_own(name, here, capsys):
     folders.photo(Path(name, "training/image_2/0.png"))
     folders.text(Path(name, "training/label_2/0.txt"), "car 0 0 0 20 10 60 40 1 1 1 1 1 9 0")
     assert new_project("detection", "--format", f"{which}=yolo") == 1
-    assert "without any box. Name the folder that holds the labels, or its format" in (text := said(capsys))
-    assert f"(--format {which}=NAME)" in text
+    assert f"Name the folder that holds the labels, or its format where it is another one (--format {which}=" in said(
+        capsys
+    )
     assert new_project("detection", "--format", f"{which}=kitti", "--force") == 0
+
+
+@pytest.mark.remedy("Correct them, or name other --classes")
+def test_boxes_of_which_none_can_be_used(here, capsys):
+    make("kitti")
+    (file, *others) = sorted(Path("syn").rglob("label_2/*.txt"))
+    for path in others:
+        path.write_text("")
+    file.write_text("car 0 0 0 60 10 20 40 1 1 1 1 1 9 0\nperson 0 0 0 20 10 60 40 1 1 1 1 1 9 0")
+    assert new_project("detection", "--classes", "car") == 1
+    assert "syn/training: no box of it can be used; left out: 1 boxes without area (such as car [" in said(capsys)
+    assert new_project("detection", "--classes", "person") == 0
+    file.write_text(file.read_text().replace("60 10 20", "20 10 60"))
+    assert new_project("detection", "--classes", "car", "--force") == 0
 
 
 @pytest.mark.remedy("Training learns from labels: name the folder that holds them, or its format")
