@@ -77,7 +77,7 @@ def _category_faults(
 ) -> Iterator[Problem]:
     """Categories that are not expected, missing, or without a box to train on."""
     file = str(data.file)
-    if not data.annotations:
+    if not data.annotations and not data.findings.problems(Level.REFUSED, Level.LEFT_OUT):  # which say what to do
         yield Problem(file, "has no annotation that can be used", "Name the file that has them: --annotations FILE")
     for name in data.classes:
         if classes is not None and name not in classes and trained[name] + crowds[name]:
