@@ -13,6 +13,7 @@ TEXT = (".txt", ".csv", ".names")
 FORM = "'name' or 'name R G B' in every line"
 APART = r"[\s,;]+"
 HEX, DECIMAL = "#" + 3 * "([0-9a-fA-F]{2})", APART.join(3 * [r"(\d{1,3})"])
+NUMBERED = re.compile(rf"(\d+)(?::|{APART})\s*(\D.*)")
 COLOURED = re.compile(rf"(\S.*?){APART}(?:{HEX}|{DECIMAL})")
 
 
@@ -37,15 +38,14 @@ def read_classes(path: Path) -> tuple[list[str], list[Colour] | None]:
     """Names and colours of a file with a line a class, in the order of the label values.
 
     A line is `name`, `name R G B`, `name,R,G,B` or `name #rrggbb`; empty ones and those that begin with # do not count.
+    Where each line begins with a number, that is the label value.
 
     Raises:
-        ValueError: a line has another form, or only some lines have a colour.
+        ValueError: a line has another form, only some lines have a colour, or the numbers are not 0, 1, 2 ...
     """
     names: list[str] = []
     colours: list[Colour] = []
-    for number, line in enumerate(map(str.strip, read_lines(path)), start=1):
-        if not line or line.startswith("#"):
-            continue
+    for number, line in _by_value(path):
         found = COLOURED.fullmatch(line)
         values = [int(each, 16 if found[2] else 10) for each in found.groups()[1:] if each] if found else []
         if found and max(values) < 256:
@@ -58,3 +58,16 @@ def read_classes(path: Path) -> tuple[list[str], list[Colour] | None]:
             f"{path}: expected a line a class, each with another name, and all or none with a colour R G B"
         )
     return names, colours or None
+
+
+def _by_value(path: Path) -> list[tuple[int, str]]:
+    """The lines that count and where they stand in the file, in the order of the label values."""
+    stripped = enumerate(map(str.strip, read_lines(path)), start=1)
+    lines = [(at, line) for at, line in stripped if line[:1] not in ("", "#")]
+    numbered = [NUMBERED.fullmatch(line) for _, line in lines]
+    if not lines or not all(numbered):
+        return lines
+    found = sorted((int(each[1]), at, each[2]) for each, (at, _) in zip(numbered, lines, strict=True) if each)
+    if [value for value, *_ in found] != [*range(len(found))]:
+        raise ValueError(f"{path}: each line begins with a number; expected the label values 0 to {len(found) - 1}")
+    return [(at, name) for _, at, name in found]
