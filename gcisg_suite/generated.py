@@ -85,14 +85,31 @@ def _meanings(docstring: str) -> Iterator[tuple[str, str]]:
 
 def cost(method: str, root: Path = ROOT) -> str:
     """What a step costs beside one of plain fine-tuning, in each task, as measured."""
+    cells = [[task, row["of none"], row["passes"], row["MB over none"]] for task, row in _costs(root)[method].items()]
+    heads = ["task", "time of a step, of vanilla's", "backbone passes", "more memory, MB"]
+    return tabulate(cells, headers=heads, tablefmt="github", disable_numparse=True)
+
+
+def costs(root: Path = ROOT) -> str:
+    """A table of all costs: a row for each method, a column for each task."""
+    cells = [
+        [f"[{method}](methods/{method}.md)", *(f"{row['of none']}, {row['MB over none']} MB" for row in rows.values())]
+        for method, rows in _costs(root).items()
+    ]
+    heads = ["method", *next(iter(_costs(root).values()))]
+    return tabulate(cells, headers=heads, tablefmt="github", disable_numparse=True)
+
+
+def _costs(root: Path) -> dict[str, dict[str, dict[str, str]]]:
+    """Method -> task -> column -> cell of the benchmark's table."""
     lines = (root / COSTS).read_text(encoding="utf-8").splitlines()
     heads, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
-    found = [dict(zip(heads, row, strict=True)) for row in rows if row[1] == method]
-    columns = {"task": "task", "of none": "time of a step", "passes": "backbone passes", "MB over none": "memory, MB"}
-    cells = [
-        [row["task"], f"{row['of none']} times", row["passes"], f"{float(row['MB over none']):+.0f}"] for row in found
-    ]
-    return tabulate(cells, headers=[*columns.values()], tablefmt="github", disable_numparse=True)
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for cells in rows[1:]:
+        row = dict(zip(heads, cells, strict=True))
+        row["MB over none"] = f"{float(row['MB over none']):+.0f}"
+        found.setdefault(row["method"], {})[row["task"]] = row
+    return found
 
 
 def gain(method: str, *changed: str, root: Path = ROOT) -> str:
@@ -116,7 +133,7 @@ def gain(method: str, *changed: str, root: Path = ROOT) -> str:
     return "\n".join(f"- {name.capitalize()}: {line}." for name, line in zip(TASKS, lines, strict=True))
 
 
-def gains(*, root: Path = ROOT) -> str:
+def gains(root: Path = ROOT) -> str:
     """A table of all gains: a row for each page of `docs/methods` that shows one, a column for each task."""
     rows = []
     for path in sorted((root / "docs/methods").glob("*.md")):
@@ -170,7 +187,13 @@ def _overrides(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-KINDS: dict[str, Callable[..., str]] = {"settings": settings, "cost": cost, "gain": gain, "gains": gains}
+KINDS: dict[str, Callable[..., str]] = {
+    "settings": settings,
+    "cost": cost,
+    "costs": costs,
+    "gain": gain,
+    "gains": gains,
+}
 
 
 def filled(text: str, root: Path = ROOT) -> str:
