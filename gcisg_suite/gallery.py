@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -14,25 +15,27 @@ from PIL import Image, ImageChops
 from gcisg_core.files import replacing
 from gcisg_suite.cli import main
 
-RUNS = "runs/demo/classification"
-BASELINE, GCISG = f"{RUNS}/baseline_mini", f"{RUNS}/gcisg_mini"
 CONFIG = "projects/classification/gcisg_mini.py"
-# Picture -> the command that writes the page, and the page. The first one is there when `gcisg demo` has ended.
-PAGES: Mapping[str, tuple[Sequence[str], str]] = {
+RUNS, MANY = "runs/demo/classification", "runs/gallery/gcisg_mini"
+BASELINE, GCISG = (f"{name}={RUNS}/{folder}/iter_300.pth" for name, folder in
+                   (("baseline", "baseline_mini"), ("GCISG", "gcisg_mini")))  # fmt: skip
+KEEP = ("default_hooks.checkpoint.interval=50", "default_hooks.checkpoint.max_keep_ckpts=-1")
+Pages = Mapping[str, tuple[Sequence[Sequence[str]], str]]
+# Picture -> the commands that write the page, and the page. The first one is there when `gcisg demo` has ended.
+PAGES: Pages = {
     "demo": ((), "runs/demo/report.html"),
-    "report": (
-        ("report", BASELINE, GCISG, "--names", "baseline", "GCISG", "--output", "runs/gallery/report.html"),
-        "runs/gallery/report.html",
-    ),
     "analysis": (
-        ("analyze", "--config", CONFIG, "--output", "runs/gallery/analysis", "--checkpoint",
-         f"baseline={BASELINE}/iter_300.pth", f"GCISG={GCISG}/iter_300.pth"),
+        (("analyze", "--config", CONFIG, "--output", "runs/gallery/analysis", "--checkpoint", BASELINE, GCISG),),
         "runs/gallery/analysis/analysis.html",
     ),
-    "selection": (("select", GCISG, "--target-labels"), f"{GCISG}/selection.html"),
-}  # fmt: skip
+    "selection": (
+        (("train", "--config", CONFIG, "--output", MANY, "--fresh", *KEEP), ("select", MANY, "--target-labels")),
+        f"{MANY}/selection.html",
+    ),
+}
 WIDTH, HEIGHT = 1000, 12000  # of the window; the empty rest below a page is cut off
 COLOURS = 128
+DATE = re.compile(r"<dt>Date</dt><dd>.*?</dd>")
 
 
 def browser() -> str | None:
@@ -41,12 +44,12 @@ def browser() -> str | None:
     return os.environ.get("CHROME") or next(filter(None, map(shutil.which, names)), None)
 
 
-def make(folder: Path, pages: Mapping[str, tuple[Sequence[str], str]] = PAGES) -> None:
+def make(folder: Path, pages: Pages | None = None) -> None:
     """Write the pages and their pictures.
 
     Args:
         folder: Where the pictures go.
-        pages: Picture -> command, without `gcisg`, and the page that it writes.
+        pages: Picture -> commands, without `gcisg`, and the page that they write; by default :data:`PAGES`.
 
     Raises:
         ValueError: there is no browser.
@@ -54,8 +57,8 @@ def make(folder: Path, pages: Mapping[str, tuple[Sequence[str], str]] = PAGES) -
     """
     if not browser():
         raise ValueError("no browser was found: apt-get install chromium, or set CHROME=/its/path")
-    for name, (command, page) in pages.items():
-        if command:
+    for name, (commands, page) in (PAGES if pages is None else pages).items():
+        for command in commands:
             main(command)
         if not Path(page).is_file():
             raise FileNotFoundError(f"{page}: no such file. Run gcisg demo first")
@@ -63,12 +66,13 @@ def make(folder: Path, pages: Mapping[str, tuple[Sequence[str], str]] = PAGES) -
 
 
 def photograph(page: Path, picture: Path) -> None:
-    """The whole page in the light, as wide as a small window."""
+    """The whole page in the light, as wide as a small window, without the date."""
     with tempfile.TemporaryDirectory() as folder:
-        raw = Path(folder) / "page.png"
+        raw, copy = Path(folder) / "page.png", Path(folder) / "page.html"
+        copy.write_text(DATE.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=5000"]
         size = [f"--screenshot={raw}", f"--window-size={WIDTH},{HEIGHT}"]
-        command = [str(browser()), *flags, "--blink-settings=preferredColorScheme=1", *size, page.resolve().as_uri()]
+        command = [str(browser()), *flags, "--blink-settings=preferredColorScheme=1", *size, copy.as_uri()]
         subprocess.run(command, check=True, capture_output=True, timeout=300)
         with Image.open(raw) as image:
             whole = image.convert("RGB")

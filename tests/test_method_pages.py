@@ -17,7 +17,7 @@ from gcisg_core.views import PhotometricView
 from gcisg_det.config import read_config, regularizer_values
 from gcisg_suite import generated
 from gcisg_suite.method_pictures import draw, pictures
-from tests.documents import ROOT, blocks
+from tests.documents import ROOT, blocks, commands
 from tests.methods import settings_of
 
 FOLDER = ROOT / "docs/methods"
@@ -87,6 +87,27 @@ def test_a_picture_shows_the_stages_and_the_networks_that_the_method_has(name, t
     rows = " ".join(network.name for network in picture.networks)
     assert ("frozen" in rows) == (getattr(built, "reference", None) is not None)
     assert ("momentum encoder" in rows) == (getattr(built, "momentum_encoder", None) is not None)
+
+
+TERMS = r"match rate|Acc_IN|CKA|[Vv]anilla|\boracle\b|momentum encoder"
+# Those that are written by a program say it themselves, and in extend.md it stands in code.
+EXPLAINED = {ROOT / f"docs/{name}.md" for name in ("glossary", "results", "recipes", "miniature", "extend")}
+
+
+def test_what_uses_a_term_links_the_glossary():
+    pages = {ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("projects/*/README.md")} - EXPLAINED
+    without = [page for page in pages if re.search(TERMS, page.read_text()) and "glossary.md" not in page.read_text()]
+    assert not without
+    glossary = (ROOT / "docs/glossary.md").read_text()
+    assert all(f"**{term}" in glossary or f", {term}**" in glossary
+               for term in ("vanilla", "oracle", "CI", "guidance", "match rate", "Acc_IN", "CKA"))  # fmt: skip
+
+
+def test_the_commands_of_the_pages_are_run_for_another_page():
+    assert {command for name in PAGES for command in commands(f"docs/methods/{name}.md")} == {
+        "pip install 'gcisg[guides]'"
+    }
+    assert "pip install 'gcisg[guides]'" in commands("docs/your_model.md")
 
 
 def write_runs(folder, task, name, runs):
