@@ -7,6 +7,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 # Of git, pip, and the programs that write the miniature.
 OTHERS = {"abbrev", "always", "dirty", "exclude", "no-deps", "eval-scenes", "train-scenes", "reference-seed"}
+# Of Chromium.
+OTHERS |= {"headless", "no-sandbox", "disable-gpu", "hide-scrollbars", "virtual-time-budget", "blink-settings"}
+OTHERS |= {"screenshot", "window-size"}
+OTHERS |= {"ink", "soft", "line", "box", "trained", "green", "blue", "red"}  # colours of the methods' pictures
 ALIASES = {"help", "out", "replay"}  # `gcisg_suite.cli` takes them
 
 
