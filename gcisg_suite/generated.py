@@ -44,10 +44,10 @@ def settings(name: str, root: Path = ROOT) -> str:
     `common`: those of every method.
     """
     cls = choose(SETTINGS, name, "settings")
-    own = _defaults(cls).items()
+    rows = _defaults(cls)
     if name != "common" and issubclass(cls, Settings):
-        own -= _defaults(Settings if cls is Settings else cls.__bases__[0]).items()
-    rows = {key: default for key, default in _defaults(cls).items() if (key, default) in own}
+        inherited = _defaults(Settings if cls is Settings else cls.__bases__[0])
+        rows = {key: default for key, default in rows.items() if key not in inherited or inherited[key] != default}
     if not rows:
         return "It has no settings of its own."
     meanings = {key: text for base in reversed(cls.__mro__) for key, text in _meanings(base.__doc__ or "")}
