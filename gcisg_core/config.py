@@ -113,7 +113,7 @@ def _coerce(name: str, value: Any, default: Any, nested: bool = False) -> Any:
 
 
 def per_stage(field: str, weight: float | tuple[float, ...], stages: tuple[int, ...]) -> dict[int, float]:
-    """Stage -> weight of Eq. 10, from one number for all stages or one a stage; weights of zero are left out.
+    """Stage -> weight of Eq. 10, from one number for all stages or one for each; weights of zero are left out.
 
     Raises:
         ValueError: the number of weights differs from the number of stages, or one is negative.
