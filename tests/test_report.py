@@ -15,10 +15,10 @@ from PIL import Image
 
 from gcisg_core.problems import DataError
 from gcisg_core.run_folder import number_start, start_number
+from gcisg_suite.gallery import browser
 from gcisg_suite.report.losses import loss_curves
 from gcisg_suite.report.runs import read_run
 from gcisg_suite.report.sections import section
-from tests.conftest import chromium
 from tests.documents import run
 
 CONFIG = """
@@ -220,7 +220,7 @@ def test_the_verdict_names_the_set_where_several_were_evaluated(detection):
 
 
 def in_browser(page, *flags):
-    command = [chromium(), "--headless", "--no-sandbox", "--disable-gpu", *flags]
+    command = [str(browser()), "--headless", "--no-sandbox", "--disable-gpu", *flags]
     return subprocess.run([*command, f"file://{page}"], capture_output=True, text=True, check=True, timeout=120).stdout
 
 

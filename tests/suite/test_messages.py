@@ -13,6 +13,10 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("gcisg_core", "gcisg_suite", "projects", "tools")
 # Of git, pip, and the programs that write the miniature.
 OTHERS = {"abbrev", "always", "dirty", "exclude", "no-deps", "eval-scenes", "train-scenes", "reference-seed"}
+# Of Chromium.
+OTHERS |= {"headless", "no-sandbox", "disable-gpu", "hide-scrollbars", "virtual-time-budget", "blink-settings"}
+OTHERS |= {"screenshot", "window-size"}
+OTHERS |= {"ink", "soft", "line", "box", "trained", "green", "blue", "red"}  # colours of the methods' pictures
 ALIASES = {"help", "out", "replay"}  # `gcisg_suite.cli` takes them
 # What a remedy names (a flag, a command, a package, a key, a field), and what it asks for. "Restore it" names nothing.
 NAMES = r"--[a-z]|\bgcisg [a-z]|\bpython (tools|-m)|\bpip (un)?install|[a-z]=[^=]|\b[A-Z]{3,}\.[A-Z]|[a-z]_[a-z]"

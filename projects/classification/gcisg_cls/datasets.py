@@ -53,7 +53,7 @@ class _Line(NamedTuple):
 
 @DATASETS.register_module(name=["ClassFolderDataset", "VisDA17Dataset"])
 class ClassFolderDataset(Dataset):
-    """Images in a folder a class, listed in ``image_list.txt`` (lines ``relative/path label``) if there is one.
+    """Images in one folder for each class; ``image_list.txt`` (lines ``relative/path label``) is read if there is one.
 
     Args:
         root: The folder of one part (``visda17/train``).
