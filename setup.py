@@ -67,7 +67,7 @@ EXTRAS["all"] = sorted({
 
 setup(
     name="gcisg",
-    version="0.1.0",
+    version="0.2.0",  # its one home; a test compares CITATION.cff and CHANGELOG.md
     description="Guided causal-invariant learning on synthetic images, for Detectron2 and MMSegmentation",
     license="Apache-2.0",
     python_requires=">=3.10",

@@ -59,10 +59,9 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return match.group()  # MkDocs will warn
 
     markdown = LINK.sub(link, markdown)
-    markdown = re.sub(
-        r"^```math\n(.*?)^```$", lambda m: convert(m[1].strip(), display="block"), markdown, flags=re.M | re.S
-    )
-    return re.sub(r"\$`([^`\n]+)`\$", lambda m: convert(m[1]), markdown)
+    markdown = FORMULA.sub(lambda m: f'<div class="formula">{convert(m[1].strip(), display="block")}</div>', markdown)
+    # In a span: a line that begins with <math> would end its paragraph.
+    return re.sub(r"\$`([^`\n]+)`\$", lambda m: f"<span>{convert(m[1])}</span>", markdown)
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:

@@ -17,18 +17,19 @@ S = TypeVar("S", bound="Settings")
 
 @dataclass(frozen=True)
 class Settings:
-    """What every method has; each adds its own fields, with the defaults of its paper.
+    """The settings of every method; each method adds its own fields, with the defaults of its paper.
 
     Attributes:
-        stage_locations: Stage -> submodule path, or key or position of the backbone's output, for backbones that
-            :func:`gcisg_core.feature_tap.find_stages` does not know.
-        task_view: 0 or 1, the view of an image that feeds the task.
-        other_view: How the view beside the task's is made, see :mod:`gcisg_core.other_view`. ``same``: another draw of
-            the task's transform. ``style_only``: the same geometry in another style, by a strong jitter and a blur;
-            ``style_pasta``: perturbed Fourier amplitudes too. ``identical``: the task's view again, a control. Or
-            arguments of :class:`gcisg_core.views.PhotometricView`, which replace those of ``style_only``.
-        recompute_other_view: Do not keep the student's activations of the view beside the task's, but compute them
-            again in the backward pass: a forward pass more, and one view's memory instead of two. The same gradients.
+        stage_locations: Stage -> path of a submodule, or key or position in the backbone's output. For backbones whose
+            stages :func:`gcisg_core.feature_tap.find_stages` does not find.
+        task_view: Which view of an image the task sees, 0 or 1.
+        other_view: How the view beside the task's is made (:mod:`gcisg_core.other_view`). ``same``: another draw of the
+            task's transform. ``style_only``: the same geometry in another style, by a strong jitter and a blur.
+            ``style_pasta``: the same, and perturbed Fourier amplitudes. ``identical``: the task's view again, as a
+            control. Or a dictionary of arguments of :class:`gcisg_core.views.PhotometricView`, which replace those of
+            ``style_only``.
+        recompute_other_view: Compute the student's activations of the other view again in the backward pass, instead of
+            keeping them: one more forward pass, the memory of one view instead of two, the same gradients.
     """
 
     # Named bundles of other defaults, chosen by `preset`.
@@ -52,12 +53,12 @@ class Settings:
 
     @property
     def views_needed(self) -> int:
-        """How many views of an image a step needs; a method that compares views says so here."""
+        """How many views of an image a step needs; a method that compares views overrides it."""
         return self.task_view + 1
 
     @property
     def views_drawn(self) -> int:
-        """How many of them the task's transform draws: all, or the task's alone where the other is made of it."""
+        """How many of them the task's transform draws: all, or only the task's if the other one is made from it."""
         return self.views_needed if self.other_view == "same" else 1
 
 
@@ -112,7 +113,7 @@ def _coerce(name: str, value: Any, default: Any, nested: bool = False) -> Any:
 
 
 def per_stage(field: str, weight: float | tuple[float, ...], stages: tuple[int, ...]) -> dict[int, float]:
-    """Stage -> weight of Eq. 10, from one number for all stages or one a stage; weights of zero are left out.
+    """Stage -> weight of Eq. 10, from one number for all stages or one for each; weights of zero are left out.
 
     Raises:
         ValueError: the number of weights differs from the number of stages, or one is negative.

@@ -74,14 +74,14 @@ class FrozenModule(nn.Module):
 
 
 class MomentumEncoder(nn.Module):
-    """f̄_s and h_i: an exponential moving average of the student's backbone, and the projectors as they were at first.
+    """f̄_s and h_i: an exponential moving average of the student's backbone, and the projectors' initial state.
 
     After each optimiser step, parameters become ``decay * own + (1 - decay) * student``. Only parameters are
     averaged: BatchNorm buffers follow the student's, and in the forward pass each layer is in the student's mode.
 
     Args:
         student: The backbone; copied.
-        projectors: Their initial state is copied and kept for ever.
+        projectors: Their initial state is copied and never changes.
         tap: Says which stages are wanted.
         decay: m, in [0, 1].
 
@@ -139,7 +139,7 @@ class MomentumEncoder(nn.Module):
 
 
 class ReferenceEncoder(FrozenModule):
-    """f_r: the pretrained backbone, frozen, in eval mode for ever.
+    """f_r: the pretrained backbone, frozen, always in eval mode.
 
     The BatchNorm layers of ResNets are folded into the convolutions before them: the same function, in fewer passes
     over memory. Which ones is decided here and by name, so a framework may convert the layers of the whole model

@@ -1,7 +1,7 @@
 """Read the stage outputs of any backbone without changing it; :mod:`gcisg_core.stages` says where they are.
 
-A stage's values are those that its submodule returned, also where a later operation overwrites them (a ReLU in place
-behind a BatchNorm). Such places alone are copied; a tap's first pass finds them.
+A stage's values are those that its submodule returned, even if a later operation overwrites them (an in-place ReLU
+after a BatchNorm). Only such stages are copied; a tap's first pass finds them.
 """
 
 from __future__ import annotations

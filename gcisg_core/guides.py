@@ -20,7 +20,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class GuideNetwork(nn.Module):
-    """A network and how it wants its images; subclasses return its last feature map in :meth:`forward`.
+    """A network and the normalisation of its images; subclasses return its last feature map in :meth:`forward`.
 
     Args:
         network: Takes normalised RGB images (B, 3, H, W).
@@ -46,7 +46,7 @@ def torchvision_guide(name: str, weights: str) -> GuideNetwork:
 
     Args:
         name: ``resnet101``, ``convnext_tiny``, ...
-        weights: A state dict file; needed, nothing is downloaded.
+        weights: A state dict file; it is required, nothing is downloaded.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -71,9 +71,9 @@ class GuideEncoder(FrozenModule):
 
     Args:
         name: ``source:model``, a source of :data:`GUIDES`.
-        weights: A file; what an empty one means is the source's.
+        weights: A file; the source decides what an empty name means.
         view_mean, view_std: Normalisation of the student's views, for RGB in [0, 1].
-        size: Edge that the views are resized to; 0 leaves them as they are.
+        size: Size in pixels to which the views are resized; 0 keeps their size.
 
     Raises:
         ValueError: the source or the model is unknown.

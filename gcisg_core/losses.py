@@ -116,8 +116,7 @@ def causal_invariance_loss(
 
     p_t(z; Q)[k] = softmax_k(z . q_k / t) and the loss of a row is - sum_k p_tau_m(z_momentum; Q)[k] log
     p_tau(z; Q)[k]. Only ``z`` takes a gradient, (p_tau - p_tau_m) Q / tau, which is formed along with the value
-    (see :func:`_attend`): nothing of N x K numbers ever exists. Half precision is computed in float32, under autocast
-    too.
+    (see :func:`_attend`): no N x K numbers are ever held. Half precision is computed in float32, under autocast too.
 
     Args:
         z: (N, d), unit rows: the student's embeddings.
@@ -149,7 +148,7 @@ def causal_invariance_loss(
 
 
 def info_nce_loss(anchor: Tensor, positive: Tensor, negatives: Tensor, tau: float = 0.07) -> Tensor:
-    """-log of exp(z . z+ / tau) against itself and the sum over the negatives of exp(z . q / tau), mean over rows.
+    """InfoNCE: -log(exp(z . z+ / tau) / (exp(z . z+ / tau) + sum over negatives of exp(z . q / tau))), mean over rows.
 
     Only ``anchor`` takes a gradient. Precision and memory are those of :func:`causal_invariance_loss`.
 
@@ -201,8 +200,8 @@ def guidance_loss(
         pooling: a name of :data:`gcisg_core.pooling.POOLINGS` or a function of the same form.
         reduction: ``"batch_mean"`` or ``"frobenius"``.
         mask: (B, H, W), False at positions that are padding.
-        patches: (ph, pw), cells of each map, which are then pooled and compared as images of their own: N = B ph pw,
-            less those that are all padding, takes the place of B. Ours; in the paper a map is one.
+        patches: (ph, pw), cells of each map that are pooled and compared like images: N = B ph pw, without cells that
+            are all padding, replaces B. Ours; in the paper the whole map is one cell.
 
     Returns:
         A scalar.

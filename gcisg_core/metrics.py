@@ -1,4 +1,4 @@
-"""Metrics of what a model learnt besides its task: style invariance, what it kept of the pretrained network."""
+"""Task-independent metrics: invariance to style, and what a model kept of the pretrained network."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def hyperspherical_energy(features: Tensor, power: int = 0, form: str = "publish
 
 
 def estimate_energies(sample: Tensor, population: int, form: str = "published") -> dict[int, Estimate]:
-    """The energies, power -> estimate, of a set of which a simple random sample is at hand (:class:`FeatureSample`).
+    """Estimate the energies of a set, power -> estimate, from a simple random sample (:class:`FeatureSample`).
 
     The mean over the sample's pairs is a U-statistic of order two: its error is that of the first term of Hoeffding's
     decomposition, 2 s / sqrt(n) with s the standard deviation over features of their mean energy, times
@@ -153,13 +153,13 @@ def _energies(distances: Tensor, power: int, form: str) -> Tensor:
 
 
 class FeatureSample:
-    """A simple random sample of rows in one pass and constant memory; all rows, in order, where there are no more.
+    """A simple random sample of rows, in one pass and constant memory; all rows, in order, if they fit.
 
     Which rows are drawn depends on their number and the seed alone, so that models are compared on the same images.
 
     Args:
         size: Most rows kept.
-        seed: Of the choice.
+        seed: Seed of the choice.
 
     Source: Vitter, Random sampling with a reservoir (1985), algorithm R.
     """

@@ -25,8 +25,8 @@ class MixStyle(Settings):
     It works where gradients are computed: the passes of a method's target, reference and keys stay as they are.
 
     Attributes:
-        p: Probability a step.
-        alpha: Of the Beta distribution.
+        p: Probability that a step mixes.
+        alpha: Parameter of the Beta distribution; small values take mostly one of the two styles.
         stages: The stages whose outputs are mixed.
 
     Source: MixStyle (Zhou et al., ICLR 2021), Eq. 3 to 6 and Section 3; p and alpha are the paper's.

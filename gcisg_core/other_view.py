@@ -1,4 +1,4 @@
-"""The view beside the task's: an independent draw of the task's transform, as in the papers, or a transform of its own.
+"""The view beside the task's: another draw of the task's transform, as in the papers, or a different transform.
 
 All forms but ``same`` are ours.
 """
@@ -27,10 +27,10 @@ PRESETS: dict[str, Mapping[str, Any] | None] = {
 
 
 class OtherView:
-    """Makes the views of a batch as a method's ``other_view`` says.
+    """Makes the views of a batch according to a method's ``other_view``.
 
     Args:
-        settings: The method's.
+        settings: Settings of the method.
 
     Raises:
         ValueError: the preset, or an argument of the transform, is unknown or out of range.
@@ -44,7 +44,7 @@ class OtherView:
         """The views of a batch, in their order; of ``identical`` ones, one object several times.
 
         Args:
-            count: How many.
+            count: Number of views.
             draw_own: Number of a view -> the view, by the task's transform.
             draw_changed: Change -> the same images, in the same geometry, after this change.
         """
@@ -56,7 +56,7 @@ class OtherView:
 
 
 def check_other_view(value: str | Mapping[str, Any]) -> None:
-    """Raise a ValueError where an ``other_view`` is neither a preset nor has arguments of a PhotometricView alone."""
+    """Raise a ValueError if an ``other_view`` is neither a preset nor arguments of a PhotometricView."""
     names = [value] if isinstance(value, str) else list(value)
     known = list(PRESETS) if isinstance(value, str) else list(inspect.signature(PhotometricView).parameters)
     for name in names:
@@ -66,7 +66,7 @@ def check_other_view(value: str | Mapping[str, Any]) -> None:
 
 
 def make_change(value: str | Mapping[str, Any]) -> PhotometricView | None:
-    """The change of an ``other_view``; None for one that changes nothing. Raises as :class:`OtherView`."""
+    """The transform of an ``other_view``, or None if it changes nothing. Raises like :class:`OtherView`."""
     check_other_view(value)
     added = PRESETS[value] if isinstance(value, str) else value
     return None if added is None else PhotometricView(**{**STRONG, **added})

@@ -1,6 +1,6 @@
 """Poolings of a feature map, as terms of the guidance loss (GCISG, Section 3.2 and Fig. 3).
 
-Shapes: B images, C channels, H x W positions. Each pooling returns one vector an image. A ``mask``
+Shapes: B images, C channels, H x W positions. Each pooling returns one vector for each image. A ``mask``
 (B, H, W), True where the image is and False in the padding of a batch, keeps padded positions out.
 """
 
@@ -39,13 +39,13 @@ def self_attention_pool(
     With g the mean over positions, a[h, w] = <v[:, h, w], g> / sum <v, g> and the result is
     sum_hw v[:, h, w] a[h, w]. The attention is not detached. The normaliser equals H W |g|^2: it is never
     negative. Features below zero (transformers, FPN outputs) give some positions negative weights, which still
-    sum to one; where g vanishes against the features, so that the weights would grow without bound, the image
-    is pooled by its plain mean instead. The result is finite for all finite features.
+    sum to one. If g vanishes against the features, so that the weights would grow without bound, the image is
+    pooled by its plain mean instead. The result is finite for all finite features.
 
     Args:
         features: (B, C, H, W), pooled.
-        attention_from: (B, C, H, W), the features whose attention is used; those of ``features`` by default.
-            CSG's A-pool gives the student's here to pool the reference's.
+        attention_from: (B, C, H, W), the features whose attention is used; by default ``features``. CSG's A-pool passes
+            the student's here, to pool the reference's.
         mask: (B, H, W), False at padded positions.
 
     Returns:
@@ -101,8 +101,8 @@ def channel_pool(features: Tensor, *, mask: Tensor | None = None) -> Tensor:
 def spatial_pool(features: Tensor, *, mask: Tensor | None = None) -> Tensor:
     """Mean over the width and mean over the height, joined: (B, C, H, W) -> (B, C (H + W)). PODNet's spatial term.
 
-    PODNet sums where this takes means. On a square map the normalised vectors are the same; on another, sums would
-    give the half that adds up more positions the greater say, and means weigh both halves alike.
+    PODNet takes sums instead of means. On a square map the normalised vectors are the same; on others, sums would give
+    more weight to the half that adds more positions, while means weigh both halves alike.
     """
     values = _masked(features, mask)
     if mask is None:
@@ -113,7 +113,7 @@ def spatial_pool(features: Tensor, *, mask: Tensor | None = None) -> Tensor:
 
 
 def no_pool(features: Tensor, *, mask: Tensor | None = None) -> Tensor:
-    """Every position as it is: (B, C, H, W) -> (B, C H W)."""
+    """No pooling, every position is kept: (B, C, H, W) -> (B, C H W)."""
     return _masked(features, mask).flatten(1)
 
 

@@ -14,10 +14,10 @@ from gcisg_core.ranks import world_size
 
 
 class SupportQueue(nn.Module):
-    """The last K rows that were enqueued, over all ranks, in the order they came.
+    """The last K rows that were enqueued on all ranks, in their order of arrival.
 
     It starts with random unit vectors, the same on every rank whatever the rank's random state. Both buffers are
-    part of the state dict, so that a resumed run goes on with the same support.
+    part of the state dict, so a resumed run continues with the same support samples.
 
     Args:
         size: K, the number of rows kept.
@@ -40,7 +40,7 @@ class SupportQueue(nn.Module):
             raise ValueError(f"size and dim must be at least 1, got size={size}, dim={dim}")
         needed, there = 4 * size * dim, memory_of_machine()
         if needed > there:
-            what = f"would take {needed / 1e9:,.1f} GB a stage, this machine has {there / 1e9:,.1f} GB"
+            what = f"would take {needed / 1e9:,.1f} GB for each stage, this machine has {there / 1e9:,.1f} GB"
             raise ValueError(f"queue_length {size} with embedding_dim {dim} {what}. Choose smaller ones")
         generator = torch.Generator().manual_seed(seed)
         self.register_buffer("features", F.normalize(torch.randn(size, dim, generator=generator)))
@@ -48,9 +48,9 @@ class SupportQueue(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor) -> None:
-        """Put the rows of all ranks in, rank by rank; the oldest leave.
+        """Add the rows of all ranks, rank by rank; the oldest rows leave.
 
-        Every rank must call it, each with any number of rows, none and more than K included.
+        Every rank must call it, with any number of rows, also none or more than K.
 
         Args:
             keys: (N, d).
@@ -73,7 +73,7 @@ class SupportQueue(nn.Module):
 
 
 def memory_of_machine() -> float:
-    """Bytes of main memory; infinity where the system does not say."""
+    """Bytes of main memory; infinity if the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows

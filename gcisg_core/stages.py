@@ -1,4 +1,4 @@
-"""Where the stages of a backbone are: by its framework's description, else by what one pass shows.
+"""Find the stages of a backbone: from its framework's description, or else in one forward pass.
 
 Stages are numbered as in the papers: 0 is the stem (convolution, normalisation, ReLU; before max-pooling) and
 1 to 4 are the residual stages, whose strides are 4, 8, 16 and 32 in a ResNet.
@@ -25,12 +25,12 @@ _found: WeakKeyDictionary[nn.Module, tuple[list[str], dict[int, StageLocation]]]
 
 
 def find_backbone(model: nn.Module) -> nn.Module | None:
-    """The network of the images in a task model, if it has one of a usual name."""
+    """The network in a task model that sees the images, if it has one of the usual names."""
     return next((part for name in BACKBONES if isinstance(part := getattr(model, name, None), nn.Module)), None)
 
 
 def below_pyramid(backbone: nn.Module) -> nn.Module:
-    """The network below a feature pyramid or a simple one, the others themselves."""
+    """The network below a feature pyramid, or below a simple one; other networks as they are."""
     below = getattr(backbone, "bottom_up", getattr(backbone, "net", backbone))
     return below if isinstance(below, nn.Module) else backbone
 

@@ -92,7 +92,7 @@ class RandAugment(nn.Module):
     equalisation happen with probability magnitude / 30. Signs are random.
 
     Args:
-        num_ops: N, operations an image.
+        num_ops: N, the number of operations on each image.
         magnitude: M, in [0, 30].
         max_translation: Pixels at magnitude 30; scale it with the images.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from gcisg_suite.text import read_lines
 Colour = tuple[int, int, int]
 TEXT = (".txt", ".csv", ".names")
 FORM = "'name' or 'name R G B' in every line"
+APART = r"[\s,;]+"
+HEX, DECIMAL = "#" + 3 * "([0-9a-fA-F]{2})", APART.join(3 * [r"(\d{1,3})"])
+NUMBERED = re.compile(rf"(\d+)(?::|{APART})\s*(\D.*)")
+COLOURED = re.compile(rf"(\S.*?){APART}(?:{HEX}|{DECIMAL})")
 
 
 def named_classes(given: Sequence[str]) -> tuple[list[str], list[Colour] | None]:
@@ -30,25 +35,39 @@ def named_classes(given: Sequence[str]) -> tuple[list[str], list[Colour] | None]
 
 
 def read_classes(path: Path) -> tuple[list[str], list[Colour] | None]:
-    """Names and colours of a file with a line a class, `name` or `name R G B`, in the order of the label values.
+    """Names and colours of a file with a line a class, in the order of the label values.
+
+    A line is `name`, `name R G B`, `name,R,G,B` or `name #rrggbb`; empty ones and those that begin with # do not count.
+    Where each line begins with a number, that is the label value.
 
     Raises:
-        ValueError: a line has another form, or only some lines have a colour.
+        ValueError: a line has another form, only some lines have a colour, or the numbers are not 0, 1, 2 ...
     """
-    names, colours = [], []
-    for number, line in enumerate(read_lines(path), start=1):
-        words = line.split()
-        if not words:
-            continue
-        values = [int(word) for word in words[-3:] if word.isdecimal() and len(word) < 4 and int(word) < 256]
-        if len(words) > 3 and len(values) == 3:
+    names: list[str] = []
+    colours: list[Colour] = []
+    for number, line in _by_value(path):
+        found = COLOURED.fullmatch(line)
+        values = [int(each, 16 if found[2] else 10) for each in found.groups()[1:] if each] if found else []
+        if found and max(values) < 256:
             colours.append((values[0], values[1], values[2]))
-            words = words[:-3]
-        elif colours or any(word.isdecimal() for word in words[1:]):
+        elif colours or any(word.isdecimal() for word in re.split(APART, line)[1:]):
             raise ValueError(f"{path} line {number}: {line!r}, expected the form {FORM}")
-        names.append(" ".join(words))
+        names.append(" ".join((found[1] if found else line).split()))
     if not names or len(colours) not in (0, len(names)) or len(set(names)) < len(names):
         raise ValueError(
             f"{path}: expected a line a class, each with another name, and all or none with a colour R G B"
         )
     return names, colours or None
+
+
+def _by_value(path: Path) -> list[tuple[int, str]]:
+    """The lines that count and where they stand in the file, in the order of the label values."""
+    stripped = enumerate(map(str.strip, read_lines(path)), start=1)
+    lines = [(at, line) for at, line in stripped if line[:1] not in ("", "#")]
+    numbered = [NUMBERED.fullmatch(line) for _, line in lines]
+    if not lines or not all(numbered):
+        return lines
+    found = sorted((int(each[1]), at, each[2]) for each, (at, _) in zip(numbered, lines, strict=True) if each)
+    if [value for value, *_ in found] != [*range(len(found))]:
+        raise ValueError(f"{path}: each line begins with a number; expected the label values 0 to {len(found) - 1}")
+    return [(at, name) for _, at, name in found]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from gcisg_core.problems import DataError, reason
 
@@ -79,6 +79,8 @@ def displayed_size(path: str | Path) -> tuple[int, int]:
     """
     with _reported(path), Image.open(path) as image:
         width, height = image.size
+        if isinstance(image, TiffImagePlugin.TiffImageFile):  # whose size new versions of Pillow give as displayed
+            width, height = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
         return (height, width) if _orientation(image) >= TURNED else (width, height)
 
 
@@ -132,10 +134,12 @@ def _to_eight_bits(values: np.ndarray) -> np.ndarray:
 
 
 def _orientation(image: Image.Image) -> int:
+    """1 to 8; 1, as it is, for whatever else stands there."""
     try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # a damaged EXIF block
         return 1
+    return int(found) if found in range(1, 9) else 1
 
 
 def check_boxes_size(

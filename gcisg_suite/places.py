@@ -26,10 +26,11 @@ def _installed(*parts: str) -> Path | None:
 
 
 def find_config(name: str) -> str:
-    """A config file; where there is no checkout, `projects/...` is what the installed package brought along."""
+    """A config file; `projects/...` is that of the checkout from any folder, or what the installed package brought."""
     parts = Path(name).parts
     if not Path(name).exists() and parts[:1] == ("projects",):
-        return str(_installed(*parts[1:]) or name)
+        own = Path(__file__).resolve().parents[1] / name
+        return str(own if own.exists() else _installed(*parts[1:]) or name)
     return name
 
 

@@ -84,7 +84,7 @@ class Progress:
             self._say(f"done in {duration(time.monotonic() - self.start)}")
 
     def _count(self, number: int) -> str:
-        plural = f"{self.unit}es" if self.unit.endswith("ch") else f"{self.unit}s"
+        plural = f"{self.unit}es" if self.unit.endswith(("ch", "s")) else f"{self.unit}s"
         return f"{number} {self.unit if number == 1 else plural}"
 
     def _say(self, text: str) -> None:

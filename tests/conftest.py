@@ -9,7 +9,6 @@ Detectron2 0.5 the same for `detectron2_main`, what only upstream's main has.
 import importlib.util
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ import pytest
 import torch
 
 import gcisg_core.integrations.openmmlab  # noqa: F401 - before the mmseg of any test file
+from gcisg_suite.gallery import browser
 
 torch.set_num_threads(1)
 sys.path[:0] = [str(project) for project in (Path(__file__).parents[1] / "projects").iterdir()]
@@ -44,12 +44,6 @@ def no_handlers_of_closed_screens() -> Iterator[None]:
             logger.handlers = [handler for handler in logger.handlers if type(handler) is not logging.StreamHandler]
 
 
-def chromium() -> str | None:
-    """$CHROME, or a browser of Chromium's family on the path."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    return os.environ.get("CHROME") or next(filter(None, map(shutil.which, names)), None)
-
-
 def has_detectron2_main() -> bool:
     """Whether the Detectron2 that would be imported has what followed its last release; nothing of it is imported."""
     found = importlib.util.find_spec("detectron2")
@@ -58,12 +52,12 @@ def has_detectron2_main() -> bool:
 
 def pytest_report_header() -> str:
     return (
-        f"browser: {chromium() or 'none; apt-get install chromium, or CHROME=/its/path, for the tests that open pages'}"
+        f"browser: {browser() or 'none; apt-get install chromium, or CHROME=/its/path, for the tests that open pages'}"
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    markers = {"gpu": torch.cuda.is_available(), "browser": chromium(), "detectron2_main": has_detectron2_main()}
+    markers = {"gpu": torch.cuda.is_available(), "browser": browser(), "detectron2_main": has_detectron2_main()}
     absent = [name for name, there in markers.items() if not there]
     left_out = [item for item in items if any(item.get_closest_marker(name) for name in absent)]
     if left_out:

@@ -217,14 +217,20 @@ def page(data: dict[str, dict[str, dict[str, str]]]) -> str:
     lines = [
         "# Models",
         "",
-        "What was run of each family, shrunk, on a CPU, with the method `gcisg` and without `stage_locations`: two",
-        "steps of training; a resume from the first that ends in the same weights, bit by bit; the evaluation; the",
-        "export, whose model in the plain framework, under the config as exported, gives the outputs of the run's; a",
-        "prediction. What does not work has the reason. The names are those of mmseg's `_base_/models` or model zoo.",
+        "Each family was run in a small version, on a CPU, with the method `gcisg` and without `stage_locations`:",
         "",
-        "`python -m tests.families` runs all of it and writes this page; with names after it, those families alone;",
-        "with `new`, those that have no row yet. Mask2Former and MaskFormer need mmdetection, ConvNeXt and PoolFormer",
-        "mmpretrain ([install](install.md)).",
+        "- *train*: two steps of training;",
+        "- *resume*: a resume from the first step, which ends in the same weights, bit for bit;",
+        "- *evaluate*: the evaluation;",
+        "- *export equal*: the export; its model in the plain framework, under the exported config, gives the",
+        "  outputs of the run's model;",
+        "- *predict*: a prediction.",
+        "",
+        "For what does not work, a note gives the reason. The names are those of mmseg's `_base_/models` or model zoo.",
+        "",
+        "`python -m tests.families` runs all of it and writes this page; followed by names, it runs only those",
+        "families; followed by `new`, only those without a row. Mask2Former and MaskFormer need mmdetection, ConvNeXt",
+        "and PoolFormer need mmpretrain ([install](install.md)).",
     ]
     for task, families in data.items():
         lines += [

@@ -1,6 +1,7 @@
 """The site of the documents: built strictly, complete, and readable without a network."""
 
 import html.parser
+import re
 import runpy
 import subprocess
 import sys
@@ -50,6 +51,8 @@ def test_formulas_and_docstrings_are_in_the_pages(site):
     method = (site / "method.html").read_text()
     assert method.count('display="block"') == 6
     assert "```" not in method
+    whitening = (site / "methods/isw.html").read_text()  # a line of its paragraph begins with a formula
+    assert re.search(r"<p><span><math[^\n]*</math></span> is the covariance", whitening)
     losses = (site / "api/losses.html").read_text()
     assert "causal_invariance_loss" in losses
     assert "self_attention_pool" in losses

@@ -23,6 +23,7 @@ import torchvision
 from packaging.requirements import Requirement
 from safetensors.torch import save_file
 
+from gcisg_suite import gallery
 from gcisg_suite.miniature.network import MiniResNet
 from tests.classification.conftest import TINY as TINY_CLASSIFICATION
 from tests.classification.conftest import write_images
@@ -31,7 +32,7 @@ from tests.documents import ROOT, blocks, commands, run
 from tests.test_own_data import SMALL, make_classification, make_detection, make_segmentation
 
 DOCUMENTS = ("README.md", "docs/start.md", "docs/install.md", "docs/your_model.md", "docs/data.md", "docs/faq.md",
-             "docs/gpu.md")  # fmt: skip
+             "docs/gpu.md", "docs/gallery.md", "docs/which_method.md")  # fmt: skip
 DETECTION = [*map(str, TINY_DETECTION), "SOLVER.MAX_ITER", "2", "SOLVER.STEPS", "()", "REGULARIZER.QUEUE_LENGTH", "32"]
 
 
@@ -120,6 +121,14 @@ def export(command: str) -> None:
     assert [path.suffix for path in Path("release").glob(f"{Path(config).stem}-*.pth")] == [".pth"]
 
 
+def without_pages(command: str) -> None:
+    """tests/test_gallery.py photographs a page; these are made by minutes of training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gallery, "PAGES", {})
+        patch.setattr(gallery, "browser", lambda: "any")
+        as_written()(command)
+
+
 def own_config(command: str) -> None:
     """The losses of the method are in what it logged."""
     as_written()(command)
@@ -143,6 +152,7 @@ RULES: list[tuple[str, Callable[[str], None]]] = [
     # Minutes of training or drawing; what they do is tested in tests/classification/test_mini.py and tests/miniature.
     (r"python tools/(demo|prepare_mini)\.py", as_written("--help")),
     (r"python tools/(train_net|new_project)\.py$", as_written("--help")),  # named in the text
+    (r"python tools/gallery\.py$", without_pages),
     (r"python tools/sweep\.py .*--split test$", as_written("--dry-run")),
     (r"python tools/export\.py ", export),
     (r"python tools/train_net\.py .*_mini\.py .*--eval-only", evaluate),

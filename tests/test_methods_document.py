@@ -51,7 +51,7 @@ def test_the_documents_method_trains_by_its_name(added):
 def rows_of(head):
     """The names in the first column of a table."""
     table = PAGE[PAGE.index(head) :].partition("\n\n")[0]
-    return re.findall(r"^\| `(\w+)`", table, re.M)
+    return re.findall(r"^\| \[?`(\w+)`", table, re.M)
 
 
 def test_every_method_and_every_form_of_the_other_view_has_its_line():

@@ -36,6 +36,7 @@ def new_project(task, *more):
     return 0
 
 
+@pytest.mark.remedy("Name another --output, or give --force, which keeps a copy of it")
 @pytest.mark.parametrize("data", ["classification", "detection"], indirect=True)
 def test_a_changed_config_is_kept_and_with_force_copied(data, tmp_path, capsys):
     assert new_project(data) == new_project(data) == 0  # the same again
@@ -141,6 +142,7 @@ def test_images_that_both_folders_have_are_named(data, tmp_path, capsys):
     assert "real/boat/2.bmp: looks like synthetic/boat/2.png (correlation 1.000). Compare them." in output
 
 
+@pytest.mark.remedy("lies in --{} {}, which is for data; name another")
 @pytest.mark.parametrize("data", ["classification"], indirect=True)
 def test_the_order_of_classes_that_is_given_is_that_of_the_labels(data, tmp_path, capsys):
     assert new_project(data, "--output", "real/project") == 2

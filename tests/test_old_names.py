@@ -7,7 +7,7 @@ import torch
 from mmengine.registry import DATASETS
 
 from gcisg_cls.classifier import SynToRealClassifier
-from gcisg_cls.datasets import ClassFolderDataset
+from gcisg_cls.datasets import ClassFolderDataset, VisDA17Dataset
 from gcisg_core.integrations.mmengine import check_state, load_config
 from gcisg_core.old_names import SETTINGS, TENSORS
 from gcisg_core.regularizers import METHODS, Regularizer, build_regularizer, read_method
@@ -67,7 +67,7 @@ def test_an_mmengine_config(tmp_path):
     assert file.model.to_dict() == given.model.to_dict()
     assert (given.model.backbone_plugins, given.model.min_match_ratio) == ({"ibn": "a"}, 0.5)
     assert given.model.regularizer.tau_momentum == 0.05
-    assert DATASETS.get(file.train_dataloader.dataset.dataset.type) is ClassFolderDataset
+    assert DATASETS.get(file.train_dataloader.dataset.dataset.type) is ClassFolderDataset is VisDA17Dataset
 
 
 def test_arguments_of_a_model():

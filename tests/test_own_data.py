@@ -187,6 +187,7 @@ class TestFaults:
         assert self.audit(folders, capsys, "--force")[0] == 0
         assert (tmp_path / "out/gcisg.py").is_file()
 
+    @pytest.mark.remedy("The data set needs label_values={}, which new-project writes")
     @pytest.mark.parametrize("folders", ["segmentation"], indirect=True)
     def test_masks_of_0_and_255_without_colours_train(self, folders, tmp_path, capsys):
         """In the real folder; the synthetic one has numbers. The classes' file is one of Windows."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from mmengine.config import Config
 from packaging.requirements import Requirement
 
@@ -96,6 +98,12 @@ def test_neither_openmmlab_stack_is_forced_on_an_environment(installed):
         official, onedl = taken & names, taken & {f"onedl-{name}" for name in names}
         assert bool(official) == (extra == "segmentation-openmmlab")
         assert bool(onedl) == (extra in ("classification", "segmentation", "all"))
+
+
+def test_one_version_in_the_wheel_the_changelog_and_the_citation(installed):
+    (distribution,) = metadata.distributions(name="gcisg", path=[str(installed)])
+    (newest, *_) = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert newest == distribution.version == yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]
 
 
 def test_the_command_and_its_earlier_names_are_there(installed):

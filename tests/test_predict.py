@@ -279,6 +279,14 @@ class TestWhatCannotBeRead:
         assert message in said
         assert not out.exists()
 
+    @pytest.mark.remedy("so results would be taken for images; name another")
+    def test_results_among_the_images(self, predict, classifier, photos, tmp_path, tmp_path_factory):
+        _, said = predict(MINI, classifier[1], tmp_path, code=1)
+        assert f"--output {tmp_path}/out lies in {tmp_path}, so results would be taken for images; name another" in said
+        other, given = tmp_path_factory.mktemp("other"), ["--checkpoint", str(classifier[1]), "--device", "cpu"]
+        main(["predict", "--config", str(MINI), *given, "--output", str(other), str(tmp_path)])
+        assert len(read(other)[0]) == 5
+
     def test_a_checkpoint_of_another_model(self, predict, photos, tmp_path):
         torch.save({"state_dict": torchvision.models.resnet18().state_dict()}, tmp_path / "other.pth")
         _, said = predict(MINI, tmp_path / "other.pth", photos, code=1)

@@ -15,10 +15,10 @@ from PIL import Image
 
 from gcisg_core.problems import DataError
 from gcisg_core.run_folder import number_start, start_number
+from gcisg_suite.gallery import browser
 from gcisg_suite.report.losses import loss_curves
 from gcisg_suite.report.runs import read_run
 from gcisg_suite.report.sections import section
-from tests.conftest import chromium
 from tests.documents import run
 
 CONFIG = """
@@ -190,6 +190,16 @@ def test_runs_of_one_name_are_seeds(tmp_path):
     assert chart["lines"][0]["values"][0] == pytest.approx(9 / 10 + 1)  # the mean of both losses' sums
 
 
+@pytest.mark.remedy("give --names, the same one for seeds of a method")
+def test_runs_in_folders_of_one_name(tmp_path, capsys):
+    given = " ".join(str(write_mmengine(tmp_path / name / "run", "none", 20.0)) for name in ("a", "b"))
+    command = f"gcisg report {given} --output {tmp_path / 'report.html'}"
+    assert run(command) == 2
+    assert "several folders are called run run; give --names, the same one for seeds" in capsys.readouterr().err
+    for names in ("a b", "a a"):
+        assert run(f"{command} --names {names}") == 0
+
+
 def test_a_run_that_logged_nothing_says_so_and_one_point_is_drawn(tmp_path):
     quiet = write_mmengine(tmp_path / "quiet", "none", 20.0, steps=())
     short = write_mmengine(tmp_path / "short", "none", 20.0, steps=(2,))
@@ -210,7 +220,7 @@ def test_the_verdict_names_the_set_where_several_were_evaluated(detection):
 
 
 def in_browser(page, *flags):
-    command = [chromium(), "--headless", "--no-sandbox", "--disable-gpu", *flags]
+    command = [str(browser()), "--headless", "--no-sandbox", "--disable-gpu", *flags]
     return subprocess.run([*command, f"file://{page}"], capture_output=True, text=True, check=True, timeout=120).stdout
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 from gcisg_core.wrong_setting import SettingError, naming_settings
 from gcisg_suite.cli import main
+from tests.command import gcisg
+from tests.processes import status_of_command
 from tests.test_own_data import MAKE
 from tests.test_worker_errors import TASKS
 
@@ -129,13 +132,19 @@ def test_other_errors_stay_as_they_are():
         named({"model": {"a": 4}}, ["model.a=4"], {"model": {"a": 3}}, out_features=None)
 
 
-@pytest.mark.parametrize("flag", ["--num-gpus", "--num-machines"])
-def test_torchrun_and_a_number_of_processes_exclude_each_other(folders, monkeypatch, flag):
-    monkeypatch.chdir(folders / "detection")
-    monkeypatch.setitem(os.environ, "LOCAL_RANK", "0")
-    with pytest.raises(SystemExit) as stopped:
-        main(["train", "--config", "mine.yaml", "--output", "run", flag, "2"])
-    assert stopped.value.code == 2
+@pytest.mark.remedy("torchrun says how many processes there are: leave out --num-gpus and --num-machines")
+def test_torchrun_and_a_number_of_processes_exclude_each_other(folders, monkeypatch):
+    monkeypatch.chdir(folders / "classification")
+    given = ["train", "--config", "mine.py", "--output", "of torchrun"]
+    with monkeypatch.context() as patch:
+        patch.setitem(os.environ, "LOCAL_RANK", "0")
+        for flag in ("--num-gpus", "--num-machines"):
+            ended = gcisg(*given, flag, 2)
+            assert (ended.code, "leave out --num-gpus and --num-machines" in ended.err) == (2, True)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    ranks = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
+    assert status_of_command(*given, **place, **ranks) == 0
 
 
 def test_a_sweep_of_a_config_that_does_not_exist_is_refused_before_a_command_is_printed(tmp_path, capsys):

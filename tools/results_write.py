@@ -1,10 +1,12 @@
 #!/usr/bin/env python
-"""Write `docs/results.md` and its plots from the sweeps' runs and `docs/results.yml`.
+"""Write what the documents say of results, settings and costs: `docs/results.md`, its plots, and the generated parts.
 
 python tools/results_write.py
 """
 
-from gcisg_suite.sweep.results import write
+from gcisg_suite import generated
+from gcisg_suite.sweep import results
 
 if __name__ == "__main__":
-    write()
+    results.write()
+    generated.write()

@@ -19,16 +19,16 @@ class WarmupPolyLR(LRSchedulerMixin, _ParamScheduler):
 
         min(start + (1 - start) (t / warmup)^2, 1) * (1 - min(t / end, hold_after))^power.
 
-    It sets rates instead of multiplying the present ones, so no other scheduler of the rate may stand beside it.
+    It sets the rates instead of multiplying the current ones, so it must be the only scheduler of the rate.
 
     Args:
         optimizer: The optimiser or its wrapper; mmengine gives it.
-        end: Steps of the whole run.
-        power: Of the decay, above 0.
-        warmup: Steps of the warm-up; 0 for none.
+        end: Number of steps of the whole run.
+        power: Exponent of the decay, above 0.
+        warmup: Number of warm-up steps; 0 for none.
         start: Factor at step 0, in [0, 1].
-        hold_after: Share of the run after which the rate stays, in (0, 1]; 1 lets it reach 0.
-        **kwargs: mmengine's: ``last_step``, ``verbose`` and ``by_epoch``, which must be False.
+        hold_after: Share of the run after which the rate stays constant, in (0, 1]; with 1 it reaches 0.
+        **kwargs: Arguments of mmengine's class: ``last_step``, ``verbose`` and ``by_epoch``, which must be False.
 
     Raises:
         ValueError: An argument is out of range.
@@ -56,7 +56,7 @@ class WarmupPolyLR(LRSchedulerMixin, _ParamScheduler):
         super().__init__(optimizer, end=end, by_epoch=False, **kwargs)
 
     def factor(self, step: int) -> float:
-        """What the rates are multiplied by before a step."""
+        """The factor of the rates before a step."""
         rising = min(self.start + (1 - self.start) * (step / self.warmup) ** 2, 1.0) if self.warmup else 1.0
         return rising * (1 - min(step / self.end, self.hold_after)) ** self.power
 

@@ -32,9 +32,9 @@ class ASGSettings(Settings):
         classifier: File with the classifier of the pretrained network: a state dict of torchvision's form that holds
             ``fc.weight`` (classes, C) and ``fc.bias`` (classes,), such as the weights file itself. ``~`` and
             environment variables are replaced.
-        stage: The stage that the classifier follows.
-        temperature: T of both distributions.
-        per_location: False: one prediction an image, from its mean feature. True: one at each position of the
+        stage: The stage that the classifier reads.
+        temperature: T, the temperature of both distributions.
+        per_location: False: one prediction for each image, from its mean feature. True: one at each position of the
             stage, for the dense tasks.
     """
 

@@ -39,12 +39,12 @@ class Terms(NamedTuple):
 class Regularizer(nn.Module):
     """A method that regularises the training of a backbone, the student.
 
-    A subclass says in its settings' ``views_needed`` how many views it compares, fills ``taps`` with the stages that
-    it needs of each (None: the task needs the view, the method does not) and computes its terms in :meth:`forward`.
-    Whatever must survive a kill is a buffer or a submodule.
+    A subclass states in the ``views_needed`` of its settings how many views it compares, fills ``taps`` with the stages
+    that it needs from each (None: the task needs the view, the method does not), and computes its terms in
+    :meth:`forward`. State that must survive a restart is a buffer or a submodule.
 
     Args:
-        student: The backbone inside the task model. It is referred to, not owned.
+        student: The backbone inside the task model. It is only referenced, not a submodule.
         settings: Of the type ``settings_class``.
     """
 
@@ -74,7 +74,7 @@ class Regularizer(nn.Module):
 
     @classmethod
     def places(cls, student: nn.Module, given: Mapping[int, StageLocation] | None) -> Mapping[int, StageLocation]:
-        """Where the method reads a student's stages: as given (``stage_locations``), else as found."""
+        """Where the method reads a student's stages: from ``stage_locations``, or as they are found."""
         return given or find_stages(student)
 
     @property
@@ -92,7 +92,7 @@ class Regularizer(nn.Module):
         run_task: Callable[[], Mapping[str, Tensor]],
         mask: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """One training step: the task on its view, the backbone alone on the other, then the method's terms.
+        """One training step: the task on its view, only the backbone on the other view, then the method's terms.
 
         Args:
             views: The backbone's inputs (B, 3, H, W), one or more views of the same images.
@@ -149,8 +149,8 @@ class Regularizer(nn.Module):
     def init_from_student(self) -> None:
         """Copy the student's weights into the networks beside it, once.
 
-        The first step does it: by then the pretrained weights are loaded, and nothing is trained yet. That it was
-        done is part of the state dict, so a resumed run does not do it again.
+        The first step calls it: the pretrained weights are loaded by then, and nothing is trained yet. The state dict
+        records it, so a resumed run does not do it again.
         """
         if not self.captured:
             self._init_from_student()
@@ -161,20 +161,20 @@ class Regularizer(nn.Module):
         """Copy whatever this method keeps of the pretrained student."""
 
     def after_backward(self, scale: float = 1.0) -> None:
-        """Read the gradients of the loss; to be called after each backward pass, before they are clipped.
+        """Read the gradients of the loss. Call it after each backward pass, before gradients are clipped.
 
         Args:
-            scale: Of a gradient scaler: the gradients are ``scale`` times those of the loss.
+            scale: The scale of a gradient scaler: the gradients are ``scale`` times those of the loss.
         """
 
     def before_optimizer_step(self) -> None:
-        """Read the gradients that the optimiser is about to use; to be called right before each of its steps.
+        """Read the gradients that the optimiser will use. Call it right before each of its steps.
 
-        A loop that clips no gradients and scales none may leave :meth:`after_backward` to it.
+        A loop that neither clips nor scales gradients need not call :meth:`after_backward`.
         """
 
     def after_optimizer_step(self) -> None:
-        """Follow the student; to be called after each optimiser step."""
+        """Follow the student. Call it after each optimiser step."""
         self._steps_since_update = 0
 
 

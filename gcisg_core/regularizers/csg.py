@@ -34,14 +34,14 @@ class CSGSettings(Settings):
     """Settings of CSG; the defaults are the paper's for classification. Segmentation: ``lambda_csg`` 75, 8 x 8 patches.
 
     Attributes:
-        lambda_csg: Weight, one number or one a stage (Eq. 4); 0 turns it off.
-        stages: G, stages 0 to 4 (Table 3).
+        lambda_csg: Weight, one number or one for each stage (Eq. 4); 0 turns it off.
+        stages: G, the stages that are compared, 0 to 4 (Table 3).
         pooling: ``self_attention`` (A-pool) or ``global_average`` (Table 4).
-        tau: Temperature.
-        queue_length: K, negatives a stage.
-        embedding_dim: d, length of an embedding.
-        decay: Of the average of the projectors.
-        patches: ph x pw of the dense form (Eq. 6); 1 x 1 is one embedding an image.
+        tau: Temperature of InfoNCE.
+        queue_length: K, the number of negatives for each stage.
+        embedding_dim: d, the length of an embedding.
+        decay: Decay of the projectors' moving average.
+        patches: ph x pw patches of the dense form (Eq. 6); 1 x 1 is one embedding for each image.
     """
 
     lambda_csg: float | tuple[float, ...] = 0.1

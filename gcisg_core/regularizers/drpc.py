@@ -23,10 +23,10 @@ class DRPCSettings(Settings):
     """Settings of the pyramid consistency; weights and stages are ours, to be chosen.
 
     Attributes:
-        lambda_across: Weight of the consistency across styles, one number or one a stage; 0 turns it off.
+        lambda_across: Weight of the consistency across styles, one number or one for each stage; 0 turns it off.
         lambda_within: Weight of the consistency within an image, likewise.
-        stages: Stages 0 to 4.
-        pyramid: Cells a side of each level; levels above the size of a map are left out.
+        stages: Stages that are compared, 0 to 4.
+        pyramid: Cells along each side, for each level; levels above the size of a map are left out.
         smallest_crop: Smallest edge of a crop within an image, relative to the image's.
     """
 

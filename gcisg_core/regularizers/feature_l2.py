@@ -22,8 +22,8 @@ class FeatureL2Settings(Settings):
     """Settings of the distance of features.
 
     Attributes:
-        lambda_feature_l2: Weight, one number or one a stage; 0 turns it off. CSG states none; this is the one it
-            gives its own loss.
+        lambda_feature_l2: Weight, one number or one for each stage; 0 turns it off. CSG states none; the default is the
+            weight of its own loss.
         stages: Stages 0 to 4; ROAD distils the last features before the classifier.
     """
 

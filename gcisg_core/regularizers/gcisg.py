@@ -34,26 +34,26 @@ class GCISGSettings(Settings):
     square, about 10 at their B = 32 (docs/method.md), and the sum of both directions is twice their mean.
 
     Attributes:
-        lambda_guidance: Weight of the guidance loss, one number or one a stage (Eq. 10); 0 turns it off.
+        lambda_guidance: Weight of the guidance loss, one number or one for each stage (Eq. 10); 0 turns it off.
         lambda_ci: Weight of the causal invariance loss, likewise.
-        stages_guidance: S_G, stages 0 to 4 (Table 3).
-        stages_ci: S_CI, stages 0 to 4 (Table 3).
+        stages_guidance: S_G, the stages of guidance, 0 to 4 (Table 3).
+        stages_ci: S_CI, the stages of causal invariance, 0 to 4 (Table 3).
         pooling: Pooling of the guidance, a name of :data:`gcisg_core.pooling.POOLINGS` (Fig. 4).
-        patches_guidance: ph x pw cells that the guidance pools and compares one by one. 1 x 1, the paper's, is the
-            whole map, which in a scene is mostly background.
+        patches_guidance: ph x pw cells that guidance pools and compares one by one. 1 x 1 is the whole map, as in the
+            paper; in a scene that is mostly background.
         guidance_reduction: ``batch_mean`` (Eq. 8) or ``frobenius`` (the authors' code, at a weight of 1).
         ci_loss: ``causal_invariance`` (Eq. 2) or ``info_nce`` (Table 5).
-        tau: Temperature of the student, or of InfoNCE (0.07 there in CSG).
-        tau_momentum: Temperature of the momentum encoder; not used by InfoNCE.
-        queue_length: K, support vectors a stage.
-        embedding_dim: d, length of an embedding.
-        decay: m, of the momentum encoder's moving average.
+        tau: Temperature of the student, or of InfoNCE (CSG has 0.07).
+        tau_momentum: Temperature of the momentum encoder; InfoNCE does not use it.
+        queue_length: K, the number of support samples for each stage.
+        embedding_dim: d, the length of an embedding.
+        decay: m, the decay of the momentum encoder's moving average.
         momentum_update: When the momentum encoder follows the student: ``after_step`` of the optimiser, or
             ``before_step``, towards the weights that made this step's losses (the authors' code).
-        patches: ph x pw of the dense form (Eq. 4); 1 x 1 is one embedding an image.
-        sequential_enqueue: False: both directions of Eq. 3 see the same queue, and their mean counts. True: the second
-            direction sees the keys of the first in the queue, and their sum counts (the authors' code, with a weight
-            of 1).
+        patches: ph x pw patches of the dense form (Eq. 4); 1 x 1 is one embedding for each image.
+        sequential_enqueue: False: both directions of Eq. 3 see the same queue, and the loss is their mean. True: the
+            second direction sees the keys of the first in the queue, and the loss is their sum (the authors' code, with
+            a weight of 1).
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

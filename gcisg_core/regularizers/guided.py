@@ -23,12 +23,14 @@ class GuidedSettings(GCISGSettings):
 
     Attributes:
         guide: ``timm:vit_small_patch14_dinov2``, ``timm:vit_base_patch16_clip_224``, ``torchvision:resnet101``, ...
-        guide_weights: A weights file of that model; empty: timm takes its own from the net, or from its cache.
-        guide_size: Edge that the views are resized to for the guide; 0 leaves them as they are.
+        guide_weights: A weights file of that model. If it is empty, timm takes its own weights from the network or its
+            cache.
+        guide_size: Size in pixels to which the views are resized for the guide; 0 keeps their size.
         view_mean, view_std: Normalisation of the views, for RGB in [0, 1]; ImageNet's in this suite's configs. The
             views must be RGB, so in detection use torchvision's weights and not MSRA's.
-        lambda_guidance: GCISG's default is for features that start as the guide's; an adapter starts far from them.
-        stages_guidance: Each is compared to the guide's last feature map.
+        lambda_guidance: Weight of the guidance loss. It is lower than in GCISG, because an adapter starts far from the
+            guide's features.
+        stages_guidance: Stages that are compared with the guide's last feature map.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}}

@@ -29,18 +29,19 @@ class ISWSettings(Settings):
 
     Attributes:
         lambda_isw: Weight; 0 turns it off.
-        stages: Stages 0 to 4 that are whitened: stem and the first two residual stages.
+        stages: Stages that are whitened, 0 to 4; by default the stem and the first two residual stages.
         clusters: k of the k-means over the covariances' variances; all but the lowest cluster are suppressed.
         warmup_steps: Steps without the loss: 5 epochs of GTAV's 12,403 training images in batches of 16.
         statistics_steps: The last steps of the warm-up, in which the variances are collected: about as many images
             as GTAV's validation part, which the paper names.
         statistics: ``views``: of the two views that are drawn, in the student's mode. ``strong``: of the task's view
             and of a strong change of it (jitter .8, .8, .8, .3 and a blur of sigma .15 to 1.3 pixels), in eval mode.
-        trials: Parts of the statistics' steps. Each chooses entries by itself; those that all choose are suppressed.
+        trials: Parts into which the statistics steps are divided. Each part chooses entries by itself; those that all
+            parts choose are suppressed.
         entries: What is clustered: ``triangle``, the covariances above the diagonal; ``matrix``, all C x C entries,
-            zeros on and below the diagonal included.
-        pixel_mean, pixel_std: Of the backbone's normalised inputs, for values in [0, 1], in the order of its channels;
-            ``strong`` alone needs them.
+            including the zeros on and below the diagonal.
+        pixel_mean, pixel_std: Normalisation of the backbone's inputs, for values in [0, 1], in the order of its
+            channels; only ``strong`` needs them.
         pixel_bgr: Whether that order is BGR.
     """
 

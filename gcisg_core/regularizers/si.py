@@ -20,8 +20,8 @@ class SISettings(Settings):
 
     Attributes:
         lambda_si: c, the strength (Eq. 4). CSG states none.
-        damping: xi, keeps the importance finite where a weight has hardly moved (Eq. 5).
-        interval: Steps of the optimiser that count as one task. No paper's: see :class:`SynapticIntelligence`.
+        damping: xi, which keeps the importance finite if a weight has hardly moved (Eq. 5).
+        interval: Optimiser steps that count as one task. Ours: see :class:`SynapticIntelligence`.
     """
 
     lambda_si: float = 0.1

@@ -19,7 +19,7 @@ class WeightL2Settings(Settings):
     """Settings of the distance of weights.
 
     Attributes:
-        lambda_weight_l2: Weight. CSG states none; this is the one it gives its own loss.
+        lambda_weight_l2: Weight; 0 turns it off. CSG states none; the default is the weight of its own loss.
     """
 
     lambda_weight_l2: float = 0.1

@@ -162,7 +162,7 @@ def _pictures(
             "energies are of the features themselves, not of the projection: lower is more diverse.",
         ),
         (
-            "What is taken for what",
+            "Which classes are confused",
             lambda: confusion_figure({name: evaluated[name] for name in models}),
             "Confusion matrices: of each row's truth, the share in per cent that the model calls by the column.",
         ),

@@ -24,7 +24,7 @@ IMAGE_LIST = "image_list.txt"
 
 
 class PretrainingImages(ImageFolder):
-    """Images in a folder a class, in the order of the labels of ``image_list.txt``, or of the sorted names.
+    """Images in one folder for each class, in the order of the labels of ``image_list.txt``, or of the sorted names.
 
     Args:
         root: The folder.
@@ -102,7 +102,7 @@ def original_accuracy(
         return "the reference's weights hold no classifier (fc.weight)"
     if len(images.classes) != classifier.out_features:
         what = f"{len(images.classes)} classes, but the reference's classifier has {classifier.out_features}"
-        raise DataError(images.root, what, "Give the images that the reference was trained for, a folder a class")
+        raise DataError(images.root, what, "Give the images of the reference's own task, in one folder for each class")
     hits = []
     for batch in progress(DataLoader(images, batch_size), "the pretraining's task", "batch"):
         pooled = features(batch["inputs"])
@@ -122,7 +122,7 @@ def pretraining_images(folder: str | None, size: int, weights: str) -> Pretraini
     """Images for :func:`original_accuracy`, resized and cut to ``size``; without a folder those of the miniature.
 
     Args:
-        folder: With a folder a class.
+        folder: Holds one folder for each class.
         size: Edge in pixels.
         weights: File of the pretrained network.
 

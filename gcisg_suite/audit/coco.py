@@ -77,7 +77,7 @@ def _category_faults(
 ) -> Iterator[Problem]:
     """Categories that are not expected, missing, or without a box to train on."""
     file = str(data.file)
-    if not data.annotations:
+    if not data.annotations and not data.findings.problems(Level.REFUSED, Level.LEFT_OUT):  # which say what to do
         yield Problem(file, "has no annotation that can be used", "Name the file that has them: --annotations FILE")
     for name in data.classes:
         if classes is not None and name not in classes and trained[name] + crowds[name]:
@@ -86,7 +86,7 @@ def _category_faults(
         if crowds[name] and not trained[name]:
             what = f"category {name!r} has no box to train on: all {crowds[name]} are iscrowd 1, which are groups"
             yield Problem(file, what, "Write iscrowd 0 where a box is one object", ABSENT_CLASS)
-        elif not trained[name] and data.annotations:
+        elif not trained[name] and data.annotations and (classes is None or name in classes):
             remedy = "Annotate it, or leave it out: remove it from `categories`, or name the others (--classes A B ...)"
             yield Problem(file, f"category {name!r} has no annotation", remedy, ABSENT_CLASS)
     for name in classes or ():

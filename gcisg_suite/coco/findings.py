@@ -1,4 +1,4 @@
-"""What a reader of annotations repaired, left out or refused: one line a kind, with its count and an example."""
+"""What a reader of annotations repaired, left out or refused: one line for each kind, with its count and an example."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from gcisg_suite.commands.arguments import (
     Several,
     UsageError,
     check_exists,
+    check_folder,
     chosen_device,
     config_file,
 )
@@ -36,26 +37,27 @@ def analyze(
         gcisg analyze --config projects/classification/gcisg_mini.py --output runs/analysis
             --checkpoint baseline=runs/baseline/iter_300.pth gcisg=runs/gcisg/iter_300.pth
 
-    Writes analysis.html, which needs nothing else to be read, and analysis.json (docs/analysis.md). The checkpoints
-    may be this suite's or a plain framework's: a torchvision ResNet's state dict with its own `fc` under a
-    classification config, one of MMSegmentation or Detectron2 under its own plain config.
+    Writes analysis.html, one page without further files, and analysis.json (docs/analysis.md). The checkpoints may be
+    this suite's or a plain framework's: the state dict of a torchvision ResNet with its own `fc` under a classification
+    config, or a checkpoint of MMSegmentation or Detectron2 under its own plain config.
 
     Args:
-        checkpoint: The models, [NAME=]FILE each; the others are compared with the first. Several files of one name
-            are seeds of one method.
-        output: Where the page goes.
-        reference: The pretrained network's weights (the config's own).
-        data: What to evaluate on in place of the config's test data. Classification: a folder with a folder a class,
-            as VisDA-17's parts. Segmentation: the data set's root, in the layout of the config's data set. Detection:
-            the folder that holds cityscapes/, or a COCO .json file that lies above its images.
-        imagenet: Folder a class of the pretraining's validation images.
-        imagenet_size: Edge of those images in the dense tasks.
-        energy: Form of the energy.
+        checkpoint: The models, each as [NAME=]FILE; all are compared with the first. Several files with one name are
+            seeds of one method.
+        output: Folder of the page.
+        reference: Weights of the pretrained network (default: the config's own).
+        data: Data to evaluate on (default: the config's test data). Classification: a folder with one folder for each
+            class, like VisDA-17's parts. Segmentation: the root of a data set in the layout of the config's.
+            Detection: the folder that holds cityscapes/, or a COCO .json file that lies above its images.
+        imagenet: Validation images of the pretraining, with one folder for each class.
+        imagenet_size: Size of these images in the dense tasks, in pixels.
+        energy: Formula of the energy.
     """
     file = config_file(config)
     named = [name_and_file(given) for given in checkpoint]
     check_exists("--data", data)
     check_exists("--imagenet", imagenet)
+    check_folder("--output", output)
 
     from gcisg_suite.analysis.analyze import Checkpoint
     from gcisg_suite.analysis.analyze import analyze as analyze_all

@@ -19,32 +19,33 @@ class UsageError(Exception):
 
 Config = Annotated[str, Parameter(help="A .py (mmengine) or .yaml (Detectron2) config.")]
 Overrides = Annotated[str, Parameter(help="key=value (mmengine) or KEY VALUE (Detectron2) config overrides.")]
-Device = Annotated[str | None, Parameter(help="cpu, cuda, cuda:1, ... (by default cuda where there is one).")]
+Device = Annotated[str | None, Parameter(help="cpu, cuda, cuda:1, ... (default: cuda if there is one).")]
 Flag = Annotated[bool, Parameter(show_default=False)]
 Several = Parameter(consume_multiple=True)  # `--flag A B C`
 
 
-OWN = Parameter(group=Group("Data of your own", sort_key=1))
-SEGMENTATION = Parameter(group=Group("Data of your own: segmentation", sort_key=2))
-DETECTION = Parameter(group=Group("Data of your own: detection", sort_key=3))
+OWN = Parameter(group=Group("Your own data", sort_key=1))
+SEGMENTATION = Parameter(group=Group("Your own data: segmentation", sort_key=2))
+DETECTION = Parameter(group=Group("Your own data: detection", sort_key=3))
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class DataOptions:
-    """What data of your own are like. Each is for some formats; what is not given is left to them.
+    """Describes your own data. Each option belongs to some formats, which have their own defaults.
 
     Attributes:
-        classes: Names, or one file with a line a class, `name` or `name R G B`.
-        images: Folder of the images in the folder (images). Not for classification.
-        labels: Folder of the label images in the folder (labels); in new-project also a JSON file in COCO's format.
-        image_suffix: How images end (any image's suffix).
-        label_suffix: How labels end (any image's suffix).
-        num_classes: Classes without names; their values are 0 to N - 1.
-        label_values: The value of each class in the labels, such as 0 255.
-        reduce_zero_label: The value 0 is no class and 1 is the first.
-        ignore_index: A further value that is no class, beside 255.
-        annotations: The JSON file in COCO's format, a path or a name in the folder.
+        classes: Names, or one file with one class on each line, `name` or `name R G B`.
+        images: Name of the folder that holds the images (default: images). Not for classification.
+        labels: Name of the folder that holds the label images (default: labels); in new-project also a COCO JSON
+            file.
+        image_suffix: How image files end (default: any suffix of images).
+        label_suffix: How label files end (default: any suffix of images).
+        num_classes: Number of classes without names; their values are 0 to N - 1.
+        label_values: The value of each class in the label images, such as 0 255.
+        reduce_zero_label: The value 0 is no class, and 1 is the first class.
+        ignore_index: Another value that means no class, beside 255.
+        annotations: The COCO JSON file: a path, or a name in the folder.
     """
 
     classes: Annotated[list[str] | None, Several, OWN] = None
@@ -59,14 +60,14 @@ class DataOptions:
     annotations: Annotated[Path | None, DETECTION] = None
 
     def given(self, allowed: Collection[str], where: str) -> dict[str, Any]:
-        """Those that were given, by name.
+        """The options that were given, by name.
 
         Args:
-            allowed: The names of those that may be.
-            where: The flag that decides this, and its value.
+            allowed: The names that are allowed here.
+            where: The flag that decides it, and its value.
 
         Raises:
-            UsageError: another one was given, or a value is out of range.
+            UsageError: an option is not allowed here, or a value is out of range.
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         given = {
@@ -85,15 +86,22 @@ NOT_GIVEN = DataOptions()
 
 
 def check_exists(flag: str, path: str | Path | None) -> None:
-    """Refuse a path that is given but not there."""
+    """Refuse a given path that does not exist."""
     if path is not None and not Path(path).exists():
         raise UsageError(f"{flag} {path}: no such file or folder")
 
 
 def check_file(flag: str, path: str | Path | None) -> None:
-    """Refuse a file that is given but not there."""
+    """Refuse a given file that does not exist."""
     if path is not None and not Path(path).is_file():
         raise UsageError(f"{flag} {path}: no such file")
+
+
+def check_folder(flag: str, path: Path) -> None:
+    """Refuse a folder to write to where it, or one above it, is a file."""
+    there = next((place for place in (path, *path.parents) if place.exists()), Path())
+    if not there.is_dir():
+        raise UsageError(f"{flag} {path}: {there} is a file; name a folder")
 
 
 def check_at_least(flag: str, value: int, least: int = 1) -> None:
@@ -114,7 +122,7 @@ def config_file(name: str) -> str:
 
 
 def chosen_device(given: str | None) -> str:
-    """The device that was asked for, or the best there is."""
+    """The device that was asked for, or the best available one."""
     import torch
 
     return given or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -32,15 +32,16 @@ def audit(
         gcisg audit --dataset coco --root mine/images --annotations mine/train.json --classes car
         gcisg audit --dataset class-folders --root my/synthetic --real my/real
 
-    Of each kind three examples are shown, and the count. Exit code 0: no problem; 1: problems were found; 2: wrong
-    usage. Data of your own are class-folders, pairs and coco; their options are those of `gcisg new-project`.
+    Shows three examples of each kind of problem, and the count. Exit code 0: no problem; 1: problems were found; 2:
+    wrong usage. Your own data are class-folders, pairs or coco; they take the options of `gcisg new-project`.
 
     Args:
-        root: The folder that holds the data set's own folders; coco: the folder of the images.
-        real: Of data of your own: the images that you evaluate on, in a folder like --root or without labels. Both are
-            audited, and images that both have are named, also if they were encoded, resized or brightened anew.
-        json: Print one JSON object, with every problem, in place of lines.
-        workers: Processes (by default one a core).
+        root: Folder that holds the data set's own folders; for coco, the folder of the images.
+        real: For your own data: the images that you evaluate on, in a folder like --root or without labels. Both
+            folders are audited, and images that are in both are named, also if they were re-encoded, resized or
+            brightened.
+        json: Print one JSON object with every problem instead of lines.
+        workers: Number of processes (default: one for each core).
     """
     try:
         chosen = choose(AUDITS, dataset, "--dataset")

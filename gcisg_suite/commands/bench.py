@@ -23,16 +23,17 @@ def bench(
 
         gcisg bench gpu --output runs/gpu
 
-    In order of value: the environment, all tests that need a GPU, steps at the papers' sizes over their floors, the
-    losses over the queue, the loaders, further precisions. results.md has the tables, and what failed or did not fit.
+    In order of value: the environment, all tests that need a GPU, steps at the papers' sizes relative to their floors,
+    the losses over the queue, the loaders, further precisions. results.md has the tables, and lists what failed or did
+    not fit into the time.
 
-    Exit code 1 when something failed.
+    The exit code is 1 if something failed.
 
     Args:
         what: gpu.
         output: Folder of results.md, results.json and log.txt.
-        minutes: After which it ends; what does not fit is listed.
-        tiny: In miniature: the same code with small sizes, for machines without a GPU.
+        minutes: Time limit; parts that do not fit are listed.
+        tiny: Run the same code with small sizes, for machines without a GPU.
     """
     script = benchmark(what)
     if not script.is_file():

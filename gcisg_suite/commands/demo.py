@@ -15,14 +15,14 @@ from gcisg_suite.tasks import TASKS
 def demo(
     *, output: Path = Path("runs/demo"), tasks: Annotated[list[str] | None, Several] = None, verbose: Flag = False
 ) -> None:
-    """Train baseline and GCISG on the miniature benchmark, print a table a task and write runs/demo/report.html.
+    """Train baseline and GCISG on the miniature benchmark, print a table for each task, write runs/demo/report.html.
 
     Finished runs are kept: delete runs/demo to train again.
 
     Args:
-        output: Where runs and report go.
-        tasks: What to train (all whose framework is installed).
-        verbose: Print the frameworks' logs in the place of progress bars.
+        output: Folder of runs and report.
+        tasks: Tasks to train (default: all whose framework is installed).
+        verbose: Print the frameworks' logs instead of progress bars.
     """
     chosen = chosen_tasks(tasks, lambda task: "demo" in task.doors)
 

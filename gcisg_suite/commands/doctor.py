@@ -6,16 +6,16 @@ from gcisg_suite.commands.arguments import Config, Flag, Overrides, UsageError, 
 
 
 def doctor(*overrides: Overrides, config: Config | None = None, again: Flag = False) -> int:
-    """Say what is installed for each task, what is missing or does not fit, and the command that fixes it.
+    """List what is installed for each task, what is missing or does not fit, and the command that fixes it.
 
-    With --config, say instead where the stages of the config's backbone are, and which of them each method reads:
+    With --config, show instead where the stages of the config's backbone are, and which of them each method reads:
 
         gcisg doctor --config projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py
 
-    Exit code 1 when something must be fixed.
+    The exit code is 1 if something must be fixed.
 
     Args:
-        again: Look anew, also where nothing was wrong and no package, system library or driver has changed since.
+        again: Check everything again, even if nothing was wrong and no package, system library or driver has changed.
     """
     if config is None:
         if overrides:

@@ -21,10 +21,10 @@ def evaluate(
         gcisg eval --config projects/classification/gcisg_mini.py --checkpoint work_dirs/gcisg_mini/iter_300.pth
 
     Args:
-        checkpoint: Of training, with or without what the method keeps beside the model.
-        output: Where results go (work_dirs/<config> by default).
-        amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
-        num_gpus: Processes on this machine.
+        checkpoint: A checkpoint of training, with or without the state of the method.
+        output: Folder of the results (default: work_dirs/<config>).
+        amp: Evaluate in mixed precision: float16 on a GPU, bfloat16 on a CPU.
+        num_gpus: Number of processes on this machine.
     """
     train(
         *overrides,

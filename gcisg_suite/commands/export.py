@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from gcisg_suite.commands.arguments import Config, Overrides, Several, check_file, config_file
+from gcisg_suite.commands.arguments import Config, Overrides, Several, check_file, check_folder, config_file
 
 
 def export(
@@ -23,22 +23,23 @@ def export(
         gcisg export --config projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py
             --checkpoint work_dirs/gcisg_r50_deeplabv3_gtav2cityscapes/iter_124800.pth --output release
 
-    The result is loaded by mmseg's `init_model`, Detectron2's `DefaultPredictor` or torchvision, which need nothing of
-    this suite: release/<config>-<hash>.pth, its config (.py, or .yaml for Detectron2) and what is known of it (.json).
-    Before it is written, the plain model is built and has to take the tensors strictly.
+    mmseg's `init_model`, Detectron2's `DefaultPredictor` or torchvision load the result without this suite. It is
+    release/<config>-<hash>.pth, its config (.py, or .yaml for Detectron2), and what is known about it (.json). Before
+    it is written, the plain model is built and the tensors are loaded into it with strict=True.
 
-    --format pt2 (torch.export, no further package) and --format onnx (pip install 'gcisg[export]') hold the
+    --format pt2 (torch.export, no further package) and --format onnx (pip install 'gcisg[export]') store the
     computation itself, from normalised images (B, 3, H, W) of any B to scores. The file is run and compared with the
-    model before it gets its name. Detectron2's models are no such functions, so for them this is refused.
+    model before it gets its name. Detectron2's models cannot be stored in this way, so they are refused.
 
     Args:
-        checkpoint: What training wrote.
-        output: Where the files go.
-        format: Of the checkpoint.
-        metrics: NAME=VALUE each, to keep with it.
+        checkpoint: A checkpoint of training.
+        output: Folder of the files.
+        format: Format of the checkpoint.
+        metrics: Metrics to store with it, each as NAME=VALUE.
     """
     file = config_file(config)
     check_file("--checkpoint", checkpoint)
+    check_folder("--output", output)
 
     from gcisg_core.export import write_export
     from gcisg_suite.export import WRITERS, provenance, read

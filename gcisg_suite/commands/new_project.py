@@ -9,7 +9,15 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from gcisg_core.lookup import choose
-from gcisg_suite.commands.arguments import NOT_GIVEN, DataOptions, Flag, Several, UsageError, check_at_least
+from gcisg_suite.commands.arguments import (
+    NOT_GIVEN,
+    DataOptions,
+    Flag,
+    Several,
+    UsageError,
+    check_at_least,
+    check_folder,
+)
 from gcisg_suite.new_project import Answers, ask, write_project
 from gcisg_suite.tasks import TASKS
 
@@ -29,25 +37,27 @@ def new_project(
     workers: int = os.cpu_count() or 1,
     options: DataOptions = NOT_GIVEN,
 ) -> int:
-    """Write two configs, a baseline and GCISG, that train on synthetic images of yours and are evaluated on real ones.
+    """Write two configs, a baseline and GCISG, that train on your synthetic images and are evaluated on your real ones.
 
     For example:
 
         gcisg new-project --task classification --synthetic my/synthetic --real my/real --output my/project
 
-    A folder may be in any format that docs/your_data.md lists (YOLO, Pascal VOC, KITTI, simulators' output, ...): it is
-    recognised, and converted once into OUTPUT/data. What is not given is asked for. The folders are audited first: each
-    fault is a line with its file and what to do, and no config is written while there is one, unless --force is given.
-    The options of `gcisg audit` are for both folders; --classes chooses those that are wanted of any format.
+    A folder may be in any format that docs/your_data.md lists (YOLO, Pascal VOC, KITTI, output of simulators, ...). It
+    is recognised, and converted once into OUTPUT/data. Options that you do not give are asked for. The folders are
+    audited first: each fault is one line with its file and what to do, and no config is written until all are fixed,
+    unless --force is given. The options of `gcisg audit` apply to both folders; --classes chooses classes, in any
+    format.
 
     Args:
         synthetic: Images with labels, to train on.
         real: Real images with labels, to evaluate on; without labels there is no score on them.
-        output: Where the two configs go.
-        format: What a folder holds, NAME, synthetic=NAME or real=NAME, where it is not recognised.
-        force: Write whatever the audit finds, and over configs and data in OUTPUT that you changed; copies are kept.
-        json: Print one JSON object, with every problem, in place of lines.
-        workers: Processes (by default one a core).
+        output: Folder of the two configs.
+        format: Format of a folder that is not recognised: NAME, synthetic=NAME or real=NAME.
+        force: Write despite the audit's findings, and over configs and data in OUTPUT that you changed; copies are
+            kept.
+        json: Print one JSON object with every problem instead of lines.
+        workers: Number of processes (default: one for each core).
     """
     check_at_least("--workers", workers)
     task = task or ask("task", f"Task ({', '.join(OFFERING)})")
@@ -65,6 +75,7 @@ def new_project(
         force=force,
     )
     answers.output = output or Path(ask("output", "Folder for the configs"))
+    check_folder("--output", answers.output)
     for name, folder in answers.folders.items():
         if not folder.is_dir():
             raise UsageError(f"--{name} {folder}: no such folder")

@@ -17,6 +17,7 @@ from gcisg_suite.commands.arguments import (
     check_at_least,
     check_exists,
     check_file,
+    check_folder,
     chosen_device,
 )
 from gcisg_suite.places import find_config
@@ -42,25 +43,27 @@ def predict(
             --output predictions --batch-size 4
         gcisg predict --config resnet50 --checkpoint resnet50-11ad3fa6.pth cat.jpg --output predictions
 
-    Config and checkpoint are of this suite, or plain ones: of mmseg, of Detectron2, or a classifier by its name
-    (resnet50, torchvision:NAME, timm:NAME) and its state dict. Of images come overlays (overlays/<name>.png), for
-    segmentation also label maps (labels/<name>.png, the values are the labels), predictions.json with an entry a
-    box (COCO's results) or an image, and images.json with their ids, names, sizes and the categories (COCO's form).
-    Of a video <name> come an overlaid <name>.mp4 and <name>.jsonl, a line a frame. What cannot be read is named,
-    and the exit code is then 1.
+    Config and checkpoint may be this suite's or plain ones of mmseg or Detectron2. For a plain classifier, give its
+    name (resnet50, torchvision:NAME, timm:NAME) and its state dict.
+
+    For images it writes overlays (overlays/<name>.png); for segmentation also label maps (labels/<name>.png, whose
+    values are the labels); predictions.json with one entry for each box (COCO's results) or image; and images.json with
+    ids, names, sizes and categories (COCO's form). For a video <name> it writes <name>.mp4 with overlays, and
+    <name>.jsonl with one line for each frame. Files that cannot be read are named, and the exit code is then 1.
 
     Args:
         inputs: Images, folders of them, videos; and config overrides, key=value (mmengine) or KEY VALUE (Detectron2).
-        checkpoint: What training or `gcisg export` wrote.
-        output: Where the results go.
-        batch_size: Images or frames a forward pass.
-        score: Lowest score of a box in the overlays.
+        checkpoint: A checkpoint of training or of `gcisg export`.
+        output: Folder of the results.
+        batch_size: Images or frames in one forward pass.
+        score: Lowest score of the boxes that are drawn.
     """
     file = find_config(config)
     check_at_least("--batch-size", batch_size)
     if not Path(file).is_file() and not re.fullmatch(r"res\w+|(torchvision|timm):[\w.]+", file):
         raise UsageError(f"--config {file}: no such file, nor a ResNet of torchvision, torchvision:NAME or timm:NAME")
     check_file("--checkpoint", checkpoint)
+    check_folder("--output", output)
     paths, overrides = split(inputs, file)
     if not paths:
         raise UsageError("INPUT: name at least one image, folder or video")

@@ -11,11 +11,11 @@ from gcisg_suite.commands.demo import chosen_tasks
 def prepare(*, tasks: Annotated[list[str] | None, Several] = None, references: int = 0) -> None:
     """Make the miniature benchmark: images, scenes, and the reference network that plays the role of ImageNet's.
 
-    What is there already is kept. Results go to $GCISG_DATA/mini (data/mini by default).
+    Existing files are kept. Results go to $GCISG_DATA/mini (default: data/mini).
 
     Args:
-        tasks: What to prepare (all whose framework is installed).
-        references: Further reference networks of classification, so many.
+        tasks: Tasks to prepare (default: all whose framework is installed).
+        references: Number of further reference networks of classification.
     """
     chosen = chosen_tasks(tasks, lambda task: bool(task.prepares))
     check_at_least("--references", references, 0)

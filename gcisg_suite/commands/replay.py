@@ -9,7 +9,7 @@ from gcisg_suite.commands.arguments import Flag, check_file
 
 
 def replay(file: Path, /, *, trust: Flag = False) -> None:
-    """Run a step again that the NaN recorder wrote to a file (docs/nan_recorder.md).
+    """Run again a step that the NaN recorder wrote to a file (docs/nan_recorder.md).
 
     For example:
 
@@ -17,7 +17,7 @@ def replay(file: Path, /, *, trust: Flag = False) -> None:
 
     Args:
         file: The file, nonfinite_*.pth.
-        trust: Import modules of any package that its config names, not of the suite and its frameworks alone.
+        trust: Also import modules that its config names and that belong neither to the suite nor to its frameworks.
     """
     check_file("FILE", file)
 

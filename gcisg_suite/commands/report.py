@@ -17,24 +17,24 @@ def report(
     title: str = "From synthetic to real images",
     trust: Flag = False,
 ) -> None:
-    """Write one HTML page about runs of `gcisg train`, which needs nothing else to be read.
+    """Write one HTML page about runs of `gcisg train`; it needs no other file.
 
     For example:
 
         gcisg report work_dirs/baseline_mini work_dirs/gcisg_mini --output runs/report.html
 
-    The first run of a task is what the others are compared with. Pictures are drawn where a run's checkpoint and data
-    are there, so call it from the folder from which the runs were trained.
+    The runs of a task are compared with the first one. Pictures need a run's checkpoint and data, so call the command
+    in the folder where you trained.
 
     Args:
-        run: The folder of a run.
-        runs: Those of others.
-        names: What to call the runs (default: their folders' names). Runs of one name are seeds of one method: their
-            mean is shown, and the paired difference to the first name with its 95 % t-interval.
-        output: The page.
-        title: The page's title.
-        trust: For the pictures, import modules of any package that the runs' configs list, not of the suite and its
-            frameworks alone.
+        run: Folder of a run.
+        runs: Folders of other runs.
+        names: Names of the runs (default: those of their folders). Runs with one name are seeds of one method: the page
+            shows their mean, and the paired difference to the first name with its 95 % t-interval.
+        output: File of the page.
+        title: Title of the page.
+        trust: For the pictures, also import modules that the runs' configs list and that belong neither to the suite
+            nor to its frameworks.
     """
     folders = [run, *runs]
     called = names or [folder.name for folder in folders]

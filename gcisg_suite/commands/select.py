@@ -28,21 +28,23 @@ def select(
         gcisg select runs/gcisg_mini --source data/mini/classification/source_1
         gcisg select runs/gcisg_mini --target-labels
 
-    Criteria (docs/selection.md): the task's metric on source validation images, match rate, CKA to the pretrained
-    network and energy on target images, and the mean of these ranks, which chooses by default. Target labels are not
-    used, unless --target-labels asks what the choices cost, or --by target for a comparison with published numbers.
-    What was evaluated is kept in the run's selection.jsonl; selection.html shows the ranking and its curves.
+    The criteria (docs/selection.md) are the task's metric on source validation images; match rate, CKA to the
+    pretrained network and energy on target images; and the mean of these ranks, which chooses by default. Target
+    labels are used only if --target-labels asks what the choices cost, or if --by target asks for a comparison with
+    published numbers. Evaluations are kept in the run's selection.jsonl; selection.html shows the ranking and its
+    curves.
 
     Args:
-        run: The folder of a run, with its checkpoints.
-        by: What chooses: source, match_rate, cka, energy, mean_rank or target (the config's selection.by: mean_rank).
-        source: Source images that were not trained on, in the source's layout.
-        data: Target images, labelled or not (the config's validation images).
-        target_labels: Also say what the choices cost on the target.
-        reference: The pretrained network's weights (the config's own).
-        config: The run's config (the one in its folder, of which nothing is run).
-        trust: Import modules of any package that the config in the folder lists, not of the suite and its frameworks
-            alone.
+        run: Folder of a run, with its checkpoints.
+        by: The criterion that chooses: source, match_rate, cka, energy, mean_rank or target (default: the config's
+            selection.by, which is mean_rank).
+        source: Source images that were not used in training, in the layout of the source.
+        data: Target images, labelled or not (default: the config's validation images).
+        target_labels: Also print what each choice costs on the target.
+        reference: Weights of the pretrained network (default: the config's own).
+        config: The run's config (default: the one in its folder, which is read and never run).
+        trust: Also import modules that the config in the folder lists and that belong neither to the suite nor to its
+            frameworks.
     """
     if by not in (None, *CHOICES):
         raise UsageError(f"--by {by}: expected one of {', '.join(CHOICES)}")

@@ -32,39 +32,40 @@ def sweep(
 
         gcisg sweep --sweep projects/classification/sweeps/lambdas.yaml --seeds 0-1 --split dev
 
-    A sweep file names the task, variants, each a config and overrides, and optionally a product of further overrides:
+    A sweep file names the task, the variants (each a config and overrides) and, optionally, a grid of further
+    overrides:
 
         task: classification
         variants: {GCISG: {config: gcisg_mini}}
         grid: {model.regularizer.lambda_ci: [0.0, 0.5]}
         paper: {grid: {...}}  # what differs on the papers' data; false: there is no such experiment
 
-    --config puts a config in the place of the sweep's (or of its missing variants), --scale paper the configs of the
-    papers' data. Runs that are in the output already are skipped, so a sweep that was stopped goes on where it was, a
-    half-finished run from its last checkpoint. The table gives mean and standard deviation over seeds, and the paired
+    --config replaces the config of the sweep (or its missing variants); --scale paper takes the configs of the papers'
+    data. Runs that are already in the output are skipped. So a stopped sweep continues where it was, and a
+    half-finished run from its last checkpoint. The table shows mean and standard deviation over seeds, and the paired
     difference to the first variant with its 95 % t-interval.
 
-    On a cluster: --launcher slurm puts a job for each run that is missing into the queue and waits for them; the same
-    command, given again, finds its jobs and takes over what they wrote. --launcher local does so on this machine, where
-    jobs outlive the command. Both need submitit (pip install 'gcisg[cluster]'), see docs/scaling.md.
+    On a cluster, --launcher slurm puts a job for each missing run into the queue and waits for them; the same command,
+    given again, finds its jobs and collects their results. --launcher local does so on this machine, where jobs outlive
+    the command. Both need submitit (pip install 'gcisg[cluster]'), see docs/scaling.md.
 
-    Elsewhere: --dry-run prints a command for each run that is missing, for a scheduler of any kind; --collect DIR
-    takes over what they wrote.
+    For any other scheduler, --dry-run prints a command for each missing run, and --collect DIR collects their results.
 
     Args:
         file: The YAML file of variants (--grid is its earlier name).
-        config: A config in the place of the sweep's.
+        config: A config that replaces the sweep's.
         scale: The data: miniature or papers'.
         seeds: A-B, both included, or one.
         split: dev to choose settings (the miniature's default), test to report (--half is its earlier name).
         output: JSON lines (by default beside the sweep: <sweep>_<split>.jsonl).
         jobs: Runs at once, one thread each (all cores; papers' data: 1; Slurm: no limit).
-        only: These variants alone.
+        only: Run only these variants.
         dry_run: Print a command for each missing run and stop.
-        collect: Take over the finished runs of DIR/*.jsonl.
+        collect: Collect the finished runs of DIR/*.jsonl.
         plot: Draw the first metric of every run.
-        launcher: Where the runs go: jobs of Slurm, or of this machine; processes of this command by default.
-        job_options: NAME=VALUE of submitit each, such as gpus_per_node=1 slurm_partition=long timeout_min=600.
+        launcher: Run as jobs of Slurm or of this machine (default: as processes of this command).
+        job_options: Options of submitit, each as NAME=VALUE, such as gpus_per_node=1 slurm_partition=long
+            timeout_min=600.
     """
     check_file("--sweep", file)
     check_file("--config", config)

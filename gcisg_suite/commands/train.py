@@ -29,28 +29,28 @@ def train(
     dist_url: str = "auto",
     tracker: list[str] | None = None,
 ) -> None:
-    """Train or evaluate any config of the projects, or of your own.
+    """Train or evaluate any config, of the projects or your own.
 
-    A .py config runs on mmengine, a .yaml config on Detectron2, and so does a .py that is a LazyConfig of it.
+    A .py config runs on mmengine, a .yaml config or a LazyConfig (.py) on Detectron2.
 
         gcisg train --config projects/classification/gcisg_mini.py
         gcisg train --config projects/classification/gcisg_mini.py train_cfg.max_iters=100
         gcisg train --config projects/detection/gcisg_mini.yaml SOLVER.MAX_ITER 100
 
     Args:
-        resume: Go on from the newest checkpoint of the output folder.
-        fresh: Move an earlier run in the output folder aside.
-        eval_only: Evaluate --checkpoint and stop, as `gcisg eval` does.
+        resume: Continue from the newest checkpoint in the output folder.
+        fresh: Move an earlier run in the output folder aside and start anew.
+        eval_only: Only evaluate --checkpoint, like `gcisg eval`.
         checkpoint: The checkpoint for --eval-only.
-        seed: The run's random seed (the config's by default).
-        output: Where results go (work_dirs/<config> by default).
-        amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
-        num_gpus: Processes on this machine. `torchrun tools/train_net.py` starts them too.
-        num_machines: Machines; each runs the same line with its own --machine-rank.
+        seed: The random seed (default: the config's).
+        output: Folder of the results (default: work_dirs/<config>).
+        amp: Train in mixed precision: float16 on a GPU, bfloat16 on a CPU.
+        num_gpus: Number of processes on this machine. `torchrun tools/train_net.py` starts them too.
+        num_machines: Number of machines; each runs the same line with its own --machine-rank.
         machine_rank: This machine's number, from 0.
         dist_url: Where the machines meet: tcp://<address of machine 0>:<free port>.
-        tracker: Also report to tensorboard, wandb or mlflow (mmengine also: clearml, neptune, dvclive, aim); may be
-            given several times (docs/start.md).
+        tracker: Also report to tensorboard, wandb or mlflow (mmengine also: clearml, neptune, dvclive, aim). Repeat it
+            for several trackers (docs/start.md).
     """
     run(
         Namespace(

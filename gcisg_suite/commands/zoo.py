@@ -6,17 +6,18 @@ from pathlib import Path
 
 from cyclopts import App
 
-from gcisg_suite.commands.arguments import UsageError, check_file
+from gcisg_suite.commands.arguments import UsageError, check_file, check_folder
 
 app = App(
     name="zoo",
-    help="""The model zoo: what there is, whether its files are whole and as good as stated, and how to get them.
+    help="""The model zoo: list its models, download their files, and verify that they are complete and as good as
+    stated.
 
 For example:
 
     gcisg zoo list
     gcisg zoo show classification/gcisg_mini
-    gcisg zoo verify                                  # hashes, strict loads, and the metrics where data are
+    gcisg zoo verify                                  # hashes, strict loads, and metrics if the data exist
     gcisg zoo download classification/gcisg_mini --output weights
 
 MODEL_ZOO.md shows the same; `gcisg zoo write` makes it from zoo/rows.yml.""",
@@ -35,7 +36,7 @@ def list_() -> None:
 
 @app.command
 def show(name: str, /) -> None:
-    """Show all that is known of a model, the command that trains it included.
+    """Show everything about a model, including the command that trains it.
 
     Args:
         name: <task>/<config>.
@@ -49,10 +50,10 @@ def show(name: str, /) -> None:
 
 @app.command
 def verify(*names: str) -> int:
-    """Verify hash, strict load and, where the data are, metrics of the files.
+    """Verify the files: hash, strict load and, if the data exist, metrics.
 
     Args:
-        names: These alone (all that have a file).
+        names: Only these models (default: all that have a file).
     """
     from gcisg_suite.zoo.zoo import verify_all
 
@@ -61,13 +62,14 @@ def verify(*names: str) -> int:
 
 @app.command
 def download(name: str, /, *, output: Path = Path("weights"), base_url: str | None = None) -> None:
-    """Fetch a checkpoint and compare its hash.
+    """Download a checkpoint and verify its hash.
 
     Args:
         name: <task>/<config>.
-        output: Where it goes.
-        base_url: Where the files are (as the metafile says).
+        output: Folder of the file.
+        base_url: Address of the files (default: that of the metafile).
     """
+    check_folder("--output", output)
     from gcisg_suite.zoo.zoo import choose_model
     from gcisg_suite.zoo.zoo import download as fetch
 
@@ -85,9 +87,9 @@ def write(*, pack: str | None = None, checkpoint: Path | None = None, log: Path 
 
     Args:
         pack: <task>/<config> of the row that the checkpoint belongs to.
-        checkpoint: What training wrote.
+        checkpoint: A checkpoint of training.
         log: scalars.json or metrics.json of the run.
-        seed: Of the run.
+        seed: Seed of the run.
     """
     if pack and not (checkpoint and log):
         raise UsageError("--pack needs the files --checkpoint and --log")

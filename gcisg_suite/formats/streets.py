@@ -85,7 +85,7 @@ def _below(folder: Path, *names: str) -> list[Path]:
 
 
 def _bdd_labels(folder: Path, role: str) -> tuple[Path, str] | None:
-    """The label file or folder of the role's part, and the part: of 2020, of 2018, or a file an image."""
+    """The label file or folder of the role's part, and the part: of 2020, of 2018, or one file for each image."""
     for part in PARTS[role]:
         found = _below(
             folder, f"labels/det_20/det_{part}.json", f"labels/{BOXES_2018.format(part)}", f"labels/100k/{part}"
@@ -101,7 +101,7 @@ def is_bdd(folder: Path) -> bool:
 
 
 def read_bdd(folder: Path, role: str) -> Data:
-    """Boxes of `det_20`, of the release of 2018, or of one JSON file an image."""
+    """Boxes of `det_20`, of the release of 2018, or of one JSON file for each image."""
     labels, part = _bdd_labels(folder, role) or (folder / "labels", "val")
     homes = _below(folder, f"images/100k/{part}")
     if not homes:
@@ -119,7 +119,7 @@ def read_bdd(folder: Path, role: str) -> Data:
 
 
 def _only_frame(path: Path, content: Any) -> Any:
-    """The objects of a file an image, in its list of one frame."""
+    """The objects of one image's file, in its list of one frame."""
     frames = [item for _, item in entries(content, "frames", path, "", FRAMES)]
     if len(frames) != 1:
         raise DataError(path, f"frames has {len(frames)} entries, expected 1", FRAMES)

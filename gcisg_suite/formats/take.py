@@ -22,7 +22,7 @@ from gcisg_suite.images import SUFFIXES
 from gcisg_suite.new_project import MINE, Answers
 
 NO_LABELS = "has no labels: there is no score on it; prediction, match rate, CKA, energy and `gcisg select` need none"
-NOTHING = "Name the folder that holds the labels, or its format where it is another one (--format synthetic=NAME)"
+NOTHING = "Name the folder that holds the labels, or its format where it is another one (--format {name}=NAME)"
 
 
 class Place(NamedTuple):
@@ -103,8 +103,9 @@ def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
             occurring = {box.name for image in data.images for box in image.boxes if not box.crowd}
             classes = [item for item in data.classes if item in occurring]
             data.leave("classes without a box", "", len(data.classes) - len(classes))
-        if not classes or not data.images:
-            raise DataError(folder, f"read as {kind}: {len(data.images)} images without any box", NOTHING)
+        if not classes or not data.images or (kind != UNLABELLED and not any(image.boxes for image in data.images)):
+            what = f"read as {kind}: {len(data.images)} images without any box{data.described()}"
+            raise DataError(folder, what, NOTHING.format(name=name))
         what, goal = f"{name}: {folder} read as {kind}", answers.output / "data" / name
         with converting(goal, answers.force) as partial:
             root = write_coco(data, classes, partial, goal, what)
@@ -213,7 +214,8 @@ def take_masks(
         _check_classes(data, classes)
         classes = classes or data.classes
         if classes == [BACKGROUND] or not data.images:
-            raise DataError(folder, f"read as {kind}: {len(data.images)} images without any object", NOTHING)
+            what = f"read as {kind}: {len(data.images)} images without any object"
+            raise DataError(folder, what, NOTHING.format(name=name))
         what, goal = f"{name}: {folder} read as {kind}", answers.output / "data" / name
         with converting(goal, answers.force) as partial:
             used = write_labels(data, classes, partial, kind != UNLABELLED, answers.workers)

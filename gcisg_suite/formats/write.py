@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from gcisg_core.files import named_errors, replacing, write_json, write_text
+from gcisg_core.problems import DataError
 from gcisg_suite.audit.parallel import check_all
 from gcisg_suite.formats.forms import Data, MaskImage
 from gcisg_suite.images import displayed_size
@@ -22,7 +23,11 @@ SHOWN = 5  # names in a line
 
 
 def write_coco(data: Data, classes: list[str], partial: Path, goal: Path, what: str) -> Path:
-    """Write boxes as a COCO file into a folder that becomes `goal`, and say so; returns the folder of the images."""
+    """Write boxes as a COCO file into a folder that becomes `goal`, and say so; returns the folder of the images.
+
+    Raises:
+        DataError: there are boxes, and none can be used.
+    """
     numbers = {name: number for number, name in enumerate(classes, start=1)}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -46,6 +51,10 @@ def write_coco(data: Data, classes: list[str], partial: Path, goal: Path, what: 
                 annotations.append(entry)
     if others:
         data.leave(f"boxes of {some([*others])}, which are not among the classes", "", others.total())
+    if not annotations and any(image.boxes for image in data.images):
+        raise DataError(
+            data.root, f"no box of it can be used{data.described()}", "Correct them, or name other --classes"
+        )
     categories = [{"id": number, "name": name} for name, number in numbers.items()]
     write_json(partial / COCO, {"images": images, "annotations": annotations, "categories": categories})
     found = f"{len(images)} images, {len(annotations)} boxes of {some(classes)}"

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 from PIL import Image
-from tqdm import tqdm
+
+from gcisg_suite.progress import progress
 
 RECIPE_FILE = "recipe.json"
 
@@ -92,13 +93,13 @@ def write_by_class(
         folder: where to; exists.
         names: class names, the position is the label.
         draw: the pictures of a label; can be pickled.
-        title: of the progress bar; None for none.
+        title: what the progress is called; None for none.
     """
     for name in names:
         (folder / name).mkdir(parents=True)
     jobs = (delayed(_write_class)(folder, names, draw, label) for label in range(len(names)))
     written = Parallel(n_jobs=-1, return_as="generator")(jobs)
-    lines = tqdm(written, title, len(names), leave=False, unit="class", disable=not title)
+    lines = progress(written, title, "class", len(names)) if title else written
     (folder / "image_list.txt").write_text("".join(lines))
 
 

@@ -22,10 +22,10 @@ import torch.nn.functional as F
 from joblib import Parallel, delayed
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from tqdm import trange
 
 from gcisg_core.files import replacing
 from gcisg_core.guides import IMAGENET_MEAN, IMAGENET_STD
+from gcisg_suite.progress import progress
 
 from .classification import reference_pictures
 from .glyphs import GLYPHS, draw_glyph, scanned
@@ -153,7 +153,7 @@ def pretrain(
     schedule = torch.optim.lr_scheduler.SequentialLR(
         optimiser, [warm, torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, iterations - 200)], [200]
     )
-    for iteration in trange(1, iterations + 1, desc=f"reference {seed}", mininterval=10):
+    for iteration in progress(range(1, iterations + 1), f"reference {seed}", "step"):
         network.train()
         head.train()
         chosen = torch.randint(len(labels), (12,), generator=generator)

@@ -24,7 +24,8 @@ from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
-from tqdm import tqdm
+
+from gcisg_suite.progress import progress as with_progress
 
 from . import scene_formats
 from .folders import write_once
@@ -158,7 +159,7 @@ def _source(kind: str, seed: int, index: int) -> Scene:
 def _in_parallel(draw: Callable[[int], Scene], count: int, title: str, progress: bool) -> list[Scene]:
     jobs = (delayed(draw)(index) for index in range(count))
     found = Parallel(n_jobs=-1, return_as="generator")(jobs) if count > 20 else map(draw, range(count))
-    return [*tqdm(found, title, count, unit="scene", disable=not progress, leave=False)]
+    return [*(with_progress(found, title, "scene", count) if progress else found)]
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ def picture_grid(rows: Sequence[str], columns: int, size: tuple[float, float], *
 
     Args:
         rows: Their names.
-        columns: How many; one an image.
+        columns: Number of columns, one for each image.
         size: Width and height of a picture, in inches.
         label: How the names are set, as matplotlib's `Axes.set_ylabel` takes it.
     """

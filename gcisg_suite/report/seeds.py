@@ -22,7 +22,7 @@ def labels(names: Sequence[str]) -> list[str]:
 
 
 def table(results: Results, metrics: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows: a row a metric, a column a method, and beside each but the first its gain over that.
+    """Heads and rows: one row for each metric, one column for each method, and gains over the first method.
 
     Args:
         results: Of each method; several seeds give mean ± standard deviation, and the gain its 95 % t-interval.

@@ -103,6 +103,8 @@ def select(lines: Sequence[Mapping[str, Any]], by: str = COMBINED) -> Mapping[st
     found = ranks(lines)
     if by not in found:
         reason = lines[0].get(by, "it needs the target's labels") if lines else "no checkpoint was evaluated"
+        if lines and by == COMBINED:
+            reason = "; ".join(f"{name}: {lines[0][name]}" for name in CRITERIA)
         raise ValueError(f"cannot choose by {by!r}: {reason}. There is: {', '.join(found) or 'nothing'}")
     best = min(range(len(lines)), key=lambda index: (found[by][index], -lines[index]["iteration"]))
     return lines[best]

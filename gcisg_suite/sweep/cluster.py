@@ -11,10 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from gcisg_core.files import write_text
 from gcisg_core.problems import reason
+from gcisg_suite.progress import Progress
 
 from .run import Run, append_runs
 
@@ -53,7 +52,7 @@ def submit_all(runs: Sequence[Run], out: Path, launcher: str, jobs: int, options
     submitted: dict[str, str] = json.loads(known.read_text()) if known.is_file() else {}
     running: dict[Run, Any] = {}
     failed: list[str] = []
-    with tqdm(total=len(waiting), desc="runs") as progress:
+    with Progress("waiting for jobs", len(waiting), "run") as progress:
         while waiting or running:
             while waiting and len(running) < jobs:
                 run = waiting.pop(0)
@@ -64,7 +63,7 @@ def submit_all(runs: Sequence[Run], out: Path, launcher: str, jobs: int, options
             for run, job in [*running.items()]:
                 if _is_over(job):
                     del running[run]
-                    progress.update()
+                    progress.reach(progress.done + 1)
                     line, why = _outcome(run, job)
                     append_runs(out, [line] if line else [])
                     failed += [] if line else [f"{run.name}, seed {run.seed}: {why}"]

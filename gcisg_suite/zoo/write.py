@@ -43,16 +43,15 @@ python tools/train_net.py --config CONFIG --eval-only --checkpoint zoo/FILE
 python tools/zoo.py verify
 ```
 
-- **The papers' settings were not trained by us.** Where the recipe is a paper's, that paper's figure stands in the row;
-  it is not ours. The last column says whose recipe it is; [docs/recipes.md](docs/recipes.md) gives the origin of each
-  setting.
+- **We did not train the papers' settings.** If a recipe is a paper's, its row shows that paper's figure, which is not
+  ours. The last column says whose recipe it is; [docs/recipes.md](docs/recipes.md) gives the origin of each setting.
 - The rows named `_mini` are those of the [miniature](docs/miniature.md): mean ± standard deviation over seeds of data,
   order and heads, on the test split. Time and memory (peak of the process) are those of one run on one CPU core.
-- A checkpoint holds the task model of one seed, with its weights as 8-bit floats. Beside the link stand the figures of
-  the file and, in brackets, those of the model before it was packed. The files are in `zoo/`; they are not published
-  at an address yet.
-- `verify` compares hashes, loads each file strictly and evaluates it again where the miniature's data exist
-  (`python tools/prepare_mini.py`). `show` and `download` take the names `<task>/<config>`.
+- A checkpoint holds the task model of one seed, with its weights as 8-bit floats. Beside the link are the figures of
+  the file and, in brackets, those of the model before it was packed. The files are in `zoo/`; they are not published at
+  an address yet.
+- `verify` compares hashes, loads each file with `strict=True`, and evaluates it again if the miniature's data exist
+  (`python tools/prepare_mini.py`). `show` and `download` take names of the form `<task>/<config>`.
 
 Written by `python tools/zoo_write.py` from `zoo/rows.yml`, `docs/recipes.yml`, the sweeps and `zoo/checkpoints.json`.
 `zoo/metafile.yml` holds the same rows for programs (OpenMMLab's model index).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -67,7 +68,8 @@ def verify(folder: Path, model: Model) -> str:
     """
     stated = model["Checkpoint"]
     path = folder / stated["File"]
-    remedy = "Restore it from the repository, or fetch it: gcisg zoo download"
+    fetch = f"gcisg zoo download {model['Name']} --base-url URL --output {shlex.quote(str(folder))}"
+    remedy = f"Restore it from the repository, or fetch it: {fetch}"
     if not path.is_file():
         raise DataError(path, "no such file", remedy)
     if sha256(path) != stated["SHA-256"]:
@@ -95,13 +97,13 @@ def download(model: Model, base_url: str | None, out: Path) -> Path:
     Raises:
         DataError: There is none, it cannot be fetched, or it is not the file that the metafile means.
     """
-    stated = model.get("Checkpoint")
+    stated, train = model.get("Checkpoint"), f"gcisg train --config {model['Config']}"
     if not stated:
-        raise DataError(model["Name"], "has no checkpoint", f"Train it: {model['Command']}")
+        raise DataError(model["Name"], "has no checkpoint", f"Train it: {train}")
     base = base_url or stated["Published At"]
     if not base:
         what = "is not published at any address yet"
-        remedy = f"It is in the repository, zoo/{stated['File']}; or give --base-url, or train it: {model['Command']}"
+        remedy = f"It is in the repository, zoo/{stated['File']}; or give --base-url, or train it: {train}"
         raise DataError(model["Name"], what, remedy)
     url = f"{base.rstrip('/')}/{stated['File']}" if "://" in base else (Path(base).resolve() / stated["File"]).as_uri()
     import torch  # the rest needs none

@@ -1,5 +1,5 @@
 _base_ = ["_base_/visda17.py", "_base_/runtime.py"]
-# The paper's recipe on a smaller network, with a shorter schedule, for folders of your own with a folder a class;
+# The paper's recipe on a smaller network, with a shorter schedule, for your own data with one folder for each class;
 # docs/your_data.md has the lines that a config of yours adds.
 data = dict(download_hint="Give the folder that holds a folder of images a class")
 train_dataloader = dict(num_workers=4, dataset=dict(dataset=data))

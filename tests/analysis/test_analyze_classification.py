@@ -1,12 +1,18 @@
 """From checkpoints of this suite and of plain torchvision to the page, under a config of this suite."""
 
+import numpy as np
 import pytest
 import torch
 import torchvision
 
+from gcisg_cls.analysis import ClassificationTask
 from gcisg_cls.classifier import SynToRealClassifier
+from gcisg_core.integrations.mmengine import load_config
+from gcisg_core.problems import DataError
+from gcisg_suite.analysis.task import Options
 from tests.analysis.pages import ROOT, analyze, below_failures, read
 from tests.classification.conftest import CLASSES, write_images
+from tests.test_own_data import noise
 
 CONFIG = ROOT / "projects/classification/gcisg_mini.py"
 
@@ -40,6 +46,7 @@ def arguments(files, out, *more):
             "--", "model.backbone=resnet18", f"model.weights={files / 'pretrained.pth'}", classes]  # fmt: skip
 
 
+@pytest.mark.remedy("needs validation images of the pretraining's task: --imagenet")
 def test_a_plain_resnet_and_ours_side_by_side(files, tmp_path, monkeypatch):
     given = ["--checkpoint", f"plain={files / 'plain.pth'}", files / "ours.pth", "--imagenet", files / "imagenet"]
     given += ["--energy", "textbook"]
@@ -118,6 +125,33 @@ def test_what_cannot_be_used_is_named(files, tmp_path, monkeypatch, given, messa
     with pytest.raises(SystemExit, match=f"(?s)error: .*{message}"):
         analyze(*arguments(files, tmp_path / "page", *given))
     assert not (files / "ran").exists()
+
+
+@pytest.mark.remedy(
+    "the config starts from no pretrained weights; give some as --reference",
+    "the pretrained network could not be loaded ({}); give its weights as --reference",
+    "Give a trained classifier; a pretrained network is the --reference",
+    "Give images of its classes as --data and their names as test_dataloader.dataset.classes",
+)
+def test_what_is_lacking_is_given(files):
+    def task(weights="None", reference=None, data="photos", classes=CLASSES):
+        names = f"test_dataloader.dataset.classes=[{','.join(classes)}]"
+        config = load_config(str(CONFIG), ["model.backbone=resnet18", f"model.weights={weights}", names])
+        return ClassificationTask(config, Options(reference and str(files / reference), str(files / data)))
+
+    assert task().no_reference == "the config starts from no pretrained weights; give some as --reference"
+    assert task("absent.pth").no_reference.endswith("give its weights as --reference")
+    given = task(reference="headless.pth")
+    assert given.reference is not None
+    with pytest.raises(DataError, match="Give a trained classifier; a pretrained network is the --reference"):
+        given.load(str(files / "headless.pth"))
+    given.load(str(files / "plain.pth"))
+    with pytest.raises(DataError, match="Give images of its classes as --data and their names as test_dataloader"):
+        given.load(str(files / "many.pth"))
+    seven = [f"class{number}" for number in range(7)]
+    for number, name in enumerate(seven):
+        noise(files / "seven" / name / "0.png", np.random.default_rng(number))
+    task(data="seven", classes=seven).load(str(files / "many.pth"))
 
 
 class Evil:

@@ -198,11 +198,17 @@ def test_a_backbone_that_cannot_be_is_named(name, options, message):
         build_backbone(name, options)
 
 
+@pytest.mark.remedy(
+    "set `size` in the pipelines of train, val and test, or the network's own option in model.backbone_options"
+)
 def test_images_of_a_size_that_it_does_not_take_are_named():
     with pytest.raises(ValueError, match=r"timm:test_vit takes .* multiples of 16 pixels, got 40 x 48: set `size`"):
         build_backbone("timm:test_vit")[0](torch.zeros(1, 3, 40, 48))
+    network = build_backbone("torchvision:vit_b_32", {"image_size": 64})[0]
     with pytest.raises(ValueError, match=r"torchvision:vit_b_32 takes images of 64 x 64 pixels, got 32 x 32"):
-        build_backbone("torchvision:vit_b_32", {"image_size": 64})[0](torch.zeros(1, 3, 32, 32))
+        network(torch.zeros(1, 3, 32, 32))
+    assert network(torch.zeros(1, 3, 64, 64)).shape[0] == 1
+    assert build_backbone("timm:test_vit")[0](torch.zeros(1, 3, 32, 48)).shape[0] == 1
 
 
 @pytest.mark.parametrize(
@@ -222,6 +228,17 @@ def test_what_does_not_apply_says_so_when_the_model_is_built(name, values, chang
     with pytest.raises(ValueError, match=message) as error:
         SynToRealClassifier(name, 3, regularizer=values, backbone_plugins=changes)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.remedy("Use a ResNet, or the method feature_l2 or gcisg")
+def test_methods_that_take_the_place_of_asg(tmp_path):
+    asg = {"method": "asg", "classifier": str(tmp_path / "any.pth")}
+    with pytest.raises(ValueError, match="Use a ResNet, or the method feature_l2 or gcisg"):
+        SynToRealClassifier("timm:test_vit", 3, regularizer=asg)
+    for values in ({"method": "feature_l2"}, {"method": "gcisg", "queue_length": 8}):
+        SynToRealClassifier("timm:test_vit", 3, regularizer=values)
+    torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "any.pth")
+    SynToRealClassifier("timm:test_resnet", 3, regularizer=asg)
 
 
 def test_asg_reads_the_classifier_of_a_resnet_of_timm(tmp_path):

@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from gcisg_core.integrations.mmengine import build_runner
 from gcisg_suite.analysis.task import Options
+from gcisg_suite.cli import main
 from gcisg_suite.selection.run_checkpoints import evaluate_run, make_tasks
 
 from .conftest import TINY, write_images
@@ -31,6 +32,7 @@ def run(mini, monkeypatch):
     return mini / "run"
 
 
+@pytest.mark.remedy("Name it with --config", "Restore what training wrote, or name the config that you trained with")
 def test_every_checkpoint_was_ranked_and_labels_are_asked_for(run, mini):
     lines = [json.loads(text) for text in (run / "selection.jsonl").read_text().splitlines()]
     assert [line["checkpoint"] for line in lines] == [f"iter_{number}.pth" for number in (2, 4, 6)]
@@ -38,6 +40,11 @@ def test_every_checkpoint_was_ranked_and_labels_are_asked_for(run, mini):
     (log,) = run.glob("*/*.log")
     assert "Chosen by mean_rank, without target labels: iter_" in log.read_text()
 
+    for name, said in (("", r"0 configs .* Name it with --config"), ("code.py", "gcisg select --config FILE")):
+        if name:
+            (run / name).write_text("import os\n")
+        with pytest.raises(SystemExit, match=said):
+            main(["select", str(run)])
     command = [sys.executable, str(ROOT / "tools/select_checkpoint.py"), str(run), "--config", str(run / "config.json")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([*command, "--by", "target"], env=environment, capture_output=True, text=True, check=False)

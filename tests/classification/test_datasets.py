@@ -2,10 +2,12 @@ import shutil
 
 import pytest
 import torch
+from PIL import Image
 
 from gcisg_cls.datasets import ClassFolderDataset
 from gcisg_core.problems import DataError
 from gcisg_suite.analysis.pretraining import PretrainingImages
+from tests.command import gcisg
 
 from .conftest import CLASSES
 
@@ -165,6 +167,21 @@ class TestFoldersAsPeopleHaveThem:
         assert (len(dataset), dataset.absent) == (11, ["boat/1.png"])
         with pytest.raises(ValueError, match="on_bad_sample must be 'error' or 'skip', got 'pass'"):
             ClassFolderDataset(str(images), EVAL, CLASSES, on_bad_sample="pass")
+
+
+@pytest.mark.remedy("Add images of it, or leave it out of the classes: `classes` in a config, --classes in a command")
+def test_a_class_without_images(images):
+    (images / "image_list.txt").unlink()
+    for path in (kept := images / "bus").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match="has no image. Add images of it, or leave it out of the classes: `classes`"):
+        make(images)
+    assert len(make(images, classes=("bird", "boat"))) == 8
+    audit = ["audit", "--dataset", "class-folders", "--root", images, "--workers", 1]
+    assert "--classes in a command" in gcisg(*audit).out
+    assert gcisg(*audit, "--classes", "bird", "boat").code == 0
+    Image.new("RGB", (32, 36), (1, 2, 3)).save(kept / "0.png")
+    assert len(make(images)) == 9
 
 
 def test_hidden_folders_do_not_shift_the_labels_of_pretraining_images(images):

@@ -2,13 +2,19 @@
 
 import html.parser
 import json
+from functools import partial
 
 import pytest
 
 from gcisg_cls import demo
 from gcisg_cls.mini import PROJECT, train_and_evaluate
 from gcisg_cls.model_metrics import train_and_test
+from gcisg_core.problems import DataError
+from gcisg_seg.mini import MiniResNetBackbone
+from gcisg_suite.miniature import classification, folders
 from gcisg_suite.report.page import write_report
+from gcisg_suite.zoo import zoo
+from tests.command import gcisg
 
 from .conftest import CLASSES, TINY
 
@@ -32,6 +38,44 @@ class Page(html.parser.HTMLParser):
     def handle_data(self, data):
         if self.tag in ("td", "th") and data.strip():
             self.cells.append(data.strip())
+
+
+@pytest.mark.remedy(
+    "Make the miniature's data: gcisg prepare", "Make the miniature: gcisg prepare"
+)
+@pytest.mark.remedy("{} is not there (gcisg prepare)", "Were the data made by this version? gcisg prepare")
+def test_the_miniature_is_made_where_it_is_missing(tmp_path, monkeypatch):
+    """A smaller one."""
+    monkeypatch.setenv("GCISG_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    for module in (classification, folders):  # processes would cost more than they do
+        monkeypatch.setattr(module, "Parallel", lambda **_: lambda calls: [call(*a, **k) for call, a, k in calls])
+    digits = classification.real_digits
+    monkeypatch.setattr(classification, "real_digits", lambda split: [part[::6] for part in digits(split)])
+    counts = {"prepare_source": {"per_class": 4}, "prepare_target": {"composites": 1},
+              "prepare_reference": {"per_class": 2, "val_per_class": 1}}  # fmt: skip
+    for name, count in counts.items():
+        monkeypatch.setattr(classification, name, partial(getattr(classification, name), **count))
+    short = ["train_cfg.max_iters=2", "train_cfg.val_interval=2"]
+    train = ["train", "--config", PROJECT / "baseline_mini.py", "--output", "run", *short]
+    model = zoo.choose_model("classification/gcisg_mini")
+    backbone = MiniResNetBackbone(weights=str(tmp_path / "data/mini/reference.pth"))
+
+    assert "Make the miniature's data: gcisg prepare" in gcisg(*train).err
+    assert zoo.verify(zoo.zoo_folder(), model).endswith("is not there (gcisg prepare)")
+    with pytest.raises(FileNotFoundError, match="Make the miniature: gcisg prepare"):
+        backbone.init_weights()
+    assert gcisg("prepare", "--tasks", "classification").code == 0
+    assert gcisg(*train).code == 0
+    backbone.init_weights()
+    with pytest.raises(
+        DataError, match=r"accuracy/mean_class is .* Were the data made by this version\? gcisg prepare"
+    ):
+        zoo.verify(zoo.zoo_folder(), model)
+    recipe = tmp_path / "data/mini/classification/test/recipe.json"
+    recipe.write_text((made := recipe.read_text()).replace('"version": ', '"version": 9'))
+    assert gcisg("prepare", "--tasks", "classification").code == 0
+    assert recipe.read_text() == made
 
 
 def test_a_finished_run_is_measured_once(mini):

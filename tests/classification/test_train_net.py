@@ -102,9 +102,14 @@ def test_a_run_stopped_before_its_last_evaluation_ends_complete(mini, monkeypatc
     assert [line["step"] for line in lines if "accuracy/mean_class" in line] == [6]
 
 
+@pytest.mark.remedy("--eval-only needs --checkpoint FILE", "--tracker is for training; leave it out with --eval-only")
 def test_evaluates_a_checkpoint_and_refuses_another_models(mini):
     run("baseline_mini.py", "--work-dir", mini / "run")
-    output = run("baseline_mini.py", "--eval-only", "--checkpoint", mini / "run/iter_6.pth")
+    assert "--eval-only needs --checkpoint FILE" in run("baseline_mini.py", "--eval-only", code=2)
+    given = ["--eval-only", "--checkpoint", mini / "run/iter_6.pth"]
+    said = run("baseline_mini.py", *given, "--tracker", "tensorboard", code=2)
+    assert "--tracker is for training; leave it out with --eval-only" in said
+    output = run("baseline_mini.py", *given)
     assert "accuracy/mean_class" in output
     wrong = run("baseline_mini.py", "--eval-only", "--checkpoint", mini / "run/iter_6.pth", "model.hidden=5", code=1)
     assert "head.0.weight has the shape (64, 192), expected (5, 192)" in wrong

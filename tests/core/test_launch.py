@@ -67,6 +67,7 @@ def go_on_after(folder):
     os.kill(pids["pid1"], signal.SIGCONT)
 
 
+@pytest.mark.remedy("--resume goes on from the last checkpoint")
 @pytest.mark.parametrize(
     ("fate", "faulty", "error", "message", "seconds"),
     [
@@ -114,7 +115,10 @@ def machine(rank, folder, port):
     launch(say_place, 1, folder, machines=Machines(2, rank, f"tcp://127.0.0.1:{port}"))
 
 
+@pytest.mark.remedy("give tcp://<address of machine 0>:<free port>")
 def test_the_processes_of_two_machines_meet(tmp_path):
+    with pytest.raises(ValueError, match="--dist-url auto works on one machine; give tcp://"):
+        launch(say_place, 1, machines=Machines(2))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     on_two_ranks(machine, str(tmp_path), port)
@@ -124,7 +128,6 @@ def test_the_processes_of_two_machines_meet(tmp_path):
 @pytest.mark.parametrize(
     ("machines", "message"),
     [
-        (Machines(2), "--dist-url auto works on one machine; give tcp://"),
         (Machines(2, 2, "tcp://a:1"), "--machine-rank 2: expected 0 to 1, as --num-machines says"),
         (Machines(2, 1, "10.0.0.1:29500"), "--dist-url 10.0.0.1:29500: expected tcp://<address of machine 0>"),
     ],

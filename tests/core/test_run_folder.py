@@ -191,6 +191,7 @@ class TestNewestCheckpoint:
 
 
 class TestLock:
+    @pytest.mark.remedy("Wait for it or end it; or choose another --output")
     def test_a_second_process_is_refused_and_a_killed_one_forgotten(self, tmp_path):
         process, _ = hold(tmp_path)
         try:

@@ -216,6 +216,7 @@ def test_under_inference_mode_and_bfloat16():
         assert features[0].min() < 0
 
 
+@pytest.mark.remedy("as parts under activation checkpointing do (with_cp). Turn that off, or name a whole stage")
 def test_under_activation_checkpointing():
     from mmseg.models.backbones import ResNet
 
@@ -241,3 +242,7 @@ def test_under_activation_checkpointing():
         StageTap({2: "layer2.0.bn1"}).collect(network),
     ):
         network(images)
+    turned_off = build(False)
+    with StageTap({2: "layer2.0.bn1"}).collect(turned_off) as features:
+        turned_off(images)
+    assert features[2].requires_grad

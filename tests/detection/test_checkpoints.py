@@ -72,16 +72,38 @@ def test_checkpoint_is_whole_or_absent(tmp_path, monkeypatch):
     assert (tmp_path / "last_checkpoint").read_text() == "model_0000001.pth"
 
 
+@pytest.mark.remedy("Bring the file to this machine and name it in MODEL.WEIGHTS")
 def test_missing_truncated_and_foreign_weights_are_named(tmp_path):
     checkpointer = SafeCheckpointer(Layer(), str(tmp_path))
     with pytest.raises(DataError, match=r"absent.pkl: the weights could not be loaded .*MODEL.WEIGHTS"):
         checkpointer.load(str(tmp_path / "absent.pkl"))
+    checkpointer.load("")
+    torch.save({"model": {"weight": torch.ones(2)}}, tmp_path / "brought.pth")
+    checkpointer.load(str(tmp_path / "brought.pth"))
+    assert checkpointer.model.weight.tolist() == [1, 1]
     torch.save({"model": {"other": torch.zeros(3)}}, tmp_path / "other.pth")
     with pytest.raises(DataError, match=r"none of its 1 entries fits a parameter of Layer"):
         SafeCheckpointer(Layer()).load(str(tmp_path / "other.pth"))
     (tmp_path / "cut.pth").write_bytes((tmp_path / "other.pth").read_bytes()[:300])
     with pytest.raises(DataError, match=r"cut.pth: cannot be read as weights, it is damaged"):
         SafeCheckpointer(Layer()).load(str(tmp_path / "cut.pth"))
+
+
+@pytest.mark.remedy("Give weights of this detector, or set MODEL.MIN_MATCH_RATIO; it is {}")
+def test_a_detectors_file_without_most_of_its_backbone(root):
+    cfg = tiny_config(root, root / "out")
+    model = Trainer.build_model(cfg)
+    state = model.state_dict()
+    half = {name: value for name, value in state.items() if "res4" not in name and "res5" not in name}
+    torch.save({"model": half}, root / "half.pth")
+    torch.save({"model": state}, root / "whole.pth")
+    with pytest.raises(
+        DataError, match=r"half.pth: has .* tensors of backbone.* or set MODEL.MIN_MATCH_RATIO; it is 0"
+    ):
+        SafeCheckpointer(model, cfg=cfg).load(str(root / "half.pth"))
+    SafeCheckpointer(model, cfg=cfg).load(str(root / "whole.pth"))
+    cfg.MODEL.MIN_MATCH_RATIO = 0.1
+    SafeCheckpointer(model, cfg=cfg).load(str(root / "half.pth"))
 
 
 def with_statistics(kind):

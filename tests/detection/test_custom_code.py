@@ -14,9 +14,11 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 from detectron2.config import get_cfg
 from detectron2.engine import DefaultPredictor
 
+from gcisg_core.problems import DataError
 from gcisg_det.config import head_key, read_config
 from gcisg_det.evaluators import check_numbers
 from gcisg_det.predict import Predictor
+from gcisg_det.replay import build_model as build_recorded
 from gcisg_suite.cli import main
 from tests.coco.files import make
 from tests.detection.own_coco import write
@@ -122,6 +124,8 @@ def folder(tmp_path_factory):
         yield root
 
 
+@pytest.mark.remedy("Export pth, and deploy it by Detectron2's own export (detectron2.export")
+@pytest.mark.remedy("Add --trust if the run is your own, or name the config that you trained with: --config FILE")
 def test_trains_evaluates_and_exports_what_the_plain_framework_takes(folder, tmp_path):
     config = ["--config", str(folder / "own.yaml")]
     main(["train", *config, "--output", str(tmp_path / "run")])
@@ -129,7 +133,10 @@ def test_trains_evaluates_and_exports_what_the_plain_framework_takes(folder, tmp
     logged = {key for line in lines for key in line}
     assert {"loss_ci_stage3", "loss_guidance_stage4", "own_real/bbox/AP"} <= logged
     checkpoint = str(tmp_path / "run/model_final.pth")
-    main(["export", *config, "--checkpoint", checkpoint, "--output", str(tmp_path / "release")])
+    export = ["export", *config, "--checkpoint", checkpoint, "--output", str(tmp_path / "release")]
+    with pytest.raises(SystemExit, match="--format onnx and pt2: .*Export pth, and deploy it by Detectron2's own"):
+        main([*export, "--format", "onnx"])
+    main([*export, "--format", "pth"])
     (file,) = (tmp_path / "release").glob("*.pth")
     text = file.with_suffix(".yaml").read_text()
     assert text.startswith("# Before this is read: import strangers, strangers:add_own_config; a function")
@@ -146,8 +153,10 @@ def test_trains_evaluates_and_exports_what_the_plain_framework_takes(folder, tmp
     (ours,) = Predictor(read_config(folder / "own.yaml"), checkpoint, "cpu", 0.0).predict([image])
     assert len(ours) > 0
     assert torch.equal(ours.pred_boxes.tensor, theirs.pred_boxes.tensor)
-    with pytest.raises(SystemExit, match=r"config.yaml: imports code \(strangers.*--config FILE"):
+    with pytest.raises(SystemExit, match=r"config.yaml: imports code \(strangers.*Add --trust .* --config FILE"):
         main(["select", str(tmp_path / "run")])
+    for more in (["--trust", "--by", "target"], [*config, "--by", "target"]):
+        main(["select", str(tmp_path / "run"), *more])
 
 
 def test_the_number_of_classes_of_ones_own_architecture_is_where_its_keys_are(folder):
@@ -158,6 +167,14 @@ def test_the_number_of_classes_of_ones_own_architecture_is_where_its_keys_are(fo
     check_numbers(cfg, "own_real")
     cfg.MODEL.PARENT_ARCHITECTURE = "OwnRCNN"
     assert head_key(cfg) == "ROI_HEADS"
+
+
+@pytest.mark.remedy("Add --trust if the record is your own")
+def test_a_record_imports_code_of_ones_own_when_trusted_alone(folder):
+    record = {"config": read_config(folder / "own.yaml").dump()}
+    with pytest.raises(DataError, match="the record's config: imports strangers.* Add --trust if the record is"):
+        build_recorded(record, folder)
+    assert type(build_recorded(record, folder, trust=True)).__name__ == "SynToRealOwnRCNN"
 
 
 @pytest.mark.parametrize(

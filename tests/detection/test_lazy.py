@@ -228,6 +228,7 @@ def test_a_part_that_the_plain_framework_has_not_is_named(folder, trained, tmp_p
         main(["export", "--config", str(folder / "own.py"), *checkpoint])
 
 
+@pytest.mark.remedy("Give the .py that was trained, which is run: --config FILE.py")
 def test_the_other_commands_take_it(folder, trained, tmp_path, capsys):
     command = ["--config", str(folder / "retinanet.py")]
     checkpoint = ["--checkpoint", str(trained / "model_final.pth")]
@@ -251,6 +252,7 @@ def test_the_other_commands_take_it(folder, trained, tmp_path, capsys):
     assert "a LazyConfig names its images when run" in page
 
 
+@pytest.mark.remedy("Add --trust if the record is your own")
 def test_a_step_that_is_not_finite_is_recorded_and_run_again(folder, tmp_path, capsys):
     given = ["optimizer.lr=1e30", "lr_multiplier.warmup_factor=1.0"]
     with pytest.raises(SystemExit, match="nonfinite_iter.*train.on_nonfinite=skip leaves out such steps"):

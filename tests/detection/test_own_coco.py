@@ -139,6 +139,7 @@ def test_a_detector_that_finds_nothing_has_an_ap_of_0(folder):
     assert "APl" not in box
 
 
+@pytest.mark.remedy("Name the images' folder in DATASETS.COCO: {}. {}")
 def test_the_folder_that_file_names_start_from_is_named_where_it_is_above(folder):
     for image in (content := make())["images"]:
         image["file_name"] = f"real/{image['file_name']}"
@@ -146,6 +147,8 @@ def test_the_folder_that_file_names_start_from_is_named_where_it_is_above(folder
     config(folder)
     with pytest.raises(DataError, match=rf"Name the images' folder in DATASETS.COCO: {folder}\. In training"):
         DatasetCatalog.get("real")
+    config(folder, "DATASETS.COCO", [["real", str(folder / "real/own.json"), str(folder)]], "DATASETS.TRAIN", ("real",))
+    assert len(DatasetCatalog.get("real")) == 3
 
 
 @pytest.mark.parametrize("found", [True, False])

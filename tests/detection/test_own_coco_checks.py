@@ -91,6 +91,37 @@ def test_an_image_of_another_size_or_none_is_named_before_the_first_step(folder,
         Trainer.build_train_loader(cfg)
 
 
+@pytest.mark.remedy("DATASETS.TRAIN is empty, name the data to train on")
+def test_a_training_without_data_is_refused(folder):
+    with pytest.raises(ValueError, match="DATASETS.TRAIN is empty, name the data to train on"):
+        Trainer.build_train_loader(config(folder, "DATASETS.TRAIN", ()))
+    Trainer.build_train_loader(config(folder, "DATASETS.TRAIN", ("synthetic",)))
+
+
+@pytest.mark.remedy('Set INPUT.MASK_FORMAT: "bitmask"')
+def test_masks_as_run_lengths(folder):
+    rle = {"size": [64, 96], "counts": [10, 20, 64 * 96 - 30]}
+    write(folder, broken(lambda c: c["annotations"][0].update(segmentation=rle)), "synthetic")
+    masks = ["MODEL.MASK_ON", True]
+    with pytest.raises(DataError, match='Set INPUT.MASK_FORMAT: "bitmask"'):
+        Trainer.build_train_loader(config(folder, *masks))
+    Trainer.build_train_loader(config(folder, *masks, "INPUT.MASK_FORMAT", "bitmask"))
+
+
+@pytest.mark.remedy('Write "keypoints": ["nose", "left_eye", ...] into the category, or MODEL.KEYPOINT_ON False')
+def test_categories_without_keypoints(folder):
+    on = ["MODEL.PARENT_ARCHITECTURE", "GeneralizedRCNN", "MODEL.KEYPOINT_ON", True]
+    on += ["MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", 1, "TEST.KEYPOINT_OKS_SIGMAS", [0.1]]
+    with pytest.raises(
+        DataError, match="`categories` name no keypoints. Write .keypoints.: .* MODEL.KEYPOINT_ON False"
+    ):
+        config(folder, *on)
+    config(folder, "MODEL.KEYPOINT_ON", False)
+    for name in ("synthetic", "real"):
+        write(folder, broken(lambda c: [item.update(keypoints=["nose"]) for item in c["categories"]]), name)
+    config(folder, *on)
+
+
 def test_a_training_file_of_groups_alone_is_refused(folder):
     write(folder, broken(lambda c: [item.update(iscrowd=1) for item in c["annotations"]]), "synthetic")
     with pytest.raises(DataError, match=r"has no box to train on: all 3 are iscrowd 1"):

@@ -1,9 +1,12 @@
 """A killed detection run goes on bit for bit, and its loader from any position."""
 
+import importlib
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,13 +18,14 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 # isort: split
 from detectron2.data import get_detection_dataset_dicts
 
-from gcisg_core.integrations.detectron2.resume import build_train_loader, seeded
+from gcisg_core.integrations.detectron2.resume import ExactResume, build_train_loader, seeded
 from gcisg_core.problems import DataError
 from gcisg_det.coco_evaluator import BoxEvaluator
 from gcisg_det.mapper import build_mapper
 from tests.detection import train_once
 from tests.detection.scenes import (
     RETINA,
+    framework_log,
     tiny_config,
     train,
 )
@@ -51,6 +55,19 @@ def test_killed_run_resumes_bit_equal_with_other_workers(root):
     assert_equal_checkpoints(final(root / "whole"), final(root / "killed"))
     lines = [json.loads(line) for line in (root / "killed/metrics.json").read_text().splitlines()]
     assert "cityscapes_val_car_coco/bbox/AP50" in lines[-1]
+
+
+@pytest.mark.remedy("{}.build_train_loader(cfg, mapper) makes one that goes on")
+def test_a_loader_of_ones_own_that_begins_anew_is_named(root, caplog):
+    cfg = tiny_config(root, root / "run")
+    hook = ExactResume(3)
+    hook.trainer = SimpleNamespace(data_loader=[], start_iter=2, iter=2)
+    with framework_log(caplog):
+        hook.before_train()
+    (home,) = {*re.findall(r"not resumable: .* (\S+)\.build_train_loader\(cfg, mapper\) makes one", caplog.text)}
+    hook.trainer.data_loader = importlib.import_module(home).build_train_loader(cfg, build_mapper(cfg, True))
+    hook.before_train()
+    assert hook.trainer.data_loader.start == 2
 
 
 def test_resume_keeps_loss_normalizer_and_drawn_seed(root):

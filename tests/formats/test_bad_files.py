@@ -59,6 +59,7 @@ def test_a_bad_file_is_one_line_with_its_field(maker, file, old, new, words, her
     assert not Path("out/baseline.yaml").exists()
 
 
+@pytest.mark.remedy("Name it (--format {}=NAME, {} for images alone), or the folder that holds its files")
 @pytest.mark.parametrize("task", ["detection", "segmentation"])
 def test_a_folder_in_no_format_is_answered_with_those_that_are(task, here, capsys):
     make("kitti")
@@ -70,6 +71,7 @@ def test_a_folder_in_no_format_is_answered_with_those_that_are(task, here, capsy
     error = capsys.readouterr().err
     assert "error: real: is in no format that is known here: " in error
     assert "Name it (--format real=NAME, unlabelled for images alone)" in error
+    assert new_project(task, "--format", "real=unlabelled") == 0
 
 
 @pytest.mark.parametrize("task", ["detection", "segmentation"])
@@ -87,6 +89,7 @@ def test_label_images_are_no_photos_without_labels(task, here, capsys):
     assert "real: real read as unlabelled: 2 images" in capsys.readouterr().out
 
 
+@pytest.mark.remedy("If so, give --task segmentation with --labels, --label-suffix and --classes")
 @pytest.mark.parametrize("values", [(1, 2), ((200, 0, 0), (0, 200, 0))])
 def test_label_images_of_classes_are_not_taken_for_masks_of_objects(values, here, capsys):
     for name in ("syn", "real"):

@@ -222,6 +222,7 @@ def test_formats_of_both_folders_may_differ_and_can_be_named(here, capsys):
     assert "unknown format 'carl'. Did you mean 'carla'?" in capsys.readouterr().err
 
 
+@pytest.mark.remedy("Say which: --format carla for CARLA 0.9.14 and later")
 def test_tags_that_do_not_tell_the_version_are_asked_about(here, capsys):
     make("carla")
     for path in Path("syn/semantic").iterdir():

@@ -12,6 +12,7 @@ from tests.formats import folders
 from tests.formats.commands import make, new_project
 
 
+@pytest.mark.remedy("No config was written: fix what is listed, or give --force.")
 @pytest.mark.parametrize("task", ["segmentation", "detection"])
 def test_unlabelled_images_that_training_has_are_named(task, here, capsys):
     folders.yolo_outlines(Path("syn"))
@@ -75,6 +76,7 @@ def test_an_edited_config_of_a_conversion_is_kept(task, maker, here, capsys):
     assert "schedule: 500 iterations of" in capsys.readouterr().out
 
 
+@pytest.mark.remedy("Name another --output, or give --force, which keeps a copy of the folder")
 @pytest.mark.parametrize(
     ("task", "maker", "edited"),
     [("detection", "voc", "annotations.json"), ("segmentation", "solo", "labels/sequence.0/step0.camera.png")],
@@ -100,6 +102,9 @@ def test_what_was_changed_in_the_converted_data_is_kept(task, maker, edited, her
     assert not [*Path("out/data").glob(".*.partial")]
 
 
+@pytest.mark.remedy(
+    "Name the file: --labels FILE", "Name the JSON file as it lies in a folder (--annotations, --labels)"
+)
 def test_a_named_json_counts_in_the_folder_that_has_it(here, capsys):
     make("blenderproc")
     for name in ("a.json", "b.json"):

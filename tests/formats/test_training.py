@@ -31,6 +31,7 @@ def small(task):
     return [*SMALL[task], *([crop] if task == "segmentation" else [])]
 
 
+@pytest.mark.remedy("has no labels: there is no score on it; prediction")
 @pytest.mark.parametrize("task", ["classification", "segmentation", "detection"])
 def test_real_images_without_labels(task, here, capsys):
     torch.save(torchvision.models.resnet18().state_dict(), "weights.pth")

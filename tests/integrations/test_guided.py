@@ -101,6 +101,13 @@ def test_what_cannot_be_had_is_named(guide, file, error, message, weights):
         build(weights, guide, file)
 
 
+@pytest.mark.remedy("guide_weights {}: no such file. Give a state dict file of {}")
+def test_the_file_of_a_guide_that_is_not_there_is_given(weights):
+    with pytest.raises(FileNotFoundError, match=r"none.pth': no such file. Give a state dict file of resnet18"):
+        build(weights, "torchvision:resnet18", "none.pth")
+    build(weights, "torchvision:resnet18", "r18.pth")
+
+
 def test_without_a_net_the_message_says_which_file_to_give(weights, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 

@@ -163,6 +163,7 @@ def test_what_did_not_match_is_printed(source, capsys):
     assert "in the file and not used: layer4.0.conv2.weight, fc.weight, fc.bias" in report
 
 
+@pytest.mark.remedy("To take what fits, set min_match_ratio to {} or less")
 @pytest.mark.parametrize(("file", "target"), [("resnet34", "resnet18"), ("resnet18", "resnet34")])
 def test_a_deeper_or_shallower_network_is_refused(file, target):
     network, _ = build_backbone(target)

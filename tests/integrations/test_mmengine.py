@@ -229,7 +229,7 @@ class TestRunFolders:
     def test_code_in_it_is_refused(self, tmp_path, monkeypatch, text, message):
         monkeypatch.chdir(tmp_path)
         Path("mine.py").write_text(text)
-        with pytest.raises(DataError, match=f"mine.py.*{message}.*--config FILE, which is run"):
+        with pytest.raises(DataError, match=f"mine.py.*{message}.*which is run: gcisg select --config FILE"):
             integration.load_run_config("mine.py", [])
         assert not Path("ran").exists()
 

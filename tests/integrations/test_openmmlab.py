@@ -115,6 +115,7 @@ def test_psanets_masks_are_those_of_a_loop_over_all_positions(kind):
     torch.testing.assert_close(*(torch.autograd.grad((out * weights).sum(), masks) for out in (found, expected)))
 
 
+@pytest.mark.remedy("which is not installed: pip install {} (docs/install.md)")
 def test_parts_of_mmdetection_ask_for_it_where_it_is_absent(tmp_path, monkeypatch):
     monkeypatch.setattr(openmmlab, "find_spec", lambda name: None)
     config = tmp_path / "mine.py"
@@ -124,6 +125,7 @@ def test_parts_of_mmdetection_ask_for_it_where_it_is_absent(tmp_path, monkeypatc
         main(["train", "--config", str(config), "--output", str(tmp_path / "run")])
 
 
+@pytest.mark.remedy("pip install {} (docs/install.md)")
 def test_a_module_of_openmmlab_that_is_absent_is_named_with_its_command(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mmpretrain", None)
     (tmp_path / "mine.py").write_text("custom_imports = dict(imports=['mmpretrain.models'])")

@@ -16,6 +16,7 @@ from gcisg_seg.audit import audit_image_labels
 from gcisg_seg.datasets import ImageLabelDataset
 from gcisg_seg.layouts import Pair
 from gcisg_seg.own_labels import LabelRule
+from tests.command import gcisg
 
 NAMES = ("road", "car", "person")
 COLOURS = [(128, 64, 128), (0, 0, 142), (220, 20, 60)]
@@ -120,6 +121,7 @@ def test_a_palette_of_other_colours_is_refused_and_the_remedy_reads_it(tmp_path)
         np.testing.assert_array_equal(found, VOID)
 
 
+@pytest.mark.remedy("Set label_values=(0, 255) or label_values=(0, 1) on the data set")
 def test_a_mask_of_0_and_255_is_never_read_in_silence(tmp_path):
     mask = Image.fromarray(np.where(DRAWN == 1, 255, 0).astype(np.uint8))
     with pytest.raises(DataError, match=r"values 0 and 255 alone.*label_values=\(0, 255\) or label_values=\(0, 1\)"):
@@ -255,17 +257,22 @@ class TestFolders:
             (folder / f"images/{number}.png").unlink()
         assert len(self.build(folder, data_prefix=prefix, **apart)) == 3
 
+    @pytest.mark.remedy("{}. `gcisg audit` lists every fault")
     def test_files_without_a_partner_are_skipped_where_told(self, folder):
         (folder / "labels/0.png").unlink()
         (folder / "images/1.png").unlink()
-        with pytest.raises(DataError, match="the first of 2 such faults"):
+        with pytest.raises(DataError, match="the first of 2 such faults.*`gcisg audit` lists every fault"):
             self.build(folder)
+        listed = gcisg("audit", "--dataset", "pairs", "--root", folder, "--num-classes", 3, "--workers", 1).out
+        assert all(f"{folder}/images/{said}" in listed for said in ("0.png: no label for this", "1.*: image missing"))
         assert len(self.build(folder, on_bad_sample="skip")) == 1
         (folder / "labels/2.png").unlink()
         (folder / "images/2.png").unlink()
         with pytest.raises(DataError):
             self.build(folder, on_bad_sample="skip")
 
+    @pytest.mark.remedy("on_bad_sample='skip' is for training; fix or remove bad pairs before evaluating")
+    @pytest.mark.remedy("in training, on_bad_sample='skip' goes on without it")
     def test_bad_pairs_are_replaced_where_told(self, folder):
         Image.fromarray(np.zeros((5, 5), np.uint8)).save(folder / "labels/1.png")
         with pytest.raises(DataError, match="on_bad_sample='skip'"):
@@ -274,6 +281,10 @@ class TestFolders:
         assert sample.seg_map_path.endswith(("0.png", "2.png"))
         with pytest.raises(ValueError, match="before evaluating"):
             self.build(folder, on_bad_sample="skip", test_mode=True)
+        for part in ("images", "labels"):
+            (folder / part / "1.png").unlink()
+        evaluated = self.build(folder, test_mode=True)
+        assert [evaluated[index]["data_samples"].seg_map_path[-5:] for index in range(2)] == ["0.png", "2.png"]
 
     def test_a_list_as_windows_writes_it_selects_pairs(self, folder):
         (folder / "list.txt").write_bytes("\ufeff0\r\n2\r\n".encode())

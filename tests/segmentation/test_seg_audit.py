@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from gcisg_core.problems import DataError
 from gcisg_seg.audit import audit_bdd100k, audit_cityscapes, audit_gtav, audit_mapillary, audit_pairs
+from gcisg_seg.datasets import GTAVDataset
 from tests.command import gcisg
 from tests.segmentation.conftest import SIZE, _save
 
@@ -51,11 +54,18 @@ def test_image_and_label_of_a_pair_are_both_listed(gtav):
     assert [Path(p.file).parent.name for p in audit_gtav(gtav).problems] == ["images", "labels"]
 
 
+@pytest.mark.remedy("Fetch the missing parts, or use split='all'")
 def test_split_file_that_names_absent_pairs_is_a_problem(gtav):
     savemat(gtav / "split.mat", {"trainIds": [[1], [9]], "valIds": [[2]]})
     first, second = audit_gtav(gtav).problems
     assert "1 of the 2 pairs of split train" in first.what
     assert "testIds" in second.what
+    with pytest.raises(DataError, match="00009"):
+        GTAVDataset(str(gtav), split="train")
+    assert len(GTAVDataset(str(gtav), split="all")) == 4
+    for part, suffix in (("images", ".png"), ("labels", ".png")):  # fetched
+        shutil.copy(gtav / part / f"00001{suffix}", gtav / part / f"00009{suffix}")
+    assert len(GTAVDataset(str(gtav), split="train")) == 2
 
 
 def test_cityscapes_of_one_split_is_in_order_and_none_is_not(cityscapes, tmp_path):

@@ -111,9 +111,13 @@ def test_own_list_selects_images(cityscapes, tmp_path):
     ]
 
 
+@pytest.mark.remedy("Put the official split.mat there, or use split='all'")
 def test_missing_split_file_is_named(gtav):
     with pytest.raises(DataError, match=r"split\.mat.*split='all'"):
         GTAVDataset(str(gtav), split="val")
+    assert len(GTAVDataset(str(gtav), split="all")) == 4
+    savemat(gtav / "split.mat", {"valIds": [[2]]})
+    assert len(GTAVDataset(str(gtav), split="val")) == 1
 
 
 def test_bad_pair_stops_training_by_default(gtav, fault):

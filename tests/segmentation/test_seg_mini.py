@@ -56,7 +56,7 @@ def test_config_trains_from_the_reference_network_and_is_evaluated(method, mini,
 
 
 def test_missing_reference_network_is_said_with_the_command_that_makes_it(mini, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"reference\.pth: no such file\. .*tools/prepare_mini\.py"):
+    with pytest.raises(FileNotFoundError, match=r"reference\.pth: no such file\. Make the miniature: gcisg prepare"):
         Runner.from_cfg(config_of("baseline", tmp_path / "run")).train()
 
 

@@ -175,10 +175,13 @@ class TestImagesThatAreNotRGB:
         normalised = torch.randn(3, 32, 32).clamp(-3, 3)
         torch.testing.assert_close(draw(still, normalised), normalised)
 
+    @pytest.mark.remedy("set model.data_preprocessor.value_range, or leave the normalisation to the preprocessor")
     def test_values_outside_of_the_range_are_named(self):
         said = "values from -100 to 20, and views are drawn in 0 to 255: set model.data_preprocessor.value_range"
         with pytest.raises(ValueError, match=said):
             draw(make(), torch.tensor([-100.0, 0.0, 20.0])[:, None, None].expand(3, 4, 4))
+        values = torch.tensor([-100.0, 0.0, 20.0])[:, None, None].expand(3, 4, 4)
+        assert draw(make(value_range=(-100, 20)), values).min() >= -100
 
     def test_a_change_of_colours_needs_some(self, tmp_path):
         (tmp_path / "style.png").write_bytes(b"")

@@ -81,6 +81,7 @@ def differences(ours, theirs, path: str = "") -> list[str]:
     return [] if same else [path]
 
 
+@pytest.mark.remedy("--resume goes on from the last checkpoint")
 def test_killed_and_resumed_equals_uninterrupted(config, tmp_path):
     """With a bad sample skipped on the way, another number of data-loading workers after it, and another numpy."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -16,6 +16,7 @@ from gcisg_core.metrics import ENERGY_FORMS
 from gcisg_suite import cli
 from gcisg_suite.commands import analyze, export, predict, train
 from gcisg_suite.export import WRITERS
+from tests.command import gcisg
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "torchvision", "mmengine", "mmseg", "detectron2", "sklearn", "scipy", "matplotlib", "cv2", "numpy")
@@ -53,6 +54,26 @@ for words in json.load(sys.stdin):
     said[" ".join(words)] = [code, out.getvalue()]
 print(json.dumps([said, sorted({name.partition(".")[0] for name in sys.modules})]))
 """
+
+
+OUTPUTS = {
+    "predict": ["--config", "mine.py", "--checkpoint", "mine.py", "mine.py"],
+    "export": ["--config", "mine.py", "--checkpoint", "mine.py"],
+    "analyze": ["--config", "mine.py", "--checkpoint", "mine.py"],
+    "new-project": ["--task", "classification", "--synthetic", ".", "--real", "."],
+    "zoo": ["download", "classification/gcisg_mini", "--base-url", str(ROOT / "zoo")],
+}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_file_in_the_place_of_the_output_is_named_before_anything_is_done(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("model = dict(type='SynToRealClassifier')")
+    for output in ("mine.py", "mine.py/below"):
+        ended = gcisg(name, *OUTPUTS[name], "--output", output)
+        assert (ended.code, ended.err) == (2, f"error: --output {output}: mine.py is a file; name a folder\n")
+    if name == "zoo":  # the remedy
+        assert gcisg(name, *OUTPUTS[name], "--output", "below").code == 0
 
 
 def test_help_and_usage_errors_import_nothing_heavy():

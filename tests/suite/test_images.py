@@ -11,7 +11,7 @@ from PIL import Image, ImageSequence
 
 from gcisg_core.problems import DataError
 from gcisg_suite import images
-from gcisg_suite.images import check_boxes_size, read_image
+from gcisg_suite.images import check_boxes_size, displayed_size, read_image
 
 # Orientation -> how EXIF stores an image that is displayed as `a`: where its first row and first column lie.
 STORED = {
@@ -67,6 +67,7 @@ class TestOrientation:
         stored = np.ascontiguousarray(STORED[orientation](displayed))
         Image.fromarray(stored).save(path, exif=oriented(orientation), **extra)
         np.testing.assert_array_equal(read_image(path), displayed)
+        assert displayed_size(path) == displayed.shape[1::-1]
 
     @pytest.mark.parametrize("orientation", STORED)
     def test_of_jpeg(self, tmp_path, orientation):
@@ -90,6 +91,12 @@ class TestOrientation:
         stored = np.ascontiguousarray(STORED[orientation](displayed))
         Image.fromarray(stored).save(tmp_path / "a.tif", exif=oriented(orientation))
         np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[..., 1], displayed)
+
+    @pytest.mark.parametrize("orientation", [0, 9])
+    def test_what_is_no_orientation_turns_nothing(self, tmp_path, orientation):
+        Image.fromarray(pixels()).save(tmp_path / "a.png", exif=oriented(orientation))
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png"), pixels())
+        assert displayed_size(tmp_path / "a.png") == pixels().shape[1::-1]
 
     def test_a_damaged_exif_block_turns_nothing(self, tmp_path):
         image = Image.fromarray(pixels())

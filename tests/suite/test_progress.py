@@ -43,9 +43,12 @@ def test_a_log_has_start_estimate_and_end(capsys, clock):
 
 def test_work_of_unknown_length_and_work_that_fails(capsys, clock):
     assert list(progress(iter("ab"), "reading", "batch")) == ["a", "b"]
+    assert list(progress("ab", "drawing", "class")) == ["a", "b"]
     with pytest.raises(OSError, match="gone"), Progress("loading", 1, "model"):
         raise OSError("gone")
-    assert capsys.readouterr().err.splitlines() == ["reading", "reading: done in 0 s", "loading: 1 model"]
+    assert capsys.readouterr().err.splitlines() == [
+        "reading", "reading: done in 0 s", "drawing: 2 classes", "drawing: done in 0 s", "loading: 1 model",
+    ]  # fmt: skip
 
 
 def test_a_terminal_has_a_bar_with_the_time_to_go_that_goes_away(monkeypatch):

@@ -44,6 +44,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.remedy("Add --trust if this is your own")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_foreign_module_is_named_and_not_imported(name, run):
     def said(*words):

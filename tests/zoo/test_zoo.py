@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -123,6 +124,7 @@ def test_each_file_is_whole_and_loads_strictly(own, capsys):
         ) == 1
 
 
+@pytest.mark.remedy("Restore it from the repository, or fetch it: {}")
 def test_an_altered_an_absent_and_another_models_file_are_named(own, capsys):
     path = own / SHIPPED[NAME]["Checkpoint"]["File"]
     content = bytearray(path.read_bytes())
@@ -132,7 +134,13 @@ def test_an_altered_an_absent_and_another_models_file_are_named(own, capsys):
     assert f"{path}: its SHA-256 is {zoo.sha256(path)}, expected" in capsys.readouterr().out
     path.unlink()
     assert command(["verify", NAME]) == 1
-    assert "no such file" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "no such file" in said
+    (remedy,) = re.findall(r"or fetch it: gcisg zoo (.*)", said)
+    assert command(shlex.split(remedy.replace("URL", shlex.quote(str(ZOO))))) == 0
+    capsys.readouterr()
+    assert command(["verify", NAME]) == 0
+    assert "not evaluated: " in capsys.readouterr().out
     config, file = MODELS["segmentation/gcisg_mini"]["Config"], ZOO / SHIPPED[NAME]["Checkpoint"]["File"]
     with pytest.raises(ValueError, match="is not one of this config's model"):
         zoo.load_and_evaluate(config, str(file), with_metrics=False)
@@ -160,6 +168,18 @@ def test_metrics_are_measured_again_where_data_are(own, images, capsys):
     assert zoo.verify(own, model) == f"hash, strict load and metrics in order: accuracy/mean_class {found[1]}"
 
 
+@pytest.mark.remedy("--pack needs the files --checkpoint and --log")
+def test_packing_asks_for_its_files(own, images, monkeypatch, capsys):
+    monkeypatch.setattr("gcisg_suite.places.zoo_folder", lambda: own)
+    monkeypatch.setattr(zoo_write, "contents", lambda folder: {})
+    pack, shipped = ["write", "--pack", NAME], SHIPPED[NAME]["Checkpoint"]
+    assert command(pack) == 2
+    assert "--pack needs the files --checkpoint and --log" in capsys.readouterr().err
+    assert command([*pack, "--checkpoint", str(ZOO / shipped["File"]), "--log", str(ZOO / shipped["Log"])]) == 0
+    assert len([*own.glob("classification_gcisg_mini-*.pth")]) == 1
+
+
+@pytest.mark.remedy("Check the address, or give another --base-url")
 def test_download_compares_before_it_gives_the_name(own, tmp_path, capsys):
     file = SHIPPED[NAME]["Checkpoint"]["File"]
     for base in (str(ZOO), ZOO.as_uri()):
@@ -173,12 +193,20 @@ def test_download_compares_before_it_gives_the_name(own, tmp_path, capsys):
     assert list((tmp_path / "bad").iterdir()) == []
     with pytest.raises(SystemExit, match=r"cannot be fetched .*give another --base-url"):
         command(["download", NAME, "--out", str(tmp_path / "bad"), "--base-url", str(tmp_path / "nowhere")])
+    command(["download", NAME, "--out", str(tmp_path / "bad"), "--base-url", str(ZOO)])
 
 
+@pytest.mark.remedy("It is in the repository, zoo/{}; or give --base-url, or train it: {}")
 def test_what_has_no_file_or_no_address_says_so_with_the_command(own, tmp_path):
-    with pytest.raises(SystemExit, match=r"is not published at any address yet.*zoo/classification_gcisg_mini-"):
+    with pytest.raises(SystemExit, match=r"is not published at any address yet.*give --base-url") as said:
         command(["download", NAME, "--out", str(tmp_path)])
-    with pytest.raises(SystemExit, match=r"has no checkpoint\. Train it: python tools/train_net\.py --config"):
+    (file,) = re.findall(r"It is in the repository, (zoo/classification_gcisg_mini-\S+);", str(said.value.code))
+    assert (ROOT / file).is_file()
+    command(["download", NAME, "--out", str(tmp_path), "--base-url", str(ZOO)])
+    (words,) = re.findall(r"or train it: gcisg (.*)", str(said.value.code))
+    with pytest.raises(SystemExit, match="no such folder. Make the miniature"):  # whose remedy has its own test
+        main([*shlex.split(words), "--output", str(tmp_path / "run")])
+    with pytest.raises(SystemExit, match=r"has no checkpoint\. Train it: gcisg train --config"):
         command(["download", "detection/gcisg_r101_fpn", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match="Did you mean 'detection/gcisg_r50_fpn'"):
         command(["show", "detection/gcisg_r5_fpn"])

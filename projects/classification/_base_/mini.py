@@ -1,6 +1,6 @@
 # The miniature benchmark: digits drawn with strokes -> handwriting on photographs (see docs/miniature.md).
 data_root = "{{$GCISG_DATA:data}}/mini/classification"
-hint = "Make the miniature's data: python tools/prepare_mini.py"
+hint = "Make the miniature's data: gcisg prepare"
 size = 64
 classes = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 train_dataloader = dict(

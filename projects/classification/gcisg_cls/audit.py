@@ -1,4 +1,4 @@
-"""Audits of classification data: VisDA-17 and folders of your own, a class a folder."""
+"""Audits of classification data: VisDA-17, and your own folders with one folder for each class."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def audit_visda17(root: Path, workers: int = 1) -> AuditResult:
 
 
 def audit_folders(root: Path, workers: int = 1, classes: Sequence[str] | None = None) -> AuditResult:
-    """Audit a folder with a folder a class.
+    """Audit a folder that holds one folder for each class.
 
     Args:
         root: The folder.

@@ -22,20 +22,21 @@ from gcisg_core.regularizers import build_regularizer
 @MODELS.register_module()
 @accept_old_arguments
 class SynToRealClassifier(BaseModel):
-    """A classifier that is trained on synthetic images under a method of :mod:`gcisg_core.regularizers`.
+    """A classifier that is trained on synthetic images with a method of :mod:`gcisg_core.regularizers`.
 
     Args:
         backbone: ``resnet101``, ``torchvision:NAME``, ``timm:NAME``; see :func:`gcisg_cls.backbones.build_backbone`.
-        num_classes: Classes of the task.
+        num_classes: Number of classes of the task.
         hidden: Width of the head's hidden layer (2048-512-12 in the paper); 0 for a linear head.
         weights: Pretrained weights, see :func:`gcisg_cls.backbones.load_pretrained`; None for random ones.
         norm_eval: BatchNorm of the backbone keeps its running statistics (GCISG, Section 4.5).
         flip_average: Predict from the image and its mirror image together, see :meth:`averaged_scores`, as the authors'
-            code of ASG and CSG evaluates. For ``mode="predict"`` alone: analyses look at the image as it is.
+            code of ASG and CSG does. Only for ``mode="predict"``: analyses use the image as it is.
         regularizer: ``method`` and its settings, see :func:`gcisg_core.regularizers.build_regularizer`.
         backbone_plugins: Name -> value, see :func:`gcisg_core.backbone_plugins.apply_backbone_plugins`.
-        min_match_ratio: Of the weights, see :func:`gcisg_core.initial_weights.load_initial_weights`.
-        backbone_options: Keyword arguments of the library's builder of the backbone.
+        min_match_ratio: Share of the weights that must match, see
+            :func:`gcisg_core.initial_weights.load_initial_weights`.
+        backbone_options: Keyword arguments for the library's builder of the backbone.
     """
 
     def __init__(
@@ -86,8 +87,8 @@ class SynToRealClassifier(BaseModel):
         Args:
             inputs: Normalised images (B, 3, H, W), or for ``mode="loss"`` a list of views of the same images.
             label: (B,), classes; needed for ``mode="loss"``.
-            mode: ``loss`` returns the named losses and metrics, ``predict`` a dictionary an image (``prediction``
-                and, if known, ``label``), ``tensor`` the scores (B, classes).
+            mode: ``loss`` returns the named losses and metrics, ``predict`` one dictionary for each image
+                (``prediction`` and, if known, ``label``), ``tensor`` the scores (B, classes).
         """
         if mode == "loss":
             if label is None:
@@ -114,7 +115,7 @@ class SynToRealClassifier(BaseModel):
         return result
 
     def averaged_scores(self, images: Any) -> Tensor:
-        """Mean over the images (B, 3, H, W) and their mirror images of the sigmoid of the scores: (B, classes)."""
+        """Sigmoid of the scores, averaged over the images (B, 3, H, W) and their mirror images: (B, classes)."""
         result: Tensor = (self.scores(images).sigmoid() + self.scores(images.flip(-1)).sigmoid()) / 2
         return result
 
@@ -123,7 +124,7 @@ def own_names(state: Mapping[str, Tensor], classifier: str) -> dict[str, Tensor]
     """A state dict with the names of :class:`SynToRealClassifier`.
 
     Args:
-        state: A classifier's of this suite, or of the plain library with a head of the same form.
+        state: State dict of a classifier of this suite, or of the plain library with a head of the same form.
         classifier: The path of the classifier in the library's network.
     """
     if any(name.startswith("backbone.") for name in state):

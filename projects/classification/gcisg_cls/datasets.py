@@ -51,9 +51,9 @@ class _Line(NamedTuple):
         return self.name.partition("/")[0]
 
 
-@DATASETS.register_module(name=["ClassFolderDataset", "VisDA17Dataset"])  # the second is its earlier name
+@DATASETS.register_module(name=["ClassFolderDataset", "VisDA17Dataset"])
 class ClassFolderDataset(Dataset):
-    """Images in a folder a class, listed in ``image_list.txt`` (lines ``relative/path label``) if there is one.
+    """Images in one folder for each class; ``image_list.txt`` (lines ``relative/path label``) is read if there is one.
 
     Args:
         root: The folder of one part (``visda17/train``).
@@ -212,6 +212,9 @@ class ClassFolderDataset(Dataset):
 
     def _item(self, index: int) -> dict[str, Any]:
         return {"inputs": self.pipeline(self.load(index)), "label": self.samples[index][1], "index": index}
+
+
+VisDA17Dataset = ClassFolderDataset  # its earlier name
 
 
 @DATASETS.register_module()

@@ -195,7 +195,7 @@ def train_and_test(file: Path, work_dir: Path, overrides: Sequence[str], seed: i
 
     Returns:
         What :func:`metric_values` returns, as ``test``, and ``seconds`` of training. Acc_IN is not among it where the
-        images of the pretraining are not at hand: ``$GCISG_DATA/imagenet/val``, a folder a class.
+        images of the pretraining are not at hand: ``$GCISG_DATA/imagenet/val``, with one folder for each class.
     """
     start = time.perf_counter()
     runner = train_config(file, work_dir, overrides, seed)

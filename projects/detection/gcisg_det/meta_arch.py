@@ -36,16 +36,16 @@ class SynToRealMixin:
     """Adds a method to a detector; comes before it in the bases of a class.
 
     Args:
-        *args: The detector's.
+        *args: Arguments of the detector.
         regularizer: ``method`` and its settings, see :func:`gcisg_core.regularizers.build_regularizer`.
         backbone_plugins: Name -> value, see :func:`gcisg_core.backbone_plugins.apply_backbone_plugins`.
-        photometric: Arguments of :class:`gcisg_core.views.PhotometricView`; a baseline draws one view, as a method's
-            task view is drawn. None leaves the images as they are.
+        photometric: Arguments of :class:`gcisg_core.views.PhotometricView`; a baseline draws one view, like the task
+            view of a method. None leaves the images as they are.
         image_format: Channel order of the images, `BGR` or `RGB`.
-        **kwargs: The detector's.
+        **kwargs: Arguments of the detector.
 
     Raises:
-        ValueError: The detector has no `backbone`, or the images are of another format.
+        ValueError: The detector has no `backbone`, or the images have another format.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class SynToRealMixin:
         self.regularizer_metrics: Mapping[str, Tensor] = {}
 
     def forward(self, batched_inputs: Sequence[dict[str, Any]]) -> Any:
-        """The parent's; in training with the method's losses, while its metrics wait for the hook, which logs them.
+        """The parent's output; in training with the losses of the method. The hook logs the method's metrics.
 
         Args:
             batched_inputs: As for the parent; ``image`` is (3, H_i, W_i) of values 0 to 255.
@@ -129,7 +129,7 @@ def SynToRealDetector(cfg: CfgNode) -> nn.Module:  # noqa: N802 - the name in co
     """The meta-architecture `MODEL.PARENT_ARCHITECTURE` with the method of `REGULARIZER`.
 
     Raises:
-        ValueError: The parent, the method, a setting or a stage is unknown; the message says what there is.
+        ValueError: The parent, the method, a setting or a stage is unknown; the message lists the known ones.
     """
     parents = {name: parent for name, parent in META_ARCH_REGISTRY if parent is not SynToRealDetector}
     parent = choose(parents, cfg.MODEL.PARENT_ARCHITECTURE, "MODEL.PARENT_ARCHITECTURE")

@@ -125,7 +125,7 @@ def _official_number(pair: Pair, values: np.ndarray) -> np.ndarray:
     return to_train_ids(pair.label, values, pair.table)
 
 
-def _own_decode(path: str, table: str) -> OwnLabel:
+def _own_decode(path: str, table: str = "") -> OwnLabel:
     return read_own_label(path)
 
 

@@ -19,9 +19,9 @@ class TorchvisionDeepLabHead(BaseDecodeHead):
     0.5 after it, and a 3 x 3 convolution follows. All of them have 256 channels.
 
     Args:
-        dilations: Of the three 3 x 3 branches.
-        **kwargs: mmseg's, without ``channels``, ``dropout_ratio``, ``norm_cfg`` and ``init_cfg``, which have no effect
-            on torchvision's layers.
+        dilations: Dilations of the three 3 x 3 branches.
+        **kwargs: Arguments of mmseg's class, except ``channels``, ``dropout_ratio``, ``norm_cfg`` and ``init_cfg``,
+            which have no effect on torchvision's layers.
     """
 
     def __init__(self, dilations: Sequence[int] = (12, 24, 36), **kwargs: Any) -> None:

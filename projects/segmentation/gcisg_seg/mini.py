@@ -58,7 +58,7 @@ class MiniResNetBackbone(MiniResNet):
         if self.weights is None:
             return
         if not Path(self.weights).is_file():
-            raise FileNotFoundError(f"{self.weights}: no such file. Make the miniature: python tools/prepare_mini.py")
+            raise FileNotFoundError(f"{self.weights}: no such file. Make the miniature: gcisg prepare")
         load_initial_weights(self, read_state_dict(self.weights), self.weights, self.min_match_ratio)
 
     def train(self, mode: bool = True) -> MiniResNetBackbone:

@@ -31,7 +31,9 @@ def segmentation(answers: Answers) -> Project:
         return pair_classes(options.get("classes"), options.get("num_classes", 0)) if is_given else None
 
     def need() -> list[str]:
-        options["classes"] = (ask("classes", "File with a line a class, `name` or `name R G B`, by label value"),)
+        options["classes"] = (
+            ask("classes", "File with one class on each line, `name` or `name R G B`, by label value"),
+        )
         return pair_classes(options["classes"], 0)[0]
 
     wanted = given()

@@ -26,16 +26,16 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
     is mmseg's: the value ``pad_val`` after normalisation (0, the mean colour), the same in all views.
 
     Args:
-        views: Draws an image; the segmentor gets a list of as many batches. None: as many as its method needs, which
-            gives a baseline the same colour jitter as a method's task view has. 0 leaves training as it is in mmseg.
+        views: Number of views of each image; the segmentor gets a list of as many batches. None: as many as its method
+            needs, so a baseline has the same colour jitter as the task view of a method. 0: training as in mmseg.
         photometric: Arguments of :class:`gcisg_core.views.PhotometricView`.
-        plain_views: Numbers of the views that stay as the pipeline gave them, from 0; the others are drawn. CSG's code
-            trains the task on the plain image and compares it to a drawn one: ``(0,)``.
-        value_range: Lowest and highest value of an image as it is loaded. The views are drawn within it.
-        rgb_to_bgr: As in mmseg. Where it is not set, images are taken to be BGR, as mmcv's loaders give them.
-        **kwargs: mmseg's.
+        plain_views: Numbers of the views, from 0, that stay as the pipeline made them; the others are drawn. CSG's code
+            trains the task on the plain image and compares it with a drawn one: ``(0,)``.
+        value_range: Lowest and highest value of a loaded image. The views stay within it.
+        rgb_to_bgr: As in mmseg. If it is not set, images are taken as BGR, as mmcv's loaders give them.
+        **kwargs: Arguments of mmseg's class.
 
-    Images of one channel, and each band of those that have not three, are drawn in brightness and contrast alone.
+    Images of one channel, and each band of images without three channels, only vary in brightness and contrast.
 
     Raises:
         ValueError: ``views`` or one of ``plain_views`` is negative, or ``views`` is given together with

@@ -28,13 +28,13 @@ from gcisg_seg.preprocessor import PhotometricSegDataPreProcessor
 class SynToRealMixin:
     """Adds a method to a segmentor; comes before it in the bases of a class.
 
-    The segmentor's own ``loss`` runs once, on the task's view. The other view goes through the backbone alone.
+    The segmentor's own ``loss`` runs once, on the task's view. The other view only goes through the backbone.
 
     Args:
-        *args: The segmentor's.
+        *args: Arguments of the segmentor.
         regularizer: ``method`` and its settings, see :func:`gcisg_core.regularizers.build_regularizer`.
         backbone_plugins: Name -> value, see :func:`gcisg_core.backbone_plugins.apply_backbone_plugins`.
-        **kwargs: The segmentor's.
+        **kwargs: Arguments of the segmentor.
 
     Raises:
         ValueError: the segmentor has no backbone, or the preprocessor is to draw fewer views than the method needs.
@@ -65,7 +65,7 @@ class SynToRealMixin:
         Args:
             inputs: (B, 3, H, W), or several views of the same images in the same geometry (see
                 :class:`gcisg_seg.preprocessor.PhotometricSegDataPreProcessor`).
-            data_samples: One `SegDataSample` an image.
+            data_samples: One `SegDataSample` for each image.
 
         Raises:
             ValueError: the method needs more views than there are.
@@ -123,7 +123,9 @@ def with_method(parent: type) -> type:
 
 @MODELS.register_module()
 def SynToReal(parent: Any = "EncoderDecoder", **kwargs: Any) -> Any:  # noqa: N802 - the name in configs
-    """The segmentor class ``parent``, or the one registered so, with a method; its ``loss`` returns a dictionary.
+    """The segmentor class ``parent``, or the one registered under this name, with a method.
+
+    Its ``loss`` must return a dictionary.
 
     Raises:
         ValueError: it is not registered, or has no backbone.

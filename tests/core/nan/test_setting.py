@@ -41,10 +41,12 @@ def test_a_run_that_reads_the_values_in_several_places_warns_once():
     assert len([warning for warning in shown if warning.category is FutureWarning]) == 1
 
 
+@pytest.mark.remedy("its earlier place. Leave it out there")
 def test_two_places_that_differ_are_refused(tmp_path):
     message = "on_nonfinite is 'skip' for the hook and 'stop' among the method's settings, its earlier place"
     with pytest.raises(ValueError, match=message):
         Run(Task(on_nonfinite="stop"), tmp_path, on_nonfinite="skip")
+    assert Run(Task(), tmp_path, on_nonfinite="skip").recorder
 
 
 def test_another_value_is_refused_in_both_places(tmp_path):

@@ -122,7 +122,7 @@ def list_images(folder: Path, split: str) -> list[str]:
         raise DataError(listing, "the list of images does not exist", DOWNLOAD.format(folder=folder))
     names = read_text(listing).split()
     if not names:
-        raise DataError(listing, "lists no image, expected one name a line", DAMAGED)
+        raise DataError(listing, "lists no image, expected one name on each line", DAMAGED)
     return names
 
 
@@ -136,7 +136,7 @@ def log_dropped(folder: Path, dropped: list[tuple[str, str]]) -> None:
 
 
 def load_sim10k(folder: str | Path, split: str = "trainval10k", skips: bool = False) -> list[dict]:
-    """Reads the cars of Sim10k as Detectron2's data set dictionaries, one an image.
+    """Reads the cars of Sim10k as Detectron2's data set dictionaries, one for each image.
 
     Args:
         folder: The `VOC2012` folder of the download.

@@ -1,4 +1,4 @@
-"""Images and label images of your own, with classes and colours of your own."""
+"""Your own images and label images, with your own classes and colours."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ LOADING = ("LoadAnnotations", "LoadClassLabels", "LoadLabelIds")  # steps that l
 
 @DATASETS.register_module()
 class ImageLabelDataset(BadSamples, BaseSegDataset):
-    """Pairs of equal name in a folder of images and a folder of labels, subfolders included.
+    """Pairs with the same name in a folder of images and a folder of labels, including subfolders.
 
     Args:
         data_root: Holds both folders.
-        metainfo: ``classes``, their names in the order of the label values, and perhaps ``palette``, a colour
-            (R, G, B) each: with it, labels of colours and indexed ones are read by their colours.
-        data_prefix: The folders; ``images`` and ``labels`` unless given.
-        img_suffix: How images end, in upper or lower case: one or several suffixes; by default any of an image.
+        metainfo: ``classes``, their names in the order of the label values, and optionally ``palette``, a colour (R,
+            G, B) for each class. With it, colour labels and indexed labels are read by their colours.
+        data_prefix: The folders; by default ``images`` and ``labels``.
+        img_suffix: One or several suffixes of images, in upper or lower case; by default any image suffix.
         seg_map_suffix: The same for labels.
-        domain: The name under which `DomainIoUMetric` reports; that of the folder unless given.
-        label_values: The value of each class in the files, such as (0, 255); 0, 1, ... unless given.
-        reduce_zero_label: Whether the value 0 is no class and 1 the first one.
-        ignore_index: A further value in the files that is no class, beside 255. Loaded labels always have 255 there.
+        domain: The name under which `DomainIoUMetric` reports; by default that of the folder.
+        label_values: The value of each class in the files, such as (0, 255); by default 0, 1, ...
+        reduce_zero_label: Whether 0 means no class and 1 the first class.
+        ignore_index: Another value in the files that means no class, beside 255. Loaded labels always have 255 there.
         on_bad_sample: As in :class:`gcisg_seg.datasets.bad_samples.BadSamples`.
         **kwargs: As in mmseg's `BaseSegDataset`.
 
     Raises:
-        DataError: No image, or one without its partner.
+        DataError: There is no image, or one without its partner.
         ValueError: ``metainfo`` has no classes, or a setting does not fit them.
     """
 
@@ -93,7 +93,7 @@ class ImageLabelDataset(BadSamples, BaseSegDataset):
 
 @DATASETS.register_module()
 class UnlabelledImageDataset(ImageLabelDataset):
-    """The images of such a data set without labels, for prediction, analysis and the choice of a checkpoint.
+    """The images of such a data set without its labels, for prediction, analysis and the choice of a checkpoint.
 
     Args:
         pipeline: Steps that load labels are left out.

@@ -1,0 +1,218 @@
+"""The generated parts of the documents, between `<!-- generated: KIND WORDS -->` and `<!-- end -->`.
+
+Settings come from the code, costs from `benchmarks/results/methods.md`, gains from the runs beside the sweeps.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from gcisg_core.config import Settings
+from gcisg_core.files import write_text
+from gcisg_core.lookup import choose
+from gcisg_core.mixstyle import MixStyle
+from gcisg_core.pasta import PASTA
+from gcisg_core.regularizers import METHODS
+from gcisg_core.styles import RandomStyle
+from gcisg_suite import method_pictures
+from gcisg_suite.sweep.run import read_runs
+from gcisg_suite.sweep.sweep import with_interval
+from gcisg_suite.tasks import TASKS, TaskSpec
+
+ROOT = Path(__file__).resolve().parents[1]
+COSTS = "benchmarks/results/methods.md"
+PART = re.compile(r"(<!-- generated: (\w+)([^\n]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+SETTINGS: dict[str, type] = {
+    "common": Settings,
+    **{name: method.settings_class for name, method in METHODS.items()},
+    "mixstyle": MixStyle,
+    "pasta": PASTA,
+    "styles": RandomStyle,
+}
+
+
+def settings(name: str, root: Path = ROOT) -> str:
+    """A table of the settings that a method adds to those of its parent class, with defaults, presets and meanings.
+
+    `common`: those of every method.
+    """
+    cls = choose(SETTINGS, name, "settings")
+    rows = _defaults(cls)
+    if name != "common" and issubclass(cls, Settings):
+        inherited = _defaults(Settings if cls is Settings else cls.__bases__[0])
+        rows = {key: default for key, default in rows.items() if key not in inherited or inherited[key] != default}
+    if not rows:
+        return "It has no settings of its own."
+    meanings = {key: text for base in reversed(cls.__mro__) for key, text in _meanings(base.__doc__ or "")}
+    presets = {key: values for key, values in getattr(cls, "presets", {}).items() if values}
+    heads = ["setting", "default", *(f"preset `{key}`" for key in presets), "meaning"]
+    cells = [
+        [f"`{key}`", _shown(default), *(_shown(v[key]) if key in v else "" for v in presets.values()), meanings[key]]
+        for key, default in rows.items()
+    ]
+    common = [f"`{key}` to {_shown(v[key])}" for v in presets.values() for key in sorted(v.keys() - rows.keys())]
+    note = f"\n\nThe preset also sets {', '.join(common)}." if common else ""
+    return tabulate(cells, headers=heads, tablefmt="github", disable_numparse=True) + note
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    return {name: parameter.default for name, parameter in inspect.signature(cls).parameters.items()}
+
+
+def _shown(value: Any) -> str:
+    if value is inspect.Parameter.empty:
+        return "required"
+    text = f'"{value}"' if isinstance(value, str) else str(list(value) if isinstance(value, tuple) else value)
+    return f"`{text}`"
+
+
+def _meanings(docstring: str) -> Iterator[tuple[str, str]]:
+    """Name and meaning of what stands under `Attributes:` or `Args:`; names that share a line share it."""
+    part = re.search(r"^ *(?:Attributes|Args):\n(.*?)(?=\n *\n|\Z)", docstring, re.DOTALL | re.MULTILINE)
+    if not part:
+        return
+    for names, text in re.findall(r"^ {8}(\w[\w, ]*): (.*(?:\n {12}.*)*)", part[1], re.MULTILINE):
+        plain = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", " ".join(text.split())).replace("``", "`")
+        yield from ((name, plain.replace("|", r"\|")) for name in names.split(", "))
+
+
+def cost(method: str, root: Path = ROOT) -> str:
+    """What a step costs beside one of plain fine-tuning, in each task, as measured."""
+    cells = [[task, row["of none"], row["passes"], row["MB over none"]] for task, row in _costs(root)[method].items()]
+    heads = ["task", "time of a step, of vanilla's", "backbone passes", "more memory, MB"]
+    return tabulate(cells, headers=heads, tablefmt="github", disable_numparse=True)
+
+
+def costs(root: Path = ROOT) -> str:
+    """A table of all costs: a row for each method, a column for each task."""
+    cells = [
+        [f"[{method}](methods/{method}.md)", *(f"{row['of none']}, {row['MB over none']} MB" for row in rows.values())]
+        for method, rows in _costs(root).items()
+    ]
+    heads = ["method", *next(iter(_costs(root).values()))]
+    return tabulate(cells, headers=heads, tablefmt="github", disable_numparse=True)
+
+
+def _costs(root: Path) -> dict[str, dict[str, dict[str, str]]]:
+    """Method -> task -> column -> cell of the benchmark's table."""
+    lines = (root / COSTS).read_text(encoding="utf-8").splitlines()
+    heads, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for cells in rows[1:]:
+        row = dict(zip(heads, cells, strict=True))
+        row["MB over none"] = f"{float(row['MB over none']):+.0f}"
+        found.setdefault(row["method"], {})[row["task"]] = row
+    return found
+
+
+def gain(method: str, *changed: str, root: Path = ROOT) -> str:
+    """A line a task: the gain over plain fine-tuning on the miniature's test split, paired over seeds.
+
+    Args:
+        method: Its config is `METHOD_mini`.
+        changed: `setting=value`, what the run has instead of the config's: `lambda_ci=0`.
+        root: Of the repository.
+    """
+    lines = []
+    for task in TASKS.values():
+        values = _gains(task, method, changed, root)
+        unit = f"points of {task.metrics[0]} over vanilla"
+        if len(values) > 1:
+            text, clear = _interval(values)
+            end = "" if clear else ": no clear difference"
+            lines.append(f"{text} {unit} (mean and 95 % interval of {len(values)} seeds){end}")
+        else:
+            lines.append(f"{values[0]:+.2f} {unit} (one seed, so no interval)" if values else "not run")
+    return "\n".join(f"- {name.capitalize()}: {line}." for name, line in zip(TASKS, lines, strict=True))
+
+
+def gains(root: Path = ROOT) -> str:
+    """A table of all gains: a row for each page of `docs/methods` that shows one, a column for each task."""
+    rows = []
+    for path in sorted((root / "docs/methods").glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        for part in PART.finditer(text):
+            if part[2] == "gain":
+                method, *changed = part[3].split()
+                found = [_gains(task, method, changed, root) for task in TASKS.values()]
+                cells = [f"{_interval(values)[0]}, {len(values)} seeds" if values else "" for values in found]
+                rows.append([f"[{path.stem}](methods/{path.name})", *cells])
+    heads = ["method", *(f"{task.name}, {task.metrics[0]}" for task in TASKS.values())]
+    return tabulate([row for row in rows if any(row[1:])], headers=heads, tablefmt="github", disable_numparse=True)
+
+
+def _interval(values: Sequence[float]) -> tuple[str, bool]:
+    """The mean with its 95 % interval, and whether that leaves 0 out."""
+    text = with_interval(np.array(values))
+    ends = [float(number) for number in re.findall(r"[+-][\d.]+", text)[1:]]
+    return text, not ends or not ends[0] <= 0 <= ends[1]
+
+
+def _gains(task: TaskSpec, method: str, changed: Sequence[str], root: Path) -> list[float]:
+    """Of the sweep that has most seeds of both: the gain of each seed in the task's first metric."""
+    wanted = dict(_overrides(changed))
+    metric = task.metrics[0]
+    best: list[float] = []
+    for file in sorted((root / "projects" / task.name / "sweeps").glob("*_test.jsonl")):
+        runs: dict[str, dict[int, float]] = {method: {}, "baseline": {}}
+        for run in read_runs(file):
+            for config, asked in ((method, wanted), ("baseline", {})):
+                same = run.get("config") == f"{config}_mini" and dict(_overrides(run["overrides"])) == asked
+                if same and metric in run.get("test", {}):
+                    runs[config][run["seed"]] = run["test"][metric]
+        own, plain = runs[method], runs["baseline"]
+        found = [own[seed] - plain[seed] for seed in sorted(own.keys() & plain.keys())]
+        best = found if len(found) > len(best) else best
+    return best
+
+
+def _overrides(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Setting -> value of overrides in either framework's form; a number where it is one."""
+    pairs = (
+        [word.split("=", 1) for word in words]
+        if "=" in "".join(words[:1])
+        else [words[i : i + 2] for i in range(0, len(words), 2)]
+    )
+    for key, value in pairs:
+        try:
+            yield key.rpartition(".")[2].lower(), float(value)
+        except ValueError:
+            yield key, value
+
+
+KINDS: dict[str, Callable[..., str]] = {
+    "settings": settings,
+    "cost": cost,
+    "costs": costs,
+    "gain": gain,
+    "gains": gains,
+}
+
+
+def filled(text: str, root: Path = ROOT) -> str:
+    """A document with its generated parts made anew."""
+
+    def fill(part: re.Match[str]) -> str:
+        begin, kind, words, _, end = part.groups()
+        return f"{begin}\n{choose(KINDS, kind, 'generated part')(*words.split(), root=root)}\n\n{end}"
+
+    return PART.sub(fill, text)
+
+
+def documents(root: Path = ROOT) -> list[Path]:
+    """Every document that has generated parts."""
+    return [path for path in sorted((root / "docs").rglob("*.md")) if PART.search(path.read_text(encoding="utf-8"))]
+
+
+def write(root: Path = ROOT) -> None:
+    """Make every generated part, and every picture of a method, anew."""
+    method_pictures.write(root / "docs/methods")
+    for path in documents(root):
+        write_text(path, filled(path.read_text(encoding="utf-8"), root))

@@ -1,0 +1,163 @@
+"""The pages of docs/methods: complete, their generated parts up to date, their configs those of the method."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+import yaml
+from torchvision.models import resnet18
+
+import gcisg_det  # noqa: F401 - repairs Detectron2 0.5 before it is imported
+
+# isort: split
+from gcisg_core.backbone_plugins import BACKBONE_PLUGINS, apply_backbone_plugins
+from gcisg_core.regularizers import METHODS, build_regularizer, read_method
+from gcisg_core.views import PhotometricView
+from gcisg_det.config import read_config, regularizer_values
+from gcisg_suite import generated
+from gcisg_suite.method_pictures import draw, pictures
+from tests.documents import ROOT, blocks, commands
+from tests.methods import settings_of
+
+FOLDER = ROOT / "docs/methods"
+PAGES = sorted(path.stem for path in FOLDER.glob("*.md"))
+DOCUMENTS = generated.documents()
+
+
+def test_every_method_and_plugin_has_a_page_that_the_navigation_lists():
+    assert {*METHODS, *BACKBONE_PLUGINS, "guidance", "causal_invariance", "pasta"} == set(PAGES)
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    assert all(f"methods/{name}.md" in navigation for name in PAGES)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=[path.stem for path in DOCUMENTS])
+def test_generated_parts_are_up_to_date(document):
+    text = document.read_text()
+    assert generated.filled(text) == text, "python tools/results_write.py"
+
+
+def test_pictures_are_up_to_date_and_shown():
+    for name, picture in pictures().items():
+        assert (FOLDER / f"{name}.svg").read_text() == draw(picture), "python tools/results_write.py"
+        assert f"]({name}.svg)" in (FOLDER / f"{name}.md").read_text()
+    assert {path.stem for path in FOLDER.glob("*.svg")} == pictures().keys()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_setting_is_there_with_its_default(name):
+    """Read from the page, as a reader does; what a method inherits is on its parent's page."""
+    rows = re.findall(r"^\| `(\w+)` +\| `([^`]+)` +\|", (FOLDER / f"{name}.md").read_text(), re.M)
+    inherited = {
+        field.name for field in dataclasses.fields(METHODS["gcisg" if name == "guided" else "none"].settings_class)
+    }
+    shown = {key: yaml.safe_load(value.replace("None", "null")) for key, value in rows}
+    for field in dataclasses.fields(METHODS[name].settings_class):
+        if field.name in shown or field.name not in inherited:
+            default = field.default
+            assert shown[field.name] == (list(default) if isinstance(default, tuple) else default)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_configs_of_a_page_are_those_of_its_method(name, tmp_path):
+    (python,), (text,) = ([block.text for block in blocks(f"docs/methods/{name}.md") if block.language == language]
+                          for language in ("python", "yaml"))  # fmt: skip
+    scope: dict = {}
+    exec(python, scope)
+    (tmp_path / "config.yaml").write_text(text)
+    detection = read_config(str(tmp_path / "config.yaml"), ["MODEL.META_ARCHITECTURE", "SynToRealDetector"])
+    if name == "pasta":
+        changed = PhotometricView(**scope["photometric"]).pasta
+        assert [changed.alpha, changed.k, changed.beta] == detection.INPUT.PASTA
+    elif name in BACKBONE_PLUGINS:
+        apply_backbone_plugins(resnet18(), scope["model"]["backbone_plugins"])
+        assert name.upper() in yaml.safe_load(text)["MODEL"]["BACKBONE_PLUGINS"]
+    else:
+        method, settings = read_method(scope["model"]["regularizer"])
+        assert (method, settings) == read_method(regularizer_values(detection))
+        assert method is METHODS.get(name, METHODS["gcisg"])
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("none", "oracle", "weight_l2", "si")])
+def test_a_picture_shows_the_stages_and_the_networks_that_the_method_has(name, tmp_path):
+    built = build_regularizer(resnet18(), settings_of(name, tmp_path, channels=512))
+    picture = pictures()[name]
+    read = {stage for tap in built.taps if tap is not None for stage in tap.locations}
+    assert {stage for link in picture.links for stage in link.stages} == read
+    rows = " ".join(network.name for network in picture.networks)
+    assert ("frozen" in rows) == (getattr(built, "reference", None) is not None)
+    assert ("momentum encoder" in rows) == (getattr(built, "momentum_encoder", None) is not None)
+
+
+TERMS = r"match rate|Acc_IN|CKA|[Vv]anilla|\boracle\b|momentum encoder"
+# Those that are written by a program say it themselves, and in extend.md it stands in code.
+EXPLAINED = {ROOT / f"docs/{name}.md" for name in ("glossary", "results", "recipes", "miniature", "extend")}
+
+
+def test_what_uses_a_term_links_the_glossary():
+    pages = {ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("projects/*/README.md")} - EXPLAINED
+    without = [page for page in pages if re.search(TERMS, page.read_text()) and "glossary.md" not in page.read_text()]
+    assert not without
+    glossary = (ROOT / "docs/glossary.md").read_text()
+    assert all(f"**{term}" in glossary or f", {term}**" in glossary
+               for term in ("vanilla", "oracle", "CI", "guidance", "match rate", "Acc_IN", "CKA"))  # fmt: skip
+
+
+def test_the_commands_of_the_pages_are_run_for_another_page():
+    assert {command for name in PAGES for command in commands(f"docs/methods/{name}.md")} == {
+        "pip install 'gcisg[guides]'"
+    }
+    assert "pip install 'gcisg[guides]'" in commands("docs/your_model.md")
+
+
+def write_runs(folder, task, name, runs):
+    (folder / f"projects/{task}/sweeps").mkdir(parents=True, exist_ok=True)
+    lines = [
+        {"variant": "any", "config": config, "overrides": overrides, "seed": seed, "test": {metric: value}}
+        for config, overrides, metric, values in runs
+        for seed, value in enumerate(values)
+    ]
+    text = "\n".join(json.dumps(line) for line in lines) + "\n"
+    (folder / f"projects/{task}/sweeps/{name}_test.jsonl").write_text(text)
+
+
+def test_gains_are_paired_by_seed_within_the_sweep_that_has_most(tmp_path):
+    write_runs(tmp_path, "classification", "a", [
+        ("baseline_mini", [], "accuracy", [50, 60, 70]),
+        ("gcisg_mini", ["model.regularizer.lambda_ci=0.0"], "accuracy", [51, 62, 73]),
+        ("gcisg_mini", [], "accuracy", [0, 0, 0]),
+    ])  # fmt: skip
+    write_runs(tmp_path, "classification", "b", [
+        ("baseline_mini", [], "accuracy", [0, 0]),
+        ("gcisg_mini", ["model.regularizer.lambda_ci=0.0"], "accuracy", [9, 9]),
+    ])  # fmt: skip
+    write_runs(tmp_path, "detection", "a", [
+        ("baseline_mini", [], "AP", [5]),
+        ("gcisg_mini", ["REGULARIZER.LAMBDA_CI", "0.0"], "AP", [4]),
+    ])  # fmt: skip
+    write_runs(tmp_path, "segmentation", "a", [
+        ("baseline_mini", [], "mIoU", [5, 5]),
+        ("gcisg_mini", ["model.regularizer.lambda_ci=0.0"], "mIoU", [4, 6.1]),
+    ])  # fmt: skip
+    assert generated.gain("gcisg", "lambda_ci=0", root=tmp_path).splitlines() == [
+        "- Classification: +2.00 [-0.48, +4.48] points of accuracy over vanilla (mean and 95 % interval of 3 seeds): "
+        "no clear difference.",
+        "- Segmentation: +0.05 [-13.29, +13.39] points of mIoU over vanilla (mean and 95 % interval of 2 seeds): "
+        "no clear difference.",
+        "- Detection: -1.00 points of AP over vanilla (one seed, so no interval).",
+    ]
+    assert generated.gain("csg", root=tmp_path).count("not run.") == 3
+    (tmp_path / "docs/methods").mkdir(parents=True)
+    page = tmp_path / "docs/methods/guidance.md"
+    page.write_text("<!-- generated: gain gcisg lambda_ci=0 -->\nold\n<!-- end -->\n")
+    assert "| [guidance](methods/guidance.md) | +2.00 [-0.48, +4.48], 3 seeds |" in re.sub(
+        " +", " ", generated.gains(root=tmp_path)
+    )
+    generated.write(tmp_path)
+    assert "old" not in page.read_text()
+    assert "-1.00 points of AP" in page.read_text()
+
+
+def test_a_part_of_an_unknown_kind_is_named():
+    with pytest.raises(ValueError, match="Did you mean 'gain'"):
+        generated.filled("<!-- generated: gian gcisg -->\n<!-- end -->")
