@@ -35,10 +35,11 @@ from .scene import HEIGHT, WIDTH, Scene, SceneObject, compose
 from .strokes import draw_digit
 from .styles import INK, photo_background, real_look, synthetic_look
 
-VERSION = 16  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
+VERSION = 17  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
 # Split of Cityscapes -> of the digits, of the photographs. `train` is for the criteria alone: what real labels bring.
 SPLITS = {"train": ("train", "reference"), "val": ("dev", "dev"), "test": ("test", "test")}
 SIDES = (36, 56)  # smallest and largest side of a digit, pixels
+PITCH = 4  # of the synthetic dots, pixels
 # digit -> Cityscapes class and its share of the digits drawn
 CLASSES = {
     0: ("car", 3),
@@ -58,7 +59,7 @@ def synthetic_scene(seed: int, index: int) -> Scene:
     """Stroke-drawn digits in flat colours on a flat colour; the same for the same seed and index."""
     rng = np.random.default_rng([STREAMS["synthetic"], seed, index])
     ink, objects = _digits(lambda digit, side: fit(draw_digit(digit, rng), side), rng)
-    return Scene(synthetic_look(ink, rng), objects)
+    return Scene(synthetic_look(ink, rng, PITCH), objects)
 
 
 def restyled_scene(seed: int, index: int) -> Scene:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from detectron2.config import CfgNode
 from detectron2.layers import FrozenBatchNorm2d, ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
@@ -12,11 +14,18 @@ from gcisg_suite.miniature.network import WIDTHS, MiniResNet
 
 
 class MiniResNetBottomUp(MiniResNet, Backbone):
-    """`MiniResNet` without its classifier: (B, 3, H, W) -> `res2` to `res5` at strides 2, 4, 8, 16."""
+    """`MiniResNet` without its classifier: (B, 3, H, W) -> `res2` to `res5` at strides 2, 4, 8, 16.
 
-    def __init__(self) -> None:
+    Args:
+        freeze_at: Stages whose weights stay as they are, counted from the stem (1), as `MODEL.BACKBONE.FREEZE_AT`.
+    """
+
+    def __init__(self, freeze_at: int = 0) -> None:
         super().__init__(num_classes=1)
         del self.fc
+        stages = [[self.conv1, self.bn1], [self.layer1], [self.layer2], [self.layer3], [self.layer4]]
+        for module in chain.from_iterable(stages[:freeze_at]):
+            module.requires_grad_(False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         return dict(zip(self.output_shape(), self.stages(images), strict=True))
@@ -33,9 +42,8 @@ def build_mini_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
     """An FPN on `MiniResNet`.
 
     `MODEL.RESNETS.NORM` is `FrozenBN`, with the statistics of the weights, or anything else for trained ones.
-    `MODEL.BACKBONE.FREEZE_AT` has no effect.
     """
-    bottom_up = MiniResNetBottomUp()
+    bottom_up = MiniResNetBottomUp(cfg.MODEL.BACKBONE.FREEZE_AT)
     if cfg.MODEL.RESNETS.NORM == "FrozenBN":
         FrozenBatchNorm2d.convert_frozen_batchnorm(bottom_up)
     return FPN(bottom_up, cfg.MODEL.FPN.IN_FEATURES, cfg.MODEL.FPN.OUT_CHANNELS)
