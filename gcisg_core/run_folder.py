@@ -19,7 +19,7 @@ import torch.distributed as dist
 
 from gcisg_core.files import remove_partial, write_text
 from gcisg_core.launch import is_started
-from gcisg_core.problems import DataError, reading
+from gcisg_core.problems import DataError, reading, reason
 from gcisg_core.ranks import rank, world_size
 from gcisg_core.safe_load import find_damage
 
@@ -219,7 +219,7 @@ def _tell_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> None
     old, new = dict(_leaves(before)), dict(_leaves(now))
     missing = "not there"
     lines = [
-        f"  {key}: {old.get(key, missing)} -> {new.get(key, missing)}"
+        f"  {reason(key)}: {reason(old.get(key, missing))} -> {reason(new.get(key, missing))}"
         for key in sorted(old.keys() | new.keys())
         if old.get(key, missing) != new.get(key, missing)
     ]
