@@ -32,7 +32,7 @@ REGISTERED = re.compile(r"(mm\w+\.)?\w+")
 KNOWN = re.compile(r"(gcisg_\w+|mmengine|mmcv|mmseg|mmdet|mmpretrain)(\..*)?")
 FLOATS = {"inf": float("inf"), "nan": float("nan")}  # as `repr` writes them
 SPACE = "\0"  # in place of one that is kept
-PLAIN = "Restore what training wrote; `gcisg select` also takes the config it was trained with, --config FILE (it is run)"
+PLAIN = "Restore what training wrote; `gcisg select` takes your own too, with --config FILE, which is run"
 TRUST = "Add --trust if this is your own"
 
 
