@@ -84,9 +84,11 @@ def after(place: Any, name: str, count: int, do: Callable[..., None] = lambda *_
 
 
 def halve(descriptor: int) -> None:
-    """A file of which the second half has not reached the disk."""
-    path = f"/proc/self/fd/{descriptor}"
-    os.truncate(path, os.stat(path).st_size // 2)  # noqa: PTH116
+    """A file of which the second half has not reached the disk; of a log that is synced line by line, half a line."""
+    path = Path(f"/proc/self/fd/{descriptor}").readlink()
+    content = path.read_bytes()
+    synced = content.rfind(b"\n", 0, -1) + 1 if path.name == "metrics.json" else 0
+    os.truncate(path, (synced + len(content)) // 2)
     end()
 
 
@@ -162,8 +164,6 @@ def same(first: Any, second: Any) -> bool:
 def outcome(folder: Path) -> dict[str, Any]:
     """All that a finished run left, but for what is of the clock."""
     run = read_run(folder)
-    if run.task == "detection":  # Detectron2 logs medians since the start, of which a resumed run has a new one
-        run.training = [{"step": entry["step"]} for entry in run.training]
     training, measures = (
         [{key: value for key, value in entry.items() if key not in OF_THE_CLOCK} for entry in entries]
         for entries in (run.training, run.metrics)

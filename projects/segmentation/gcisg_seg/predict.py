@@ -70,6 +70,8 @@ class Predictor:
 
     def draw(self, image: np.ndarray, result: Any) -> np.ndarray:
         """The classes' colours and names over the image."""
+        if image.shape[:2] == (1, 1):  # mmseg's visualizer takes a mask of one pixel for an index
+            return image
         self.visualizer.add_datasample("", image, result, draw_gt=False)
         drawn: np.ndarray = self.visualizer.get_image()
         return drawn
