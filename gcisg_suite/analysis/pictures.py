@@ -129,7 +129,9 @@ def _heat(task: EvalTask, backbone: nn.Module, index: int, model: Any, inputs: T
         explain(inputs, targets)  # the library's result is scaled, each window's by itself
         seen = explain.activations_and_grads
         return torch.from_numpy(
-            explain.get_cam_image(inputs, layer, targets, *(x[0].numpy() for x in (seen.activations, seen.gradients)), False)
+            explain.get_cam_image(
+                inputs, layer, targets, *(x[0].numpy() for x in (seen.activations, seen.gradients)), False
+            )
         )[0].relu()
 
 

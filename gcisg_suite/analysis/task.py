@@ -113,7 +113,7 @@ class EvalTask(ABC):
     def explained(
         self, model: Any, index: int, window: Window
     ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor] | None]:
-        """What Grad-CAM differentiates in a window: from its inputs to scores (1, ...), and from scores (...) to a number.
+        """What Grad-CAM differentiates in a window: from inputs to scores (1, ...), and from scores (...) to a number.
 
         None in place of the second is the largest of the scores (1, classes).
         """

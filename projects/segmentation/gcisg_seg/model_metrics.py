@@ -27,8 +27,8 @@ from gcisg_suite.progress import progress
 def evaluate(model: Any, dataset: Any, reference: nn.Module | None = None, form: str = "published") -> ModelMetrics:
     """Everything but Acc_IN, in one pass over the images, one at a time.
 
-    The match rate is the share of all pixels whose class a restyle leaves; unlabelled pixels count. Features are those of
-    the windows in which the model predicts.
+    The match rate is the share of all pixels whose class a restyle leaves; unlabelled pixels count. Features are
+    those of the windows in which the model predicts.
 
     Args:
         model: A segmentor of mmseg, with or without a method beside it.
