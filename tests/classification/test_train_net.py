@@ -104,7 +104,9 @@ def test_a_run_stopped_before_its_last_evaluation_ends_complete(mini, monkeypatc
 
 def test_evaluates_a_checkpoint_and_refuses_another_models(mini):
     run("baseline_mini.py", "--work-dir", mini / "run")
-    output = run("baseline_mini.py", "--eval-only", "--checkpoint", mini / "run/iter_6.pth")
+    # What a training would start from must not replace the checkpoint, which mmengine does.
+    start = "load_from=what/training/starts/from.pth"
+    output = run("baseline_mini.py", "--eval-only", "--checkpoint", mini / "run/iter_6.pth", start)
     assert "accuracy/mean_class" in output
     wrong = run("baseline_mini.py", "--eval-only", "--checkpoint", mini / "run/iter_6.pth", "model.hidden=5", code=1)
     assert "head.0.weight has the shape (64, 128), expected (5, 128)" in wrong
