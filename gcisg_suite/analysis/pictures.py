@@ -104,7 +104,7 @@ def grad_cam(task: EvalTask, backbone: nn.Module | None, index: int, model: Any 
     backbone.requires_grad_(True)  # a frozen network has no gradients to look at
     try:
         heats = [
-            (window, _heat(task, backbone, index, model, inputs[(..., *window)], window))
+            (window, _heat(task, backbone, index, model, inputs[..., window[0], window[1]], window))
             for window in task.windows(inputs.shape[-2:])
         ]
     finally:
@@ -171,7 +171,7 @@ def attention_figure(task: EvalTask, backbones: Mapping[str, nn.Module], indices
         pixels, inputs = task.pixels(index), task.inputs(index)
         parts = task.windows(inputs.shape[-2:])
         maps = {
-            name: [task.maps(network, inputs[(..., *part)]) for part in parts] for name, network in backbones.items()
+            name: [task.maps(network, inputs[..., part[0], part[1]]) for part in parts] for name, network in backbones.items()
         }
         axes[0, column].imshow(pixels)
         for axis, (name, stage) in zip(axes[1:, column], rows, strict=True):

@@ -128,7 +128,7 @@ class SegmentationTask(EvalTask):
         present = counts.argsort(descending=True)[: int((counts > 0).sum())]
         category = int(present[min(1, len(present) - 1)])
         here = (labels == category).float()[None, None]
-        here = F.interpolate(here, self.inputs(index).shape[-2:], mode="area")[(..., *window)]
+        here = F.interpolate(here, self.inputs(index).shape[-2:], mode="area")[..., window[0], window[1]]
 
         def score(scores: Tensor) -> Tensor:
             mask = F.interpolate(here.to(scores), scores.shape[-2:], mode="area")[0, 0]
