@@ -171,7 +171,8 @@ def attention_figure(task: EvalTask, backbones: Mapping[str, nn.Module], indices
         pixels, inputs = task.pixels(index), task.inputs(index)
         parts = task.windows(inputs.shape[-2:])
         maps = {
-            name: [task.maps(network, inputs[..., part[0], part[1]]) for part in parts] for name, network in backbones.items()
+            name: [task.maps(network, inputs[..., part[0], part[1]]) for part in parts]
+            for name, network in backbones.items()
         }
         axes[0, column].imshow(pixels)
         for axis, (name, stage) in zip(axes[1:, column], rows, strict=True):
