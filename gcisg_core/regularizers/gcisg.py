@@ -166,8 +166,8 @@ class GCISG(Regularizer):
             z = [self._embed(self.projectors, maps, mask) for maps in features[:2]]
             # View by view: the maps of one pass are freed before the next.
             z_momentum = []
-            for view in views[:2]:
-                maps = run_without_gradient(precision, self.momentum_encoder, view, self.student)
+            for images in views[:2]:
+                maps = run_without_gradient(precision, self.momentum_encoder, images, self.student)
                 z_momentum.append(self._embed(self.momentum_encoder.projectors, maps, mask))
                 del maps
             self._align(terms, z, z_momentum)

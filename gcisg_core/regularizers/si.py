@@ -81,12 +81,12 @@ class SynapticIntelligence(Regularizer):
         self._counted: int | None = None  # `steps` without a wait for the device
 
     def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
-        weights = [*self.student.parameters()]
+        weights: list[Tensor] = [*self.student.parameters()]
         value, self._pull = self._penalty(weights)
         return Terms({"loss_si": penalty(value, self._pull, weights)}, {"si_importance": self.importance_mean.clone()})
 
     @torch.no_grad()
-    def _penalty(self, weights: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def _penalty(self, weights: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Its value and its gradients."""
         moved = torch._foreach_sub(weights, pieces(self.anchor, weights))
         weighted = torch._foreach_mul(moved, pieces(self.importance, weights))
@@ -107,7 +107,7 @@ class SynapticIntelligence(Regularizer):
     @torch.no_grad()
     def after_backward(self, scale: float = 1.0) -> None:
         super().after_backward(scale)
-        weights = [*self.student.parameters()]
+        weights: list[Tensor] = [*self.student.parameters()]
         pull = self._penalty(weights)[1] if self._pull is None else self._pull
         found = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
         if scale != 1:
@@ -129,7 +129,7 @@ class SynapticIntelligence(Regularizer):
             )
         before, gradients = self._before
         self._before = self._pull = None
-        now = [*self.student.parameters()]
+        now: list[Tensor] = [*self.student.parameters()]
         torch._foreach_sub_(before, now)  # the change backwards, which is the sign of the sum
         for gradient in gradients:
             # A scaler leaves out a step whose gradients overflowed: nothing moves, and infinity times 0 is not 0.

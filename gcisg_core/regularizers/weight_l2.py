@@ -51,7 +51,8 @@ class WeightL2(Regularizer):
         self.register_buffer("anchor", as_vector(student.parameters()).detach())
 
     def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
-        weights, strength = [*self.student.parameters()], self.settings.lambda_weight_l2
+        weights: list[Tensor] = [*self.student.parameters()]
+        strength = self.settings.lambda_weight_l2
         with torch.no_grad():
             moved = torch._foreach_sub(weights, pieces(self.anchor, weights))
             value = strength / 2 * total(part.square() for part in moved)
