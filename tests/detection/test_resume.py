@@ -17,6 +17,7 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 
 # isort: split
 from detectron2.data import get_detection_dataset_dicts
+from detectron2.utils.events import EventStorage
 
 from gcisg_core.integrations.detectron2.resume import OF_THE_CLOCK, ExactResume, build_train_loader, seeded
 from gcisg_core.problems import DataError
@@ -71,7 +72,7 @@ def test_killed_run_resumes_bit_equal_with_other_workers(root):
 def test_a_loader_of_ones_own_that_begins_anew_is_named(root, caplog):
     cfg = tiny_config(root, root / "run")
     hook = ExactResume(3)
-    hook.trainer = SimpleNamespace(data_loader=[], start_iter=2, iter=2)
+    hook.trainer = SimpleNamespace(data_loader=[], storage=EventStorage(), start_iter=2, iter=2)
     with framework_log(caplog):
         hook.before_train()
     (home,) = {*re.findall(r"not resumable: .* (\S+)\.build_train_loader\(cfg, mapper\) makes one", caplog.text)}

@@ -10,6 +10,7 @@ not, and compared once it has ended: checkpoint, optimiser, measures, files. A r
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import random
 import shutil
@@ -21,12 +22,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib.figure  # noqa: F401 - what a run loads late is loaded once, before the forks
 import numpy as np
+import sklearn.metrics  # noqa: F401
 import torch
 from mmengine.runner.loops import ValLoop
 
 import gcisg_cls  # noqa: F401
 import gcisg_det.engine  # noqa: F401
+import gcisg_seg.mini
 import gcisg_seg.registry  # noqa: F401
 from gcisg_core.files import EARLIER
 from gcisg_core.run_folder import checkpoint_number, checkpoints_in
@@ -222,6 +226,7 @@ def run() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the kills")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    gc.freeze()  # mmengine collects garbage for each data set
     root, chance = Path(tempfile.mkdtemp(prefix="gcisg faults ")), random.Random(args.seed)
     faults = [fault for task in args.tasks for fault in sweep(task, args.runs, chance, root)]
     print(
