@@ -25,20 +25,22 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def medians(alternatives: Mapping[str, Callable[[], object]], runs: int, device: str | None = None) -> dict[str, float]:
-    """Median seconds of each alternative, A B C A B C ..., after one round that is not counted."""
+def medians(
+    alternatives: Mapping[str, Callable[[], object]], runs: int, device: str | None = None, warm_up: int = 1
+) -> dict[str, float]:
+    """Median seconds of each alternative, A B C A B C ..., after ``warm_up`` rounds that are not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in alternatives}
     on_gpu = (device or best_device()) == "cuda"
     clock = time.perf_counter if on_gpu else time.process_time
     if not on_gpu:
         torch.set_num_threads(1)
-    for run in range(runs + 1):
+    for run in range(warm_up + runs):
         for name, function in alternatives.items():
             start = clock()
             function()
             if on_gpu:
                 torch.cuda.synchronize()
-            if run:
+            if run >= warm_up:
                 seconds[name].append(clock() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
 

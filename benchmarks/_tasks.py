@@ -170,8 +170,8 @@ PAPERS = {
 }
 MINIATURES = {
     "classification": Recipe("{}_mini.py", Size(4, 32, 32)),
-    "segmentation": Recipe("{}_mini.py", Size(2, 64, 64)),
-    "detection": Recipe("{}_mini.yaml", Size(2, 64, 96)),
+    "segmentation": Recipe("{}_mini.py", Size(2, 32, 32)),
+    "detection": Recipe("{}_mini.yaml", Size(2, 32, 64)),
 }
 
 

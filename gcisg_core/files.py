@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -59,6 +60,16 @@ def write_text(path: Path, text: str) -> Path:
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
     return path
+
+
+def replace_folder(new: Path, goal: Path) -> None:
+    """Give a folder the place of another, which is removed; a kill leaves a whole folder by the name, or none."""
+    old = goal.with_name(f".{goal.name}.partial-old")
+    shutil.rmtree(old, ignore_errors=True)
+    if goal.exists():
+        goal.rename(old)
+    new.rename(goal)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def cut_half_line(path: Path) -> None:

@@ -10,6 +10,7 @@ from itertools import product
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 # Where a stage's output is: the dotted path of a submodule, "relu(path)" for a ReLU behind it that is not a submodule,
@@ -52,9 +53,9 @@ class Pass(NamedTuple):
     parts: dict[str, Seen]
 
 
-def image_sizes(network: nn.Module) -> list[tuple[int, int]]:
-    """Sizes (H, W) that a network may take, the likeliest first; for networks that take one size alone, their own."""
-    sizes = [*WIDE]
+def stated_sizes(network: nn.Module) -> list[tuple[int, int]]:
+    """Sizes (H, W) of images that a network states as its own."""
+    sizes = []
     for module in (network, getattr(network, "patch_embed", None)):
         for name in ("img_size", "image_size"):
             size = getattr(module, name, None)
@@ -62,7 +63,60 @@ def image_sizes(network: nn.Module) -> list[tuple[int, int]]:
                 sizes.append((size, size))
             elif isinstance(size, Sequence) and len(size) == 2:
                 sizes.append((int(size[0]), int(size[1])))
-    return list(dict.fromkeys([*sizes, (224, 224), (512, 512)]))
+    return list(dict.fromkeys(sizes))
+
+
+def image_sizes(network: nn.Module) -> list[tuple[int, int]]:
+    """Sizes (H, W) that a network may take, the likeliest first; for networks that take one size alone, their own."""
+    return list(dict.fromkeys([*WIDE, *stated_sizes(network), (224, 224), (512, 512)]))
+
+
+def takes(network: nn.Module, size: tuple[int, int]) -> bool:
+    """Whether an image (H, W) passes through a network."""
+    try:
+        with unchanged(network):
+            network(black_image(network, size))
+    except Exception:  # whatever a network of others raises
+        return False
+    return True
+
+
+def resized_to_fit(network: nn.Module, images: Tensor) -> Tensor:
+    """Images (B, C, H, W), resized to a size that the network states where it does not take theirs."""
+    own = stated_sizes(network)
+    if not own or takes(network, (images.shape[-2], images.shape[-1])):
+        return images
+    size = next((size for size in own if takes(network, size)), None)
+    return images if size is None else F.interpolate(images, size, mode="bilinear", antialias=True)
+
+
+@contextmanager
+def naming_sizes(network: nn.Module, remedy: str) -> Iterator[None]:
+    """Inside the block, an error of a network of one size for images of another says which size it takes.
+
+    Args:
+        network: A part of the model that runs.
+        remedy: What to set, with ``{size}`` for (H, W).
+
+    Raises:
+        ValueError: in the place of the network's own error.
+    """
+    seen: list[tuple[int, int]] = []
+    handle = network.register_forward_pre_hook(lambda _, inputs: seen.extend(tuple(x.shape[-2:]) for x in inputs[:1]))
+    try:
+        yield
+    except (RuntimeError, AssertionError) as error:
+        given = seen[-1] if seen else None  # the passes below are seen too
+        own = next((size for size in stated_sizes(network) if takes(network, size)), None)
+        if given is None or own is None or own == given or takes(network, given):
+            raise
+        (height, width), (rows, columns) = given, own
+        raise ValueError(
+            f"{type(network).__name__} takes images of {rows} x {columns} pixels, got {height} x {width}: "
+            + remedy.format(size=own)
+        ) from error
+    finally:
+        handle.remove()
 
 
 @contextmanager

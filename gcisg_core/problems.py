@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 EXAMPLES = 3  # of a kind that are shown
+LONGEST = 2000  # characters of what is wrong
 ABSENT_CLASS = "class of which the data have nothing"  # a kind; no obstacle to an evaluation
 
 
@@ -29,6 +30,10 @@ class Problem:
     remedy: str
     kind: str = ""
     count: int = 1
+
+    def __post_init__(self) -> None:
+        if len(self.what) > LONGEST:  # a value of the data can have any length
+            object.__setattr__(self, "what", f"{self.what[: LONGEST // 2]} ... {self.what[-LONGEST // 2 :]}")
 
     def __str__(self) -> str:
         text = f"{self.file}: {self.what}. {self.remedy}"
@@ -86,8 +91,8 @@ def reading(file: object, kind: str, remedy: str) -> Iterator[None]:
         raise DataError(file, f"cannot be read as {kind} ({reason(error)})", remedy) from error
 
 
-def reason(error: BaseException) -> str:
-    """What an exception says, on one line of at most 200 characters; its class where it says nothing."""
+def reason(error: object) -> str:
+    """What an exception or value says, on one line of at most 200 characters; its class where it says nothing."""
     text = " ".join(str(error).split())
     return (text if len(text) <= 200 else f"{text[:197]}...") or type(error).__name__
 

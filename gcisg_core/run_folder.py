@@ -19,9 +19,9 @@ import torch.distributed as dist
 
 from gcisg_core.files import remove_partial, write_text
 from gcisg_core.launch import is_started
-from gcisg_core.problems import DataError, reading
+from gcisg_core.problems import DataError, reading, reason
 from gcisg_core.ranks import rank, world_size
-from gcisg_core.safe_load import find_damage
+from gcisg_core.safe_load import find_damage, read_checkpoint
 
 try:
     import fcntl
@@ -84,7 +84,9 @@ def open_run(
             _say(f"Nothing to resume in {folder}: training starts from the beginning.")
         known = {}
     elif not known:
-        _say(f"{whose}, from before runs had an identity. It goes on from there.")
+        known = _identity_in(checkpoint)
+        why = f"whose {IDENTITY} is missing" if known else "from before runs had an identity"
+        _say(f"{whose}, {why}. It goes on from there.")
     else:
         own = known.get("seed")
         if asked and None not in (seed, own) and seed != own:
@@ -202,6 +204,13 @@ def start_number(logs: Path) -> int:
         return 0
 
 
+def _identity_in(checkpoint: Path) -> dict[str, Any]:
+    """The run's name that a checkpoint carries; empty of an early one."""
+    held = read_checkpoint(checkpoint)
+    places = [held, held.get("meta")] if isinstance(held, dict) else []
+    return next(({"run": place["run"]} for place in places if isinstance(place, dict) and place.get("run")), {})
+
+
 def _move_aside(folder: Path) -> None:
     if [*checkpoints_in(folder)] or (folder / IDENTITY).is_file():
         goal = next(p for n in count(1) if not (p := folder.with_name(f"{folder.name}.old{n}")).exists())
@@ -219,7 +228,7 @@ def _tell_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> None
     old, new = dict(_leaves(before)), dict(_leaves(now))
     missing = "not there"
     lines = [
-        f"  {key}: {old.get(key, missing)} -> {new.get(key, missing)}"
+        f"  {reason(key)}: {reason(old.get(key, missing))} -> {reason(new.get(key, missing))}"
         for key in sorted(old.keys() | new.keys())
         if old.get(key, missing) != new.get(key, missing)
     ]

@@ -27,6 +27,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def exists(path: Path) -> bool:
+    """The same of a file or folder."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def is_hidden(name: str | Path) -> bool:
     """Whether a file or folder is not one of the data by its name: `.ipynb_checkpoints`, `._x.png`, `__MACOSX`."""
     return any(part.startswith(".") or part in CLUTTER for part in PurePath(name).parts)

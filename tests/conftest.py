@@ -6,6 +6,7 @@ Chromium means the same for the marker `browser`: no package of the index brings
 Detectron2 0.5 the same for `detectron2_main`, what only upstream's main has.
 """
 
+import gc
 import importlib.util
 import logging
 import os
@@ -63,3 +64,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish() -> None:
+    """Garbage collections, of which mmengine makes one for each data set, leave out the modules that are loaded now."""
+    gc.collect()
+    gc.freeze()

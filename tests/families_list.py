@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 TASKS = {
     "segmentation": "MMSegmentation",
     "detection": "Detectron2 0.5",
-    "classification": "Classification, torchvision",
+    "classification": "Classification, torchvision and timm",
 }
 # Of mmseg's models that are no file of `_base_/models`: a config of the model zoo.
 ZOO = {
@@ -136,6 +137,9 @@ DETECTION: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "Cascade R-CNN": ("GeneralizedRCNN", {**FPN, "ROI_HEADS": {**FPN["ROI_HEADS"], "NAME": "CascadeROIHeads"},
                                           "ROI_BOX_HEAD": {**FPN["ROI_BOX_HEAD"], "CLS_AGNOSTIC_BBOX_REG": True}}, {}),
     "RetinaNet": ("RetinaNet", RETINA, {}),
+    "Mask R-CNN FPN": ("GeneralizedRCNN", {**FPN, "MASK_ON": True, "ROI_MASK_HEAD": {
+        "NAME": "MaskRCNNConvUpsampleHead", "NUM_CONV": 1, "CONV_DIM": 16, "POOLER_RESOLUTION": 14}}, {}),
+    "LazyConfig, RetinaNet": ("RetinaNet", {}, {}),
 }  # fmt: skip
 SMALL: dict[str, dict[str, Any]] = {
     "RESNETS": {"DEPTH": 50, "STEM_OUT_CHANNELS": 32, "RES2_OUT_CHANNELS": 64, "WIDTH_PER_GROUP": 16},
@@ -146,10 +150,34 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
+LAZY = Path(__file__).with_name("detection") / "lazy_retinanet.py"
+
+
+def lazy_detector(data: Path) -> str:
+    """The LazyConfig of the tests, on the data of the families."""
+    text = re.sub(r"(?m)^    register_coco.*", f"    register_coco(_name, '{data}/annotations.json', '{data}/images')",
+                  LAZY.read_text())  # fmt: skip
+    for old, new in (
+        ("num_classes=2", "num_classes=3"), ("queue_length=8", "queue_length=32"),
+        ("max_iter=4", "max_iter=2"), ("eval_period=4", "eval_period=2"), ('"period": 2', '"period": 1'),
+        ("    pixel_mean", "    test_score_thresh=0.0,\n    pixel_mean"),
+    ):  # fmt: skip
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def is_lazy(name: str) -> bool:
+    """Whether a family of Detectron2 is a LazyConfig."""
+    return name.startswith("LazyConfig")
+
+
 def detector(name: str, data: Path) -> str:
     """The config of a family of Detectron2."""
+    if is_lazy(name):
+        return lazy_detector(data)
     parent, keys, values = DETECTION[name]
-    model = {key: {**SMALL.get(key, {}), **keys.get(key, {})} for key in (*SMALL, *(k for k in keys if k not in SMALL))}
+    model = {**SMALL, **{key: {**SMALL[key], **value} if key in SMALL else value for key, value in keys.items()}}
     inputs = {"MIN_SIZE_TRAIN": [96], "MIN_SIZE_TEST": 96, "COLOR_JITTER": [0.4, 0.4, 0.4, 0.1]}
     coco = [[part, str(data / "annotations.json"), str(data / "images")] for part in ("family_train", "family_test")]
     config = {
@@ -168,18 +196,32 @@ def detector(name: str, data: Path) -> str:
 CLASSIFIER = """
 _base_ = "BASE"
 loader = dict(num_workers=0, persistent_workers=False)
-data = dict(root="DATA", classes=["bird", "boat", "bus"], pipeline=dict(size=32))
+data = dict(root="DATA", classes=["bird", "boat", "bus"], pipeline=dict(size=SIZE))
 train_dataloader = dict(batch_size=3, **loader, dataset=dict(dataset=data))
 val_dataloader = dict(batch_size=3, **loader, dataset=data)
 test_dataloader = dict(batch_size=3, **loader, dataset=data)
 train_cfg = dict(max_iters=2, val_interval=2)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1, max_keep_ckpts=-1))
 randomness = dict(seed=0)
-model = dict(backbone="NAME", num_classes=3, hidden=8, weights=None, regularizer=dict(queue_length=32, embedding_dim=8,
-                                                                                     method="gcisg"))
+model = dict(backbone="NAME", num_classes=3, hidden=8, weights=None, backbone_options=OPTIONS,
+             regularizer=dict(queue_length=32, embedding_dim=8, method="gcisg"))
 """
 BASE = str(Path(__file__).parents[1] / "projects/classification/own_data.py")
+RESNETS = ("resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2")
+TORCHVISION = (
+    "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet", "mobilenet_v2", "mobilenet_v3_small",
+    "regnet_y_400mf", "shufflenet_v2_x0_5", "swin_t", "squeezenet1_1", "mnasnet0_5",
+)  # fmt: skip
+TIMM = (
+    "cait_xxs24_224", "convnext_atto", "eca_nfnet_l0", "edgenext_xx_small", "fastvit_t8", "mixer_s32_224", "pvt_v2_b0",
+    "vgg11", "vit_tiny_patch16_224", "xcit_nano_12_p16_224",
+)  # fmt: skip
+SIZE_224 = ("cait_xxs24_224", "mixer_s32_224", "xcit_nano_12_p16_224")  # they take that size alone
+OPTIONS: dict[str, dict[str, Any]] = {"vgg11": {"mlp_ratio": 0.03125}}  # its linear layers hold nine tenths of it
 CLASSIFICATION = {
-    name: CLASSIFIER.replace("BASE", BASE).replace("NAME", name)
-    for name in ("resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2")
+    name: CLASSIFIER.replace("BASE", BASE)
+    .replace("NAME", name)
+    .replace("SIZE", "224" if name.rpartition(":")[2] in SIZE_224 else "32")
+    .replace("OPTIONS", repr(OPTIONS.get(name.rpartition(":")[2])))
+    for name in (*RESNETS, *(f"torchvision:{name}" for name in TORCHVISION), *(f"timm:{name}" for name in TIMM))
 }

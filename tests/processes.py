@@ -14,17 +14,18 @@ from torch.multiprocessing import start_processes
 from gcisg_suite.cli import main
 
 
-def _context() -> Any:
+def context() -> Any:
+    """How processes of the tests start."""
     if torch.cuda.is_available():  # which torch refuses to forks of a process that has looked for one
         return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torchvision", "mmengine.runner"])
-    return context
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["torch", "torchvision", "mmengine.runner"])
+    return forks
 
 
 def spawn(run: Callable[..., None], args: Sequence[Any], nprocs: int, daemon: bool = False) -> None:
     """`torch.multiprocessing.spawn`, by such forks; an error of any of them is raised here."""
-    start_processes(run, tuple(args), nprocs, daemon=daemon, start_method=_context().get_start_method())
+    start_processes(run, tuple(args), nprocs, daemon=daemon, start_method=context().get_start_method())
 
 
 def on_two_ranks(run: Callable[..., None], *arguments: Any) -> None:
@@ -34,15 +35,29 @@ def on_two_ranks(run: Callable[..., None], *arguments: Any) -> None:
 
 def status_of(run: Callable[..., object], *arguments: Any) -> int | None:
     """The exit status of `run(*arguments)` in a process of its own; -9 where it was killed."""
-    process = _context().Process(target=run, args=arguments)
-    process.start()
-    process.join()
-    return process.exitcode
+    return _ended(_started(run, *arguments))
+
+
+def start_command(*words: object, **environment: str) -> Any:
+    """The process of its own in which `gcisg WORDS` runs."""
+    return _started(_command, [*map(str, words)], {**os.environ, **environment})
 
 
 def status_of_command(*words: object, **environment: str) -> int | None:
     """The exit status of `gcisg WORDS` in a process of its own."""
-    return status_of(_command, [*map(str, words)], {**os.environ, **environment})
+    return _ended(start_command(*words, **environment))
+
+
+def _started(run: Callable[..., object], *arguments: Any) -> Any:
+    process = context().Process(target=run, args=arguments)
+    process.start()
+    return process
+
+
+def _ended(process: Any) -> int | None:
+    process.join()
+    code: int | None = process.exitcode
+    return code
 
 
 def command_on_two_ranks(*words: object) -> None:

@@ -12,7 +12,7 @@ import pytest
 from benchmarks._gpu_run import Part, Settings, run_part
 from benchmarks._tasks import PASSES, TASKS
 from gcisg_suite.cli import main
-from tests.processes import _context
+from tests.processes import context
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_a_part_that_goes_wrong_leaves_its_rows_and_ends(work, said, rows, tmp_p
         passed[0] = 10_000.0 if work is hangs else 0.0  # its time is over with its first row
 
     settings = Settings("cpu", False, time.monotonic() + 3000)
-    status, _ = run_part(Part("mine", work, least=0, most=2000), settings, tmp_path / "log.txt", _context(), take)
+    status, _ = run_part(Part("mine", work, least=0, most=2000), settings, tmp_path / "log.txt", context(), take)
     assert status.startswith(said)
     assert len(taken["table"]) == rows
     assert "===== mine" in (tmp_path / "log.txt").read_text()
@@ -103,7 +103,7 @@ def test_a_part_that_goes_wrong_leaves_its_rows_and_ends(work, said, rows, tmp_p
 
 def test_a_part_that_does_not_fit_is_not_begun(tmp_path):
     settings = Settings("cpu", False, time.monotonic() + 5)
-    status, seconds = run_part(Part("mine", fails, 10, 20), settings, tmp_path / "log.txt", _context(), print)
+    status, seconds = run_part(Part("mine", fails, 10, 20), settings, tmp_path / "log.txt", context(), print)
     assert status.startswith("not run: ")
     assert status.endswith("at least 10 s needed")
     assert seconds == 0

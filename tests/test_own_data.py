@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -85,13 +84,18 @@ def make_detection(root, rng):
 MAKE = {"classification": make_classification, "segmentation": make_segmentation, "detection": make_detection}
 
 
+def make_both(task, place):
+    """`synthetic` and `real` of a task, and the names of its classes."""
+    for seed, name in enumerate(("synthetic", "real")):
+        MAKE[task](place / name, np.random.default_rng(seed))
+    colours = "\n".join(f"{name} {' '.join(map(str, colour))}" for name, colour in COLOURS.items())
+    (place / "classes.txt").write_text(colours)
+
+
 @pytest.fixture
 def folders(tmp_path, monkeypatch, request):
     """`my/synthetic` and `my/real` of a task, in the folder in which commands run."""
-    for seed, name in enumerate(("synthetic", "real")):
-        MAKE[request.param](tmp_path / "my" / name, np.random.default_rng(seed))
-    colours = "\n".join(f"{name} {' '.join(map(str, colour))}" for name, colour in COLOURS.items())
-    (tmp_path / "my" / "classes.txt").write_text(colours)
+    make_both(request.param, tmp_path / "my")
     (tmp_path / "projects").symlink_to(request.config.rootpath / "projects")
     monkeypatch.chdir(tmp_path)
     return request.param
@@ -274,54 +278,3 @@ class TestFaults:
         monkeypatch.setattr("builtins.input", lambda question: "")
         assert run("python tools/new_project.py --task classification") == 1
         assert "error: --synthetic is needed" in capsys.readouterr().err
-
-
-class TestAuditOfBothFolders:
-    """`gcisg audit --root ... --real ...`, as `new-project` takes them."""
-
-    OPTIONS: ClassVar = {
-        "classification": ["class-folders"],
-        "segmentation": ["pairs", "--classes", "my/classes.txt"],
-        "detection": ["coco", "--annotations", "annotations.json"],
-    }
-
-    def audit(self, task, capsys, *more, real="my/real"):
-        dataset, *options = self.OPTIONS[task]
-        flags = ["--dataset", dataset, "--root", "my/synthetic", "--real", real, "--workers", "1", "--json", *options]
-        status = run(shlex.join(["gcisg", "audit", *flags, *more]))
-        return status, capsys.readouterr()
-
-    @pytest.mark.parametrize("folders", MAKE, indirect=True)
-    def test_images_of_both_are_named(self, folders, tmp_path, capsys):
-        status, printed = self.audit(folders, capsys)
-        assert status == 0, printed
-        (first, second), (same, again) = (
-            sorted(path for path in (tmp_path / "my" / name).rglob("*.png") if path.parent.name != "labels")[:2]
-            for name in ("synthetic", "real")
-        )
-        same.write_bytes(first.read_bytes())
-        Image.open(second).save(again, compress_level=1)
-        status, printed = self.audit(folders, capsys)
-        assert status == 1
-        mine, real = json.loads(printed.out)["audits"]
-        assert (mine["root"], mine["problems"], real["root"]) == ("my/synthetic", [], "my/real")
-        words = [problem["what"] for problem in real["problems"]]
-        assert [text.partition(" my/")[0] for text in words] == ["the same file as", "looks like"]
-
-    @pytest.mark.parametrize("folders", MAKE, indirect=True)
-    def test_images_without_labels_and_the_same_folder_twice(self, folders, tmp_path, capsys):
-        noise(tmp_path / "photos/1.png", np.random.default_rng(9))
-        assert self.audit(folders, capsys, real="photos")[0] == 0
-        status, printed = self.audit(folders, capsys, real="my/synthetic")
-        kinds = json.loads(printed.out)["audits"][1]["summary"]
-        assert (status, [*kinds]) == (1, ["is an image of the training data as well"])
-
-    @pytest.mark.parametrize("folders", ["classification"], indirect=True)
-    def test_the_classes_are_those_of_the_synthetic_folder(self, folders, tmp_path, capsys):
-        (tmp_path / "my/real/bus").rename(tmp_path / "my/real/coach")
-        status, printed = self.audit(folders, capsys)
-        (problem,) = json.loads(printed.out)["audits"][1]["problems"]
-        assert (status, problem["file"]) == (1, "my/real/coach")
-        assert self.audit(folders, capsys, real="nowhere")[1].err == "error: --real nowhere: no such folder\n"
-        assert run("gcisg audit --dataset gtav --root my --real my") == 2
-        assert "--real is for data of your own (class-folders, pairs, coco)" in capsys.readouterr().err

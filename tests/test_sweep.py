@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,12 +16,15 @@ from gcisg_suite.cli import main
 from gcisg_suite.sweep import sweep
 from gcisg_suite.sweep.run import Run
 from gcisg_suite.sweep.variants import Variant
+from tests.command import gcisg
+from tests.processes import context, start_command
 
 ROOT = Path(__file__).parents[1]
 # The variant x=2 hangs at the first attempt, x=3 always fails, x=4 waits for a file.
 STAND_IN = """
 import os, time
 from pathlib import Path
+import gcisg_core.integrations.mmengine  # as the real one, so that it is loaded once for all runs
 PROJECT = Path()
 def train_and_test(file, work_dir, overrides, seed):
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -37,16 +41,19 @@ def train_and_test(file, work_dir, overrides, seed):
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch):
+def words(tmp_path, monkeypatch):
+    """Of the command, which finds the stand-in in processes of its own and in those of this one."""
     package = tmp_path / "stand_in" / "gcisg_cls"
     package.mkdir(parents=True)
     for name in ("__init__", "mini", "model_metrics"):
         (package / f"{name}.py").write_text(STAND_IN)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(package.parent), *filter(None, sys.path)]))
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+    monkeypatch.setattr(sweep, "_context", lambda modules: context())
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text("x = 1\n")
     (tmp_path / "grid.yaml").write_text("grid: {x: [1, 2]}\n")
-    return [sys.executable, str(ROOT / "tools/sweep.py"), "--config", "mine.py", "--sweep", "grid.yaml"]
+    return ["sweep", "--config", "mine.py", "--sweep", "grid.yaml"]
 
 
 def wait(condition):
@@ -62,8 +69,9 @@ def is_running(pid):
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_a_killed_sweep_leaves_nothing_running_and_is_finished_by_the_next(command, tmp_path):
+def test_a_killed_sweep_leaves_nothing_running_and_is_finished_by_the_next(words, tmp_path):
     out, work = tmp_path / "grid_mine_test.jsonl", tmp_path / "runs/sweeps/classification/grid_mine_test"
+    command = [sys.executable, str(ROOT / "tools/sweep.py"), *words[1:]]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait(lambda: [*work.glob("mine_x_2/*/again")])
     (hanging,) = work.glob("mine_x_2/seed_0_*")
@@ -75,24 +83,24 @@ def test_a_killed_sweep_leaves_nothing_running_and_is_finished_by_the_next(comma
     first = out.read_text()
     out.write_text(first + '{"variant": "mi')  # as if the kill had met the writing of a line
 
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    assert "evaluating: 1 run" in finished.stderr  # what was done is not run again
+    finished = gcisg(*words)
+    assert finished.code == 0, finished.err
+    assert "evaluating: 1 run" in finished.err  # what was done is not run again
     assert out.read_text().startswith(first)
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["variant"] for line in lines] == ["mine, x 1", "mine, x 2"]
     assert len({line["hash"] for line in lines}) == 2
     assert lines[0].keys() >= {"config", "overrides", "seed", "seconds", "peak_mb", "versions", "test"}
     assert ["resumed" in line for line in lines] == [False, True]
-    assert "| mine, x 2 | 1 " in " ".join(finished.stdout.split())
+    assert "| mine, x 2 | 1 " in " ".join(finished.out.split())
 
 
-def test_a_finished_run_is_read_again_but_not_for_another_config(command, tmp_path):
+def test_a_finished_run_is_read_again_but_not_for_another_config(words, tmp_path):
     (tmp_path / "grid.yaml").write_text("grid: {x: [1]}\n")
     out, work = tmp_path / "grid_mine_test.jsonl", tmp_path / "runs/sweeps/classification/grid_mine_test/mine_x_1"
 
     def swept():
-        subprocess.run(command, capture_output=True, check=True)
+        assert gcisg(*words).code == 0
         line = out.read_text()
         out.unlink()
         return line, {path.name: int((path / "pid").read_text()) for path in work.iterdir()}
@@ -106,42 +114,51 @@ def test_a_finished_run_is_read_again_but_not_for_another_config(command, tmp_pa
     assert both.items() > runs.items()
 
 
-def test_a_run_that_fails_is_named_and_the_others_are_kept(command, tmp_path):
+def test_a_run_that_fails_is_named_and_the_others_are_kept(words, tmp_path):
     (tmp_path / "grid.yaml").write_text("grid: {x: [3, 1]}\n")
-    process = subprocess.run([*command, "--seeds", "2"], capture_output=True, text=True, check=False)
-    assert process.returncode == 1
-    assert "1 runs failed" in process.stderr
-    assert "mine, x 3, seed 2: no such thing as 3" in process.stderr
+    ended = gcisg(*words, "--seeds", "2")
+    assert ended.code == 1
+    assert "1 runs failed" in ended.err
+    assert "mine, x 3, seed 2: no such thing as 3" in ended.err
     (line,) = (tmp_path / "grid_mine_test.jsonl").read_text().splitlines()
     assert json.loads(line)["test"] == {"accuracy": 52.0}
 
 
-def test_jobs_outlive_a_killed_sweep_and_are_found_by_the_next(command, tmp_path):
+def test_jobs_outlive_a_killed_sweep_and_are_found_by_the_next(words, tmp_path):
     pytest.importorskip("submitit")
     (tmp_path / "grid.yaml").write_text("grid: {x: [3, 4]}\n")
     out, work = tmp_path / "grid_mine_test.jsonl", tmp_path / "runs/sweeps/classification/grid_mine_test"
-    command = [*command, "--launcher", "local", "--jobs", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    words = [*words, "--launcher", "local", "--jobs", "2"]
+    process = start_command(*words)
     wait(lambda: [*work.glob("mine_x_4/*/pid")])
     wait(lambda: [*work.glob("jobs/*_result.pkl")])  # of the one that failed
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     (waiting,) = work.glob("mine_x_4/*")
     pid = int((waiting / "pid").read_text())
     assert is_running(pid)
     jobs = json.loads((work / "jobs/jobs.json").read_text())
-    again = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait(lambda: json.loads((work / "jobs/jobs.json").read_text()) != jobs)  # the one that failed is tried again
-    (waiting / "go").touch()
-    _, said = again.communicate(timeout=120)
-    assert again.returncode == 1
-    assert "1 runs failed; the same command tries them again" in said
-    assert "mine, x 3, seed 0: ValueError: no such thing as 3 (log: " in said
+    (failed,) = (int(job) for folder, job in jobs.items() if "mine_x_3" in folder)
+    wait(lambda: not is_running(failed))  # a job writes its result before it ends
+
+    def let_it_end_once_the_one_that_failed_is_tried_again():
+        try:
+            wait(lambda: json.loads((work / "jobs/jobs.json").read_text()) != jobs)
+        finally:
+            (waiting / "go").touch()
+
+    meanwhile = threading.Thread(target=let_it_end_once_the_one_that_failed_is_tried_again)
+    meanwhile.start()
+    again = gcisg(*words)
+    meanwhile.join()
+    assert again.code == 1
+    assert "1 runs failed; the same command tries them again" in again.err
+    assert "mine, x 3, seed 0: ValueError: no such thing as 3 (log: " in again.err
     assert int((waiting / "pid").read_text()) == pid
     assert [json.loads(line)["variant"] for line in out.read_text().splitlines()] == ["mine, x 4"]
 
 
-def test_a_job_whose_time_is_over_is_queued_again_as_it_is(command, tmp_path):
+def test_a_job_whose_time_is_over_is_queued_again_as_it_is(words, tmp_path):
     submitit = pytest.importorskip("submitit")
     run = Run("classification", "A", Variant(str(tmp_path / "mine"), []), 3, "test", "work")
     assert run.checkpoint().function is run
@@ -162,10 +179,10 @@ def test_a_job_whose_time_is_over_is_queued_again_as_it_is(command, tmp_path):
         (["--launcher", "local", "--job-options", "gpus"], "error: --job-options gpus: 'gpus' must be NAME=VALUE"),
     ],
 )
-def test_a_cluster_that_is_not_there_and_an_unknown_option_are_refused(command, tmp_path, arguments, message):
+def test_a_cluster_that_is_not_there_and_an_unknown_option_are_refused(words, arguments, message):
     pytest.importorskip("submitit")
     with pytest.raises(SystemExit) as stopped:
-        main(["sweep", *command[2:], *arguments])
+        main([*words, *arguments])
     assert str(stopped.value.code).startswith(message)
 
 

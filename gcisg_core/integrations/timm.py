@@ -137,7 +137,9 @@ def _converted(network: Any, state: dict[str, Tensor], file: str, build: Callabl
     except (RuntimeError, KeyError, AttributeError, TypeError) as error:
         what = f"is not of timm's {network.pretrained_cfg['architecture']} ({str(error).splitlines()[0]})"
         raise DataError(file, what, "Give weights of this model, of timm or of its authors") from error
-    untouched = _untouched(network.state_dict(), loaded)
+    # A constant start, as of EdgeNeXt's temperatures, may also be what the file says.
+    stated = {key for key, value in given.items() if key in loaded and value.shape == loaded[key].shape}
+    untouched = _untouched(network.state_dict(), loaded) - stated
     classifier = network.pretrained_cfg.get("classifier") or ()
     paths = tuple(f"{path}." for path in ([classifier] if isinstance(classifier, str) else classifier))
     original = {key: value for key, value in given.items() if paths and key.startswith(paths)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import ClassVar, NamedTuple
 
@@ -176,8 +176,3 @@ class Regularizer(nn.Module):
     def after_optimizer_step(self) -> None:
         """Follow the student. Call it after each optimiser step."""
         self._steps_since_update = 0
-
-
-def as_vector(tensors: Iterable[Tensor]) -> Tensor:
-    """All values in one vector. torch's `parameters_to_vector` refuses weights that lie channels last in memory."""
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -21,7 +22,7 @@ from gcisg_core.losses import info_nce_loss
 from gcisg_core.padding import mask_at
 from gcisg_core.patches import cut_alike, pool_patches
 from gcisg_core.pooling import self_attention_pool
-from gcisg_core.precision import full_precision
+from gcisg_core.precision import NO_GRAD_PRECISIONS, full_precision, run_without_gradient
 from gcisg_core.queue import SupportQueue
 from gcisg_core.regularizers.base import Regularizer, Terms
 from gcisg_core.regularizers.gcisg import pair_match
@@ -42,6 +43,8 @@ class CSGSettings(Settings):
         embedding_dim: d, the length of an embedding.
         decay: Decay of the projectors' moving average.
         patches: ph x pw patches of the dense form (Eq. 6); 1 x 1 is one embedding for each image.
+        no_grad_precision: Of the passes without gradients: ``same`` as the student's, ``bfloat16`` or ``float16``.
+            The student's passes, gradients, projections and losses stay as they are.
     """
 
     lambda_csg: float | tuple[float, ...] = 0.1
@@ -52,12 +55,14 @@ class CSGSettings(Settings):
     embedding_dim: int = 128
     decay: float = 0.999
     patches: tuple[int, ...] = (1, 1)
+    no_grad_precision: str = "same"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_stages("stages", self.stages)
         require(bool(self.stages), "stages", self.stages, "at least one stage")
         choose(dict.fromkeys(POOLINGS), self.pooling, "pooling")
+        choose(NO_GRAD_PRECISIONS, self.no_grad_precision, "no_grad_precision")
         require(self.tau > 0, "tau", self.tau, "above 0")
         require(self.queue_length > 0, "queue_length", self.queue_length, "at least 1")
         require(self.embedding_dim > 0, "embedding_dim", self.embedding_dim, "at least 1")
@@ -114,12 +119,11 @@ class CSG(Regularizer):
         if not self.weights:
             return terms
         task_view = self.settings.task_view
-        other = views[1 - task_view]
+        other, precision = views[1 - task_view], self.settings.no_grad_precision
         attention: Features = {}
         if self.settings.pooling == "self_attention":
-            with torch.no_grad():
-                attention = self.tap.run(self.student, other)
-        reference = self.reference(other)
+            attention = run_without_gradient(precision, partial(self.tap.run, self.student), other)
+        reference = run_without_gradient(precision, self.reference, other)
         average = self.average.module
         assert isinstance(average, StageProjectors)
         for stage, weight in self.weights.items():

@@ -126,8 +126,9 @@ def random_box(smallest: float, device: torch.device | None = None) -> Tensor:
 
 def crop(maps: Tensor, box: Tensor) -> Tensor:
     """The window of (B, C, H, W) maps that :func:`random_box` names, enlarged (bilinear) to H x W."""
-    edge, x, y = box.to(maps.dtype)
+    # In half precision PyTorch makes no grid for a map that is one pixel high or wide.
+    edge, x, y = box.to(torch.promote_types(maps.dtype, torch.float32))
     nothing = torch.zeros_like(edge)
     window = torch.stack([edge, nothing, x, nothing, edge, y]).view(2, 3).expand(len(maps), 2, 3)
     grid = F.affine_grid(window, list(maps.shape), align_corners=False)
-    return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
+    return F.grid_sample(maps, grid.to(maps.dtype), padding_mode="border", align_corners=False)

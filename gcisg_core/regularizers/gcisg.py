@@ -21,6 +21,7 @@ from gcisg_core.old_names import rename_tensors
 from gcisg_core.padding import mask_at
 from gcisg_core.patches import pool_patches
 from gcisg_core.pooling import POOLINGS
+from gcisg_core.precision import NO_GRAD_PRECISIONS, run_without_gradient
 from gcisg_core.queue import SupportQueue
 from gcisg_core.regularizers.base import Regularizer, Terms
 
@@ -54,6 +55,8 @@ class GCISGSettings(Settings):
         sequential_enqueue: False: both directions of Eq. 3 see the same queue, and the loss is their mean. True: the
             second direction sees the keys of the first in the queue, and the loss is their sum (the authors' code, with
             a weight of 1).
+        no_grad_precision: Of the passes without gradients: ``same`` as the student's, ``bfloat16`` or ``float16``.
+            The student's passes, gradients, projections and losses stay as they are.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -84,6 +87,7 @@ class GCISGSettings(Settings):
     momentum_update: str = "after_step"
     patches: tuple[int, ...] = (1, 1)
     sequential_enqueue: bool = False
+    no_grad_precision: str = "same"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,6 +96,7 @@ class GCISGSettings(Settings):
         choose(POOLINGS, self.pooling, "pooling")
         choose(REDUCTIONS, self.guidance_reduction, "guidance_reduction")
         choose(CI_LOSSES, self.ci_loss, "ci_loss")
+        choose(NO_GRAD_PRECISIONS, self.no_grad_precision, "no_grad_precision")
         require(self.tau > 0 and self.tau_momentum > 0, "tau, tau_momentum", (self.tau, self.tau_momentum), "above 0")
         require(self.queue_length > 0, "queue_length", self.queue_length, "at least 1")
         require(self.embedding_dim > 0, "embedding_dim", self.embedding_dim, "at least 1")
@@ -152,17 +157,19 @@ class GCISG(Regularizer):
         return ReferenceEncoder(student, make_tap(student, [*self.guidance_weights], self.settings.stage_locations))
 
     def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
-        terms = Terms({}, {})
+        terms, precision = Terms({}, {}), self.settings.no_grad_precision
         if self.reference is not None:
             view = self.settings.task_view
-            self._guide(terms, features[view], self.reference(views[view]), mask)
+            reference = run_without_gradient(precision, self.reference, views[view])
+            self._guide(terms, features[view], reference, mask)
         if self.momentum_encoder is not None:
             z = [self._embed(self.projectors, maps, mask) for maps in features[:2]]
             # View by view: the maps of one pass are freed before the next.
-            z_momentum = [
-                self._embed(self.momentum_encoder.projectors, self.momentum_encoder(view, self.student), mask)
-                for view in views[:2]
-            ]
+            z_momentum = []
+            for images in views[:2]:
+                maps = run_without_gradient(precision, self.momentum_encoder, images, self.student)
+                z_momentum.append(self._embed(self.momentum_encoder.projectors, maps, mask))
+                del maps
             self._align(terms, z, z_momentum)
         return terms
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from gcisg_core.config import Settings, require
 from gcisg_core.feature_tap import Features
-from gcisg_core.regularizers.base import Regularizer, Terms, as_vector
+from gcisg_core.regularizers.base import Regularizer, Terms
+from gcisg_core.weights import as_vector, penalty, pieces, total
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class SynapticIntelligence(Regularizer):
     regularised. In this the method departs from its source.
 
     The gradients are those after averaging over the ranks, so that all ranks have the same Omega.
-    No forward passes beside the task's. Memory: four times the weights (a fifth and sixth during a step).
+    No forward passes beside the task's. Memory: four times the weights (three times more during a step).
 
     Source: Zenke et al. (ICML 2017), Eq. 3 to 5; CSG (ICLR 2021), Table 1.
 
@@ -57,48 +58,61 @@ class SynapticIntelligence(Regularizer):
     """
 
     settings_class: ClassVar[type[Settings]] = SISettings
-    steady_buffers = ("anchor", "start", "path", "importance", "steps")
+    steady_buffers = ("anchor", "start", "path", "importance", "importance_mean", "steps")
     settings: SISettings
     anchor: Tensor
     start: Tensor
     path: Tensor
     importance: Tensor
+    importance_mean: Tensor
     steps: Tensor
 
     def __init__(self, student: nn.Module, settings: SISettings) -> None:
         super().__init__(student, settings)
-        weights = self._weights().detach()
+        weights = as_vector(student.parameters()).detach()
         for name in ("anchor", "start"):
             self.register_buffer(name, weights.clone())
         for name in ("path", "importance"):
             self.register_buffer(name, torch.zeros_like(weights))
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
-        self._before: tuple[Tensor, Tensor] | None = None
+        self.register_buffer("importance_mean", weights.new_zeros(()), persistent=False)  # it changes once an interval
+        self._pull: list[Tensor] | None = None  # the penalty's gradients at the weights of the step at hand
+        self._before: tuple[list[Tensor], list[Tensor]] | None = None  # weights, and the gradients of the task
         self._counted: int | None = None  # `steps` without a wait for the device
 
-    def _weights(self) -> Tensor:
-        return as_vector(self.student.parameters())
-
     def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
-        distance = (self.importance * (self._weights() - self.anchor).square()).sum()
-        return Terms({"loss_si": self.settings.lambda_si * distance}, {"si_importance": self.importance.mean()})
+        weights: list[Tensor] = [*self.student.parameters()]
+        value, self._pull = self._penalty(weights)
+        return Terms({"loss_si": penalty(value, self._pull, weights)}, {"si_importance": self.importance_mean.clone()})
+
+    @torch.no_grad()
+    def _penalty(self, weights: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Its value and its gradients."""
+        moved = torch._foreach_sub(weights, pieces(self.anchor, weights))
+        weighted = torch._foreach_mul(moved, pieces(self.importance, weights))
+        torch._foreach_mul_(moved, weighted)
+        torch._foreach_mul_(weighted, 2 * self.settings.lambda_si)
+        return self.settings.lambda_si * total(moved), [*weighted]
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
-        self._counted = None
+        self.importance_mean.copy_(self.importance.mean())
+        self._pull = self._counted = None
 
     @torch.no_grad()
     def _init_from_student(self) -> None:
-        self.anchor.copy_(self._weights())
+        self.anchor.copy_(as_vector(self.student.parameters()))
         self.start.copy_(self.anchor)
 
     @torch.no_grad()
     def after_backward(self, scale: float = 1.0) -> None:
         super().after_backward(scale)
-        weights = self._weights()
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.student.parameters()]
-        penalty = 2 * self.settings.lambda_si * self.importance * (weights - self.anchor)
-        self._before = weights, as_vector(gradients) / scale - penalty
+        weights: list[Tensor] = [*self.student.parameters()]
+        pull = self._penalty(weights)[1] if self._pull is None else self._pull
+        found = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
+        if scale != 1:
+            found = [*torch._foreach_div(found, scale)]
+        self._before = [weight.clone() for weight in weights], [*torch._foreach_sub(found, pull)]
 
     def before_optimizer_step(self) -> None:
         super().before_optimizer_step()
@@ -113,18 +127,22 @@ class SynapticIntelligence(Regularizer):
                 "si sums over the path of the optimiser and needs before_optimizer_step() before each of its steps; "
                 "add the project's RegularizerHook to the config"
             )
-        weights, gradients = self._before
-        self._before = None
-        now = self._weights()
-        change = now - weights
-        # A scaler leaves out a step whose gradients overflowed: nothing moves, and infinity times 0 must not count.
-        self.path -= torch.where(change == 0, 0, gradients * change)
+        before, gradients = self._before
+        self._before = self._pull = None
+        now: list[Tensor] = [*self.student.parameters()]
+        torch._foreach_sub_(before, now)  # the change backwards, which is the sign of the sum
+        for gradient in gradients:
+            # A scaler leaves out a step whose gradients overflowed: nothing moves, and infinity times 0 is not 0.
+            gradient.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+        torch._foreach_addcmul_(pieces(self.path, now), gradients, before)
         self._counted = (int(self.steps) if self._counted is None else self._counted) + 1
         self.steps += 1
         if self._counted == self.settings.interval:
-            moved = (now - self.start).square()
+            weights = as_vector(now)
+            moved = (weights - self.start).square()
             self.importance.add_(self.path / (moved + self.settings.damping)).clamp_(min=0)
+            self.importance_mean.copy_(self.importance.mean())
             self.path.zero_()
-            self.start.copy_(now)
+            self.start.copy_(weights)
             self.steps.zero_()
             self._counted = 0

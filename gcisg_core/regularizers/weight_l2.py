@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from gcisg_core.config import Settings, require
 from gcisg_core.feature_tap import Features
-from gcisg_core.regularizers.base import Regularizer, Terms, as_vector
+from gcisg_core.regularizers.base import Regularizer, Terms
+from gcisg_core.weights import as_vector, penalty, pieces, total
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,17 @@ class WeightL2(Regularizer):
 
     def __init__(self, student: nn.Module, settings: WeightL2Settings) -> None:
         super().__init__(student, settings)
-        self.register_buffer("anchor", self._weights().detach())
-
-    def _weights(self) -> Tensor:
-        return as_vector(self.student.parameters())
+        self.register_buffer("anchor", as_vector(student.parameters()).detach())
 
     def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
-        distance = (self._weights() - self.anchor).square().sum()
-        return Terms({"loss_weight_l2": self.settings.lambda_weight_l2 / 2 * distance}, {})
+        weights: list[Tensor] = [*self.student.parameters()]
+        strength = self.settings.lambda_weight_l2
+        with torch.no_grad():
+            moved = torch._foreach_sub(weights, pieces(self.anchor, weights))
+            value = strength / 2 * total(part.square() for part in moved)
+            torch._foreach_mul_(moved, strength)
+        return Terms({"loss_weight_l2": penalty(value, moved, weights)}, {})
 
     @torch.no_grad()
     def _init_from_student(self) -> None:
-        self.anchor.copy_(self._weights())
+        self.anchor.copy_(as_vector(self.student.parameters()))

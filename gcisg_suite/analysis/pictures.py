@@ -28,7 +28,7 @@ from gcisg_core.pooling import self_attention
 from gcisg_core.probe import tokens_to_maps
 from gcisg_suite.report.grid import HEAT, heat_over, picture_grid
 
-from .task import EvalTask
+from .task import EvalTask, Window
 
 REFERENCE = "reference"
 TOKENS = re.compile(r"tokens\((.+)\)")
@@ -100,22 +100,50 @@ def grad_cam(task: EvalTask, backbone: nn.Module | None, index: int, model: Any 
     if backbone is None or (model is None and task.classifier is None):
         raise ValueError("Grad-CAM needs a model, or a reference with a classifier")
     inputs, pixels = task.inputs(index), task.pixels(index)
-    network = _Network(lambda images: task.classifier(task.pooled(backbone, images)), backbone)  # type: ignore[misc]
-    score = None
-    if model is not None:
-        function, score = task.explained(model, index)
-        network = _Network(function, backbone)
-    layer, reshape = cam_layer(backbone, task.explained_stage(backbone), (inputs.shape[2], inputs.shape[3]))
     before = [(parameter, parameter.requires_grad) for parameter in backbone.parameters()]
     backbone.requires_grad_(True)  # a frozen network has no gradients to look at
     try:
-        with torch.enable_grad(), HiResCAM(network.eval(), [layer], reshape) as explain:
-            heat = explain(inputs, targets=None if score is None else [score])[0]
+        heats = [
+            (window, _heat(task, backbone, index, model, inputs[..., window[0], window[1]], window))
+            for window in task.windows(inputs.shape[-2:])
+        ]
     finally:
         for parameter, required in before:
             parameter.requires_grad_(required)
             parameter.grad = None
+    heat = scale_cam_image(over_image(heats, inputs.shape[-2:]).numpy()[None])[0]
     return np.asarray(np.nan_to_num(heat)[: pixels.shape[0], : pixels.shape[1]])
+
+
+def _heat(task: EvalTask, backbone: nn.Module, index: int, model: Any, inputs: Tensor, window: Window) -> Tensor:
+    """(h, w), what a window's cells add to its score; nothing below zero."""
+    score = None
+    if model is None:
+        network = _Network(lambda images: task.classifier(task.pooled(backbone, images)), backbone)  # type: ignore[misc]
+    else:
+        function, score = task.explained(model, index, window)
+        network = _Network(function, backbone)
+    layer, reshape = cam_layer(backbone, task.explained_stage(backbone), (inputs.shape[2], inputs.shape[3]))
+    targets = None if score is None else [score]
+    with torch.enable_grad(), HiResCAM(network.eval(), [layer], reshape) as explain:
+        explain(inputs, targets)  # the library's result is scaled, each window's by itself
+        seen = explain.activations_and_grads
+        return torch.from_numpy(
+            explain.get_cam_image(
+                inputs, layer, targets, *(x[0].numpy() for x in (seen.activations, seen.gradients)), False
+            )
+        )[0].relu()
+
+
+def over_image(heats: Sequence[tuple[Window, Tensor]], size: Sequence[int]) -> Tensor:
+    """(H, W), the heats (h, w) of windows over the image; their mean where they overlap."""
+    total, count = torch.zeros(2, *size)
+    for window, heat in heats:
+        total[window] += F.interpolate(
+            heat.float()[None, None], total[window].shape, mode="bilinear", align_corners=False
+        )[0, 0]
+        count[window] += 1
+    return total / count
 
 
 def cam_layer(
@@ -140,12 +168,16 @@ def attention_figure(task: EvalTask, backbones: Mapping[str, nn.Module], indices
             if stage in task.stages(network)]  # fmt: skip
     figure, axes = _grid(task, indices, ["image", *(f"{name}\nstage {stage}" for name, stage in rows)])
     for column, index in enumerate(indices):
-        pixels, maps = task.pixels(index), {name: task.maps(network, index) for name, network in backbones.items()}
-        size = tuple(task.inputs(index).shape[-2:])
+        pixels, inputs = task.pixels(index), task.inputs(index)
+        parts = task.windows(inputs.shape[-2:])
+        maps = {
+            name: [task.maps(network, inputs[..., part[0], part[1]]) for part in parts]
+            for name, network in backbones.items()
+        }
         axes[0, column].imshow(pixels)
         for axis, (name, stage) in zip(axes[1:, column], rows, strict=True):
-            weights = self_attention(maps[name][stage].float()).cpu()
-            whole = F.interpolate(weights[None], size, mode="bilinear", align_corners=False)[0, 0]
+            weights = [self_attention(features[stage].float())[0].cpu() for features in maps[name]]
+            whole = over_image(list(zip(parts, weights, strict=True)), inputs.shape[-2:])
             heat = scale_cam_image(whole.numpy()[None])[0][: pixels.shape[0], : pixels.shape[1]]
             axis.imshow(heat_over(pixels, heat))
     figure.tight_layout(h_pad=0.3)

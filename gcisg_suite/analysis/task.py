@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from gcisg_core.feature_tap import Features, find_stages, make_tap
 from gcisg_core.model_metrics import STAGES, ModelMetrics, Value
+from gcisg_core.probe import resized_to_fit
 
 # Okabe and Ito's colours, black among them: told apart by colour-blind people.
 OKABE_ITO = (
     (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
     (0, 0, 0),
 )  # fmt: skip
+Window = tuple[slice, slice]  # rows and columns of an image
 RIGHT, WRONG = "#0072b2", "#d55e00"
 
 
@@ -103,9 +105,15 @@ class EvalTask(ABC):
     def pixels(self, index: int) -> np.ndarray:
         """(H, W, 3), uint8, RGB, of the size of :meth:`inputs` up to padding on the right and below."""
 
+    def windows(self, size: Sequence[int]) -> list[Window]:
+        """The parts of inputs (..., H, W) that a model gets at once; all, but for segmentors that slide a window."""
+        return [(slice(0, size[0]), slice(0, size[1]))]
+
     @abstractmethod
-    def explained(self, model: Any, index: int) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor] | None]:
-        """What Grad-CAM differentiates: from the inputs to scores (1, ...), and from scores (...) to a number.
+    def explained(
+        self, model: Any, index: int, window: Window
+    ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor] | None]:
+        """What Grad-CAM differentiates in a window: from inputs to scores (1, ...), and from scores (...) to a number.
 
         None in place of the second is the largest of the scores (1, classes).
         """
@@ -149,11 +157,12 @@ class EvalTask(ABC):
         return self.stages(backbone)[-1]
 
     @torch.no_grad()
-    def maps(self, backbone: nn.Module, index: int) -> Features:
-        """Stage -> (1, C, h, w), a backbone's features of an image."""
-        return make_tap(backbone, self.stages(backbone)).run(backbone, self.inputs(index))
+    def maps(self, backbone: nn.Module, images: Tensor) -> Features:
+        """Stage -> (1, C, h, w), a backbone's features of inputs (1, 3, H, W)."""
+        return make_tap(backbone, self.stages(backbone)).run(backbone, images)
 
     def pooled(self, backbone: nn.Module, images: Tensor) -> Tensor:
-        """(B, C), means of the deepest stage's features of inputs (B, 3, H, W)."""
+        """(B, C), means of the deepest stage's features of inputs (B, 3, H, W), resized for a backbone of one size."""
         stages = self.stages(backbone)
+        images = resized_to_fit(backbone, images)
         return make_tap(backbone, stages[-1:]).run(backbone, images)[stages[-1]].mean(dim=(2, 3))

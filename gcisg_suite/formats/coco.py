@@ -15,7 +15,7 @@ import numpy as np
 from gcisg_core.problems import DataError
 from gcisg_suite.coco.findings import Level
 from gcisg_suite.coco.load import CocoData, load_coco, normalise, read_lists
-from gcisg_suite.folders import is_hidden
+from gcisg_suite.folders import is_file, is_hidden
 from gcisg_suite.formats.forms import (
     BACKGROUND,
     PARTS,
@@ -94,7 +94,7 @@ def image_root(folder: Path, file: Path) -> Path:
     first = [str(item.get("file_name", "")).replace("\\", "/") for item in read_lists(file)["images"][:20]]
     usual = [file.parent, folder / "images", file.parent / "images", folder, file.parent.parent]
     for root in (*usual, *folders_below(folder, DEEPEST)):
-        if any(name and (root / name).is_file() for name in first):
+        if any(name and is_file(root / name) for name in first):
             return root
     what = f"its images, such as {first[0]!r}, are in no folder below {folder}"
     raise DataError(file, what, "Put the images there, or correct `file_name`")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gcisg_core.files import keep_copy, write_json
+from gcisg_core.files import keep_copy, replace_folder, write_json
 from gcisg_suite.folders import list_files
 
 RECORD = ".written.json"  # in each folder: the name of a file -> its SHA-256
@@ -38,8 +38,7 @@ def converting(goal: Path, force: bool) -> Iterator[Path]:
         write_json(partial / RECORD, {name: _digest(partial / name) for name in list_files(partial).files})
         if changed:
             print(f"kept: {keep_copy(goal)}, what {goal} was")
-        shutil.rmtree(goal, ignore_errors=True)
-        partial.replace(goal)
+        replace_folder(partial, goal)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

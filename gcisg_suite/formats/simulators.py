@@ -18,6 +18,7 @@ import numpy as np
 
 from gcisg_core.problems import DataError, reading
 from gcisg_suite.coco.values import shown
+from gcisg_suite.folders import is_file
 from gcisg_suite.formats.colours import Keys, labels_by_colour
 from gcisg_suite.formats.forms import (
     BACKGROUND,
@@ -144,7 +145,7 @@ def _natural(path: Path) -> list[Any]:
 
 def _solo_image(file: Path, capture: dict[str, Any]) -> Path:
     path = file.parent / text_of(capture, "filename", file, "capture", SOLO)
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(file, f"its image {path.name} does not exist", SOLO)
     return path
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from gcisg_core.problems import DataError, reading
 from gcisg_suite.coco.values import shown
+from gcisg_suite.folders import is_file
 from gcisg_suite.formats.forms import (
     PARTS,
     Box,
@@ -148,7 +149,7 @@ def read_shift(folder: Path, role: str) -> Data:
 
 def _shift_image(root: Path, frame: dict[str, Any]) -> Path | None:
     path = root / str(frame.get("videoName") or "") / frame["name"]
-    return path if path.is_file() else None
+    return path if is_file(path) else None
 
 
 def _scalabel(

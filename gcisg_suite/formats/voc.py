@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from gcisg_core.problems import DataError, reading
+from gcisg_suite.folders import is_file
 from gcisg_suite.formats.forms import (
     Box,
     BoxImage,
@@ -86,7 +87,7 @@ def _voc_image(home: Path, file: Path, root: ET.Element) -> Path:
     inner = file.relative_to(home).parent
     folders = [file.parent, *(home / name for name in IMAGES), *(home / name / inner.name for name in IMAGES), home]
     for folder in folders:
-        if named and (folder / named).is_file():
+        if named and is_file(folder / named):
             return folder / named
         if path := beside(folder / file.stem):
             return path

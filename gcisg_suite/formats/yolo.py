@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 
 from gcisg_core.problems import DataError
 from gcisg_suite.coco.values import number, shown
+from gcisg_suite.folders import exists
 from gcisg_suite.formats.forms import (
     BACKGROUND,
     Box,
@@ -109,7 +110,7 @@ def _locate(name: str, *roots: Path) -> Path | None:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     tries = [root / name for root in roots]
     tries += [root.joinpath(*parts[cut:]) for cut in range(1, len(parts)) for root in roots]
-    return next((path for path in tries if path.exists()), None)
+    return next((path for path in tries if exists(path)), None)
 
 
 def _label_of(image: Path) -> Path:

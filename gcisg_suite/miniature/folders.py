@@ -17,6 +17,8 @@ from PIL import Image
 
 from gcisg_suite.progress import progress
 
+from gcisg_core.files import replace_folder
+
 RECIPE_FILE = "recipe.json"
 
 
@@ -41,22 +43,20 @@ def write_once(goal: Path, recipe: dict[str, Any], write: Callable[[Path], None]
     goal = Path(goal)
     goal.parent.mkdir(parents=True, exist_ok=True)
     with _locked(goal.parent / f".{goal.name}.lock"):
+        for stale in goal.parent.glob(f".{goal.name}.partial-*"):
+            shutil.rmtree(stale, ignore_errors=True)  # workers of a killed process may still write there
         if is_complete(goal, recipe):
             return False
         if goal.exists() and not (goal / RECIPE_FILE).is_file() and any(goal.iterdir()):
             raise FileExistsError(
                 f"{goal} holds files that this program did not write; name another folder or remove it"
             )
-        for stale in goal.parent.glob(f".{goal.name}.partial-*"):
-            shutil.rmtree(stale)
         partial = Path(tempfile.mkdtemp(prefix=f".{goal.name}.partial-", dir=goal.parent))
         try:
             partial.chmod(0o755)  # mkdtemp's 0700 would keep other users out
             write(partial)
             (partial / RECIPE_FILE).write_text(json.dumps({**recipe, "files": _count_files(partial)}, indent=1) + "\n")
-            if goal.exists():
-                shutil.rmtree(goal)
-            partial.rename(goal)
+            replace_folder(partial, goal)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return True

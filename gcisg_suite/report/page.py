@@ -107,7 +107,7 @@ def write_report(path: Path, title: str, sections: Sequence[Section]) -> Path:
         style=(library.style if has_charts else "") + (FOLDER / "page.css").read_text(encoding="utf-8"),
         script=library.script if has_charts else "",
     )
-    return write_text(path, page)
+    return write_text(path, page.encode(errors="backslashreplace").decode())  # names that are no Unicode
 
 
 _ENVIRONMENT = jinja2.Environment(

@@ -134,14 +134,14 @@ def _dataset(loader: Mapping[str, Any]) -> str:
 
 
 def _lines(path: Path, count: str = "") -> Iterator[dict[str, Any]]:
-    """JSON lines that have a whole number by the name `count`; one that a kill cut short counts as not there."""
+    """The numbers of JSON lines that have a whole one by the name `count`; of a line that a kill cut short, none."""
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError):
             continue
         if isinstance(entry, dict) and (not count or type(entry.get(count)) is int):
-            yield entry
+            yield {name: value for name, value in entry.items() if isinstance(value, float) or type(value) is int}
 
 
 def _in_order(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,6 +1,8 @@
 """A plain config and checkpoint of MMSegmentation, and a checkpoint of this suite, to the page."""
 
+import copy
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from tests.analysis.pages import analyze, below_failures, read
+from tests.command import gcisg
 
 CLASSES = ("road", "car", "person")
 NORM = {"type": "SyncBN", "requires_grad": True}  # as mmseg's own configs have it
@@ -44,9 +47,17 @@ PLAIN = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def files(tmp_path):
+# It takes images of one size, as BEiT does.
+BEIT = {"type": "BEiT", "img_size": 48, "embed_dims": 24, "num_layers": 3, "num_heads": 3, "out_indices": (2,)}
+
+
+@pytest.fixture(params=["resnet"])
+def files(tmp_path, request):
     """Three labelled images, the config, and three checkpoints."""
+    config = copy.deepcopy(PLAIN)
+    if request.param == "beit":
+        config["model"]["backbone"] = BEIT
+        config["model"]["decode_head"] |= {"in_channels": 24, "in_index": 0}
     init_default_scope("mmseg")
     from mmseg.registry import MODELS
 
@@ -59,13 +70,14 @@ def files(tmp_path):
         pixels = rng.integers(0, 60, (64, 96, 3)) + 60 * (labels % 4)[..., None]
         Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"data/images/{number}.png")
         Image.fromarray(labels).save(tmp_path / f"data/labels/{number}.png")
-    Config(PLAIN).dump(tmp_path / "plain.py")
+    Config(config).dump(tmp_path / "plain.py")
     torch.manual_seed(0)
-    models = [MODELS.build(Config(PLAIN).model) for _ in range(2)]
+    models = [MODELS.build(Config(config).model) for _ in range(2)]
     torch.save({"state_dict": models[0].state_dict(), "meta": {"iter": 3}}, tmp_path / "plain.pth")
     beside = {"regularizer.queues.stage3.vectors": torch.zeros(2, 2)}
     torch.save({"state_dict": models[1].state_dict() | beside}, tmp_path / "ours.pth")
-    classifier = {"fc.weight": torch.randn(3, 64), "fc.bias": torch.zeros(3)}
+    channels = config["model"]["decode_head"]["in_channels"]
+    classifier = {"fc.weight": torch.randn(3, channels), "fc.bias": torch.zeros(3)}
     torch.save(models[0].backbone.state_dict() | classifier, tmp_path / "pretrained.pth")
     return tmp_path
 
@@ -99,3 +111,31 @@ def test_without_its_pretrained_weights_the_page_says_so(files, monkeypatch):
     assert isinstance(content["checkpoints"][0]["metrics"]["energy_1"], float)
     assert content["differences"] == []
     assert len(page.pictures) == 5
+
+
+@pytest.mark.parametrize("files", ["beit"], indirect=True)
+def test_a_backbone_of_one_size_is_analysed_in_the_windows_of_the_test(files):
+    for name in ("a", "b", "c"):
+        (files / "imagenet" / name).mkdir(parents=True)
+        shutil.copy(files / "data/images/0.png", files / "imagenet" / name)
+    analyze("--config", files / "plain.py", "--data", files / "data", "--out", files / "page", "--device", "cpu",
+            "--reference", files / "pretrained.pth", "--imagenet", files / "imagenet",
+            "--checkpoint", files / "plain.pth")  # fmt: skip
+    content, page = read(files / "page")
+    metrics = content["checkpoints"][0]["metrics"]
+    assert metrics["cka"] == pytest.approx(1)
+    assert metrics["acc_in"] == pytest.approx(100 / 3)  # three times one image, resized to 48 x 48
+    assert len(page.pictures) == 5
+
+
+@pytest.mark.parametrize("files", ["beit"], indirect=True)
+def test_a_backbone_of_one_size_says_it_where_the_test_shows_it_whole_images(files):
+    file = files / "plain.py"
+    file.write_text(file.read_text() + "\nmodel['test_cfg'] = dict(mode='whole')\n")
+    ended = gcisg("analyze", "--config", file, "--data", files / "data", "--out", files / "page", "--device", "cpu",
+                  "--checkpoint", files / "plain.pth")  # fmt: skip
+    assert ended.code == 1
+    assert ended.err.splitlines()[-1] == (
+        "error: BEiT takes images of 48 x 48 pixels, got 64 x 96: crop or resize images to it in the pipeline, or let "
+        'the test predict in windows of it: model.test_cfg=dict(mode="slide", crop_size=(48, 48), stride=(48, 48))'
+    )

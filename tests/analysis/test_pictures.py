@@ -5,7 +5,7 @@ from torch import nn
 
 from gcisg_core.metrics import FeatureSample
 from gcisg_core.model_metrics import ModelMetrics
-from gcisg_suite.analysis.pictures import cam_layer, chosen, confusion_figure, density_figure, on_circle
+from gcisg_suite.analysis.pictures import cam_layer, chosen, confusion_figure, density_figure, on_circle, over_image
 from gcisg_suite.miniature.network import MiniResNet
 
 
@@ -61,3 +61,8 @@ def test_grad_cam_looks_at_the_stage_that_is_named(monkeypatch):
     monkeypatch.setattr("gcisg_suite.analysis.pictures.find_stages", lambda _: {2: 1})
     with pytest.raises(ValueError, match="stage 2 of MiniResNet is not a module of its own"):
         cam_layer(network, 2, (32, 32))
+
+
+def test_heats_of_windows_are_averaged_where_they_overlap():
+    parts = [((slice(0, 2), slice(0, 4)), torch.ones(1, 2)), ((slice(0, 2), slice(2, 6)), torch.full((1, 2), 3.0))]
+    assert over_image(parts, (2, 6)).tolist() == [[1, 1, 2, 2, 3, 3]] * 2

@@ -37,6 +37,7 @@ CONFIG = Path(__file__).parents[2] / "projects/classification/gcisg_mini.py"
 NAMES = [
     "torchvision:mobilenet_v3_small", "timm:test_mambaout", "timm:test_vit", "timm:test_convnext", "timm:test_resnet",
     "timm:dla46x_c",  # its classifier is a convolution
+    "timm:edgenext_xx_small", "timm:pvt_v2_b0",
 ]  # fmt: skip
 LITE, PHOTOS = "timm:tf_efficientnet_lite0", {"china.jpg": "palace", "flower.jpg": "daisy"}
 
@@ -85,6 +86,12 @@ def test_a_linear_head_loads_in_timms_own_builder(tmp_path):
     overrides = ["model.backbone=timm:test_vit", "model.hidden=0", "model.num_classes=3"]
     state = export(load_config(str(CONFIG), overrides), str(tmp_path / "iter_1.pth")).state
     timm.create_model("test_vit", num_classes=3).load_state_dict(state, strict=True)
+
+
+def test_a_class_of_your_own_is_not_exported():
+    config = load_config(str(CONFIG), ["model.type=Mine", "model.backbone=timm:test_vit"])
+    with pytest.raises(ValueError, match="model.type must be SynToRealClassifier.*got 'Mine'"):
+        export(config, "not read")
 
 
 class TestRealWeights:

@@ -1,6 +1,8 @@
+import os
+
 import pytest
 
-from gcisg_core.files import replacing, write_json, write_text
+from gcisg_core.files import replace_folder, replacing, write_json, write_text
 
 
 def test_folders_are_made_and_nothing_else_is_left(tmp_path):
@@ -29,3 +31,33 @@ def test_json_has_null_where_a_number_does_not_exist(tmp_path):
     content = {"AP": float("nan"), "each": [1.5, (float("inf"), 2)], "name": "car", "none": None}
     text = write_json(tmp_path / "sub/results.json", content).read_text()
     assert text == '{"AP": null, "each": [1.5, [null, 2]], "name": "car", "none": null}'
+
+
+def test_a_kill_while_a_folder_is_replaced_leaves_a_whole_one(tmp_path, monkeypatch):
+    goal = tmp_path / "goal"
+
+    def make(text):
+        (tmp_path / "new").mkdir()
+        for name in "ab":
+            (tmp_path / "new" / name).write_text(text)
+        return tmp_path / "new"
+
+    def content():
+        return {path.name: path.read_text() for path in goal.iterdir()}
+
+    replace_folder(make("1"), goal)
+    unlink = os.unlink
+
+    def killed(name, **where):
+        unlink(name, **where)
+        raise KeyboardInterrupt
+
+    second = make("2")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            replace_folder(second, goal)
+    assert content() == {"a": "2", "b": "2"}
+    replace_folder(make("3"), goal)
+    assert content() == {"a": "3", "b": "3"}
+    assert [*tmp_path.iterdir()] == [goal]

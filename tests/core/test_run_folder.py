@@ -133,6 +133,13 @@ class TestRuns:
         assert open_run(tmp_path, SETTINGS, 1, resume=True) == tmp_path / "iter_8.pth"
         assert capsys.readouterr().err == ""
 
+    @pytest.mark.parametrize("content", [{"meta": {"run": "a1"}}, {"run": "a1", "trainer": {}}])
+    def test_a_lost_identity_is_that_of_the_checkpoint(self, tmp_path, capsys, content):
+        torch.save(content, tmp_path / "iter_8.pth")
+        assert open_run(tmp_path, SETTINGS, 1, resume=True) == tmp_path / "iter_8.pth"
+        assert "whose identity.json is missing" in capsys.readouterr().err
+        assert run_name(tmp_path) == "a1"
+
     def test_another_runs_checkpoint_is_refused(self, tmp_path):
         open_run(tmp_path / "run", SETTINGS, 3)
         own = run_name(tmp_path / "run")

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from gcisg_core.regularizers import build_regularizer
+from gcisg_core.weights import as_vector, penalty, pieces, total
 from tests.processes import on_two_ranks
 
 
@@ -55,6 +56,38 @@ def train(model, steps, data=images, clip=None):
         task.regularizer.after_optimizer_step()
         history.append((before, gradients, {name: value.detach() for name, value in losses.items()}))
     return history
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_penalty_of_known_gradients_is_the_plain_form_in_value_and_gradient(layout):
+    weights = [*Student().double().to(memory_format=layout).parameters()]
+    weights[1].requires_grad_(False)  # a frozen one takes no gradient
+    anchor = as_vector(weights).detach() + torch.randn(sum(w.numel() for w in weights)).double()
+    trained = [weight for weight in weights if weight.requires_grad]
+    plain = 0.3 * (as_vector(weights) - anchor).square().sum()
+    with torch.no_grad():
+        moved = torch._foreach_sub(weights, pieces(anchor, weights))
+        value = 0.3 * total(part.square() for part in moved)
+        torch._foreach_mul_(moved, 0.6)
+    fast = penalty(value, moved, weights)
+    torch.testing.assert_close(fast, plain, rtol=1e-13, atol=0)
+    expected = torch.autograd.grad(5 * plain, trained)
+    for _ in range(2):  # a second backward pass finds the same
+        for mine, theirs in zip(torch.autograd.grad(5 * fast, trained, retain_graph=True), expected, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-13, atol=1e-15)
+
+
+def test_si_goes_on_from_its_state():
+    """Its metric and its penalty too, which are computed once an interval and once a step."""
+    task, other = Task(SI), Task(SI)
+    train(task, 4)
+    other(images(0))  # a step that was begun before the state came
+    other.load_state_dict(task.state_dict())
+    for model in (task, other):
+        train(model, 1)
+    metrics = [model.regularizer.step([images(0)], dict)[1]["si_importance"] for model in (task, other)]
+    assert metrics[0] == metrics[1] == task.regularizer.importance.mean() > 0
+    assert torch.equal(task.regularizer.path, other.regularizer.path)
 
 
 def test_weight_l2_is_half_the_squared_distance():

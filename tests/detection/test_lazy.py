@@ -241,6 +241,11 @@ def test_the_other_commands_take_it(folder, trained, tmp_path, capsys):
     capsys.readouterr()
     main(["doctor", *command])
     assert re.search(r"gcisg +stages_ci +3 res4, 4 res5", capsys.readouterr().out)
+    page = ["--output", str(tmp_path / "analysis"), "--data", str(folder / "synthetic/own.json"), "--device", "cpu"]
+    main(["analyze", *command, *checkpoint, *page, "--reference", checkpoint[1], "model.test_score_thresh=0.0"])
+    found = json.loads((tmp_path / "analysis/analysis.json").read_text())
+    assert found["data"]["images"] == 3
+    assert found["checkpoints"][0]["metrics"]["cka"] == pytest.approx(1)
     shutil.copytree(trained, tmp_path / "run")
     with pytest.raises(SystemExit, match="config.yaml: is what training.*--config FILE.py"):
         main(["select", str(tmp_path / "run")])

@@ -17,11 +17,13 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 
 # isort: split
 from detectron2.data import get_detection_dataset_dicts
+from detectron2.utils.events import EventStorage
 
-from gcisg_core.integrations.detectron2.resume import ExactResume, build_train_loader, seeded
+from gcisg_core.integrations.detectron2.resume import OF_THE_CLOCK, ExactResume, build_train_loader, seeded
 from gcisg_core.problems import DataError
 from gcisg_det.coco_evaluator import BoxEvaluator
 from gcisg_det.mapper import build_mapper
+from gcisg_suite.report.runs import read_run
 from tests.detection import train_once
 from tests.detection.scenes import (
     RETINA,
@@ -45,23 +47,32 @@ def assert_equal_checkpoints(first, second):
     assert first["trainer"]["hooks"] == second["trainer"]["hooks"]
 
 
+def logged(output):
+    return [
+        {name: value for name, value in entry.items() if name not in OF_THE_CLOCK}
+        for entry in read_run(output).training
+    ]
+
+
 def test_killed_run_resumes_bit_equal_with_other_workers(root):
     train(tiny_config(root, root / "whole", config="gcisg_r50_fpn"))
     assert status_of(train_once.train_until_killed, root, root / "killed", 3) == -signal.SIGKILL
     assert not (root / "killed/model_final.pth").exists()
     assert (root / "killed/last_checkpoint").read_text() == "model_0000001.pth"
+    assert status_of(train_once.resume_until_saved, root, root / "killed", "model_0000003") == -signal.SIGKILL
+    assert [entry["step"] for entry in logged(root / "killed")] == [1, 2, 3]
     train(tiny_config(root, root / "killed", "DATALOADER.NUM_WORKERS", 2, config="gcisg_r50_fpn"), resume=True)
     # Target, reference and queue are among them.
     assert_equal_checkpoints(final(root / "whole"), final(root / "killed"))
-    lines = [json.loads(line) for line in (root / "killed/metrics.json").read_text().splitlines()]
-    assert "cityscapes_val_car_coco/bbox/AP50" in lines[-1]
+    assert logged(root / "killed") == logged(root / "whole")
+    assert "cityscapes_val_car_coco/bbox/AP50" in read_run(root / "killed").metrics[-1]
 
 
 @pytest.mark.remedy("{}.build_train_loader(cfg, mapper) makes one that goes on")
 def test_a_loader_of_ones_own_that_begins_anew_is_named(root, caplog):
     cfg = tiny_config(root, root / "run")
     hook = ExactResume(3)
-    hook.trainer = SimpleNamespace(data_loader=[], start_iter=2, iter=2)
+    hook.trainer = SimpleNamespace(data_loader=[], storage=EventStorage(), start_iter=2, iter=2)
     with framework_log(caplog):
         hook.before_train()
     (home,) = {*re.findall(r"not resumable: .* (\S+)\.build_train_loader\(cfg, mapper\) makes one", caplog.text)}
@@ -87,6 +98,7 @@ def test_run_stopped_before_its_final_checkpoint_ends_complete(root):
     cfg = tiny_config(root, root / "run", "SOLVER.MAX_ITER", 2, "SOLVER.STEPS", (1,), "SOLVER.CHECKPOINT_PERIOD", 2)
     train(cfg)
     whole, files = final(root / "run"), {path.relative_to(root) for path in (root / "run").rglob("*")}
+    steps = [entry["step"] for entry in read_run(root / "run").metrics]
     (root / "run/model_final.pth").unlink()
     shutil.rmtree(root / "run/inference")
     (root / "run/last_checkpoint").write_text("model_0000001.pth")
@@ -94,6 +106,7 @@ def test_run_stopped_before_its_final_checkpoint_ends_complete(root):
     assert_equal_checkpoints(whole, final(root / "run"))
     assert final(root / "run")["iteration"] == whole["iteration"] == 1
     assert (root / "run/last_checkpoint").read_text() == "model_final.pth"
+    assert [entry["step"] for entry in read_run(root / "run").metrics] == steps
     assert {path.relative_to(root) for path in (root / "run").rglob("*")} >= {f for f in files if "event" not in f.name}
 
 

@@ -11,6 +11,7 @@ import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 
+from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 from gcisg_det import engine
 from tests.detection.scenes import tiny_config, train
 
@@ -23,7 +24,11 @@ class Kill(HookBase):
 
     def before_step(self):
         if self.trainer.iter == self.at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            end()
+
+
+def end():
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def train_and_compare(args):
@@ -40,6 +45,19 @@ def train_and_compare(args):
 
     engine.Trainer.train = train_rank
     engine.run(args)
+
+
+def resume_until_saved(root, output, name):
+    """Go on with it; it ends by SIGKILL once a checkpoint has its name, before the log of that step."""
+    tag = SafeCheckpointer.tag_last_checkpoint
+
+    def tag_and_end(checkpointer, last):
+        tag(checkpointer, last)
+        if last.startswith(name):
+            end()
+
+    SafeCheckpointer.tag_last_checkpoint = tag_and_end
+    train(tiny_config(root, output, config="gcisg_r50_fpn"), resume=True)
 
 
 def train_until_killed(root, output, kill_at):

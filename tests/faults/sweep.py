@@ -10,6 +10,7 @@ not, and compared once it has ended: checkpoint, optimiser, measures, files. A r
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import random
 import shutil
@@ -21,12 +22,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib.figure  # noqa: F401 - what a run loads late is loaded once, before the forks
 import numpy as np
+import sklearn.metrics  # noqa: F401
 import torch
 from mmengine.runner.loops import ValLoop
 
 import gcisg_cls  # noqa: F401
 import gcisg_det.engine  # noqa: F401
+import gcisg_seg.mini
 import gcisg_seg.registry  # noqa: F401
 from gcisg_core.files import EARLIER
 from gcisg_core.run_folder import checkpoint_number, checkpoints_in
@@ -84,9 +88,11 @@ def after(place: Any, name: str, count: int, do: Callable[..., None] = lambda *_
 
 
 def halve(descriptor: int) -> None:
-    """A file of which the second half has not reached the disk."""
-    path = f"/proc/self/fd/{descriptor}"
-    os.truncate(path, os.stat(path).st_size // 2)  # noqa: PTH116
+    """A file of which the second half has not reached the disk; of a log that is synced line by line, half a line."""
+    path = Path(f"/proc/self/fd/{descriptor}").readlink()
+    content = path.read_bytes()
+    synced = content.rfind(b"\n", 0, -1) + 1 if path.name == "metrics.json" else 0
+    os.truncate(path, (synced + len(content)) // 2)
     end()
 
 
@@ -162,8 +168,6 @@ def same(first: Any, second: Any) -> bool:
 def outcome(folder: Path) -> dict[str, Any]:
     """All that a finished run left, but for what is of the clock."""
     run = read_run(folder)
-    if run.task == "detection":  # Detectron2 logs medians since the start, of which a resumed run has a new one
-        run.training = [{"step": entry["step"]} for entry in run.training]
     training, measures = (
         [{key: value for key, value in entry.items() if key not in OF_THE_CLOCK} for entry in entries]
         for entries in (run.training, run.metrics)
@@ -222,6 +226,7 @@ def run() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the kills")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    gc.freeze()  # mmengine collects garbage for each data set
     root, chance = Path(tempfile.mkdtemp(prefix="gcisg faults ")), random.Random(args.seed)
     faults = [fault for task in args.tasks for fault in sweep(task, args.runs, chance, root)]
     print(

@@ -20,6 +20,7 @@ from gcisg_suite.audit.show import as_dict
 from tests.faults.formats import FORMATS, STATE, odd_files
 
 EXAMPLES = int(os.environ.get("GCISG_FUZZ", "0"))
+MOST_CHARACTERS = 2100  # of what is wrong with a file
 SECONDS = 60  # no file of a few hundred bytes may take longer
 ODD = [
     None, True, -1, 0, 1e9, 10**9, 2**70, 1e308, float("nan"), float("inf"), "", "\0", "a" * 5000, "1e999", "../x", [],
@@ -91,7 +92,25 @@ def read(load, folder):
     # The file, its class or its partner.
     assert folder.name in (found.problem.file if isinstance(found, DataError) else str(found)), found
     assert "\n" not in str(found)
+    if isinstance(found, DataError):
+        assert len(found.problem.what) < MOST_CHARACTERS
     return found
+
+
+def check(name, folder):
+    """Reads and audits a folder with a mutated file."""
+    form = FORMATS[name]
+    found = read(form.read, folder)
+    if name == "checkpoint" and not isinstance(found, ValueError):  # its check sums leave nothing unseen
+        assert torch.equal(found["state_dict"]["w"], STATE["state_dict"]["w"])
+    if form.audit is not None:
+        result = form.audit(folder)
+        assert isinstance(result, AuditResult)
+        json.dumps(as_dict(result))  # what `--json` prints
+        assert all(len(problem.what) < MOST_CHARACTERS for problem in result.problems)
+        if isinstance(found, ValueError):
+            assert result.problems, found
+    assert not [*folder.parent.glob("ran*")]
 
 
 @pytest.fixture
@@ -124,16 +143,34 @@ def test_a_mutated_file_is_an_error_a_finding_or_data(name, tmp_path, in_time, m
         shutil.copytree(whole, folder)
         (folder / form.file).write_bytes(mutated)
         in_time()
-        found = read(form.read, folder)
-        if name == "checkpoint" and not isinstance(found, ValueError):  # its check sums leave nothing unseen
-            assert torch.equal(found["state_dict"]["w"], STATE["state_dict"]["w"])
-        if form.audit is not None:
-            result = form.audit(folder)
-            assert isinstance(result, AuditResult)
-            json.dumps(as_dict(result))  # what `--json` prints
-            if isinstance(found, ValueError):
-                assert result.problems, found
-        assert not [*tmp_path.glob("ran*")]
+        check(name, folder)
         signal.alarm(0)  # the search for the next mutation is not the reader's time
 
     try_it()
+
+
+LONG = "a" * 100_000
+WHOLE_VALUES = [
+    ("coco", '"1.png"', f'"{LONG}"'),
+    ("voc", "<name>car", f"<name>{LONG}"),
+    ("voc", "<xmin>2", f"<xmin>{LONG}"),
+    ("scalars", '"accuracy": 50.0', '"accuracy": [50.0], "\\ud800": 1.0'),
+    ("scalars", '"time": 0.1', '"time": "a"'),
+    ("metrics", "5.0", '"a"'),
+    ("metrics", '"time"', '"\\ud800/bbox/AP50": 1.0, "time"'),
+    ("identity", '"lr": 0.1', f'"lr": "{LONG}"'),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new"), WHOLE_VALUES)
+def test_odd_values_in_a_whole_file(name, old, new, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "mutated"
+    folder.mkdir()
+    FORMATS[name].make(folder)
+    file = folder / FORMATS[name].file
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    check(name, folder)
+    assert len(capsys.readouterr().err) < 2 * MOST_CHARACTERS

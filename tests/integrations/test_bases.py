@@ -84,3 +84,8 @@ def test_a_config_that_imports_its_classes(tmp_path):
     assert [kind.__name__ for kind in type(model).__mro__[1:3]] == ["SynToRealMixin", "EncoderDecoder"]
     assert model.data_preprocessor.mean.flatten().tolist() == [1, 2, 3]
     assert "loss_ci_stage4" in model.train_step(batch([(256, 256)]), sgd(model))
+
+
+def test_a_base_of_mmseg_by_its_name_is_found_in_either_stack(tmp_path):
+    (tmp_path / "own.py").write_text('_base_ = "mmseg::_base_/models/fcn_r50-d8.py"')
+    assert load_config(str(tmp_path / "own.py"), []).model.decode_head.type == "FCNHead"

@@ -108,7 +108,8 @@ def test_what_one_channel_explains_is_the_score_of_the_chosen_class(second):
     task = SegmentationTask.__new__(SegmentationTask)
     task.dataset = SimpleNamespace(metainfo={"classes": ("a", "b")})
     task.truth = lambda index: labels if second else 1 - labels
-    _, score = task.explained(None, 0)
+    task.inputs = lambda index: torch.zeros(1, 3, 8, 8)
+    _, score = task.explained(None, 0, (slice(0, 8), slice(0, 8)))
     scores = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(0))
     two = torch.cat([-scores, scores])
     assert score(scores) == pytest.approx(score(two).item())

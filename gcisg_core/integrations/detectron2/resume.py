@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import logging
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,13 @@ from detectron2.config import CfgNode
 from detectron2.data.build import _train_loader_from_config, trivial_batch_collator
 from detectron2.data.common import AspectRatioGroupedDataset, DatasetFromList
 from detectron2.engine import HookBase
-from detectron2.engine.hooks import EvalHook
+from detectron2.engine.hooks import EvalHook, PeriodicWriter
 from detectron2.utils import comm
-from detectron2.utils.events import CommonMetricPrinter, EventWriter
+from detectron2.utils.events import CommonMetricPrinter
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gcisg_core.files import write_text
+from gcisg_core.integrations.detectron2.trackers import WINDOW
 from gcisg_core.integrations.reproducible import seed_everything
 from gcisg_core.run_folder import on_first_rank
 
@@ -153,59 +154,76 @@ def build_train_loader(cfg: CfgNode, mapper: Mapper) -> ResumableLoader:
     )
 
 
-class WriteEvaluations(HookBase):
-    """Writes an evaluation's metrics right after it: the framework keeps them for some steps, and a kill loses them.
+class WholeLog(HookBase):
+    """Keeps the log of a killed run whole. It stands last.
 
-    The checkpoint of a step is written before its evaluation; a run that was killed between evaluates when it resumes.
-    It stands behind the hook that evaluates.
+    An evaluation's metrics are written right after it: the framework keeps them for some steps, and a kill loses them.
+    The checkpoint of a step is written before its evaluation and its line of the log; a run that was killed between
+    makes up for both when it resumes.
 
     Args:
         period: Steps from one evaluation to the next; 0 for one at the end alone.
-        writers: The framework's, of the first process; each leaves out what it has written before.
         folder: The run's; `last_evaluation` in it has the step that was evaluated last.
     """
 
-    def __init__(self, period: int, writers: Sequence[EventWriter], folder: str) -> None:
-        self.period, self.marker = period, Path(folder) / "last_evaluation"
-        # The one for the screen divides by the steps since it wrote last.
-        self.writers = [writer for writer in writers if not isinstance(writer, CommonMetricPrinter)]
+    def __init__(self, period: int, folder: str) -> None:
+        self.period = period
+        self.marker, self.log = Path(folder) / "last_evaluation", Path(folder) / "metrics.json"
 
     def _is_due(self, steps: int) -> bool:
         return self.period > 0 and steps % self.period == 0
 
-    def _write(self, steps: int) -> None:
-        for writer in self.writers:
-            writer.write()
+    def _logs(self) -> list[PeriodicWriter]:
+        return [hook for hook in self.trainer._hooks if isinstance(hook, PeriodicWriter)]
+
+    def _write(self) -> None:
+        """Lets each writer write what it has not written yet."""
+        for writer in (writer for hook in self._logs() for writer in hook._writers):
+            if not isinstance(writer, CommonMetricPrinter):  # it divides by the steps since it wrote last
+                writer.write()
+
+    def _write_evaluation(self, steps: int) -> None:
+        self._write()
         if comm.is_main_process():
             write_text(self.marker, str(steps))
 
     def _was_evaluated(self, steps: int) -> bool:
         return self.marker.is_file() and self.marker.read_text().strip() == str(steps)
 
+    def _was_logged(self, steps: int) -> bool:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.is_file() else []
+        return any(f'"iteration": {steps - 1},' in line and '"total_loss"' in line for line in lines)
+
     def before_train(self) -> None:
-        """Evaluates the step that the run goes on from, where that was due and not done."""
-        steps, storage = self.trainer.start_iter, self.trainer.storage
-        if not 0 < steps < self.trainer.max_iter or not self._is_due(steps):
+        """Evaluates and logs the step that the run goes on from, where that was due and not done."""
+        steps, last, storage = self.trainer.start_iter, self.trainer.max_iter, self.trainer.storage
+        if not steps:
             return
-        if not on_first_rank(lambda: self._was_evaluated(steps)):
-            storage.iter = steps - 1
+        storage.iter = steps - 1
+        evaluate = steps < last and self._is_due(steps)
+        if evaluate and not on_first_rank(lambda: self._was_evaluated(steps)):
             for hook in self.trainer._hooks:
                 if isinstance(hook, EvalHook):
                     hook._do_eval()
-            self._write(steps)
-            storage.iter = steps
+            self._write_evaluation(steps)
+        elif any(steps % hook._period == 0 or steps == last for hook in self._logs()) and not self._was_logged(steps):
+            self._write()
+        storage.iter = steps
 
     def after_step(self) -> None:
         """Writes, where this step was evaluated."""
         if self._is_due(self.trainer.iter + 1):
-            self._write(self.trainer.iter + 1)
+            self._write_evaluation(self.trainer.iter + 1)
+
+
+OF_THE_CLOCK = {"time", "data_time", "rank_data_time", "eta_seconds"}
 
 
 class ExactResume(HookBase):
     """Makes the random numbers of a step a function of (seed, iteration, rank), and the data follow the iteration.
 
-    Its state in the checkpoint: the seed, and the running loss normalizer that the framework's dense detectors keep
-    in a plain attribute and so lose on resume (that of rank 0 serves all ranks).
+    Its state in the checkpoint: the seed, the running loss normalizer that the framework's dense detectors keep
+    in a plain attribute and so lose on resume (that of rank 0 serves all ranks), and what the log is a median of.
 
     Args:
         seed: The config's `SEED`; negative draws one, which a resumed run then takes from the checkpoint.
@@ -213,30 +231,50 @@ class ExactResume(HookBase):
 
     def __init__(self, seed: int) -> None:
         self.seed = seed if seed >= 0 else comm.shared_random_seed()
+        self.scalars: dict[str, Any] = {}
 
     def before_train(self) -> None:
         """Sets the loader to the iteration at which the run begins; one of another kind begins anew, which is said."""
-        loader = self.trainer.data_loader
+        loader, storage = self.trainer.data_loader, self.trainer.storage
         if isinstance(loader, ResumableLoader):
             loader.seed, loader.start = self.seed, self.trainer.start_iter
         elif self.trainer.start_iter:
             known = f"{__name__}.build_train_loader(cfg, mapper) makes one that goes on"
             logger.warning("The training loader is not resumable: it draws other images than before. %s.", known)
+        for name, (smooth, values) in self.scalars.items():
+            for value, step in values:
+                storage.iter = step
+                storage.put_scalar(name, value, smoothing_hint=smooth)
+        storage.iter = self.trainer.start_iter
 
     def before_step(self) -> None:
         """Seeds the step."""
         seed_everything(0, self.seed, self.trainer.iter, comm.get_rank())
 
+    def after_train(self) -> None:
+        """Corrects the step of the last evaluation: a run that had nothing but this left is counted one too many."""
+        self.trainer.storage.iter = min(self.trainer.iter, self.trainer.max_iter)
+
     def _model(self) -> Any:
         return getattr(self.trainer.model, "module", self.trainer.model)
 
-    def state_dict(self) -> dict[str, float]:
-        """The seed and, where the model has one, the normalizer."""
-        normalizer = getattr(self._model(), "loss_normalizer", None)
-        return {"seed": self.seed} if normalizer is None else {"seed": self.seed, "loss_normalizer": normalizer}
+    def _recent_scalars(self) -> dict[str, Any]:
+        """Name -> whether the log smooths it, and its last values with their steps; of what this step has logged."""
+        storage = getattr(self.trainer, "storage", None)
+        if storage is None:  # saved before training
+            return self.scalars
+        hints, histories = storage.smoothing_hints(), storage.histories()
+        names = [name for name, (_, step) in storage.latest().items() if step == storage.iter]
+        return {name: (hints[name], histories[name].values()[-WINDOW:]) for name in names if name not in OF_THE_CLOCK}
 
-    def load_state_dict(self, state: dict[str, float]) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """The seed, the scalars and, where the model has one, the normalizer."""
+        state = {"seed": self.seed, "scalars": self._recent_scalars()}
+        normalizer = getattr(self._model(), "loss_normalizer", None)
+        return state if normalizer is None else {**state, "loss_normalizer": normalizer}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over the state of the run that is continued."""
-        self.seed = int(state["seed"])
+        self.seed, self.scalars = int(state["seed"]), state.get("scalars", {})
         if "loss_normalizer" in state:
             self._model().loss_normalizer = state["loss_normalizer"]

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
 from gcisg_core.integrations.mmengine.bases import keep_imports
 from gcisg_core.integrations.mmengine.views import derive_views
-from gcisg_core.integrations.openmmlab import how_to_install
+from gcisg_core.integrations.openmmlab import how_to_install, installed
 from gcisg_core.lookup import unknown_name
 from gcisg_core.old_names import current_key, rename_model_keys
 from gcisg_core.problems import DataError, reason
@@ -36,6 +37,9 @@ PLAIN = (
     "Restore what training wrote, or name the config that you trained with, which is run: gcisg select --config FILE"
 )
 TRUST = "Add --trust if this is your own"
+if not installed(["mmsegmentation"]):
+    # OneDL's has another distribution: configs that inherit `mmseg::...` find it by its import name.
+    MODULE2PACKAGE["mmseg"] = "mmseg"
 
 
 def load_config(path: str, overrides: Sequence[str]) -> Config:

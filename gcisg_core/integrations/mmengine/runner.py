@@ -174,6 +174,8 @@ def build_runner(
         found = on_first_rank(lambda: open_run(folder, settings, *how))
         if found is not None:
             config.load_from, config.resume = str(found), True
+    else:  # mmengine would load it over the checkpoint that is evaluated
+        config.load_from, config.resume = None, False
     if trackers:  # no settings of the run, which may go on without them
         add_trackers(config, trackers)
     with naming_file(config_file):

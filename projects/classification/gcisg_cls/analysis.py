@@ -20,7 +20,7 @@ from gcisg_core.model_metrics import ModelMetrics, Value
 from gcisg_core.problems import DataError
 from gcisg_suite.analysis.load import load_backbone, load_model, read_state
 from gcisg_suite.analysis.pretraining import original_accuracy, original_classifier, stand_in
-from gcisg_suite.analysis.task import RIGHT, WRONG, EvalTask, Options
+from gcisg_suite.analysis.task import RIGHT, WRONG, EvalTask, Options, Window
 
 
 class ClassificationTask(EvalTask):
@@ -108,7 +108,7 @@ class ClassificationTask(EvalTask):
     def pixels(self, index: int) -> np.ndarray:
         return np.asarray(self.dataset[index]["inputs"].permute(1, 2, 0))
 
-    def explained(self, model: Any, index: int) -> tuple[Callable[[Tensor], Tensor], None]:
+    def explained(self, model: Any, index: int, window: Window) -> tuple[Callable[[Tensor], Tensor], None]:
         return model.scores, None
 
     def draw(self, axis: Any, index: int, model: Any | None = None) -> None:

@@ -39,11 +39,17 @@ def export(config: Config, checkpoint: str) -> Export:
     It was tried: the library's network took the tensors strictly.
 
     Raises:
-        ValueError: the backbone is the miniature's, or was changed (IBN-Net, MixStyle).
+        ValueError: the backbone is the miniature's, or was changed (IBN-Net, MixStyle); the class is one of your own.
         RuntimeError: the checkpoint is one of another model.
     """
     values = {key: value for key, value in config.model.items() if key not in ("type", "regularizer", "weights")}
-    name = values.get("backbone", "resnet101")
+    name, kind = values.get("backbone", "resnet101"), config.model.get("type")
+    require(
+        kind == "SynToRealClassifier",
+        "model.type",
+        kind,
+        "SynToRealClassifier: what another class makes of the backbone has no form in the plain library",
+    )
     require(
         name != "mini_resnet",
         "model.backbone",

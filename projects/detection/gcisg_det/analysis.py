@@ -16,7 +16,7 @@ from gcisg_core.channels import swap_bgr
 from gcisg_core.feature_tap import make_tap
 from gcisg_core.model_metrics import ModelMetrics, Value
 from gcisg_suite.analysis.pretraining import original_accuracy, original_classifier, pretraining_images
-from gcisg_suite.analysis.task import EvalTask, Options
+from gcisg_suite.analysis.task import EvalTask, Options, Window
 
 from .model_metrics import SCORE, Boxes, bottom_up, detections, evaluate, truths
 from .setups import setup_of
@@ -116,7 +116,7 @@ class DetectionTask(EvalTask):
         image = self.item(index)["image"]
         return np.asarray(swap_bgr(image, self.is_bgr).permute(1, 2, 0))
 
-    def explained(self, model: Any, index: int) -> tuple[Callable[[Tensor], Tensor], None]:
+    def explained(self, model: Any, index: int, window: Window) -> tuple[Callable[[Tensor], Tensor], None]:
         network = bottom_up(model)
         deepest = self.stages(network)[-1]
 
@@ -131,7 +131,7 @@ class DetectionTask(EvalTask):
 
     def explained_stage(self, backbone: nn.Module) -> int:
         """The deepest whose map has enough cells to tell places apart; small images leave few at stride 32."""
-        maps = self.maps(backbone, 0)
+        maps = self.maps(backbone, self.inputs(0))
         fine = [stage for stage, features in maps.items() if min(features.shape[-2:]) >= LEAST_CELLS]
         return max(fine, default=min(maps))
 

@@ -35,7 +35,7 @@ from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer, sav
 from gcisg_core.integrations.detectron2.resume import (
     ExactResume,
     ResumableLoader,
-    WriteEvaluations,
+    WholeLog,
     build_train_loader,
 )
 from gcisg_core.integrations.detectron2.trackers import tracker_writers
@@ -84,11 +84,10 @@ class Trainer(DefaultTrainer):
         """The framework's hooks behind this project's, with the safe checkpointer put in before they take it."""
         self.checkpointer = SafeCheckpointer(self.model, self.cfg.OUTPUT_DIR, cfg=self.cfg, trainer=weakref.proxy(self))
         hooks = [ExactResume(self.cfg.SEED), *super().build_hooks()]
-        periodic = [hook for hook in hooks if isinstance(hook, PeriodicWriter)]
-        for hook in periodic:  # a short run would log its last step alone
-            hook._period = log_interval(hook._period, self.max_iter)
-        writers = [writer for hook in periodic for writer in hook._writers]
-        hooks.append(WriteEvaluations(self.cfg.TEST.EVAL_PERIOD, writers, self.cfg.OUTPUT_DIR))
+        for hook in hooks:
+            if isinstance(hook, PeriodicWriter):  # a short run would log its last step alone
+                hook._period = log_interval(hook._period, self.max_iter)
+        hooks.append(WholeLog(self.cfg.TEST.EVAL_PERIOD, self.cfg.OUTPUT_DIR))
         if self.cfg.SELECTION.EVERY_CHECKPOINT:
             from .selection import SelectionHook  # it needs this module
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from gcisg_core.config import require
 from gcisg_core.model_metrics import ModelMetrics, Value
 from gcisg_seg.evaluation import predicted_classes
 from gcisg_seg.model_metrics import evaluate, predict
+from gcisg_seg.windows import Window, windows
 from gcisg_suite.analysis.load import load_backbone, load_model, read_state
 from gcisg_suite.analysis.pretraining import original_accuracy, original_classifier, pretraining_images
 from gcisg_suite.analysis.task import OKABE_ITO, EvalTask, Options
@@ -116,17 +117,24 @@ class SegmentationTask(EvalTask):
         classes: Tensor = labels.data[0].long()
         return classes
 
-    def explained(self, model: Any, index: int) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    def windows(self, size: Sequence[int]) -> list[Window]:
+        return windows(self.model.get("test_cfg"), size)
+
+    def explained(
+        self, model: Any, index: int, window: Window
+    ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
         labels = self.truth(index)
         counts = torch.bincount(labels[labels < len(self.dataset.metainfo["classes"])])
         present = counts.argsort(descending=True)[: int((counts > 0).sum())]
         category = int(present[min(1, len(present) - 1)])
+        here = (labels == category).float()[None, None]
+        here = F.interpolate(here, self.inputs(index).shape[-2:], mode="area")[..., window[0], window[1]]
 
         def score(scores: Tensor) -> Tensor:
-            mask = (labels == category).to(scores)[None, None]
+            mask = F.interpolate(here.to(scores), scores.shape[-2:], mode="area")[0, 0]
             # One channel (`out_channels=1`) is the score of the second class against the first.
             chosen = scores[category] if len(scores) > 1 else (2 * category - 1) * scores[0]
-            return (chosen * F.interpolate(mask, scores.shape[-2:], mode="area")[0, 0]).sum()
+            return (chosen * mask).sum()
 
         return lambda images: model(images, mode="tensor"), score
 

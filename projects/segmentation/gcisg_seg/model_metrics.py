@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from gcisg_core.channels import in_rgb
 from gcisg_core.feature_tap import find_stages, make_tap
 from gcisg_core.model_metrics import STAGES, UNLABELLED, FeatureMetrics, ModelMetrics, Value, known
+from gcisg_core.probe import naming_sizes
 from gcisg_core.views import restyle
 from gcisg_seg.evaluation import DomainIoUMetric, predicted_classes
+from gcisg_seg.windows import REMEDY, run_windows, windows
 from gcisg_suite.progress import progress
 
 
@@ -25,7 +27,8 @@ from gcisg_suite.progress import progress
 def evaluate(model: Any, dataset: Any, reference: nn.Module | None = None, form: str = "published") -> ModelMetrics:
     """Everything but Acc_IN, in one pass over the images, one at a time.
 
-    The match rate is the share of all pixels whose class a restyle leaves; unlabelled pixels count.
+    The match rate is the share of all pixels whose class a restyle leaves; unlabelled pixels count. Features are
+    those of the windows in which the model predicts.
 
     Args:
         model: A segmentor of mmseg, with or without a method beside it.
@@ -47,7 +50,11 @@ def evaluate(model: Any, dataset: Any, reference: nn.Module | None = None, form:
         prediction = predict(model, batch)
         changed = predict(model, restyled(model, batch, index))
         images = model.data_preprocessor(batch, False)["inputs"]
-        of_features.update(tap.run(model.backbone, images), None if reference is None else tap.run(reference, images))
+        parts = windows(model.test_cfg, images.shape[-2:])
+        of_features.update(
+            run_windows(tap, model.backbone, images, parts),
+            None if reference is None else run_windows(tap, reference, images, parts),
+        )
         kept = int((prediction == changed).sum())
         same, total = same + kept, total + prediction.numel()
         match.append(kept / prediction.numel())
@@ -84,7 +91,8 @@ def metric_values(model: Any, dataset: Any, reference: nn.Module | None = None) 
 
 def predict(model: Any, batch: dict[str, Any]) -> Tensor:
     """(H, W), the classes of a batch of one image."""
-    return predicted_classes(model.test_step(batch)[0])
+    with naming_sizes(model.backbone, REMEDY):
+        return predicted_classes(model.test_step(batch)[0])
 
 
 def restyled(model: Any, batch: dict[str, Any], seed: int) -> dict[str, Any]:

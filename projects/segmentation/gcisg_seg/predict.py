@@ -15,10 +15,12 @@ from mmseg.visualization import SegLocalVisualizer
 from PIL import Image
 
 from gcisg_core.integrations.mmengine import load_for_evaluation
+from gcisg_core.probe import naming_sizes
 from gcisg_core.safe_load import read_checkpoint
 from gcisg_seg.evaluation import predicted_classes
 from gcisg_seg.export import class_meta
 from gcisg_seg.pipelines import decoded, evaluation_steps
+from gcisg_seg.windows import REMEDY
 
 
 class Predictor:
@@ -54,7 +56,8 @@ class Predictor:
         """mmseg's results for images (H, W, 3), uint8, RGB; those of one size that follow each other run together."""
         results: list[Any] = []
         for _, group in groupby(images, key=lambda image: image.shape):
-            results += inference_model(self.model, [self._loaded(image) for image in group])
+            with naming_sizes(self.model.backbone, REMEDY):
+                results += inference_model(self.model, [self._loaded(image) for image in group])
         for result in results:
             result.pred_sem_seg.data = predicted_classes(result)[None]
         return results
@@ -70,6 +73,8 @@ class Predictor:
 
     def draw(self, image: np.ndarray, result: Any) -> np.ndarray:
         """The classes' colours and names over the image."""
+        if image.shape[:2] == (1, 1):  # mmseg's visualizer takes a mask of one pixel for an index
+            return image
         self.visualizer.add_datasample("", image, result, draw_gt=False)
         drawn: np.ndarray = self.visualizer.get_image()
         return drawn

@@ -18,10 +18,12 @@ from gcisg_core.integrations.openmmlab import require_parts
 from gcisg_core.lookup import unknown_name
 from gcisg_core.old_names import accept_old_arguments
 from gcisg_core.padding import padding_mask
+from gcisg_core.probe import naming_sizes
 from gcisg_core.regularizers import build_regularizer
 from gcisg_core.stages import BACKBONES, find_backbone
 from gcisg_seg.layouts import IGNORED
 from gcisg_seg.preprocessor import PhotometricSegDataPreProcessor
+from gcisg_seg.windows import REMEDY
 
 
 @accept_old_arguments
@@ -58,6 +60,16 @@ class SynToRealMixin:
         preprocessor: Any = self.data_preprocessor  # type: ignore[attr-defined]
         if isinstance(preprocessor, PhotometricSegDataPreProcessor):
             preprocessor.follow(regularizer)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The segmentor's own.
+
+        Raises:
+            ValueError: the backbone does not take images of this size.
+        """
+        segmentor: Any = super()
+        with naming_sizes(self.regularizer.student, REMEDY):
+            return segmentor.forward(*args, **kwargs)
 
     def loss(self, inputs: Tensor | Sequence[Tensor], data_samples: Sequence[Any]) -> dict[str, Tensor]:
         """All losses and metrics by name; mmengine sums what is called a loss and logs the rest.

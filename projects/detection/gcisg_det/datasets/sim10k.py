@@ -17,7 +17,7 @@ from detectron2.structures import BoxMode
 
 from gcisg_core.problems import DataError, reading
 from gcisg_suite.coco.findings import Findings, Level
-from gcisg_suite.coco.values import Box, clip
+from gcisg_suite.coco.values import Box, clip, shown
 from gcisg_suite.images import most_pixels
 from gcisg_suite.text import read_text
 
@@ -50,7 +50,7 @@ def _number(node: ET.Element, field: str, file: Path, where: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(file, f"{where}/{field} is {text!r}, expected a number", DAMAGED)
+        raise DataError(file, f"{where}/{field} is {shown(text)}, expected a number", DAMAGED)
     return value
 
 
@@ -76,7 +76,7 @@ def parse_annotation(file: Path) -> tuple[int, int, list[VocObject]]:
     for i, node in enumerate(root.findall("object")):
         name, box = node.findtext("name"), node.find("bndbox")
         if name not in CLASSES:
-            raise DataError(file, f"object[{i}]/name is {name!r}, expected one of {', '.join(CLASSES)}", DAMAGED)
+            raise DataError(file, f"object[{i}]/name is {shown(name)}, expected one of {', '.join(CLASSES)}", DAMAGED)
         if box is None:
             raise DataError(file, f"object[{i}]/bndbox is missing, expected {{xmin, ymin, xmax, ymax}}", DAMAGED)
         where = f"object[{i}]/bndbox"

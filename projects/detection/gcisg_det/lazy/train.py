@@ -21,7 +21,7 @@ from torch import nn
 from gcisg_core.disk import check_space
 from gcisg_core.integrations.detectron2 import RegularizerHook
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer, save_missing_final
-from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, WriteEvaluations
+from gcisg_core.integrations.detectron2.resume import ExactResume, ResumableLoader, WholeLog
 from gcisg_core.integrations.detectron2.trackers import tracker_writers
 from gcisg_core.run_folder import on_first_rank
 from gcisg_core.wrong_setting import naming_settings
@@ -135,7 +135,7 @@ def train(config: Any, model: Any, args: Namespace) -> None:
         hooks.PeriodicCheckpointer(checkpointer, **settings.checkpointer) if main else None,
         hooks.EvalHook(settings.eval_period, lambda: evaluate(config, wrapped)),
         hooks.PeriodicWriter(writers, period=settings.log_period) if main else None,
-        WriteEvaluations(settings.eval_period, writers, settings.output_dir),
+        WholeLog(settings.eval_period, settings.output_dir),
     ]
     trainer.register_hooks(steps)
     checkpointer.resume_or_load(settings.init_checkpoint, resume=args.resume)
