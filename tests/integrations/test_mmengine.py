@@ -185,6 +185,7 @@ class TestConfig:
                 "model.regulariser.tau=1",
                 "unknown config key .of 'model.regulariser.tau'. 'regulariser'. Did you mean 'regularizer'",
             ),
+            ("model.regularizer.methd=csg", "model.regularizer: unknown setting 'methd'. Did you mean 'method'"),
             ("seed", "override 'seed' must have the form key=value"),
             ("load_from=a(1,b.pth", "override 'load_from=a.1,b.pth': the brackets of its value do not match"),
             ("load_from=missing[1,2]", "the brackets of its value do not match"),
