@@ -143,6 +143,12 @@ class TestConfig:
         assert loaded.load_from == "my runs/a  b (1)/iter_2.pth"
         assert (loaded.model.names, loaded.model.type) == (["traffic light", "car"], (3, 4))
 
+    def test_commas_and_brackets_in_names_of_files_are_kept(self, config, tmp_path):
+        (file := tmp_path / "a, b[1,2].pth").touch()
+        loaded = load_config(config, [f"load_from={file}", "model.type=/a,b(1", "seed=3,4", "work_dir=[a,b]"])
+        assert (loaded.load_from, loaded.model.type) == (str(file), "/a,b(1")
+        assert (loaded.seed, loaded.work_dir) == ([3, 4], ["a", "b"])  # lists stay lists
+
     def test_open_views_become_what_the_method_needs_and_too_few_are_named(self, tmp_path):
         path = tmp_path / "config.py"
         path.write_text(
@@ -179,7 +185,10 @@ class TestConfig:
                 "model.regulariser.tau=1",
                 "unknown config key .of 'model.regulariser.tau'. 'regulariser'. Did you mean 'regularizer'",
             ),
+            ("model.regularizer.methd=csg", "model.regularizer: unknown setting 'methd'. Did you mean 'method'"),
             ("seed", "override 'seed' must have the form key=value"),
+            ("load_from=a(1,b.pth", "override 'load_from=a.1,b.pth': the brackets of its value do not match"),
+            ("load_from=missing[1,2]", "the brackets of its value do not match"),
         ],
     )
     def test_what_is_wrong_is_named(self, config, override, message):
@@ -219,6 +228,7 @@ class TestRunFolders:
             ("import os\n", "line 1: is not a config that training wrote"),
             ("a = 1\nb = open('ran', 'w')\n", "line 2: is not a config that training wrote"),
             ("a = [open('ran', 'w') for _ in 'a']\n", "line 1: is not a config that training wrote"),
+            ("a = dict(b=[c] * 3)\n", r"line 1: .*ValueError: \[c\] \* 3 is code, expected numbers, texts, lists"),
             ("a = (\n", "line 1: is not a config that training wrote .SyntaxError"),
             (
                 "model = dict(type='os.system', command='touch ran')\n",
