@@ -39,7 +39,7 @@ app = App(
     help="Guided causal-invariant learning on synthetic images, for Detectron2 and MMSegmentation.",
     version=version,
     default_parameter=Parameter(negative=(), allow_repeating=True),
-    help_format="plaintext",
+    help_format="markdown",
 )
 for _name in COMMANDS:
     _module = _name.replace("-", "_")
