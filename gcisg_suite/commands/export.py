@@ -20,8 +20,8 @@ def export(
 
     For example:
 
-        gcisg export --config projects/segmentation/gcisg_mini.py \\
-            --checkpoint work_dirs/gcisg_mini/iter_300.pth --output release
+        gcisg export --config projects/detection/gcisg_r101_fpn.yaml \\
+            --checkpoint work_dirs/gcisg_r101_fpn/model_final.pth --output release
 
     mmseg's `init_model`, Detectron2's `DefaultPredictor` or torchvision load the result without this suite. It is
     `release/<config>-<hash>.pth`, its config (.py, or .yaml for Detectron2), and what is known about it (.json). Before

@@ -62,7 +62,9 @@ def apply() -> list[str]:
         # and gone after: other parts of Detectron2 handle its absence themselves.
         sys.modules["detectron2._C"] = MissingExtension("detectron2._C")
         try:
-            importlib.import_module(EVALUATION)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".*torch.jit.script", FutureWarning)  # fvcore's, at import
+                importlib.import_module(EVALUATION)
         finally:
             del sys.modules["detectron2._C"]
         repaired.append(EVALUATION)
