@@ -91,7 +91,7 @@ def parse_settings(cls: type[S], values: Mapping[str, Any]) -> S:
     nested = {field.name for field in dataclasses.fields(cls) if "Mapping" in str(field.type)}
     for name in merged:
         if name not in defaults:
-            raise unknown_name(name, [*defaults, "preset"], "setting")
+            raise unknown_name(name, [*defaults, "method", "preset"], "setting")
     return cls(**{name: _coerce(name, value, defaults[name], name in nested) for name, value in merged.items()})
 
 
