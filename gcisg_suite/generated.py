@@ -86,7 +86,7 @@ def _meanings(docstring: str) -> Iterator[tuple[str, str]]:
 def cost(method: str, root: Path = ROOT) -> str:
     """What a step costs beside one of plain fine-tuning, in each task, as measured."""
     cells = [[task, row["of none"], row["passes"], row["MB over none"]] for task, row in _costs(root)[method].items()]
-    heads = ["task", "time of a step, of vanilla's", "backbone passes", "more memory, MB"]
+    heads = ["task", "step time, relative to vanilla", "backbone passes", "extra memory, MB"]
     return tabulate(cells, headers=heads, tablefmt="github", disable_numparse=True)
 
 

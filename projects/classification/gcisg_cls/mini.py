@@ -31,7 +31,7 @@ def prepare_mini() -> Path:
 
 
 def prepare_reference(seed: int) -> Path:
-    """Make another reference network, of other images, order and start than the benchmark's (seed 0)."""
+    """Make another reference network; images, order and initialisation differ from the benchmark's (seed 0)."""
     goal = mini_root() / f"reference_{seed}.pth"
     if not goal.is_file():
         images = classification.prepare_reference(mini_root() / "classification" / f"reference_{seed}", seed)
@@ -40,7 +40,7 @@ def prepare_reference(seed: int) -> Path:
 
 
 def pretrain(goal: Path, overrides: Sequence[str] = (), seed: int = 0) -> None:
-    """Train the reference network and save it in torchvision's form: its linear head as ``fc``."""
+    """Train the reference network and save it in torchvision's form, with its linear head as ``fc``."""
     work_dir = goal.with_suffix("")
     with one_thread():
         model = build_runner(PROJECT / "reference_mini.py", overrides, work_dir, seed, resume=True).train()
@@ -51,9 +51,9 @@ def pretrain(goal: Path, overrides: Sequence[str] = (), seed: int = 0) -> None:
 def train(
     config: str, work_dir: Path, overrides: Sequence[str] = (), seed: int = 0
 ) -> tuple[Runner, SynToRealClassifier]:
-    """Train one of the project's configs (``gcisg_mini``), or go on with a run that was stopped.
+    """Train one of the project's configs (``gcisg_mini``), or continue a stopped run.
 
-    Each seed has synthetic images of its own.
+    Each seed has its own synthetic images.
     """
     source = None
     if seed:
