@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import InfiniteSampler
 from mmengine.fileio import put_text
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
@@ -13,10 +14,12 @@ from gcisg_core.integrations import mmengine as integration
 from gcisg_core.integrations.mmengine import (
     AtomicLocalBackend,
     RegularizerHook,
+    SeededDataset,
     SeededSampler,
     check_state,
     load_config,
     load_for_evaluation,
+    resume,
 )
 from gcisg_core.integrations.mmengine.nan import build_model
 from gcisg_core.integrations.mmengine.resume import skip_what_was_read
@@ -80,6 +83,20 @@ def test_the_sampler_goes_on_where_it_was():
     resumed.skip(8)
     assert [item for item, _ in zip(resumed, range(5), strict=False)] == expected[8:]
     assert {index for _, index in expected[:5]} == set(dataset)
+
+
+@pytest.mark.remedy("train_dataloader=dict({}) goes on exactly")
+@pytest.mark.parametrize("sampler", [SeededSampler(range(5), seed=3), InfiniteSampler(range(5), seed=3)])
+@pytest.mark.parametrize("dataset", [SeededDataset(Keys()), Keys()])
+def test_a_resumed_run_whose_data_are_drawn_anew_says_so(dataset, sampler, monkeypatch):
+    said = []
+    monkeypatch.setattr(resume, "print_log", lambda text, *_: said.append(text))
+    for done in (0, 4):
+        loader = DataLoader(dataset, batch_size=2, sampler=sampler, collate_fn=list)
+        skip_what_was_read(SimpleNamespace(dataloader=loader, iter=done, dataloader_iterator=iter(loader)))
+    exact = isinstance(dataset, SeededDataset) and isinstance(sampler, SeededSampler)
+    assert len(said) == (0 if exact else 1)
+    assert exact or 'train_dataloader=dict(sampler=dict(type="SeededSampler"), dataset=dict(' in said[0]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
