@@ -19,22 +19,6 @@ class Listing(NamedTuple):
     hidden: list[str]
 
 
-def is_file(path: Path) -> bool:
-    """Whether the file exists; False for a name that no file can have, where pathlib raises an error."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # longer than the file system allows, with a zero byte
-        return False
-
-
-def exists(path: Path) -> bool:
-    """The same for a file or folder."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
-
-
 def is_hidden(name: str | Path) -> bool:
     """Whether the name shows that a file or folder is not data: `.ipynb_checkpoints`, `._x.png`, `__MACOSX`."""
     return any(part.startswith(".") or part in CLUTTER for part in PurePath(name).parts)

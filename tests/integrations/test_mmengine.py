@@ -165,6 +165,8 @@ class TestConfig:
         loaded = load_config(config, [f"load_from={file}", "model.type=/a,b(1", "seed=3,4", "work_dir=[a,b]"])
         assert (loaded.load_from, loaded.model.type) == (str(file), "/a,b(1")
         assert (loaded.seed, loaded.work_dir) == ([3, 4], ["a", "b"])  # lists stay lists
+        names = [f"class {number}" for number in range(60)]  # longer than the name of a file can be
+        assert load_config(config, [f"model.names={','.join(names)}"]).model.names == names
 
     def test_open_views_become_what_the_method_needs_and_too_few_are_named(self, tmp_path):
         path = tmp_path / "config.py"

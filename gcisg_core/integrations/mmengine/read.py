@@ -17,6 +17,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
+from gcisg_core.files import exists
 from gcisg_core.integrations.mmengine.bases import keep_imports
 from gcisg_core.integrations.mmengine.views import derive_views
 from gcisg_core.integrations.openmmlab import how_to_install, installed
@@ -229,7 +230,7 @@ def apply_overrides(config: Config, overrides: Sequence[str]) -> None:
         if not parents and last not in config and last not in RUNNER_KEYS:
             raise unknown_name(last, config, "config key")
         now = parent.get(last) if isinstance(parent, dict) else None
-        a_text = "," in text and text[0] not in "[(" and (isinstance(now, str) or Path(text).exists())
+        a_text = "," in text and text[0] not in "[(" and (isinstance(now, str) or exists(Path(text)))
         given[key] = text if a_text else _parsed(override)
     config.merge_from_dict(given)
 

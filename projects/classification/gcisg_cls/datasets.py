@@ -16,9 +16,10 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from gcisg_core.config import require
+from gcisg_core.files import is_file
 from gcisg_core.problems import DataError, Problem
 from gcisg_suite.coco.values import shown
-from gcisg_suite.folders import is_file, is_hidden, left_out, list_files
+from gcisg_suite.folders import is_hidden, left_out, list_files
 from gcisg_suite.images import SUFFIXES, read_image
 from gcisg_suite.text import read_lines
 
