@@ -63,8 +63,8 @@ $(OFFICIAL_VENV)/.ready: requirements/torch.txt requirements/openmmlab.txt setup
 faults: $(READY)  ## kill and resume runs, and compare them bit for bit (FAULTS="--runs 20 --seed 7 --tasks detection")
 	PYTHONPATH=$$(echo . projects/* | tr ' ' :) $(PY) -m tests.faults.sweep $(FAULTS)
 
-fuzz: $(READY)  ## thousands of mutated files of every format, other ones each time
-	GCISG_FUZZ=2000 $(PY) -m pytest tests/faults/test_mutations.py
+fuzz: $(READY)  ## thousands of mutated files of every format, other ones each time (FUZZ="-k coco --hypothesis-seed 7")
+	GCISG_FUZZ=$${GCISG_FUZZ:-2000} $(PY) -m pytest tests/faults/test_mutations.py $(FUZZ)
 
 lint: $(READY)  ## ruff (lint and format) and mypy
 	$(PY) -m ruff check .

@@ -55,7 +55,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             goal = pages.get(path) or path.removeprefix("docs/")
             return f"{picture}[{text}]({Path(os.path.relpath(goal, Path(uri).parent)).as_posix()}{anchor or ''})"
         if (ROOT / path).exists():  # a source file, which is no page
-            return text if Path(text).name in path else f"{text} (`{path}`)"
+            return text if Path(text).name in path else f"{text}: `{path}`"
         return match.group()  # MkDocs will warn
 
     markdown = LINK.sub(link, markdown)

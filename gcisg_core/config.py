@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -73,12 +73,13 @@ def require_stages(field: str, stages: tuple[int, ...]) -> None:
     require(set(stages) <= set(range(5)) and len(set(stages)) == len(stages), field, stages, "distinct stages 0 to 4")
 
 
-def parse_settings(cls: type[S], values: Mapping[str, Any]) -> S:
+def parse_settings(cls: type[S], values: Mapping[str, Any], beside: Sequence[str] = ()) -> S:
     """Build settings from a config's plain values.
 
     Args:
         cls: The method's dataclass.
         values: Field -> value; lists stand for tuples; ``preset`` names a bundle of defaults of the class.
+        beside: What else the config takes at this place, for the error's list of names.
 
     Raises:
         ValueError: a field is unknown (the nearest valid name is given), or a value has the wrong type or range.
@@ -91,7 +92,7 @@ def parse_settings(cls: type[S], values: Mapping[str, Any]) -> S:
     nested = {field.name for field in dataclasses.fields(cls) if "Mapping" in str(field.type)}
     for name in merged:
         if name not in defaults:
-            raise unknown_name(name, [*defaults, "preset"], "setting")
+            raise unknown_name(name, [*defaults, "preset", *beside], "setting")
     return cls(**{name: _coerce(name, value, defaults[name], name in nested) for name, value in merged.items()})
 
 

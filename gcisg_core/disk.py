@@ -8,11 +8,13 @@ from pathlib import Path
 from torch import nn
 from torch.optim import Optimizer
 
+from gcisg_core.refused_start import undo_start
+
 CHECKPOINTS = 2  # a new one is written before an old one is removed
 
 
 def check_space(folder: Path, model: nn.Module, optimizer: Optimizer) -> None:
-    """Refuse to start where two checkpoints find no room.
+    """Refuse to start where two checkpoints find no room; what the start made in the folder is removed.
 
     Args:
         folder: Where they go; it exists.
@@ -24,6 +26,7 @@ def check_space(folder: Path, model: nn.Module, optimizer: Optimizer) -> None:
     """
     needed, free = CHECKPOINTS * checkpoint_bytes(model, optimizer), shutil.disk_usage(folder).free
     if free < needed:
+        undo_start(folder)
         what = f"{free / 1e6:,.1f} MB are free, {CHECKPOINTS} checkpoints need {needed / 1e6:,.1f} MB"
         raise ValueError(f"{folder}: {what}. Make room, or choose another --output")
 

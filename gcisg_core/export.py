@@ -63,20 +63,34 @@ def write_export(
 ) -> Path:
     """Write ``<stem>-<hash>.<extension>``, its config and what is known of it (``.json``); returns the first's path.
 
-    The hash is the first eight digits of the file's SHA-256.
+    The hash is the first eight digits of the file's SHA-256. The first gets its name last: where it is, all are.
     """
-    path = write_hashed(folder / f"{stem}.{extension}", partial(writer, exported))
-    for suffix, text in ((exported.suffix, exported.config), (".json", json.dumps(exported.meta, indent=1) + "\n")):
-        write_text(path.with_suffix(suffix), text.replace("{checkpoint}", path.name))
-    return path
+
+    def write_others(path: Path) -> None:
+        for suffix, text in ((exported.suffix, exported.config), (".json", json.dumps(exported.meta, indent=1) + "\n")):
+            write_text(path.with_suffix(suffix), text.replace("{checkpoint}", path.name))
+
+    return write_hashed(folder / f"{stem}.{extension}", partial(writer, exported), write_others)
 
 
-def write_hashed(path: Path, write: Callable[[Path], None]) -> Path:
-    """Write `<stem>-<hash><suffix>` beside ``path``, whole or not at all; returns its path."""
+def write_hashed(path: Path, write: Callable[[Path], None], before: Callable[[Path], None] | None = None) -> Path:
+    """Write `<stem>-<hash><suffix>` beside ``path``, whole or not at all; returns its path.
+
+    Args:
+        path: The name without the hash.
+        write: Writes the content to a path.
+        before: Called with the name that the file gets, right before it does.
+    """
     unnamed = path.with_name(f".{path.stem}.partial.unnamed{path.suffix}")
-    with replacing(unnamed) as aside:
-        write(aside)
-    return unnamed.replace(path.with_name(f"{path.stem}-{file_hash(unnamed)}{path.suffix}"))
+    try:
+        with replacing(unnamed) as aside:
+            write(aside)
+        goal = path.with_name(f"{path.stem}-{file_hash(unnamed)}{path.suffix}")
+        if before is not None:
+            before(goal)
+        return unnamed.replace(goal)
+    finally:
+        unnamed.unlink(missing_ok=True)
 
 
 def file_hash(path: Path) -> str:

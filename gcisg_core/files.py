@@ -62,6 +62,22 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
+def is_file(path: Path) -> bool:
+    """Whether the file exists; False for a name that no file can have, where pathlib raises an error."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # longer than the file system allows, with a zero byte
+        return False
+
+
+def exists(path: Path) -> bool:
+    """The same for a file or folder."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def replace_folder(new: Path, goal: Path) -> None:
     """Give a folder the place of another, which is removed; a kill leaves a whole folder by the name, or none."""
     old = goal.with_name(f".{goal.name}.partial-old")

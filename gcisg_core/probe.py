@@ -83,8 +83,8 @@ def takes(network: nn.Module, size: tuple[int, int]) -> bool:
 
 def resized_to_fit(network: nn.Module, images: Tensor) -> Tensor:
     """Images (B, C, H, W), resized to a size that the network states where it does not take theirs."""
-    own = stated_sizes(network)
-    if not own or takes(network, (images.shape[-2], images.shape[-1])):
+    own, given = stated_sizes(network), (images.shape[-2], images.shape[-1])
+    if not own or given in own or takes(network, given):
         return images
     size = next((size for size in own if takes(network, size)), None)
     return images if size is None else F.interpolate(images, size, mode="bilinear", antialias=True)

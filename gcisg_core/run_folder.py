@@ -9,7 +9,6 @@ import socket
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -21,6 +20,7 @@ from gcisg_core.files import remove_partial, write_text
 from gcisg_core.launch import is_started
 from gcisg_core.problems import DataError, reading, reason
 from gcisg_core.ranks import rank, world_size
+from gcisg_core.refused_start import note_start
 from gcisg_core.safe_load import find_damage, read_checkpoint
 
 try:
@@ -255,22 +255,18 @@ def lock(folder: Path) -> None:
     Raises:
         ValueError: another process holds it (says which, on which machine), or nothing can be written there.
     """
-    with _writable(folder):
-        _lock(folder)
-
-
-@contextmanager
-def _writable(folder: Path) -> Iterator[None]:
-    """A folder that cannot be made, or written to, is one line before anything is loaded."""
     try:
-        yield
+        _lock(folder)
     except OSError as error:
         raise ValueError(f"{folder} cannot be written ({error.strerror}). Choose another --output") from error
 
 
 def _lock(folder: Path) -> None:
+    if folder.resolve() in _held:
+        return
+    note_start(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if fcntl is None or folder.resolve() in _held:
+    if fcntl is None:
         return
     descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:

@@ -1,4 +1,4 @@
-"""The classes of data of your own: names given one by one, or a file with a line a class."""
+"""The classes of your own data: names given one by one, or a file with one class per line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def named_classes(given: Sequence[str]) -> tuple[list[str], list[Colour] | None]
     Raises:
         ValueError: as :func:`read_classes`, or a name is given twice.
     """
-    # A text file that is not there is named; anything else, "St. Bernard" or "car/van" among it, is a class.
+    # A missing text file is an error; anything else, such as "St. Bernard" or "car/van", is a class.
     if len(given) == 1 and (Path(given[0]).is_file() or Path(given[0]).suffix in TEXT):
         return read_classes(Path(given[0]))
     if repeated := sorted({name for name in given if [*given].count(name) > 1}):
@@ -35,10 +35,10 @@ def named_classes(given: Sequence[str]) -> tuple[list[str], list[Colour] | None]
 
 
 def read_classes(path: Path) -> tuple[list[str], list[Colour] | None]:
-    """Names and colours of a file with a line a class, in the order of the label values.
+    """Names and colours from a file with one class per line, in the order of the label values.
 
-    A line is `name`, `name R G B`, `name,R,G,B` or `name #rrggbb`; empty ones and those that begin with # do not count.
-    Where each line begins with a number, that is the label value.
+    A line is `name`, `name R G B`, `name,R,G,B` or `name #rrggbb`; empty lines and comments (#) are skipped.
+    If each line begins with a number, it is the label value.
 
     Raises:
         ValueError: a line has another form, only some lines have a colour, or the numbers are not 0, 1, 2 ...
@@ -61,7 +61,7 @@ def read_classes(path: Path) -> tuple[list[str], list[Colour] | None]:
 
 
 def _by_value(path: Path) -> list[tuple[int, str]]:
-    """The lines that count and where they stand in the file, in the order of the label values."""
+    """The lines with a class and their line numbers, in the order of the label values."""
     stripped = enumerate(map(str.strip, read_lines(path)), start=1)
     lines = [(at, line) for at, line in stripped if line[:1] not in ("", "#")]
     numbered = [NUMBERED.fullmatch(line) for _, line in lines]

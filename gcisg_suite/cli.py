@@ -1,5 +1,5 @@
-"""The command `gcisg`: every subcommand is imported when it is called, and what is heavy only after its arguments
-were checked."""
+"""The command `gcisg`. Each subcommand is imported when it is called, and heavy packages only after its arguments have
+been checked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 
 from gcisg_core.problems import worker_message
 from gcisg_core.screen import ONE_LINE_ERRORS
@@ -18,16 +18,16 @@ from gcisg_core.workers import end_workers
 from gcisg_suite.about import note_command
 from gcisg_suite.commands.arguments import UsageError
 
-# Each is the function of that name in the module of that name in `gcisg_suite.commands`, but for FUNCTIONS.
+# Each name is a module of `gcisg_suite.commands` and a function in it; FUNCTIONS lists the exceptions.
 COMMANDS = ("train", "eval", "predict", "export", "analyze", "replay", "select", "report", "audit", "new-project",
             "sweep", "zoo", "prepare", "demo", "doctor", "bench")  # fmt: skip
 FUNCTIONS = {"eval": "evaluate", "zoo": "app"}
-# Flags of earlier versions; they are not listed. An empty one is left out: what follows it is positional now.
+# Flags of earlier versions, not shown in --help. One with no new name is dropped: its values are positional now.
 OLD_FLAGS = {"--out": "--output", "--work-dir": "--output", "--overrides": ""}
 
 
 def version() -> str:
-    """Of the installed package."""
+    """The version of the installed package."""
     try:
         return metadata.version("gcisg")
     except metadata.PackageNotFoundError:
@@ -39,7 +39,7 @@ app = App(
     help="Guided causal-invariant learning on synthetic images, for Detectron2 and MMSegmentation.",
     version=version,
     default_parameter=Parameter(negative=(), allow_repeating=True),
-    help_format="plaintext",
+    help_format="markdown",
 )
 for _name in COMMANDS:
     _module = _name.replace("-", "_")
@@ -68,17 +68,17 @@ def main(tokens: Sequence[str] | None = None) -> None:
     """Run a command line, by default the program's own.
 
     Raises:
-        SystemExit: with 2 for a wrong command line, with one line for what else the user can fix, or with the
-            command's own status where that is not 0. Everything else keeps its traceback.
+        SystemExit: with 2 for a wrong command line, with one line for any other error that the user can fix, or
+            with the command's own status if it is not 0. All other errors keep their traceback.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files that the terminal's encoding has not
+            stream.reconfigure(errors="backslashreplace")  # for file names that the terminal's encoding lacks
     given = current(sys.argv[1:] if tokens is None else tokens)
     note_command(given)
     if not given or given[0] in ("--help", "-h"):
         for name in COMMANDS:
-            app[name]  # the list shows what each one does only where it is loaded
+            app[name]  # --help shows a description only for loaded subcommands
     try:
         status = app(
             given,
@@ -86,6 +86,8 @@ def main(tokens: Sequence[str] | None = None) -> None:
             print_error=False,
             result_action="return_value",
         )
+    except MissingArgumentError as error:  # cyclopts has one message for a missing flag and for a flag without a value
+        _refuse(str(error) if error.keyword else str(error).replace("requires an argument", "is missing"))
     except (CycloptsError, UsageError) as error:
         _refuse(str(error))
     except ONE_LINE_ERRORS as error:

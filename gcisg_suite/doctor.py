@@ -19,7 +19,7 @@ INSTALL = f"{sys.executable} -m pip install"
 
 
 class Check(NamedTuple):
-    """One line of the table; ``fix`` is empty where all is well."""
+    """One line of the table; ``fix`` is empty if nothing is wrong."""
 
     task: str
     what: str
@@ -51,9 +51,9 @@ def package(task: str, needed: Package) -> Check:
 
 
 def of_task(task: TaskSpec) -> Iterator[Check]:
-    """What a task's row says that it needs."""
-    with contextlib.suppress(Exception):  # the line of what is wrong will say so
-        importlib.import_module(task.package)  # fills in what old versions of a framework miss
+    """The packages that a task's row lists."""
+    with contextlib.suppress(Exception):  # the package's own line will report it
+        importlib.import_module(task.package)  # adds what old versions of a framework lack
     return (package(task.name, needed) for needed in task.packages)
 
 
@@ -107,10 +107,10 @@ GENERAL: tuple[Callable[[], Check], ...] = (
 def examine(again: bool = False) -> int:
     """Print the table; returns the number of lines to fix.
 
-    Where nothing was wrong, the table is kept and printed until something changes that it depends on.
+    If nothing was wrong, the table is cached and printed again until something that it depends on changes.
 
     Args:
-        again: Look in any case.
+        again: Ignore the cache.
     """
     modules = {needed.module for task in TASKS.values() for needed in task.packages}
     state = fingerprint(modules | {"torch", "torchvision", "gcisg_core", *openmmlab.DISTRIBUTIONS})

@@ -19,20 +19,20 @@ from gcisg_suite.tasks import read_config, task_of
 
 
 def read(config: str, overrides: list[str], checkpoint: str) -> Export:
-    """The exported of a config's model."""
+    """A config's model, ready for export."""
     loaded = read_config(config, overrides)
     found: Export = task_of(loaded).door("export")(loaded, checkpoint)
     return found
 
 
 def save_safetensors(exported: Export, path: Path) -> None:
-    """The bare state dict, with what is known of it as JSON in the header."""
+    """The bare state dict, with its metadata as JSON in the header."""
     tensors = {name: value.contiguous() for name, value in exported.state.items()}
     save_file(tensors, path, {"meta": json.dumps(exported.meta)})
 
 
 def save_program(exported: Export, path: Path) -> None:
-    """torch.export's form, with what is known of it in `meta.json` inside."""
+    """torch.export's format, with the metadata in `meta.json` inside."""
     network, images, batch = graph_inputs(exported)
     program = torch.export.export(network, (images,), dynamic_shapes=({0: batch},), strict=False)
     with path.open("wb") as stream:
@@ -43,7 +43,7 @@ def save_program(exported: Export, path: Path) -> None:
 
 
 def save_onnx(exported: Export, path: Path) -> None:
-    """ONNX, with what is known of it in the metadata; compared by onnxruntime."""
+    """ONNX, with the metadata in the file; compared by onnxruntime."""
     try:
         import onnxruntime
         import onnxscript  # noqa: F401 - torch's exporter needs it
@@ -61,7 +61,7 @@ def save_onnx(exported: Export, path: Path) -> None:
 
 
 def graph_inputs(exported: Export) -> tuple[nn.Module, Tensor, Any]:
-    """The network, two images to trace it with, and the name of their number."""
+    """The network, two images to trace it with, and the name of the batch dimension."""
     if exported.network is None:
         raise ValueError(
             "--format onnx and pt2: Detectron2's models take dictionaries, choose boxes by their values and return "
@@ -74,7 +74,7 @@ def graph_inputs(exported: Export) -> tuple[nn.Module, Tensor, Any]:
 
 @torch.no_grad()
 def compare(network: nn.Module, images: Tensor, exported: Callable[[Tensor], Tensor]) -> None:
-    """Run both on images of another number than were traced.
+    """Compare both on a batch size other than the traced one.
 
     Raises:
         RuntimeError: they differ by more than rounding.
@@ -101,7 +101,7 @@ def provenance(config: str, metrics: list[str]) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """This suite's commit, ending in `-dirty` where files were changed; empty without a checkout of its own."""
+    """This suite's commit, with `-dirty` if files were changed; empty outside a checkout."""
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return ""

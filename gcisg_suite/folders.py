@@ -1,4 +1,4 @@
-"""The one listing of folders, without what operating systems and notebooks leave there; says what is left out."""
+"""The one listing of folders. It leaves out the clutter of operating systems and notebooks, and says so."""
 
 from __future__ import annotations
 
@@ -19,29 +19,13 @@ class Listing(NamedTuple):
     hidden: list[str]
 
 
-def is_file(path: Path) -> bool:
-    """Whether there is a file of this name; a name that no file can have is none, where pathlib raises an error."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # longer than the file system allows, with a zero byte
-        return False
-
-
-def exists(path: Path) -> bool:
-    """The same of a file or folder."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
-
-
 def is_hidden(name: str | Path) -> bool:
-    """Whether a file or folder is not one of the data by its name: `.ipynb_checkpoints`, `._x.png`, `__MACOSX`."""
+    """Whether the name shows that a file or folder is not data: `.ipynb_checkpoints`, `._x.png`, `__MACOSX`."""
     return any(part.startswith(".") or part in CLUTTER for part in PurePath(name).parts)
 
 
 def list_files(root: Path) -> Listing:
-    """All files below a folder, those behind links too; a link that leads back above itself is not followed."""
+    """All files below a folder, also behind links; a link that leads back above itself is not followed."""
     found = []
     for folder, folders, names in os.walk(root, followlinks=True):
         folders[:] = [name for name in folders if not _leads_back(Path(folder, name), root)]
@@ -52,7 +36,7 @@ def list_files(root: Path) -> Listing:
 
 
 def _leads_back(path: Path, root: Path) -> bool:
-    """Whether a folder is a link to one of those that were entered on the way to it, or to one above the root."""
+    """Whether a folder is a link to one of its parents, or to a folder above the root."""
     if not path.is_symlink():
         return False
     goal, entered = path.resolve(), [path.parent, *path.parent.parents][: len(path.parent.relative_to(root).parts) + 1]
@@ -60,11 +44,11 @@ def _leads_back(path: Path, root: Path) -> bool:
 
 
 def left_out(root: str | Path, kinds: Mapping[str, Sequence[str]]) -> list[Problem]:
-    """One line for all files below a folder that are not used, none where there are none.
+    """One line for all unused files below a folder; nothing if all are used.
 
     Args:
         root: The folder.
-        kinds: Why they are not used -> their names.
+        kinds: Reason -> names of the files.
     """
     counted = [f"{len(names)} {kind} (such as {names[0]})" for kind, names in kinds.items() if names]
     total = sum(map(len, kinds.values()))

@@ -23,7 +23,7 @@ from gcisg_core.regularizers import METHODS
 from gcisg_core.styles import RandomStyle
 from gcisg_suite import method_pictures
 from gcisg_suite.sweep.run import read_runs
-from gcisg_suite.sweep.sweep import with_interval
+from gcisg_suite.sweep.sweep import interval, with_interval
 from gcisg_suite.tasks import TASKS, TaskSpec
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,7 +86,7 @@ def _meanings(docstring: str) -> Iterator[tuple[str, str]]:
 def cost(method: str, root: Path = ROOT) -> str:
     """What a step costs beside one of plain fine-tuning, in each task, as measured."""
     cells = [[task, row["of none"], row["passes"], row["MB over none"]] for task, row in _costs(root)[method].items()]
-    heads = ["task", "time of a step, of vanilla's", "backbone passes", "more memory, MB"]
+    heads = ["task", "step time, relative to vanilla", "backbone passes", "extra memory, MB"]
     return tabulate(cells, headers=heads, tablefmt="github", disable_numparse=True)
 
 
@@ -125,11 +125,11 @@ def gain(method: str, *changed: str, root: Path = ROOT) -> str:
         values = _gains(task, method, changed, root)
         unit = f"points of {task.metrics[0]} over vanilla"
         if len(values) > 1:
-            text, clear = _interval(values)
-            end = "" if clear else ": no clear difference"
-            lines.append(f"{text} {unit} (mean and 95 % interval of {len(values)} seeds){end}")
+            ends = interval(values)
+            end = ": no clear difference" if ends and ends[0] <= 0 <= ends[1] else ""
+            lines.append(f"{with_interval(values)} {unit} (mean and 95 % interval of {len(values)} seeds){end}")
         else:
-            lines.append(f"{values[0]:+.2f} {unit} (one seed, so no interval)" if values else "not run")
+            lines.append(f"{values[0]:+.2f} {unit} (one seed, so no interval)" if len(values) else "not run")
     return "\n".join(f"- {name.capitalize()}: {line}." for name, line in zip(TASKS, lines, strict=True))
 
 
@@ -142,20 +142,13 @@ def gains(root: Path = ROOT) -> str:
             if part[2] == "gain":
                 method, *changed = part[3].split()
                 found = [_gains(task, method, changed, root) for task in TASKS.values()]
-                cells = [f"{_interval(values)[0]}, {len(values)} seeds" if values else "" for values in found]
+                cells = [f"{with_interval(values)}, {len(values)} seeds" if len(values) else "" for values in found]
                 rows.append([f"[{path.stem}](methods/{path.name})", *cells])
     heads = ["method", *(f"{task.name}, {task.metrics[0]}" for task in TASKS.values())]
     return tabulate([row for row in rows if any(row[1:])], headers=heads, tablefmt="github", disable_numparse=True)
 
 
-def _interval(values: Sequence[float]) -> tuple[str, bool]:
-    """The mean with its 95 % interval, and whether that leaves 0 out."""
-    text = with_interval(np.array(values))
-    ends = [float(number) for number in re.findall(r"[+-][\d.]+", text)[1:]]
-    return text, not ends or not ends[0] <= 0 <= ends[1]
-
-
-def _gains(task: TaskSpec, method: str, changed: Sequence[str], root: Path) -> list[float]:
+def _gains(task: TaskSpec, method: str, changed: Sequence[str], root: Path) -> np.ndarray:
     """Of the sweep that has most seeds of both: the gain of each seed in the task's first metric."""
     wanted = dict(_overrides(changed))
     metric = task.metrics[0]
@@ -170,7 +163,7 @@ def _gains(task: TaskSpec, method: str, changed: Sequence[str], root: Path) -> l
         own, plain = runs[method], runs["baseline"]
         found = [own[seed] - plain[seed] for seed in sorted(own.keys() & plain.keys())]
         best = found if len(found) > len(best) else best
-    return best
+    return np.array(best)
 
 
 def _overrides(words: Sequence[str]) -> Iterator[tuple[str, Any]]:

@@ -18,7 +18,7 @@ with contextlib.suppress(ImportError):
 
     register_heif_opener()
 
-# What folders are searched for. HEIC is among them so that it is named where it cannot be read, not left out.
+# Suffixes of images. HEIC is included so that an unreadable file is reported, not left out.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".avif", ".heic",
             ".heif")  # fmt: skip
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -36,7 +36,7 @@ AS_DISPLAYED = (
 
 
 def most_pixels() -> int:
-    """Of the largest image that Pillow opens: an annotation that states more is wrong."""
+    """The pixels of the largest image that Pillow opens; an annotation that states more is wrong."""
     return 2 * (Image.MAX_IMAGE_PIXELS or 10**9)
 
 
@@ -51,7 +51,7 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Raises:
         DataError: the file is absent, empty, damaged, too large for Pillow, HEIC without its package, or has
-            another kind of values.
+            values of another kind.
     """
     # Not by its name: Pillow maps such a file into memory, and then mixes up the rows of a turned TIFF.
     with _reported(path), Path(path).open("rb") as file, Image.open(file) as image:
@@ -72,10 +72,10 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def displayed_size(path: str | Path) -> tuple[int, int]:
-    """Width and height of an image as a viewer displays it, from its head alone.
+    """Width and height of an image as a viewer displays it, read from the header only.
 
     Raises:
-        DataError: as :func:`read_image`, for what the head tells.
+        DataError: as :func:`read_image`, as far as the header shows it.
     """
     with _reported(path), Image.open(path) as image:
         width, height = image.size
@@ -105,21 +105,21 @@ def _reported(path: str | Path) -> Iterator[None]:
 
 
 def _is_heif(path: Path) -> bool:
-    """By its first bytes, as phones' photos are often renamed to .jpg; or by its name."""
+    """By its first bytes, because phone photos are often renamed to .jpg, or by its name."""
     with path.open("rb") as file:
         start = file.read(12)
     return (start[4:8] == b"ftyp" and start[8:] in HEIF_BRANDS) or path.suffix.lower() in (".heic", ".heif")
 
 
 def _is_deep_colour(image: Any) -> bool:
-    """Whether Pillow cuts 16 bits a channel down to 8: its decoders are told so by a word such as `RGB;16B`."""
+    """Whether Pillow would cut 16 bits per channel down to 8; a decoder argument such as `RGB;16B` shows it."""
     words = [word for tile in image.tile for word in (tile[3] if isinstance(tile[3], tuple) else (tile[3],))]
     return any(str(word).endswith((";16B", ";16L", ";16N")) for word in words) and not image.mode.startswith("I")
 
 
 def _deep_colour(path: str | Path) -> np.ndarray | None:
-    """By OpenCV, from all 16 bits; None where it fails, as with CMYK. Pillow's values are then off by 1 at most."""
-    import cv2  # slow to import, and hardly ever needed
+    """Read by OpenCV from all 16 bits; None if it fails, as for CMYK. Pillow's values are then off by at most 1."""
+    import cv2  # slow to import, and rarely needed
 
     values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16:
@@ -134,7 +134,7 @@ def _to_eight_bits(values: np.ndarray) -> np.ndarray:
 
 
 def _orientation(image: Image.Image) -> int:
-    """1 to 8; 1, as it is, for whatever else stands there."""
+    """1 to 8; any other value counts as 1 (not turned)."""
     try:
         found = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # a damaged EXIF block
@@ -145,13 +145,13 @@ def _orientation(image: Image.Image) -> int:
 def check_boxes_size(
     path: str | Path, size: Sequence[int], stated: Sequence[Any], where: str = "its annotation"
 ) -> None:
-    """Refuse an image whose boxes were drawn at another size than the one at which it is displayed.
+    """Refuse an image whose boxes were drawn at a size other than the displayed one.
 
     Args:
         path: The image.
         size: Its width and height, as :func:`read_image` returns it.
-        stated: Width and height in the annotation; None where it has none.
-        where: What the annotation is called.
+        stated: Width and height in the annotation; None if it states none.
+        where: Name of the annotation, for the message.
 
     Raises:
         DataError: they differ.
@@ -162,12 +162,12 @@ def check_boxes_size(
 
 
 def other_size(path: str | Path, size: Sequence[int], stated: Sequence[int], remedy: str) -> tuple[str, str]:
-    """The words for an image whose labels were made for another size.
+    """The message for an image whose labels were made for another size.
 
     Args:
         path: The image.
         size: Width and height as it is displayed, which :func:`read_image` returns.
-        stated: Those of its labels.
+        stated: Width and height of its labels.
         remedy: What to do, unless the labels follow the stored pixels.
 
     Returns:

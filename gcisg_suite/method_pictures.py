@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from textwrap import wrap
 from typing import NamedTuple
 
 from gcisg_core.files import write_text
@@ -84,12 +85,12 @@ def pictures() -> Mapping[str, Picture]:
         "weight_l2": Picture("All weights are compared", [Network("pretrained, frozen", "not run"), TASK],
                              [Link(0, 1, ALL, "distance of the weights")]),
         "si": Picture("All weights are compared", [Network("pretrained, frozen", "not run"), TASK],
-                      [Link(0, 1, ALL, "weighted distance of the weights")]),
+                      [Link(0, 1, ALL, "weighted distance")]),
         "feature_l2": Picture("The features of one view are compared", [REFERENCE, TASK],
                               [Link(0, 1, FeatureL2Settings.stages, "distance of the features")]),
         "asg": Picture("The predictions of the pretrained classifier are compared",
                        [REFERENCE._replace(end="ImageNet's classifier"), TASK],
-                       [Link(0, 1, (ASGSettings.stage,), "KL divergence, by the classifier")]),
+                       [Link(0, 1, (ASGSettings.stage,), "KL divergence")]),
         "csg": Picture("Pull to the pretrained network, push other images apart",
                        [TASK, Network("pretrained, frozen", "view 2", end="queue"),
                         Network("student", "view 2, no gradient")],
@@ -106,7 +107,7 @@ def pictures() -> Mapping[str, Picture]:
                            Link(1, 2, GCISGSettings.stages_ci, "causal invariance"),
                            Link(3, 4, GCISGSettings.stages_ci, "causal invariance")]),
         "isw": Picture("Covariances that change with the style are suppressed",
-                       [TASK, Network("student", "view 2, in the warm-up alone")],
+                       [TASK, Network("student", "view 2, warm-up only")],
                        [Link(0, 0, ISWSettings.stages, "whitening"), Link(0, 1, ISWSettings.stages, "statistics")]),
         "drpc": Picture("Pooled features of two styles, and of a crop, agree",
                         [Network("student", "view 2", True), TASK, Network("student", "crop of view 1", True)],
@@ -119,7 +120,9 @@ def pictures() -> Mapping[str, Picture]:
     }  # fmt: skip
 
 
-WIDTH, TOP, LEFT, BOX, GAP, ROW = 790, 34, 206, 46, 22, 84
+# Narrow, so that a phone shows all of it; SHOWN is the width on a page that has the room.
+WIDTH, SHOWN, TOP, LEFT, BOX, GAP, ROW = 500, 600, 30, 142, 40, 8, 80
+LETTERS = 14  # in a line at the right
 
 
 def draw(picture: Picture) -> str:
@@ -134,12 +137,12 @@ def draw(picture: Picture) -> str:
         parts += _link(link, kind)
         if link.label not in labels:
             labels.add(link.label)
-            y = TOP + ROW * link.upper + (BOX + 24 if link.upper != link.lower else -8)
-            parts.append(f'<text class="{kind}" x="{_x(4) + BOX + 16}" y="{y}">{escape(link.label)}</text>')
+            y = TOP + ROW * link.upper + ((BOX + ROW) / 2 if link.upper != link.lower else -14)
+            parts += _right(link.label, y, f' class="{kind}"')
     body = "\n".join(parts)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
-        f'font-family="system-ui, \'Segoe UI\', Roboto, \'DejaVu Sans\', sans-serif" font-size="14" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{SHOWN}" '
+        f'font-family="system-ui, \'Segoe UI\', Roboto, \'DejaVu Sans\', sans-serif" font-size="13" role="img" '
         f'aria-labelledby="t">\n{body}\n</svg>\n'
     )
 
@@ -152,8 +155,8 @@ def _network(network: Network, top: int) -> list[str]:
     kind = ' class="trained"' if network.trained else ""
     middle = top + BOX / 2
     parts = [
-        f'<text x="12" y="{middle}">{escape(network.name)}</text>',
-        f'<text class="small" x="12" y="{middle + 17}">{escape(network.input)}</text>',
+        f'<text x="4" y="{middle}">{escape(network.name)}</text>',
+        f'<text class="small" x="4" y="{middle + 17}">{escape(network.input)}</text>',
     ]
     for stage, name in enumerate(STAGES):
         x = _x(stage)
@@ -164,8 +167,18 @@ def _network(network: Network, top: int) -> list[str]:
     if network.end:
         x = _x(4) + BOX
         parts.append(f'<path class="flow" d="M{x} {middle}h10"/>')
-        parts.append(f'<text x="{x + 16}" y="{middle + 5}">{escape(network.end)}</text>')
+        parts += _right(network.end, middle)
     return parts
+
+
+def _right(label: str, middle: float, attributes: str = "") -> list[str]:
+    """A label beside the last stage, in as many lines as it needs."""
+    lines = wrap(label, LETTERS)
+    top = middle + 5 - 8 * (len(lines) - 1)
+    return [
+        f'<text{attributes} x="{_x(4) + BOX + 16}" y="{top + 16 * number}">{escape(line)}</text>'
+        for number, line in enumerate(lines)
+    ]
 
 
 def _link(link: Link, kind: str) -> list[str]:

@@ -76,6 +76,7 @@ def ask(flag: str, question: str) -> str:
     try:
         answer = input(f"{question}: ").strip()
     except EOFError:
+        print()  # the question has no line end
         answer = ""
     if not answer:
         sys.exit(f"error: --{flag} is needed. {question}")
@@ -123,7 +124,8 @@ def write_project(task: str, answers: Answers, as_json: bool = False) -> int:
     elif not texts:
         print("No config was written: fix what is listed, or give --force.")
     else:
-        print("\n".join([*copies, f"schedule: {project.schedule}", *commands]))
+        written = f"written: {', '.join(map(str, texts))}"
+        print("\n".join([*copies, written, f"schedule: {project.schedule}", "next:", *commands]))
     return 1 if found and not force else 0
 
 

@@ -1,4 +1,4 @@
-"""Where things lie: configs and zoo, in a checkout or in what the installed package brought along, and the data."""
+"""Where configs, zoo and data are, in a checkout or in the installed package."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from pathlib import Path
 
 
 def project_folder(module: str, task: str) -> Path:
-    """The folder of a task's configs: above its package in a checkout, in `gcisg_configs` where a wheel is installed.
+    """The folder of a task's configs: above its package in a checkout, `gcisg_configs` in an installed wheel.
 
     Args:
         module: `__file__` of a module of the task's package.
-        task: Its name, which is that of the folder.
+        task: The task's name, which is also the folder's.
     """
     above = Path(module).resolve().parent.parent
     return above if above.name == task else above / "gcisg_configs" / task
 
 
 def _installed(*parts: str) -> Path | None:
-    """Where the installed package has `gcisg_configs/...`, if it does."""
+    """The place of `gcisg_configs/...` in the installed package, if it exists."""
     spec = importlib.util.find_spec("gcisg_configs")
     places = (Path(folder, *parts) for folder in (spec.submodule_search_locations or () if spec else ()))
     return next((place for place in places if place.exists()), None)
 
 
 def find_config(name: str) -> str:
-    """A config file; `projects/...` is that of the checkout from any folder, or what the installed package brought."""
+    """A config file. `projects/...` is found from any folder: in the checkout, or in the installed package."""
     parts = Path(name).parts
     if not Path(name).exists() and parts[:1] == ("projects",):
         own = Path(__file__).resolve().parents[1] / name
@@ -41,7 +41,7 @@ def zoo_folder() -> Path:
 
 
 def benchmark(name: str) -> Path:
-    """A script of `benchmarks`, which a checkout has and the installed package has not."""
+    """A script of `benchmarks`, which exists only in a checkout."""
     return Path(__file__).resolve().parents[1] / "benchmarks" / f"{name}.py"
 
 

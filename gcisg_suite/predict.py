@@ -24,7 +24,7 @@ VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 
 
 def build_predictor(config: str, overrides: list[str], checkpoint: str, device: str, score: float) -> Any:
-    """The task's predictor; see those of the projects.
+    """The task's predictor (see the projects).
 
     Args:
         config: A config file, or the name of a network that needs none.
@@ -42,10 +42,11 @@ def build_predictor(config: str, overrides: list[str], checkpoint: str, device: 
 
 
 class Inputs:
-    """What was asked for: images and videos by the name that their results get, and files that are neither.
+    """The given files: images and videos by the name of their results, and files that are neither.
 
     Raises:
-        ValueError: a file does not exist or is neither, there is none, or two would write the same result.
+        ValueError: a file does not exist or is neither image nor video, no file was found, or two files would write
+            the same result.
     """
 
     def __init__(self, given: Sequence[str], out: Path) -> None:
@@ -84,7 +85,7 @@ class Inputs:
 
 
 class PredictionWriter:
-    """Predicts, writes, counts, and keeps what went wrong."""
+    """Predicts, writes the results, counts them, and collects errors."""
 
     def __init__(self, predictor: Any, out: Path, batch_size: int) -> None:
         self.predictor, self.out, self.batch_size = predictor, out, batch_size
@@ -92,7 +93,7 @@ class PredictionWriter:
         self.count, self.seconds = 0, 0.0
 
     def predictions(self, stream: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray, Any]]:
-        """(key, image, result) for pairs of key and image, in batches."""
+        """Predict in batches: pairs (key, image) -> triples (key, image, result)."""
         pairs = iter(stream)
         while batch := list(islice(pairs, self.batch_size)):
             start = time.perf_counter()
@@ -127,7 +128,7 @@ class PredictionWriter:
                 self.problems.append(str(error))
 
     def video(self, name: str, file: Path) -> None:
-        """The overlaid video, and a JSON line a frame."""
+        """The video with overlays, and one JSON line per frame."""
         capture = cv2.VideoCapture(str(file))
         rate, expected = capture.get(cv2.CAP_PROP_FPS) or 25.0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         goal = self.out / f"{name}.mp4"
@@ -146,7 +147,7 @@ class PredictionWriter:
     def _film(
         self, frames: Iterable[tuple[int, np.ndarray, Any]], file: Path, goal: Path, rate: float
     ) -> Iterator[str]:
-        """Draws every frame into a new video; the lines of the frames' records."""
+        """Draws every frame into a new video; returns the JSON lines."""
         writer = None
         for number, image, result in frames:
             drawn = self.predictor.draw(image, result)
@@ -163,7 +164,7 @@ class PredictionWriter:
 
 
 def _frames(capture: Any, expected: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(number from 0, frame in RGB)."""
+    """Pairs (number from 0, frame in RGB)."""
     read = iter(capture.read, (False, None))
     for number, (_, frame) in enumerate(progress(read, "predicting", "frame", expected)):
         yield number, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
@@ -175,7 +176,7 @@ def _save(image: Image.Image, path: Path) -> None:
 
 
 def predict(inputs: Inputs, predictor: Any, out: Path, batch_size: int) -> list[str]:
-    """Predict on everything and say how much it was; returns what went wrong, a line each."""
+    """Predict on everything and print the counts; returns one line for each error."""
     run = PredictionWriter(predictor, out, batch_size)
     start = time.perf_counter()
     if inputs.images:

@@ -1,4 +1,4 @@
-"""What a command says of its progress: a bar on a terminal, a few lines elsewhere; always on stderr."""
+"""How commands show progress: a bar on a terminal, a few lines elsewhere; always on stderr."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from gcisg_core.screen import steps_told_to
 
 Item = TypeVar("Item")
-FIRST_ESTIMATE, LATER = 10.0, 3  # seconds until a log has an estimate; each further one comes this many times later
+FIRST_ESTIMATE, LATER = 10.0, 3  # seconds until the first estimate in a log, and the factor to each next one
 _names: ContextVar[tuple[str, ...]] = ContextVar("names", default=())
 
 
@@ -27,7 +27,7 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def named(name: str) -> Iterator[None]:
-    """Whatever works inside stands behind this name: `baseline: evaluating`."""
+    """Progress shown inside gets this name in front: `baseline: evaluating`."""
     token = _names.set((*_names.get(), name))
     try:
         yield
@@ -38,14 +38,14 @@ def named(name: str) -> Iterator[None]:
 class Progress:
     """One piece of work, counted.
 
-    On a terminal it is tqdm's bar with the time to go. Elsewhere, as in the log of a cluster's job, it is a line at the
-    start, an estimate after 10, 30, 90, ... seconds, and a line at the end.
+    On a terminal it is tqdm's bar with the remaining time. Elsewhere, as in the log of a cluster's job, it is a line at
+    the start, an estimate after 10, 30, 90, ... seconds, and a line at the end.
 
     Args:
-        what: The work.
+        what: What is done, such as ``evaluating``.
         total: How many steps it has; None if that is not known.
         unit: What a step is, in the singular.
-        done: Steps that an earlier start did.
+        done: Steps that an earlier start has done.
     """
 
     def __init__(self, what: str, total: int | None, unit: str, done: int = 0) -> None:
@@ -65,7 +65,7 @@ class Progress:
         self.end(finished=error is None)
 
     def reach(self, done: int) -> None:
-        """So many steps are done now."""
+        """Set the number of steps done so far."""
         if self.bar is not None:
             self.bar.update(done - self.done)
         self.done = done
@@ -77,7 +77,7 @@ class Progress:
             self._say(f"{done}{left}" + ("" if to_go is None else f", about {duration(to_go)} to go"))
 
     def end(self, finished: bool = True) -> None:
-        """The work is over."""
+        """Finish."""
         if self.bar is not None:
             self.bar.close()
         elif finished:
@@ -92,13 +92,13 @@ class Progress:
 
 
 def progress(items: Iterable[Item], what: str, unit: str = "image", total: int | None = None) -> Iterator[Item]:
-    """The items, with what was done of them on the screen.
+    """Iterate over the items and show the progress.
 
     Args:
         items: Any number.
         what: What is done with them: ``evaluating``.
-        unit: What each is, in the singular.
-        total: How many there are; None where they know it themselves, or nobody does.
+        unit: What each item is, in the singular.
+        total: How many there are; None to ask the items, which may not know.
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
@@ -110,7 +110,7 @@ def progress(items: Iterable[Item], what: str, unit: str = "image", total: int |
 
 @contextmanager
 def training_bars() -> Iterator[None]:
-    """Training and evaluation by the frameworks are shown as :class:`Progress` in the place of their logs."""
+    """Show the frameworks' training and evaluation as :class:`Progress` instead of their logs."""
     shown: list[Progress] = []  # one at most
 
     def on_step(what: str, done: int, total: int) -> None:

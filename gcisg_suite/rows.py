@@ -31,11 +31,11 @@ class Framework:
     """A training framework.
 
     Attributes:
-        name: How records of the NaN recorder call it.
-        suffixes: Of its configs; new ones get the first.
+        name: Its name in the NaN recorder's files.
+        suffixes: Suffixes of its configs; new configs get the first one.
         read_config: `(file, overrides)` -> the config.
-        read_run: `(file, overrides, trust)`: the same for the config that training wrote into a run's folder, of which
-            nothing is run; with ``trust`` it may import any module.
+        read_run: `(file, overrides, trust)`: the same for the config that training wrote into a run's folder. Nothing
+            in it is run; with ``trust`` it may import any module.
         train: `(args)` -> None trains or evaluates; `args` are those of `gcisg train`. Called in each process of a run,
             which finds its place in the environment variables of torchrun.
         student: `config` -> the network that a method regularises, untrained, and the method's values.
@@ -43,11 +43,11 @@ class Framework:
             data; with ``with_metrics=False`` it is only loaded.
         replay: Module with `build_model(record, folder, trust)` and `framework()`, and `context(record)` where a step
             needs one.
-        base: Of a config that inherits from `{}`, a quoted path, the first line.
+        base: First line of a config that inherits from `{}`, a quoted path.
         as_text: A config -> its whole content as text.
         trackers: What `gcisg train --tracker` offers.
         owns: Whether a file with one of the suffixes is a config of this framework; it is read, never run.
-        key: Pattern of an override's first word; in it are key and value, unless `pairs` says that the value follows.
+        key: Pattern of an override's first word. It holds key and value, unless `pairs` says that the value follows.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Framework:
     owns: Callable[[Path], bool] = lambda _: True
 
     def overrides(self, settings: Mapping[str, Any]) -> list[str]:
-        """Settings by key as words of a command line."""
+        """Settings by key, as words of a command line."""
         if self.pairs:
             return [str(part) for setting in settings.items() for part in setting]
         return [f"{key}={value}" for key, value in settings.items()]
@@ -78,8 +78,8 @@ class Package(NamedTuple):
     Attributes:
         module: What is imported.
         fix: The command that installs it; `{pip}` stands for `python -m pip install`.
-        distributions: Its names on the index, of which the first that is installed counts.
-        least: The oldest version that does.
+        distributions: Its names on the index; the first one that is installed counts.
+        least: The oldest version that works.
     """
 
     module: str
@@ -93,14 +93,15 @@ class Audit(NamedTuple):
 
     Attributes:
         door: `module:function` of `(root, workers, **options)`.
-        options: Flags of `gcisg audit` that are for it alone, as names.
+        options: Names of the flags of `gcisg audit` that only it takes.
     """
 
     door: str
     options: tuple[str, ...] = ()
 
 
-# What a task can offer -> what its function takes and gives. A task offers what it has: what asks for more says so.
+# What a task can offer -> arguments and result of the function. A task need not offer all; a caller that needs more
+# raises an error.
 DOORS = {
     "analysis": "(config, options) -> gcisg_suite.analysis.task.EvalTask",
     "demo": "(runs) -> the task's section of the demonstration",
@@ -125,14 +126,14 @@ class TaskSpec:
         name: The task, and its folder under `projects/`.
         framework: What trains it.
         package: What its configs import (`custom_imports`), by which they are recognised.
-        packages: What it needs installed, the framework first: without that one the task cannot be run here.
-        recognises: Whether a config that imports no task's package is one of this task.
-        metrics: What a run of a sweep is evaluated by; the first one is compared.
-        recipe: What stands in place of `mini` in the names of the configs for the papers' data.
+        packages: The packages that it needs, the framework first, without which the task cannot run.
+        recognises: Whether a config that imports no task's package belongs to this task.
+        metrics: The metrics of a sweep's runs; the first one is compared.
+        recipe: Replaces `mini` in the names of the configs for the papers' data.
         doors: Name -> `module:function`, see :data:`DOORS`.
         audits: Data set of `gcisg audit` -> its audit.
-        own_data: The audit of data of your own, and what `gcisg new-project` takes beside its options.
-        prepares: What of the miniature is made -> `module:function` without arguments, in this order.
+        own_data: The audit of your own data, and the further options of `gcisg new-project`.
+        prepares: Part of the miniature -> `module:function` without arguments that makes it, in this order.
     """
 
     name: str
@@ -164,22 +165,22 @@ class TaskSpec:
 
     @property
     def suffix(self) -> str:
-        """Of its configs."""
+        """The suffix of its new configs."""
         return self.framework.suffixes[0]
 
     @property
     def data_options(self) -> tuple[str, ...]:
-        """Flags of `gcisg new-project` that are for this task, as names: those of its audit, and its own."""
+        """Names of the flags of `gcisg new-project` for this task: its audit's and its own."""
         return tuple(name for audit in self.own_data[:1] for name in self.audits[audit].options) + self.own_data[1:]
 
     @property
     def needs(self) -> str:
-        """The module without which the task cannot be run."""
+        """The module without which the task cannot run."""
         return self.packages[0].module
 
     @property
     def is_installed(self) -> bool:
-        """Whether the framework is there; nothing is imported."""
+        """Whether the framework is installed; nothing is imported."""
         return importlib.util.find_spec(self.needs) is not None
 
     @property

@@ -1,10 +1,10 @@
-"""How long a training on data of your own is: epochs of the data, within bounds."""
+"""How long training on your own data takes: epochs of the data, within bounds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-LEAST = 500  # iterations; what a fine-tuning needs, however few the images are
+LEAST = 500  # iterations that fine-tuning needs, however few images there are
 PARTS = 10  # evaluations, checkpoints
 
 
@@ -13,10 +13,10 @@ class Schedule:
     """The length of a training.
 
     Attributes:
-        images: To train on.
-        batch: Images of an iteration.
-        epochs: Times that each image should be seen.
-        most: Iterations, of the recipe for large data.
+        images: Number of training images.
+        batch: Images per iteration.
+        epochs: How often each image should be seen.
+        most: Most iterations, those of the recipe for large data.
     """
 
     images: int
@@ -26,7 +26,7 @@ class Schedule:
 
     @property
     def iterations(self) -> int:
-        """A multiple of ten: those of the epochs, at least 500."""
+        """Those of the epochs, rounded to a multiple of ten, at least 500."""
         wanted = min(max(self.epochs * self.images / self.batch, LEAST), self.most)
         return round(wanted / PARTS) * PARTS
 

@@ -47,7 +47,7 @@ def stage_rows(student: nn.Module, locations: Mapping[int, StageLocation]) -> It
 def method_rows(
     name: str, method: type[Regularizer], student: nn.Module, settings: Any, given: Mapping[int, StageLocation] | None
 ) -> list[tuple[str, ...]]:
-    """A row a setting that names stages."""
+    """One row for each setting that names stages."""
     places = method.places(student, given)
     rows: list[tuple[str, ...]] = []
     for field in dataclasses.fields(method.settings_class):
@@ -60,7 +60,7 @@ def method_rows(
 
 
 def output_name(place: StageLocation) -> str:
-    """A location in words."""
+    """A location as text."""
     return f"output {place}" if isinstance(place, int) else place
 
 

@@ -1,7 +1,7 @@
 """The one table of tasks: which framework, package and functions belong to each, and how its configs are recognised.
 
-Everything is named as `module:function` and imported when it is asked for, so a framework that is not installed is no
-obstacle to the tasks of another. A new task is a folder under `projects/` and a row here; docs/extend.md shows one.
+Everything is named as `module:function` and imported on use, so tasks of one framework work without the other
+framework installed. A new task is a folder under `projects/` and a row here; docs/extend.md shows one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ DETECTRON2 = Framework(
 
 
 def _is_lazy_config(file: Path) -> bool:
-    """Whether a `.py` file imports as Detectron2's LazyConfigs do; mmengine's do so in `with read_base()` alone."""
+    """Whether a `.py` file has plain imports, as LazyConfigs do; mmengine's import only in `with read_base()`."""
     try:
         body = ast.parse(file.read_bytes()).body
     except (OSError, SyntaxError, ValueError):
@@ -222,7 +222,7 @@ AUDITS = {data_set: audit for task in _ROWS for data_set, audit in task.audits.i
 
 
 def framework_of(file: str | Path) -> Framework:
-    """The framework of a config file, by its suffix, and of a `.py` by what it imports; nothing in it is run.
+    """The framework of a config file, by its suffix or, for `.py`, by what it imports. Nothing in the file is run.
 
     Raises:
         ValueError: no framework has configs of that suffix.
@@ -252,7 +252,7 @@ def read_run_config(file: str | Path, overrides: Sequence[str] = (), trust: bool
 
 
 def find_task(config: Any) -> TaskSpec | None:
-    """The task of a loaded config, by the package that it imports or, if none's, by what it looks like.
+    """The task of a loaded config: by the package that it imports, else by its content.
 
     None for a model of another kind.
     """
@@ -266,7 +266,7 @@ def task_of(config: Any) -> TaskSpec:
     """The task of a loaded config.
 
     Raises:
-        ValueError: it is of no task here.
+        ValueError: it belongs to no task here.
     """
     task = find_task(config)
     if task is None:

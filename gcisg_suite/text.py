@@ -1,4 +1,4 @@
-"""The one reader of text files that people write: lists of images, lists of classes, grids and other YAML."""
+"""The one reader of text files written by people: lists of images, lists of classes, sweeps and other YAML."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MARKS = {
 
 
 def read_text(path: str | Path) -> str:
-    r"""The text of a file in UTF-8, or in the encoding that its byte order mark names; lines end in "\n".
+    r"""The text of a file in UTF-8, or in the encoding of its byte order mark; lines end in "\n".
 
     Raises:
         DataError: the file cannot be read, or is in another encoding.
@@ -48,12 +48,12 @@ def read_text(path: str | Path) -> str:
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """The lines of a file, without their ends, the empty ones too. Raises as :func:`read_text`."""
+    """The lines of a file, empty ones included, without line ends. Raises as :func:`read_text`."""
     return read_text(path).removesuffix("\n").split("\n")
 
 
 class _TextOfTags(yaml.SafeLoader):
-    """Reads a value with a tag of Python without making the object: its name, or what it would be made of."""
+    """Reads a value with a Python tag without building the object: its name, or its arguments."""
 
     def of_tag(self, name: str, node: yaml.Node) -> Any:
         if isinstance(node, yaml.ScalarNode):
@@ -67,16 +67,16 @@ _TextOfTags.add_multi_constructor("tag:yaml.org,2002:python/", _TextOfTags.of_ta
 
 
 def is_lazy(path: str | Path) -> bool:
-    """Whether a YAML file is what Detectron2 writes of a LazyConfig, with nodes that make something."""
+    """Whether a YAML file is a LazyConfig that Detectron2 wrote, with nodes that build objects."""
     return re.search(r"\b_target_:", read_text(path)) is not None
 
 
 def read_yaml(path: str | Path, objects: bool = False) -> Any:
-    """What a YAML file of plain values holds; nothing of it is run.
+    """The content of a YAML file of plain values; nothing in it is run.
 
     Args:
         path: The file.
-        objects: Take tags that ask for an object of Python as the plain values behind them.
+        objects: Read tags of Python objects as the plain values behind them.
 
     Raises:
         DataError: it cannot be read, does not parse (with its line), has a tag that asks for an object of Python, or
@@ -95,20 +95,20 @@ def read_yaml(path: str | Path, objects: bool = False) -> Any:
 
 
 def read_json_object(path: str | Path) -> dict[str, Any]:
-    """What a JSON file that a command wrote holds; empty where there is no file.
+    """The object in a JSON file that a command wrote; empty if there is no file.
 
     Raises:
-        DataError: it is damaged, or holds no JSON object.
+        DataError: it is damaged, or does not hold a JSON object.
     """
     with reading(path, "a JSON object", "Remove it, or restore it"):
         return dict(json.loads(read_text(path))) if Path(path).is_file() else {}
 
 
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
-    """The objects of a file with one on each line; a last line without its end was cut short, and counts as not there.
+    """The objects of a file with one per line. A last line without a line end was cut short and is skipped.
 
     Raises:
-        DataError: another line is not valid JSON object; names it.
+        DataError: any other line is not a JSON object; the message names it.
     """
     found = []
     for number, line in enumerate(read_text(path).split("\n")[:-1], start=1):
@@ -121,7 +121,7 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
 
 
 def not_plain(error: yaml.YAMLError, file: object) -> DataError:
-    """What is wrong with a YAML file, with its line; the mark knows which of several files it is."""
+    """What is wrong with a YAML file, and in which line; the mark knows which of several files it is."""
     if not isinstance(error, yaml.MarkedYAMLError):
         return DataError(file, f"is not valid YAML ({reason(error)})", FIX)
     mark = error.problem_mark or error.context_mark

@@ -264,6 +264,13 @@ class TestComputation:
             write_export(release, tmp_path / "release", "net", "pt2", exporter.save_program)
         assert not list((tmp_path / "release").iterdir())
 
+    def test_a_file_gets_its_name_when_all_that_belongs_to_it_is_there(self, tmp_path, exporter, monkeypatch):
+        named, replace = [], Path.replace
+        monkeypatch.setattr(Path, "replace", lambda self, goal: named.append(Path(goal)) or replace(self, goal))
+        path = write_export(exporter.Export({}, "model", "", ".yaml", {}), tmp_path, "net")
+        assert [goal.name for goal in named[1:]] == [path.with_suffix(s).name for s in (".yaml", ".json", ".pth")]
+        assert sorted(tmp_path.iterdir()) == sorted(named[1:])
+
     def test_a_detector_is_refused_with_the_reason(self, tmp_path, exporter):
         release = exporter.Export({}, "model", "", ".yaml", {})
         with pytest.raises(ValueError, match=r"return Instances, so they are not a function of a tensor.*Export pth"):

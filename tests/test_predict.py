@@ -79,6 +79,19 @@ def classifier(tmp_path):
     return model, tmp_path / "iter_3.pth"
 
 
+def check_tiny(predict, config, checkpoint, *arguments):
+    """Images of a pixel, a row and a column have results and overlays too; returns the folder."""
+    folder = Path(checkpoint).with_name("tiny")
+    folder.mkdir()
+    sizes = [(1, 1), (1, 9), (9, 1)]
+    for number, size in enumerate(sizes):
+        picture(number, size).save(folder / f"tiny{number}.png")
+    out, _ = predict(config, checkpoint, folder, *arguments)
+    assert [(about["width"], about["height"]) for about in read(out)[1]["images"]] == sizes
+    assert len([*out.glob("overlays/tiny*.png")]) == 3
+    return out
+
+
 def read(out):
     return json.loads((out / "predictions.json").read_text()), json.loads((out / "images.json").read_text())
 
@@ -107,6 +120,7 @@ def test_a_classifier_labels_a_folder(predict, classifier, photos):
     assert drawn[70:].max() > 200  # the caption
     assert "5 images and frames in" in said
     assert "a second" in said
+    check_tiny(predict, MINI, checkpoint)
 
 
 def test_a_plain_state_dict_of_torchvision(predict, photos, tmp_path):
@@ -166,6 +180,8 @@ def test_a_segmentor_maps_images(predict, photos, tmp_path):
     plain = write_export(export_segmentor(config, str(tmp_path / "iter_1.pth")), tmp_path, "net")
     out, _ = predict(plain.with_suffix(".py"), plain, photos)
     assert {path.name: path.read_bytes() for path in out.rglob("labels/*.png")} == labels
+    out = check_tiny(predict, plain.with_suffix(".py"), plain)
+    assert [Image.open(path).size for path in sorted(out.glob("labels/tiny*.png"))] == [(1, 1), (1, 9), (9, 1)]
 
 
 def test_a_detector_gives_cocos_results(predict, photos, tmp_path, monkeypatch):
@@ -204,6 +220,7 @@ def test_a_detector_gives_cocos_results(predict, photos, tmp_path, monkeypatch):
     bare = [path.read_bytes() for path in sorted((out / "overlays").rglob("*.png"))]
     assert len(drawn) == len(bare) == len(index["images"])
     assert all(one != other for one, other in zip(drawn, bare, strict=True))
+    check_tiny(predict, exported.with_suffix(".yaml"), exported)
 
 
 class TestVideo:

@@ -56,7 +56,7 @@ def read_method(values: Mapping[str, Any] | None = None) -> tuple[type[Regulariz
     setting.take_earlier(given)
     name = given.pop("method", "none")
     method = choose(METHODS, name, "method")
-    settings = parse_settings(method.settings_class, given)
+    settings = parse_settings(method.settings_class, given, ["method"])
     check_other_view(settings.other_view)
     if settings.other_view != "same" and settings.views_needed < 2:
         raise ValueError(

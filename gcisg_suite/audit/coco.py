@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gcisg_core.files import is_file
 from gcisg_core.problems import ABSENT_CLASS, AuditResult, DataError, Problem
 from gcisg_suite.audit.images import Look, compare, flat_problem, look
 from gcisg_suite.audit.parallel import check_all
 from gcisg_suite.classes import named_classes
 from gcisg_suite.coco.findings import Level
 from gcisg_suite.coco.load import CocoData, normalise, starting_folder
-from gcisg_suite.folders import is_file
 from gcisg_suite.formats.coco import image_root
 from gcisg_suite.images import check_boxes_size
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gcisg_core.files import is_file
 from gcisg_core.problems import DataError, reading
-from gcisg_suite.folders import is_file
 from gcisg_suite.images import displayed_size, most_pixels
 
 from .annotations import read_annotations

@@ -1,1 +1,1 @@
-"""The subcommands of `gcisg`. A module here imports what is light; what it needs to run, once it runs."""
+"""The subcommands of `gcisg`. Modules here import heavy packages only when the command runs."""

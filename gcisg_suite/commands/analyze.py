@@ -34,8 +34,9 @@ def analyze(
 
     For example:
 
-        gcisg analyze --config projects/classification/gcisg_mini.py --output runs/analysis
-            --checkpoint baseline=runs/baseline/iter_300.pth gcisg=runs/gcisg/iter_300.pth
+        gcisg analyze --config projects/classification/gcisg_mini.py \\
+            --checkpoint baseline=runs/baseline/iter_300.pth \\
+            gcisg=runs/gcisg/iter_300.pth --output runs/analysis
 
     Writes analysis.html, one page without further files, and analysis.json (docs/analysis.md). The checkpoints may be
     this suite's or a plain framework's: the state dict of a torchvision ResNet with its own `fc` under a classification

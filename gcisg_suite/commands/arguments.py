@@ -1,4 +1,4 @@
-"""What the subcommands have in common: the same flag has the same name and meaning in all."""
+"""What the subcommands share: a flag has the same name and meaning in all of them."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class DataOptions:
         label_suffix: How label files end (default: any suffix of images).
         num_classes: Number of classes without names; their values are 0 to N - 1.
         label_values: The value of each class in the label images, such as 0 255.
-        reduce_zero_label: The value 0 is no class, and 1 is the first class.
-        ignore_index: Another value that means no class, beside 255.
+        reduce_zero_label: 0 means no class, and 1 is the first class.
+        ignore_index: Another value that means no class, besides 255.
         annotations: The COCO JSON file: a path, or a name in the folder.
     """
 
@@ -98,7 +98,7 @@ def check_file(flag: str, path: str | Path | None) -> None:
 
 
 def check_folder(flag: str, path: Path) -> None:
-    """Refuse a folder to write to where it, or one above it, is a file."""
+    """Refuse an output folder if it, or a folder above it, is a file."""
     there = next((place for place in (path, *path.parents) if place.exists()), Path())
     if not there.is_dir():
         raise UsageError(f"{flag} {path}: {there} is a file; name a folder")
@@ -111,7 +111,7 @@ def check_at_least(flag: str, value: int, least: int = 1) -> None:
 
 
 def config_file(name: str) -> str:
-    """The file of a config that a framework here can read."""
+    """The file of a config that one of the frameworks can read."""
     file = find_config(name)
     try:
         framework_of(file)
@@ -122,7 +122,7 @@ def config_file(name: str) -> str:
 
 
 def chosen_device(given: str | None) -> str:
-    """The device that was asked for, or the best available one."""
+    """The given device, or the best available one."""
     import torch
 
     return given or ("cuda" if torch.cuda.is_available() else "cpu")

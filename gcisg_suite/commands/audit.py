@@ -28,8 +28,10 @@ def audit(
     For example:
 
         gcisg audit --dataset gtav --root data/gta5
-        gcisg audit --dataset pairs --root mine --labels masks --image-suffix .jpg --classes mine/classes.txt
-        gcisg audit --dataset coco --root mine/images --annotations mine/train.json --classes car
+        gcisg audit --dataset pairs --root mine --labels masks \\
+            --image-suffix .jpg --classes mine/classes.txt
+        gcisg audit --dataset coco --root mine/images \\
+            --annotations mine/train.json --classes car
         gcisg audit --dataset class-folders --root my/synthetic --real my/real
 
     Shows three examples of each kind of problem, and the count. Exit code 0: no problem; 1: problems were found; 2:

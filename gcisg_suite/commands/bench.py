@@ -21,6 +21,8 @@ def bench(
 ) -> int:
     """Test and measure everything on a GPU, in one command and a few minutes; it needs a checkout and no data.
 
+    For example:
+
         gcisg bench gpu --output runs/gpu
 
     In order of value: the environment, all tests that need a GPU, steps at the papers' sizes relative to their floors,

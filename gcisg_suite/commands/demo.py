@@ -32,7 +32,7 @@ def demo(
 
 
 def chosen_tasks(given: list[str] | None, offers: Callable[[TaskSpec], bool]) -> list[str]:
-    """The tasks that were asked for, or those that offer what is asked for and can be run here."""
+    """The given tasks, or all that offer this and can run here."""
     try:
         asked = [choose(TASKS, name, "task") for name in given or ()]
     except ValueError as error:

@@ -10,7 +10,7 @@ def doctor(*overrides: Overrides, config: Config | None = None, again: Flag = Fa
 
     With --config, show instead where the stages of the config's backbone are, and which of them each method reads:
 
-        gcisg doctor --config projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py
+        gcisg doctor --config projects/classification/gcisg_mini.py
 
     The exit code is 1 if something must be fixed.
 

@@ -18,11 +18,12 @@ def evaluate(
 
     For example:
 
-        gcisg eval --config projects/classification/gcisg_mini.py --checkpoint work_dirs/gcisg_mini/iter_300.pth
+        gcisg eval --config projects/classification/gcisg_mini.py \\
+            --checkpoint work_dirs/gcisg_mini/iter_300.pth
 
     Args:
         checkpoint: A checkpoint of training, with or without the state of the method.
-        output: Folder of the results (default: work_dirs/<config>).
+        output: Folder of the results (default: `work_dirs/<config>`).
         amp: Evaluate in mixed precision: float16 on a GPU, bfloat16 on a CPU.
         num_gpus: Number of processes on this machine.
     """

@@ -20,11 +20,11 @@ def export(
 
     For example:
 
-        gcisg export --config projects/segmentation/gcisg_r50_deeplabv3_gtav2cityscapes.py
-            --checkpoint work_dirs/gcisg_r50_deeplabv3_gtav2cityscapes/iter_124800.pth --output release
+        gcisg export --config projects/detection/gcisg_r101_fpn.yaml \\
+            --checkpoint work_dirs/gcisg_r101_fpn/model_final.pth --output release
 
     mmseg's `init_model`, Detectron2's `DefaultPredictor` or torchvision load the result without this suite. It is
-    release/<config>-<hash>.pth, its config (.py, or .yaml for Detectron2), and what is known about it (.json). Before
+    `release/<config>-<hash>.pth`, its config (.py, or .yaml for Detectron2), and what is known about it (.json). Before
     it is written, the plain model is built and the tensors are loaded into it with strict=True.
 
     --format pt2 (torch.export, no further package) and --format onnx (pip install 'gcisg[export]') store the

@@ -41,7 +41,8 @@ def new_project(
 
     For example:
 
-        gcisg new-project --task classification --synthetic my/synthetic --real my/real --output my/project
+        gcisg new-project --task classification --synthetic my/synthetic \\
+            --real my/real --output my/project
 
     A folder may be in any format that docs/your_data.md lists (YOLO, Pascal VOC, KITTI, output of simulators, ...). It
     is recognised, and converted once into OUTPUT/data. Options that you do not give are asked for. The folders are

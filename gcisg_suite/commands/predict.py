@@ -37,19 +37,21 @@ def predict(
 
     For example:
 
-        gcisg predict --config projects/classification/gcisg_r101_visda17.py
-            --checkpoint work_dirs/gcisg_r101_visda17/iter_71430.pth photos/ --output predictions
-        gcisg predict --config projects/detection/gcisg_r101_fpn.yaml --checkpoint model_final.pth drive.mp4
-            --output predictions --batch-size 4
-        gcisg predict --config resnet50 --checkpoint resnet50-11ad3fa6.pth cat.jpg --output predictions
+        gcisg predict --config projects/classification/gcisg_r101_visda17.py \\
+            --checkpoint work_dirs/gcisg_r101_visda17/iter_71430.pth \\
+            photos/ --output predictions
+        gcisg predict --config projects/detection/gcisg_r101_fpn.yaml \\
+            --checkpoint model_final.pth drive.mp4 --output predictions --batch-size 4
+        gcisg predict --config resnet50 --checkpoint resnet50-11ad3fa6.pth \\
+            cat.jpg --output predictions
 
     Config and checkpoint may be this suite's or plain ones of mmseg or Detectron2. For a plain classifier, give its
     name (resnet50, torchvision:NAME, timm:NAME) and its state dict.
 
-    For images it writes overlays (overlays/<name>.png); for segmentation also label maps (labels/<name>.png, whose
+    For images it writes overlays (`overlays/<name>.png`); for segmentation also label maps (`labels/<name>.png`, whose
     values are the labels); predictions.json with one entry for each box (COCO's results) or image; and images.json with
-    ids, names, sizes and categories (COCO's form). For a video <name> it writes <name>.mp4 with overlays, and
-    <name>.jsonl with one line for each frame. Files that cannot be read are named, and the exit code is then 1.
+    ids, names, sizes and categories (COCO's form). For a video `<name>` it writes `<name>.mp4` with overlays, and
+    `<name>.jsonl` with one line for each frame. Files that cannot be read are named, and the exit code is then 1.
 
     Args:
         inputs: Images, folders of them, videos; and config overrides, key=value (mmengine) or KEY VALUE (Detectron2).

@@ -21,7 +21,8 @@ def report(
 
     For example:
 
-        gcisg report work_dirs/baseline_mini work_dirs/gcisg_mini --output runs/report.html
+        gcisg report work_dirs/baseline_mini work_dirs/gcisg_mini \\
+            --output runs/report.html
 
     The runs of a task are compared with the first one. Pictures need a run's checkpoint and data, so call the command
     in the folder where you trained.

@@ -30,7 +30,8 @@ def sweep(
 
     For example:
 
-        gcisg sweep --sweep projects/classification/sweeps/lambdas.yaml --seeds 0-1 --split dev
+        gcisg sweep --sweep projects/classification/sweeps/lambdas.yaml \\
+            --seeds 0-1 --split dev
 
     A sweep file names the task, the variants (each a config and overrides) and, optionally, a grid of further
     overrides:
@@ -38,7 +39,7 @@ def sweep(
         task: classification
         variants: {GCISG: {config: gcisg_mini}}
         grid: {model.regularizer.lambda_ci: [0.0, 0.5]}
-        paper: {grid: {...}}  # what differs on the papers' data; false: there is no such experiment
+        paper: {grid: {...}}  # what differs on the papers' data; false: not run
 
     --config replaces the config of the sweep (or its missing variants); --scale paper takes the configs of the papers'
     data. Runs that are already in the output are skipped. So a stopped sweep continues where it was, and a
@@ -57,7 +58,7 @@ def sweep(
         scale: The data: miniature or papers'.
         seeds: A-B, both included, or one.
         split: dev to choose settings (the miniature's default), test to report (--half is its earlier name).
-        output: JSON lines (by default beside the sweep: <sweep>_<split>.jsonl).
+        output: JSON lines (by default beside the sweep: `<sweep>_<split>.jsonl`).
         jobs: Runs at once, one thread each (all cores; papers' data: 1; Slurm: no limit).
         only: Run only these variants.
         dry_run: Print a command for each missing run and stop.

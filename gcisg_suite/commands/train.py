@@ -31,10 +31,11 @@ def train(
 ) -> None:
     """Train or evaluate any config, of the projects or your own.
 
-    A .py config runs on mmengine, a .yaml config or a LazyConfig (.py) on Detectron2.
+    A .py config runs on mmengine, a .yaml config or a LazyConfig (.py) on Detectron2. For example:
 
         gcisg train --config projects/classification/gcisg_mini.py
-        gcisg train --config projects/classification/gcisg_mini.py train_cfg.max_iters=100
+        gcisg train --config projects/classification/gcisg_mini.py \\
+            train_cfg.max_iters=100
         gcisg train --config projects/detection/gcisg_mini.yaml SOLVER.MAX_ITER 100
 
     Args:
@@ -43,12 +44,12 @@ def train(
         eval_only: Only evaluate --checkpoint, like `gcisg eval`.
         checkpoint: The checkpoint for --eval-only.
         seed: The random seed (default: the config's).
-        output: Folder of the results (default: work_dirs/<config>).
+        output: Folder of the results (default: `work_dirs/<config>`).
         amp: Train in mixed precision: float16 on a GPU, bfloat16 on a CPU.
         num_gpus: Number of processes on this machine. `torchrun tools/train_net.py` starts them too.
         num_machines: Number of machines; each runs the same line with its own --machine-rank.
         machine_rank: This machine's number, from 0.
-        dist_url: Where the machines meet: tcp://<address of machine 0>:<free port>.
+        dist_url: Where the machines meet: `tcp://<address of machine 0>:<free port>`.
         tracker: Also report to tensorboard, wandb or mlflow (mmengine also: clearml, neptune, dvclive, aim). Repeat it
             for several trackers (docs/start.md).
     """

@@ -10,14 +10,13 @@ from gcisg_suite.commands.arguments import UsageError, check_file, check_folder
 
 app = App(
     name="zoo",
-    help="""The model zoo: list its models, download their files, and verify that they are complete and as good as
-    stated.
+    help="""The model zoo: list its models, download their files, and verify them.
 
 For example:
 
     gcisg zoo list
     gcisg zoo show classification/gcisg_mini
-    gcisg zoo verify                                  # hashes, strict loads, and metrics if the data exist
+    gcisg zoo verify
     gcisg zoo download classification/gcisg_mini --output weights
 
 MODEL_ZOO.md shows the same; `gcisg zoo write` makes it from zoo/rows.yml.""",
@@ -39,7 +38,7 @@ def show(name: str, /) -> None:
     """Show everything about a model, including the command that trains it.
 
     Args:
-        name: <task>/<config>.
+        name: `<task>/<config>`.
     """
     import yaml
 
@@ -65,7 +64,7 @@ def download(name: str, /, *, output: Path = Path("weights"), base_url: str | No
     """Download a checkpoint and verify its hash.
 
     Args:
-        name: <task>/<config>.
+        name: `<task>/<config>`.
         output: Folder of the file.
         base_url: Address of the files (default: that of the metafile).
     """
@@ -83,10 +82,11 @@ def write(*, pack: str | None = None, checkpoint: Path | None = None, log: Path 
     For example:
 
         gcisg zoo write
-        gcisg zoo write --pack classification/gcisg_mini --checkpoint iter_300.pth --log scalars.json
+        gcisg zoo write --pack classification/gcisg_mini \\
+            --checkpoint iter_300.pth --log scalars.json
 
     Args:
-        pack: <task>/<config> of the row that the checkpoint belongs to.
+        pack: `<task>/<config>` of the row that the checkpoint belongs to.
         checkpoint: A checkpoint of training.
         log: scalars.json or metrics.json of the run.
         seed: Seed of the run.

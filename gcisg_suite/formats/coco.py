@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from gcisg_core.files import is_file
 from gcisg_core.problems import DataError
 from gcisg_suite.coco.findings import Level
 from gcisg_suite.coco.load import CocoData, load_coco, normalise, read_lists
-from gcisg_suite.folders import is_file, is_hidden
+from gcisg_suite.folders import is_hidden
 from gcisg_suite.formats.forms import (
     BACKGROUND,
     PARTS,

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from gcisg_core.files import is_file
 from gcisg_core.problems import DataError, reading
 from gcisg_suite.coco.values import shown
-from gcisg_suite.folders import is_file
 from gcisg_suite.formats.colours import Keys, labels_by_colour
 from gcisg_suite.formats.forms import (
     BACKGROUND,

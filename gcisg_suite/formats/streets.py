@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from gcisg_core.files import is_file
 from gcisg_core.problems import DataError, reading
 from gcisg_suite.coco.values import shown
-from gcisg_suite.folders import is_file
 from gcisg_suite.formats.forms import (
     PARTS,
     Box,

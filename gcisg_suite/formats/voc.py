@@ -10,8 +10,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+from gcisg_core.files import is_file
 from gcisg_core.problems import DataError, reading
-from gcisg_suite.folders import is_file
 from gcisg_suite.formats.forms import (
     Box,
     BoxImage,

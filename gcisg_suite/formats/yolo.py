@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from gcisg_core.files import exists
 from gcisg_core.problems import DataError
 from gcisg_suite.coco.values import number, shown
-from gcisg_suite.folders import exists
 from gcisg_suite.formats.forms import (
     BACKGROUND,
     Box,

@@ -1,4 +1,4 @@
-"""Curves of a page: a picture, and the numbers that a browser draws them from so that one can zoom and read values."""
+"""Curves of a page: a picture, and the numbers from which a browser draws them, with zoom and values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-# Okabe and Ito's, without yellow and black, which do not show on white or on dark pages.
+# Okabe and Ito's, without yellow and black, which cannot be seen on light or on dark pages.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DASHES = ((), (6, 3), (2, 2), (8, 3, 2, 3))
 STYLES = ("solid", "dashed", "dotted", "double")  # of their marks in the legend
@@ -22,10 +22,10 @@ class Line:
     """A curve.
 
     Attributes:
-        name: In the legend; empty for another seed of the line before.
+        name: In the legend; empty for another seed of the previous line.
         points: x -> y, in the order of x.
-        colour: Number among :data:`COLOURS`, counted on from the start behind the last.
-        dash: The same among :data:`DASHES`.
+        colour: Index into :data:`COLOURS`, modulo their number.
+        dash: The same for :data:`DASHES`.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Chart:
 
     Attributes:
         title: What is drawn.
-        lines: The curves; one without points is left out.
+        lines: The curves; curves without points are left out.
         x: What the horizontal axis counts.
         mark: An x to be marked.
     """
@@ -54,7 +54,7 @@ class Chart:
         return [line for line in self.lines if line.points]
 
     def data(self) -> dict[str, Any]:
-        """What `page.js` takes: all x, and for each line its y or null."""
+        """The input of `page.js`: all x, and for each line its y or null."""
         lines = self.drawn()
         steps = sorted({x for line in lines for x in line.points})
         return {
@@ -96,7 +96,7 @@ def draw(charts: Sequence[Chart]) -> Figure:
 
 
 class Library:
-    """What a page with charts embeds, once: uPlot (MIT), its licence, and `page.js`."""
+    """What a page with charts embeds once: uPlot (MIT), its licence, and `page.js`."""
 
     @cached_property
     def script(self) -> str:

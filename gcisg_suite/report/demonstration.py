@@ -21,13 +21,13 @@ CONFIGS = {"baseline": "baseline_mini", "GCISG": "gcisg_mini"}
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What a task says of itself.
+    """A task's texts for the demonstration.
 
     Attributes:
         task: Its name.
-        title: Of the section.
+        title: Title of the section.
         text: What was trained on and what was evaluated on.
-        metrics: Metric of a run -> how the page calls it.
+        metrics: Metric of a run -> its name on the page.
         panel: The picture of what the runs predict.
     """
 
@@ -41,8 +41,8 @@ class Demonstration:
         """Train both models and evaluate them on the test split.
 
         Args:
-            runs: Where the runs are kept; a finished one is not repeated.
-            overrides: Of both configs.
+            runs: Folder of the runs; a finished run is not repeated.
+            overrides: Overrides of both configs.
         """
         row = TASKS[self.task]
         run = row.door("mini")

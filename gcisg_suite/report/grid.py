@@ -1,4 +1,4 @@
-"""Pictures in rows with names: what the report's and the analysis' figures of images are made of."""
+"""Pictures in named rows, for the figures of reports and analyses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-HEAT = "viridis"  # of every heat map and matrix: told apart by colour-blind people, and in grey
+HEAT = "viridis"  # of every heat map and matrix: readable for colour-blind people, and in grey
 MAP_SHARE = 0.6  # of a heat map over its image
 
 
@@ -20,7 +20,7 @@ def picture_grid(rows: Sequence[str], columns: int, size: tuple[float, float], *
         rows: Their names.
         columns: Number of columns, one for each image.
         size: Width and height of a picture, in inches.
-        label: How the names are set, as matplotlib's `Axes.set_ylabel` takes it.
+        label: Arguments of matplotlib's `Axes.set_ylabel` for the names.
     """
     figure = Figure(figsize=(size[0] * columns, size[1] * len(rows)))
     axes = figure.subplots(len(rows), columns, squeeze=False)

@@ -19,14 +19,14 @@ SUMS = ("loss", "total_loss")  # of all, by mmengine and Detectron2
 
 
 def losses_of(run: TrainingRun) -> list[str]:
-    """The names of the losses that a run logged, but their sum, in the order of their first appearance."""
+    """The names of a run's logged losses, without their sum, in order of first appearance."""
     return [
         key for key in dict.fromkeys(k for entry in run.training for k in entry) if "loss" in key and key not in SUMS
     ]
 
 
 def terms_of(run: TrainingRun) -> list[str]:
-    """Those that the run's method added to the task's."""
+    """The losses that the run's method added to the task's."""
     return [name for name in losses_of(run) if is_term(name, run.method)]
 
 
@@ -36,10 +36,10 @@ def term_name(loss: str) -> str:
 
 
 def loss_curves(runs: Iterable[TrainingRun]) -> Picture | None:
-    """The curves of one task's runs; None where nothing was logged.
+    """The curves of one task's runs; None if nothing was logged.
 
     Args:
-        runs: Those of one name are seeds of a method, and their mean is drawn.
+        runs: Runs of one name are seeds of one method; their mean is drawn.
     """
     methods: defaultdict[str, list[TrainingRun]] = defaultdict(list)
     for run in runs:
@@ -87,7 +87,7 @@ def _sum(names: Sequence[str], entry: Mapping[str, Any]) -> float | None:
 def _mean(
     seeds: Sequence[TrainingRun], value: Callable[[Mapping[str, Any]], float | None], entries: str = "training"
 ) -> dict[float, float]:
-    """Step -> mean over the seeds that have a value there."""
+    """Step -> mean over the seeds with a value at that step."""
     found: defaultdict[float, list[float]] = defaultdict(list)
     for run in seeds:
         for entry in getattr(run, entries):

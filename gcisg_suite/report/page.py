@@ -1,4 +1,4 @@
-"""One self-contained HTML page of what was trained or evaluated: no external resource is needed to read it."""
+"""One self-contained HTML page about training or evaluation; reading it needs no other resource."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Picture:
     Attributes:
         figure: What is shown.
         caption: The sentence.
-        chart: It has no photographs, so it may turn dark with the page.
-        charts: The curves of which the figure is the picture; a browser with JavaScript draws them itself.
+        chart: Whether it has no photographs, so that it may turn dark with the page.
+        charts: The curves that the figure shows; a browser with JavaScript draws them itself.
     """
 
     figure: Figure
@@ -59,16 +59,16 @@ class Section:
 
     Attributes:
         title: The task, or what is shown.
-        text: What was done, a paragraph each.
+        text: What was done, one string per paragraph.
         columns: Heads of the table; the first column holds the names of the rows.
         rows: Its rows, as text; none for no table.
         pictures: Figures, in order.
         commands: How to repeat it.
         settings: Rows of the settings' table: a name, then the setting of each method, in the order of ``configs``.
         configs: Method -> the text of its config.
-        verdicts: What came out, a sentence each; they stand on top of the page.
-        split: What was evaluated on, for the page's head.
-        name: Short for the title, where several sections have verdicts.
+        verdicts: The results, one sentence each, shown at the top of the page.
+        split: The data that was evaluated on, for the head of the page.
+        name: Short title, used if several sections have verdicts.
     """
 
     title: str
@@ -107,7 +107,7 @@ def write_report(path: Path, title: str, sections: Sequence[Section]) -> Path:
         style=(library.style if has_charts else "") + (FOLDER / "page.css").read_text(encoding="utf-8"),
         script=library.script if has_charts else "",
     )
-    return write_text(path, page.encode(errors="backslashreplace").decode())  # names that are no Unicode
+    return write_text(path, page.encode(errors="backslashreplace").decode())  # names that are not Unicode
 
 
 _ENVIRONMENT = jinja2.Environment(

@@ -1,4 +1,4 @@
-"""Reads what a training of mmengine or Detectron2 left in its folder: scalars, metrics, settings, checkpoint."""
+"""Reads the folder of a training run of mmengine or Detectron2: scalars, metrics, settings, checkpoint."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SETTINGS = {
     "method": ("model.regularizer", "REGULARIZER", "model.regularizer"),
     "backbone plugins": ("model.backbone_plugins", "MODEL.BACKBONE_PLUGINS", "model.backbone_plugins"),
 }  # fmt: skip
-METRIC = re.compile(r"(^|/)(AP|AP50|AP75)$")  # of those that Detectron2 logs
+METRIC = re.compile(r"(^|/)(AP|AP50|AP75)$")  # among those that Detectron2 logs
 
 
 @dataclass
@@ -36,16 +36,16 @@ class TrainingRun:
     """A run.
 
     Attributes:
-        name: How it is called in a report.
-        folder: Where it was found.
+        name: Its name in a report.
+        folder: Its folder.
         task: Its name in the table of tasks; "" for a model of another kind.
-        config_file: What the framework saved of the config, all in one file.
+        config_file: The whole config, as the framework saved it.
         config: The same as plain values.
         training: Entries in the order of their ``step``, each with the scalars that were logged.
         metrics: The same for evaluations; those of ``--eval-only`` have no step.
-        measured_by: The data loader of a mmengine config whose data the last of them used.
-        checkpoint: The last one; None where there is none.
-        trust: Whether its model may be of modules that are neither of the suite nor of its frameworks.
+        measured_by: The data loader, in an mmengine config, of the last evaluation.
+        checkpoint: The last one, or None.
+        trust: Whether its model may come from modules outside the suite and its frameworks.
     """
 
     name: str
@@ -61,7 +61,7 @@ class TrainingRun:
 
     @property
     def framework(self) -> str:
-        """The name of its framework's row; that of Detectron2's LazyConfigs is one of its own."""
+        """The name of its framework's row; Detectron2's LazyConfigs have their own."""
         return LAZY.name if "dataloader" in self.config else framework_of(self.config_file).name
 
     @property
@@ -70,7 +70,7 @@ class TrainingRun:
 
     @property
     def seconds(self) -> float:
-        """Of training: the logged time of a step times the steps."""
+        """Seconds of training: the logged time of a step times the number of steps."""
         steps = [0, *(entry["step"] for entry in self.training)]
         return sum(
             entry.get("time", 0.0) * (entry["step"] - before)
@@ -79,13 +79,13 @@ class TrainingRun:
 
     @property
     def method(self) -> str:
-        """As its config calls it; empty where there is none."""
+        """The method's name in the config; empty if there is none."""
         settings = self.config.get("REGULARIZER") or (self.config.get("model") or {}).get("regularizer") or {}
         return str(settings.get("METHOD") or settings.get("method") or "")
 
     @property
     def result(self) -> dict[str, float]:
-        """Metric -> number, of the last evaluation."""
+        """Metric -> number, from the last evaluation."""
         last = self.metrics[-1] if self.metrics else {}
         return {key: value for key, value in last.items() if key not in ("step", "time", "data_time")}
 
@@ -105,7 +105,7 @@ class TrainingRun:
 
     @property
     def data(self) -> tuple[str, str]:
-        """What was trained on and what was evaluated on. Raises `DataError` where the config does not say it."""
+        """The training data and the evaluation data. Raises `DataError` if the config does not name them."""
         with reading(self.config_file, "the config of a run", "Restore it: training writes it at the start"):
             return self._data()
 
@@ -134,7 +134,7 @@ def _dataset(loader: Mapping[str, Any]) -> str:
 
 
 def _lines(path: Path, count: str = "") -> Iterator[dict[str, Any]]:
-    """The numbers of JSON lines that have a whole one by the name `count`; of a line that a kill cut short, none."""
+    """The numbers of each JSON line with an integer `count`; lines that a kill cut short are skipped."""
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line)
@@ -145,7 +145,7 @@ def _lines(path: Path, count: str = "") -> Iterator[dict[str, Any]]:
 
 
 def _in_order(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What was trained again after a resume, or from the start, replaces what was logged before."""
+    """Steps that were trained again, after a resume or from the start, replace earlier entries."""
     kept: list[dict[str, Any]] = []
     for entry in entries:
         while kept and kept[-1]["step"] >= entry["step"]:
@@ -231,14 +231,14 @@ def details(runs: Mapping[str, TrainingRun]) -> dict[str, Any]:
 
 
 def trained_models(runs: Mapping[str, TrainingRun], **changes: Any) -> tuple[dict[str, Any], Any]:
-    """The models of mmengine's runs that have a checkpoint, without their methods, and what evaluated the last.
+    """The models of mmengine runs with a checkpoint, without their methods, and the data loader of the last one.
 
     Args:
         runs: By name.
-        changes: Of each config's `model`.
+        changes: Changes to each config's `model`.
 
     Raises:
-        ValueError: no run has one, or it is not of the run's config.
+        ValueError: no run has a checkpoint, or it does not fit the run's config.
     """
     from mmengine.registry import MODELS, init_default_scope
 

@@ -1,4 +1,4 @@
-"""What the runs of a task say of themselves, as a section of a report; pictures where checkpoint and data are there."""
+"""A report's section about the runs of a task, with pictures if checkpoint and data are available."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def panel(task: str, runs: Mapping[str, TrainingRun]) -> tuple[list[Picture], li
         return [], []
     try:
         return [TASKS[task].door("panel")(runs)], []
-    except Exception as error:  # whatever is wrong with checkpoint or data, the rest of the report is there
+    except Exception as error:  # a fault of checkpoint or data must not cost the rest of the report
         return [], [f"No pictures: {reason(error)}"]
 
 
 def section(task: str, runs: Mapping[str, TrainingRun]) -> Section:
-    """What the runs of one task say of themselves.
+    """The section about the runs of one task.
 
     Args:
         task: Its name; empty for a model of another kind.
-        runs: By a label that no other has; those of one name are seeds of one method.
+        runs: By a unique label; runs of one name are seeds of one method.
     """
     first = next(iter(runs.values()))
     results: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
@@ -63,7 +63,7 @@ def section(task: str, runs: Mapping[str, TrainingRun]) -> Section:
         commands=[
             gcisg_command("train", "--config", run.config_file, "--output", f"{run.folder}_again")
             for run in runs.values()
-            if run.framework != LAZY.name  # its config is a program, of which the folder has the values
+            if run.framework != LAZY.name  # its config is a program; the folder holds only the resulting values
         ],
         **details(shown),
         **_outcome(task, results, first),
@@ -71,7 +71,7 @@ def section(task: str, runs: Mapping[str, TrainingRun]) -> Section:
 
 
 def _training(runs: Mapping[str, TrainingRun]) -> list[str]:
-    """How long it was, where that was logged."""
+    """The length of training, if it was logged."""
     logged = {label: run for label, run in runs.items() if run.training}
     took = [
         (f"{duration(run.seconds)} for " if run.seconds else "") + f"{run.steps} iterations ({label})"
@@ -88,7 +88,7 @@ def _training(runs: Mapping[str, TrainingRun]) -> list[str]:
 
 
 def _outcome(task: str, results: Mapping[str, list[dict[str, float]]], first: TrainingRun) -> dict[str, Any]:
-    """The verdicts, by the metric that the task is compared by, and what was evaluated on."""
+    """The verdicts in the task's first metric, and the data that was evaluated on."""
     if not first.result:
         return {"verdicts": [f"{first.name}: not evaluated, so there is nothing to say of it yet."]}
     wanted = TASKS[task].metrics[0] if task in TASKS else ""

@@ -9,12 +9,12 @@ from typing import Any
 
 from gcisg_suite.analysis.compare import paired
 
-Results = Mapping[str, Sequence[Mapping[str, Any]]]  # method -> its runs, each metric -> number, or why there is none
+Results = Mapping[str, Sequence[Mapping[str, Any]]]  # method -> its runs: metric -> number, or why there is none
 NONE = "-"
 
 
 def labels(names: Sequence[str]) -> list[str]:
-    """A name for each run that no other has: seeds of one method are numbered from 0."""
+    """A unique name for each run: seeds of one method are numbered from 0."""
     return [
         f"{name} #{names[:position].count(name)}" if names.count(name) > 1 else name
         for position, name in enumerate(names)
@@ -25,8 +25,8 @@ def table(results: Results, metrics: Mapping[str, str]) -> tuple[list[str], list
     """Heads and rows: one row for each metric, one column for each method, and gains over the first method.
 
     Args:
-        results: Of each method; several seeds give mean ± standard deviation, and the gain its 95 % t-interval.
-        metrics: Metric -> how it is called.
+        results: Results of each method. Several seeds give mean ± standard deviation, and gains with a 95 % t-interval.
+        metrics: Metric -> its name on the page.
     """
     first, *others = results
     columns = ["metric", first]
@@ -43,13 +43,13 @@ def table(results: Results, metrics: Mapping[str, str]) -> tuple[list[str], list
 
 
 def verdicts(results: Results, metric: str, head: str, where: str = "") -> list[str]:
-    """A sentence for each method but the first; of one method alone what can be said of that.
+    """One sentence for each method after the first, or about the only method.
 
     Args:
-        results: Of each method.
-        metric: The one that is compared.
-        head: How it is called, such as ``mIoU``.
-        where: What stands behind a method that is alone, such as ``on the test data``.
+        results: Results of each method.
+        metric: The compared metric.
+        head: Its name on the page, such as ``mIoU``.
+        where: Appended if there is only one method, such as ``on the test data``.
     """
     first, *others = results
     numbers = {name: _numbers(runs, metric) for name, runs in results.items()}
@@ -77,7 +77,7 @@ def _verdict(name: str, first: str, later: Sequence[float], earlier: Sequence[fl
 
 
 def _numbers(runs: Sequence[Mapping[str, Any]], metric: str) -> list[float]:
-    """NaN where a run has no number."""
+    """NaN if a run has no number."""
     values = (run.get(metric) for run in runs)
     return [float(value) if isinstance(value, int | float) else math.nan for value in values]
 
@@ -95,7 +95,7 @@ def _mean(numbers: Sequence[float]) -> str:
 
 
 def _compare(later: Sequence[float], earlier: Sequence[float]) -> dict[str, float] | None:
-    """The difference, of pairs with their interval where there are at least two; None where one has no number."""
+    """The difference; paired with an interval if there are at least two pairs; None if one method has no number."""
     found = paired(later, earlier) if len(later) == len(earlier) else ""
     if not isinstance(found, str):
         return found

@@ -30,10 +30,10 @@ def evaluate_checkpoint(
 
     Args:
         path: The checkpoint.
-        iteration: After which it was written.
+        iteration: The iteration after which it was written.
         target: Its images are used, and its labels only with ``labels``.
-        source: Labelled images of the source that were not trained on.
-        labels: Also evaluate the task on the target, for the cost of a choice made without.
+        source: Labelled source images that were not trained on.
+        labels: Also evaluate the task on the target, to know what a choice without labels costs.
     """
     head = next(iter(target.heads))
     values = target.evaluate(target.load(str(path))).values
@@ -63,7 +63,7 @@ def append_line(run: Path, line: Mapping[str, Any]) -> None:
 
 
 def covers(line: Mapping[str, Any], path: Path, target: EvalTask, source: EvalTask | None, labels: bool) -> bool:
-    """Whether a line says all that :func:`evaluate_checkpoint` would."""
+    """Whether a line holds everything that :func:`evaluate_checkpoint` would compute."""
     same = line["images"] == target.data and line["source_images"] == (source.data if source else None)
     return same and (TARGET in line or not labels) and line["hash"] == file_hash(path)
 
@@ -71,8 +71,8 @@ def covers(line: Mapping[str, Any], path: Path, target: EvalTask, source: EvalTa
 def ranks(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """Criterion -> the rank of each checkpoint, 1 being the best; ties share the mean of their ranks.
 
-    A checkpoint without a number is last. Criteria that no checkpoint has a number for are left out; ``mean_rank`` is
-    the mean of those that are there.
+    A checkpoint without a number is last. Criteria without a number for any checkpoint are left out; ``mean_rank`` is
+    the mean of the others.
     """
     result = {
         name: _ranked([line[name] for line in lines], criterion.more)
@@ -94,7 +94,7 @@ def _ranked(values: Sequence[Value], more: bool) -> list[float]:
 
 
 def select(lines: Sequence[Mapping[str, Any]], by: str = COMBINED) -> Mapping[str, Any]:
-    """The best checkpoint by a criterion, the later one of equals.
+    """The best checkpoint by a criterion; among equals the later one.
 
     Raises:
         ValueError: there is none, or the criterion is unknown or has no number.
@@ -122,7 +122,7 @@ def ranking(lines: Sequence[Mapping[str, Any]], by: str) -> tuple[list[str], lis
 
 
 def missing(lines: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Criteria that no checkpoint has a number for, and why."""
+    """Criteria without a number for any checkpoint, and why."""
     found = ranks(lines)
     return [f"Left out: {name} ({lines[0][name]})." for name in CRITERIA if name not in found]
 

@@ -1,4 +1,4 @@
-"""The choice of a checkpoint while a run goes on."""
+"""Choosing a checkpoint during training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .settings import TARGET
 
 
 class Selector:
-    """Evaluates the checkpoints of a run as they come; holds the pretrained network and the lists of images.
+    """Evaluates the checkpoints of a run as they are written; holds the pretrained network and the lists of images.
 
     Args:
         run: The run's folder.
@@ -30,11 +30,11 @@ class Selector:
         self.target, self.source = make_tasks(config, options, self.settings.source or None)
 
     def evaluate(self) -> list[dict[str, Any]]:
-        """Evaluate what is new; the lines of the checkpoints that are there."""
+        """Evaluate new checkpoints; returns the lines of the existing ones."""
         return evaluate_run(self.run, self.target, self.source, self.settings.by == TARGET)
 
     def report(self) -> str:
-        """The ranking and the choice, or why there is none: a trained model is not lost for that."""
+        """The ranking and the choice, or why there is none; an error here must not lose the trained model."""
         try:
             return report(self.evaluate(), self.settings.by)
         except ValueError as error:

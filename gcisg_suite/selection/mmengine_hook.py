@@ -1,4 +1,4 @@
-"""mmengine: checkpoints ranked as they are written. What it needs is imported when it is asked for."""
+"""mmengine: checkpoints ranked as they are written. Imports happen on use."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class SelectionHook(Hook):
     After training the ranking goes to the log.
     """
 
-    priority = "LOWEST"  # after the one that writes checkpoints
+    priority = "LOWEST"  # after the hook that writes checkpoints
 
     def before_train(self, runner: Runner) -> None:
-        self.seen = runner.message_hub.runtime_info.get("last_ckpt")  # of a run that was resumed
+        self.seen = runner.message_hub.runtime_info.get("last_ckpt")  # of a resumed run
         self.selector: Any = None
         if (runner.cfg.get("selection") or {}).get("every_checkpoint") and runner.rank == 0:
             from gcisg_suite.selection.during_training import Selector

@@ -1,4 +1,4 @@
-"""The page of a choice: which checkpoint, by what, and how each criterion went."""
+"""The page about a choice: the checkpoint, the criterion, and the curve of each criterion."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_page(run: Path, lines: Sequence[Mapping[str, Any]], by: str) -> Path:
     Args:
         run: The folder.
         lines: Its evaluated checkpoints, see :func:`gcisg_suite.selection.criteria.evaluate_checkpoint`.
-        by: What chooses.
+        by: The criterion that chooses.
 
     Raises:
         ValueError: see :func:`gcisg_suite.selection.criteria.select`.

@@ -32,7 +32,7 @@ def config_of(run: Path) -> Path:
 
 
 def checkpoints_of(run: Path) -> dict[int, Path]:
-    """Iteration -> the checkpoint that was written after it, the earliest first.
+    """Iteration -> the checkpoint written after it, earliest first.
 
     Raises:
         DataError: there is none.
@@ -54,7 +54,7 @@ def checkpoints_of(run: Path) -> dict[int, Path]:
 
 
 def settings_of(config: Any) -> SelectionSettings:
-    """What a config says of the selection.
+    """The selection's settings in a config.
 
     Raises:
         ValueError: a setting is unknown.
@@ -64,10 +64,10 @@ def settings_of(config: Any) -> SelectionSettings:
 
 
 def make_tasks(config: Any, options: Options, source: str | None = None) -> tuple[EvalTask, EvalTask | None]:
-    """What checkpoints are chosen on: target images, and source validation images if there are some.
+    """The data for the choice: target images, and source validation images if there are any.
 
     Args:
-        config: As training had it; it stays as it is.
+        config: The training config; it is not changed.
         options: Of the target: ``data`` in place of the config's validation images.
         source: Images in the layout of the training data that were not trained on.
     """
@@ -86,10 +86,10 @@ def evaluate_run(
     Args:
         run: The folder.
         target, source, labels: See :func:`gcisg_suite.selection.criteria.evaluate_checkpoint`.
-        only: The iteration of the one checkpoint that is wanted.
+        only: Evaluate only the checkpoint of this iteration.
 
     Returns:
-        The lines of the checkpoints that are there, the earliest first.
+        The lines of the existing checkpoints, earliest first.
     """
     result = []
     known = read_lines(run)

@@ -1,4 +1,4 @@
-"""What chooses a checkpoint, and the settings of it in a config."""
+"""The criteria that choose a checkpoint, and their settings in a config."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class SelectionSettings:
     """`selection` in a config of mmengine, `SELECTION` in one of Detectron2: the only home of the defaults.
 
     Attributes:
-        every_checkpoint: Evaluate each checkpoint when it is written, in the training process; else `gcisg select`
-            does when it is asked.
-        by: What chooses, one of :data:`CHOICES`; ``target`` uses target labels.
+        every_checkpoint: Evaluate each checkpoint when it is written, in the training process; otherwise only
+            `gcisg select` does.
+        by: The criterion, one of :data:`CHOICES`; ``target`` uses target labels.
         source: Source images that were not trained on, in the layout of the training data; empty: none.
         data: Target images, labelled or not; empty: the config's validation images.
     """

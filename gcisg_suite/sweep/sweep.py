@@ -79,15 +79,20 @@ def table(runs: Sequence[dict[str, Any]], split: str, metrics: Sequence[str]) ->
         yield row
 
 
-def with_interval(differences: np.ndarray) -> str:
-    """The mean, with its 95 % t-interval where the differences say something of it."""
-    mean = f"{differences.mean():+.2f}"
+def interval(differences: np.ndarray) -> tuple[float, float] | None:
+    """The 95 % t-interval of the mean, where the differences say something of it."""
     if len(differences) < 2 or differences.std() == 0:
-        return mean
+        return None
     from scipy import stats  # takes longer than all that goes before, and not every call comes here
 
     low, high = stats.t.interval(0.95, len(differences) - 1, differences.mean(), stats.sem(differences))
-    return f"{mean} [{low:+.2f}, {high:+.2f}]"
+    return float(low), float(high)
+
+
+def with_interval(differences: np.ndarray) -> str:
+    """The mean, with its interval."""
+    mean, ends = f"{differences.mean():+.2f}", interval(differences)
+    return mean if ends is None else f"{mean} [{ends[0]:+.2f}, {ends[1]:+.2f}]"
 
 
 def draw(runs: Sequence[dict[str, Any]], split: str, metric: str, path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from gcisg_core.disk import check_space, checkpoint_bytes
 from gcisg_core.files import replacing, write_text
-from gcisg_core.run_folder import lock, release_all
+from gcisg_core.run_folder import lock, open_run, release_all
 from gcisg_core.screen import keep_screen_brief
 
 
@@ -48,6 +48,24 @@ def test_a_start_without_room_for_two_checkpoints_is_refused(tmp_path, monkeypat
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3_999_999))
     with pytest.raises(ValueError, match=r"4.0 MB are free, 2 checkpoints need 4.0 MB. Make room, or choose another"):
         check_space(tmp_path, model, optimizer)
+
+
+@pytest.mark.parametrize("before", [None, [], ["mine.txt"]])
+def test_a_start_that_is_refused_leaves_the_folder_as_it_was(tmp_path, monkeypatch, before):
+    folder, model = tmp_path / "run", nn.Linear(5, 5)
+    for name in before or []:
+        folder.mkdir()
+        (folder / name).touch()
+    if before == []:
+        folder.mkdir()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    open_run(folder, {}, 3)
+    (folder / "20260101_000000").mkdir()
+    (folder / "20260101_000000/a.log").touch()
+    with pytest.raises(ValueError, match="Make room"):
+        check_space(folder, model, torch.optim.SGD(model.parameters(), lr=0.1))
+    release_all()
+    assert (sorted(path.name for path in folder.iterdir()) if folder.exists() else None) == before
 
 
 def test_a_failed_write_names_its_file_and_leaves_what_was_there(tmp_path):

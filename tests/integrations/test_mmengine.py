@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import InfiniteSampler
 from mmengine.fileio import put_text
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
@@ -13,10 +14,12 @@ from gcisg_core.integrations import mmengine as integration
 from gcisg_core.integrations.mmengine import (
     AtomicLocalBackend,
     RegularizerHook,
+    SeededDataset,
     SeededSampler,
     check_state,
     load_config,
     load_for_evaluation,
+    resume,
 )
 from gcisg_core.integrations.mmengine.nan import build_model
 from gcisg_core.integrations.mmengine.resume import skip_what_was_read
@@ -82,6 +85,20 @@ def test_the_sampler_goes_on_where_it_was():
     assert {index for _, index in expected[:5]} == set(dataset)
 
 
+@pytest.mark.remedy("train_dataloader=dict({}) goes on exactly")
+@pytest.mark.parametrize("sampler", [SeededSampler(range(5), seed=3), InfiniteSampler(range(5), seed=3)])
+@pytest.mark.parametrize("dataset", [SeededDataset(Keys()), Keys()])
+def test_a_resumed_run_whose_data_are_drawn_anew_says_so(dataset, sampler, monkeypatch):
+    said = []
+    monkeypatch.setattr(resume, "print_log", lambda text, *_: said.append(text))
+    for done in (0, 4):
+        loader = DataLoader(dataset, batch_size=2, sampler=sampler, collate_fn=list)
+        skip_what_was_read(SimpleNamespace(dataloader=loader, iter=done, dataloader_iterator=iter(loader)))
+    exact = isinstance(dataset, SeededDataset) and isinstance(sampler, SeededSampler)
+    assert len(said) == (0 if exact else 1)
+    assert exact or 'train_dataloader=dict(sampler=dict(type="SeededSampler"), dataset=dict(' in said[0]
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_resumed_loop_of_the_official_mmengine_reads_nothing_again(workers):
     """Its loop begins with as many `next` as steps were done; OneDL's skips by itself."""
@@ -143,6 +160,14 @@ class TestConfig:
         assert loaded.load_from == "my runs/a  b (1)/iter_2.pth"
         assert (loaded.model.names, loaded.model.type) == (["traffic light", "car"], (3, 4))
 
+    def test_commas_and_brackets_in_names_of_files_are_kept(self, config, tmp_path):
+        (file := tmp_path / "a, b[1,2].pth").touch()
+        loaded = load_config(config, [f"load_from={file}", "model.type=/a,b(1", "seed=3,4", "work_dir=[a,b]"])
+        assert (loaded.load_from, loaded.model.type) == (str(file), "/a,b(1")
+        assert (loaded.seed, loaded.work_dir) == ([3, 4], ["a", "b"])  # lists stay lists
+        names = [f"class {number}" for number in range(60)]  # longer than the name of a file can be
+        assert load_config(config, [f"model.names={','.join(names)}"]).model.names == names
+
     def test_open_views_become_what_the_method_needs_and_too_few_are_named(self, tmp_path):
         path = tmp_path / "config.py"
         path.write_text(
@@ -179,7 +204,10 @@ class TestConfig:
                 "model.regulariser.tau=1",
                 "unknown config key .of 'model.regulariser.tau'. 'regulariser'. Did you mean 'regularizer'",
             ),
+            ("model.regularizer.methd=csg", "model.regularizer: unknown setting 'methd'. Did you mean 'method'"),
             ("seed", "override 'seed' must have the form key=value"),
+            ("load_from=a(1,b.pth", "override 'load_from=a.1,b.pth': the brackets of its value do not match"),
+            ("load_from=missing[1,2]", "the brackets of its value do not match"),
         ],
     )
     def test_what_is_wrong_is_named(self, config, override, message):
@@ -219,6 +247,7 @@ class TestRunFolders:
             ("import os\n", "line 1: is not a config that training wrote"),
             ("a = 1\nb = open('ran', 'w')\n", "line 2: is not a config that training wrote"),
             ("a = [open('ran', 'w') for _ in 'a']\n", "line 1: is not a config that training wrote"),
+            ("a = dict(b=[c] * 3)\n", r"line 1: .*ValueError: \[c\] \* 3 is code, expected numbers, texts, lists"),
             ("a = (\n", "line 1: is not a config that training wrote .SyntaxError"),
             (
                 "model = dict(type='os.system', command='touch ran')\n",

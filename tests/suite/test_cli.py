@@ -3,6 +3,7 @@
 import ast
 import inspect
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -95,6 +96,22 @@ def test_help_and_usage_errors_import_nothing_heavy():
         assert text.startswith("error: ")
         assert message in text
     assert not {*HEAVY} & {*modules}
+
+
+@pytest.mark.parametrize("words", [[name] for name in cli.COMMANDS] + [["zoo", name] for name in ("show", "write")])
+def test_help_fills_the_terminal_and_shows_every_word(words, monkeypatch):
+    """Markdown would take `<name>` for a tag, and drop it."""
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = gcisg(*words, "--help").out
+    assert max(map(len, shown.splitlines())) <= 80
+    monkeypatch.setattr(cli.app, "help_format", "plaintext")
+    written = gcisg(*words, "--help").out
+    assert letters(shown) == letters(written)
+
+
+def letters(text):
+    """Without frames, spaces and marks of code."""
+    return re.sub(r"[\s`│╭╰╮╯─]", "", text)
 
 
 def functions():

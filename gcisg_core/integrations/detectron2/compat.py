@@ -55,6 +55,8 @@ def apply() -> list[str]:
     Returns:
         The names of what was repaired by this call; empty where nothing was missing.
     """
+    # Detectron2 and fvcore call it at import, and new versions of torch warn on every command's screen.
+    warnings.filterwarnings("ignore", ".*torch.jit.script. is deprecated", FutureWarning)
     repaired = [f"numpy.{name}" for name in fill_missing(np, NUMPY_ALIASES)]
     repaired += [f"PIL.Image.{name}" for name in fill_missing(Image, {"LINEAR": Image.Resampling.BILINEAR})]
     if EVALUATION not in sys.modules and importlib.util.find_spec("detectron2._C") is None:

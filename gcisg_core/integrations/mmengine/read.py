@@ -17,6 +17,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
+from gcisg_core.files import exists
 from gcisg_core.integrations.mmengine.bases import keep_imports
 from gcisg_core.integrations.mmengine.views import derive_views
 from gcisg_core.integrations.openmmlab import how_to_install, installed
@@ -51,8 +52,8 @@ def load_config(path: str, overrides: Sequence[str]) -> Config:
     Raises:
         FileNotFoundError: there is no such file.
         DataError: it, or one of its bases, does not run; names file and line.
-        ValueError: an override has no ``=``, or one of the keys on its way is unknown; the nearest valid one is given.
-            Or the config states fewer ``views`` than the method needs.
+        ValueError: an override has no ``=``, its brackets do not match, or one of the keys on its way is unknown; the
+            nearest valid one is given. Or the config states fewer ``views`` than the method needs.
     """
     return _settled(read_file(path), path, overrides)
 
@@ -152,7 +153,10 @@ def _literal(node: ast.expr, names: dict[str, Any]) -> Any:
         return kinds[type(node)](map(inner, node.elts))
     if isinstance(node, ast.Name) and node.id in names:
         return names[node.id]
-    return ast.literal_eval(node)
+    try:
+        return ast.literal_eval(node)
+    except ValueError as error:
+        raise ValueError(f"{ast.unparse(node)} is code, expected numbers, texts, lists and dictionaries") from error
 
 
 def check_types(config: Any, where: str, remedy: str) -> None:
@@ -205,12 +209,16 @@ def _types(value: Any) -> Iterator[str]:
 
 
 def apply_overrides(config: Config, overrides: Sequence[str]) -> None:
-    """Apply ``key=value`` overrides. Raises as :func:`load_config`."""
-    overrides = ["".join([current_key(key), *rest]) for key, *rest in (item.partition("=") for item in overrides)]
+    """Apply ``key=value`` overrides. Raises as :func:`load_config`.
+
+    A comma makes a list, but not where the config has a text, or where there is a file of that name.
+    """
+    given = {}
     for override in overrides:
-        key, equals, _ = override.partition("=")
+        key, equals, text = override.partition("=")
         if not equals:
             raise ValueError(f"override {override!r} must have the form key=value")
+        key = current_key(key)
         parent = config
         *parents, last = key.split(".")
         for part in parents:
@@ -221,14 +229,22 @@ def apply_overrides(config: Config, overrides: Sequence[str]) -> None:
             parent = parent[part]
         if not parents and last not in config and last not in RUNNER_KEYS:
             raise unknown_name(last, config, "config key")
-    if overrides:
-        parsed = Namespace()
-        # mmengine drops all spaces, those within the name of a file or of a class among them.
-        kept = [
-            re.sub(r"(?<=[^\s,(\[=]) +(?=[^\s,)\]])", lambda found: SPACE * len(found[0]), item) for item in overrides
-        ]
-        DictAction(["--overrides"], "overrides")(ArgumentParser(), parsed, kept)
-        config.merge_from_dict({key: _with_spaces(value) for key, value in parsed.overrides.items()})
+        now = parent.get(last) if isinstance(parent, dict) else None
+        a_text = "," in text and text[0] not in "[(" and (isinstance(now, str) or exists(Path(text)))
+        given[key] = text if a_text else _parsed(override)
+    config.merge_from_dict(given)
+
+
+def _parsed(override: str) -> Any:
+    """The value of a ``key=value``, by mmengine's rules."""
+    parsed = Namespace()
+    # mmengine drops all spaces, those within the name of a file or of a class among them.
+    kept = re.sub(r"(?<=[^\s,(\[=]) +(?=[^\s,)\]])", lambda found: SPACE * len(found[0]), override)
+    try:
+        DictAction(["--overrides"], "overrides")(ArgumentParser(), parsed, [kept])
+    except (AssertionError, RecursionError) as error:
+        raise ValueError(f"override {override!r}: the brackets of its value do not match") from error
+    return _with_spaces(*parsed.overrides.values())
 
 
 def _with_spaces(value: Any) -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain, islice, repeat
+from logging import WARNING
 from pathlib import Path
 from typing import Any
 
 from mmengine.dataset import InfiniteSampler
+from mmengine.logging import print_log
 from mmengine.registry import DATA_SAMPLERS, DATASETS
 
 from gcisg_core.integrations import reproducible
@@ -37,8 +39,15 @@ class SeededSampler(InfiniteSampler):
 
 
 def skip_what_was_read(loop: Any) -> None:
-    """Let a resumed loop of the official mmengine not read again what was read before the stop; OneDL's does not."""
+    """Let a resumed loop of the official mmengine not read again what was read before the stop; OneDL's does not.
+
+    Data that are drawn anew are named in a warning.
+    """
     loader, done = loop.dataloader, loop.iter
+    if done and not (isinstance(loader.sampler, SeededSampler) and isinstance(loader.dataset, SeededDataset)):
+        wrapped = 'sampler=dict(type="SeededSampler"), dataset=dict(type="SeededDataset", dataset=dict(...))'
+        known = f"train_dataloader=dict({wrapped}) goes on exactly"
+        print_log(f"The resumed run sees other random changes than without the stop: {known}", "current", WARNING)
     if done and isinstance(loader.sampler, SeededSampler) and not hasattr(loop.dataloader_iterator, "skip_iter"):
         loader.sampler.skip(done * loader.batch_size)
         loop.dataloader_iterator = chain(repeat(None, done), iter(loader))  # the loop drops so many

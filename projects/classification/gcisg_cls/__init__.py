@@ -1,4 +1,4 @@
-"""Classification on mmengine: VisDA-17 and the miniature benchmark. Importing it registers every part."""
+"""Classification on mmengine: VisDA-17 and the miniature benchmark. Importing it registers everything."""
 
 from gcisg_cls import backbones, classifier, datasets, metrics, self_training, views
 from gcisg_core.integrations import mmengine

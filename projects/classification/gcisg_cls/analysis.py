@@ -1,4 +1,4 @@
-"""The analysis of classifiers: of this suite, and plain networks of torchvision or timm with a head of their own."""
+"""Analysis of classifiers: this suite's, and plain networks of torchvision or timm with their own head."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ClassificationTask(EvalTask):
 
     Args:
         config: A config of this project; its test images are used, or those of a class folder ``data``.
-        options: Of the command line.
+        options: Options of the command line.
     """
 
     title = "classification"
@@ -56,7 +56,7 @@ class ClassificationTask(EvalTask):
         return network.to(self.device)
 
     def pooled(self, backbone: nn.Module, images: Tensor) -> Tensor:
-        """(B, C), what the original classifier reads: of some networks it is not the mean of the deepest stage."""
+        """(B, C), the original classifier's input; in some networks it is not the mean of the deepest stage."""
         features: Tensor = backbone(images)
         return features
 
@@ -67,10 +67,10 @@ class ClassificationTask(EvalTask):
         return len(self.dataset)
 
     def load(self, path: str) -> SynToRealClassifier:
-        """The network of the config with the checkpoint's head, whatever the head's width and form.
+        """The config's network with the checkpoint's head, whatever its width and form.
 
         Raises:
-            ValueError: as in the parent; also where the head knows another number of classes than the data.
+            ValueError: as in the parent, or head and data differ in the number of classes.
         """
         given = {key: value for key, value in self.config.model.items() if key not in ("type", "weights")}
         network, _ = build_backbone(given.get("backbone", "resnet101"), given.get("backbone_options"))

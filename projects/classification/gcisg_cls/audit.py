@@ -23,7 +23,7 @@ DATA_SET_PARTS = ALL_PARTS["all"]
 
 
 class _Collected(ClassFolderDataset):
-    """The data set's own checks, all of their findings instead of the first."""
+    """Runs the data set's own checks and collects all findings instead of stopping at the first."""
 
     def __init__(self, root: Path, classes: Sequence[str] | None) -> None:
         self.problems: list[Problem] = []
@@ -54,7 +54,7 @@ def audit_folders(root: Path, workers: int = 1, classes: Sequence[str] | None = 
     Args:
         root: The folder.
         workers: Processes to use.
-        classes: Their names, or one file that has them; those of the folders, or of the list, unless given.
+        classes: Their names, or one file with them (default: those of the folders or of the list).
     """
     return _audit([root], named_classes(classes)[0] if classes else None, workers)
 
@@ -68,7 +68,7 @@ def _audit(parts: Sequence[Path], classes: Sequence[str] | None, workers: int) -
     for part in parts:
         try:
             dataset = _Collected(part, classes)
-        except DataError as error:  # of a list that cannot be read there is no data set
+        except DataError as error:  # without a readable list there is no data set
             problems.append(error.problem)
             continue
         found = Counter(dataset.classes[label] for _, label in dataset.samples)
@@ -95,7 +95,7 @@ def _audit(parts: Sequence[Path], classes: Sequence[str] | None, workers: int) -
 
 
 def _lines(listed: Path) -> list[str]:
-    """None where the list cannot be read, which the data set itself says."""
+    """None if the list cannot be read, which the data set reports."""
     try:
         return read_lines(listed)
     except DataError:
@@ -103,7 +103,7 @@ def _lines(listed: Path) -> list[str]:
 
 
 def _list_problems(part: Path) -> list[Problem]:
-    """Images that are listed twice, or lie in a listed folder without being listed."""
+    """Images that are listed twice, or that are in a listed folder but not in the list."""
     listed = part / IMAGE_LIST
     if not listed.is_file():
         return []

@@ -1,7 +1,7 @@
 """Backbones of torchvision and timm, and their pretrained weights.
 
-A backbone is the library's own network with an `nn.Identity` in the place of its classifier: its tensors have the
-library's names, and it returns what the classifier would read, (B, C).
+A backbone is the library's own network with an `nn.Identity` in place of its classifier. Its tensors have the
+library's names, and it returns the classifier's input, (B, C).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from gcisg_core.lookup import choose
 
 
 class Plain(NamedTuple):
-    """What a backbone is in its library.
+    """How a backbone is called and built in its library.
 
     Attributes:
         library: ``torchvision`` or ``timm``.
         arch: Its name there.
-        options: The library's keyword arguments with which it is built.
-        classifier: Path of the classifier that was taken out.
+        options: Keyword arguments for the library's builder.
+        classifier: Path of the removed classifier.
         mean, std: Normalisation of its images, for RGB in [0, 1].
-        size: The only edge of images that it takes, in pixels; None if it takes others too.
-        multiple: Of which the edges of its images must be multiples.
+        size: Edge of the images in pixels if it takes only one size, else None.
+        multiple: The edges of its images must be multiples of this.
         convolution: Whether its classifier is a 1 x 1 convolution of pooled maps (B, C, 1, 1), as in timm's DLA.
     """
 
@@ -51,8 +51,8 @@ class Plain(NamedTuple):
 def build_backbone(name: str, options: Mapping[str, Any] | None = None) -> tuple[nn.Module, int]:
     """A network that returns its pooled features (B, C) of ImageNet-normalised images instead of class scores, and C.
 
-    Where the library's weights want another normalisation, the network makes it of ImageNet's. Its attribute ``plain``
-    is a :class:`Plain`.
+    If the library's weights need another normalisation, the network converts to it from ImageNet's. Its attribute
+    ``plain`` is a :class:`Plain`.
 
     Args:
         name: A ResNet of torchvision (``resnet101``), or ``mini_resnet`` of the miniature benchmark; or
@@ -80,7 +80,7 @@ def build_backbone(name: str, options: Mapping[str, Any] | None = None) -> tuple
 
 
 def _take_images(network: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:
-    """ImageNet-normalised images as a network wants them; for sizes that it does not take, an error says which."""
+    """ImageNet-normalised images in the form that a network needs; an error names the sizes that it takes."""
     images, plain = inputs[0], network.plain
     edges = tuple(images.shape[-2:])
     if (plain.size and edges != (plain.size, plain.size)) or any(edge % plain.multiple for edge in edges):
@@ -127,7 +127,7 @@ _BUILDERS = {"": _build_resnet, "torchvision": _build_torchvision, "timm": _buil
 
 
 def plain_of(network: Any) -> Plain:
-    """What a network of :func:`build_backbone` is in its library."""
+    """The :class:`Plain` of a network of :func:`build_backbone`."""
     plain: Plain = network.plain
     return plain
 
@@ -141,7 +141,7 @@ def plain_network(plain: Plain, head: nn.Module) -> nn.Module:
 
 
 def convolutional(head: nn.Module) -> nn.Module:
-    """A head of linear layers as 1 x 1 convolutions, with the same names; its weights start anew."""
+    """A head of linear layers as 1 x 1 convolutions, with the same names and newly initialised weights."""
     if isinstance(head, nn.Linear):
         return nn.Conv2d(head.in_features, head.out_features, 1)
     return nn.Sequential(*map(convolutional, head)) if isinstance(head, nn.Sequential) else head
@@ -158,14 +158,14 @@ def load_pretrained(
 
     Args:
         backbone: Changed in place.
-        name: What it was built from.
-        weights: A weights file of any origin; or the library's name of the weights (``IMAGENET1K_V1`` of torchvision,
-            ``lvd142m`` of timm), ``DEFAULT`` for its first choice, from the library's cache or from the net.
+        name: The name that it was built from.
+        weights: A weights file from anywhere, or the library's name of the weights (``IMAGENET1K_V1`` of torchvision,
+            ``lvd142m`` of timm, ``DEFAULT`` for its default), which come from the library's cache or the network.
         min_match_ratio: See :func:`gcisg_core.initial_weights.load_initial_weights`.
-        options: With which it was built.
+        options: The options that it was built with.
 
     Raises:
-        FileNotFoundError: the weights could not be loaded; says which file to put where.
+        FileNotFoundError: the weights could not be loaded; the message says which file to put where.
         ValueError: they belong to another network.
     """
     load_initial_weights(backbone, read_weights(name, weights, options), weights, min_match_ratio)

@@ -1,4 +1,4 @@
-"""The image classifier: a backbone, a small head, and a method beside them."""
+"""The image classifier: a backbone, a small head, and a method."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SynToRealClassifier(BaseModel):
         backbone: ``resnet101``, ``torchvision:NAME``, ``timm:NAME``; see :func:`gcisg_cls.backbones.build_backbone`.
         num_classes: Number of classes of the task.
         hidden: Width of the head's hidden layer (2048-512-12 in the paper); 0 for a linear head.
-        weights: Pretrained weights, see :func:`gcisg_cls.backbones.load_pretrained`; None for random ones.
+        weights: Pretrained weights, see :func:`gcisg_cls.backbones.load_pretrained`; None for a random start.
         norm_eval: BatchNorm of the backbone keeps its running statistics (GCISG, Section 4.5).
         flip_average: Predict from the image and its mirror image together, see :meth:`averaged_scores`, as the authors'
             code of ASG and CSG does. Only for ``mode="predict"``: analyses use the image as it is.
@@ -67,7 +67,7 @@ class SynToRealClassifier(BaseModel):
         normalizer.follow(self.regularizer.settings)
 
     def init_weights(self) -> None:
-        """Called by the runner before training; the head keeps its random start."""
+        """Called by the runner before training; the head keeps its random initialisation."""
         if self.weights is not None:
             load_pretrained(self.backbone, self.name, self.weights, self.min_match_ratio, self.backbone_options)
 
@@ -98,7 +98,7 @@ class SynToRealClassifier(BaseModel):
             losses, metrics = self.regularizer.step(
                 views, lambda: {"loss_task": F.cross_entropy(self.scores(views[task_view]), label)}
             )
-            # mmengine sums what is called a loss and logs the rest.
+            # mmengine sums the values with "loss" in their name and logs the rest.
             return losses | metrics
         if mode == "tensor":
             return self.scores(inputs)

@@ -1,4 +1,4 @@
-"""VisDA-17 as its official download lies on disk; the miniature benchmark has the same layout."""
+"""VisDA-17 in the layout of its official download, which the miniature benchmark shares."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from gcisg_core.config import require
+from gcisg_core.files import is_file
 from gcisg_core.problems import DataError, Problem
 from gcisg_suite.coco.values import shown
-from gcisg_suite.folders import is_file, is_hidden, left_out, list_files
+from gcisg_suite.folders import is_hidden, left_out, list_files
 from gcisg_suite.images import SUFFIXES, read_image
 from gcisg_suite.text import read_lines
 
@@ -28,13 +29,13 @@ VISDA17_CLASSES = (
 )  # fmt: skip
 IMAGE_LIST = "image_list.txt"
 NO_LABEL = -1
-LABEL = re.compile("[0-9]{1,5}")  # a longer one would stand for as many classes as its number
+LABEL = re.compile("[0-9]{1,5}")  # a longer number would mean that many classes
 ABSENT = "Add images of it, or leave it out of the classes: `classes` in a config, --classes in a command"
 MOST_SKIPPED = 1000  # in a row; mmengine's data sets give up after as many
 
 
 def split_line(line: str) -> tuple[str, str]:
-    """Name and label of a line of an image list; a name written by Windows gets "/"."""
+    """Name and label in a line of an image list; backslashes in names become "/"."""
     name, _, label = line.strip().replace("\t", " ").rpartition(" ")
     return name.strip().replace("\\", "/"), label
 
@@ -58,19 +59,19 @@ class ClassFolderDataset(Dataset):
     Args:
         root: The folder of one part (``visda17/train``).
         pipeline: Config of the transform of an image.
-        classes: Their names, in the order of the labels; if None, those of the
-            folders: in the order of the list's labels, or sorted.
-        download_hint: What to do when the folder is not there.
-        absent_classes: `"error"` refuses a class without an image. `"name"`, for the evaluation, logs a warning that
-            names it; the figures are then of the other classes.
-        on_bad_sample: `"error"` stops at an image that is absent or cannot be read and names it. `"skip"`, for
-            training alone, logs a warning that names it and goes on without it.
+        classes: Their names, in the order of the labels. None: the names of the folders, in the order of the list's
+            labels, or sorted.
+        download_hint: What to do if the folder does not exist.
+        absent_classes: `"error"` refuses a class without an image. `"name"`, for evaluation, logs a warning that
+            names it; the metrics are then over the other classes.
+        on_bad_sample: `"error"` stops at an image that is missing or cannot be read, and names it. `"skip"`, only for
+            training, logs a warning that names it and continues without it.
 
     Items are dictionaries: ``inputs`` (what the pipeline returns), ``label``, ``index``.
 
     Raises:
-        DataError: the folder, the list, a line, a class or a file is not as expected; at construction, but for
-            unreadable images, which are named when they are read.
+        DataError: the folder, the list, a line, a class or a file is not as expected. Raised at construction, except
+            for unreadable images, which are named when they are read.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class ClassFolderDataset(Dataset):
                 self._report(DataError(where, what, "Correct the line"))
 
     def _report(self, error: DataError) -> None:
-        """What becomes of a fault in the folder; the audit collects them instead."""
+        """Handle a fault in the folder; the audit overrides it to collect all faults."""
         raise error
 
     def _log_absent(self, listed: Path) -> None:
@@ -128,7 +129,7 @@ class ClassFolderDataset(Dataset):
 
     @staticmethod
     def _classes_of(lines: Sequence[_Line]) -> tuple[str, ...]:
-        """Label -> name of the folder that has it; a label without an image has no name."""
+        """Label -> name of its folder; a label without an image has no name."""
         names = {line.label: line.folder for line in reversed(lines)}
         return tuple(names.get(label, f"label {label}") for label in range(max(names, default=-1) + 1))
 
@@ -191,7 +192,7 @@ class ClassFolderDataset(Dataset):
         self._log(f"{error.problem.file}: {error.problem.what}", logging.WARNING)
 
     def _log(self, text: str, level: int = logging.INFO) -> None:
-        """The audit shows it otherwise."""
+        """Log a warning; the audit overrides it."""
         print_log(text, logger="current", level=level)
 
     def __len__(self) -> int:
@@ -219,12 +220,12 @@ VisDA17Dataset = ClassFolderDataset  # its earlier name
 
 @DATASETS.register_module()
 class UnlabelledImages(ClassFolderDataset):
-    """All images below a folder, whatever the folders are called; the label of each is -1, which stands for none.
+    """All images below a folder, in subfolders of any name. Each has the label -1, which means none.
 
     Args:
         root: The folder.
         pipeline: Config of the transform of an image.
-        classes: Those of the classifier.
+        classes: The classifier's classes.
 
     Raises:
         DataError: there is no image.

@@ -36,11 +36,12 @@ _BUILDERS = {"torchvision": "torchvision.models.get_model", "timm": "timm.create
 def export(config: Config, checkpoint: str) -> Export:
     """The library's network with the head as its classifier, without the method.
 
-    It was tried: the library's network took the tensors strictly.
+    Verified: the tensors load into the library's network with `strict=True`.
 
     Raises:
-        ValueError: the backbone is the miniature's, or was changed (IBN-Net, MixStyle); the class is one of your own.
-        RuntimeError: the checkpoint is one of another model.
+        ValueError: the backbone is the miniature's or was changed (IBN-Net, MixStyle), or the classifier is your
+            own class.
+        RuntimeError: the checkpoint belongs to another model.
     """
     values = {key: value for key, value in config.model.items() if key not in ("type", "regularizer", "weights")}
     name, kind = values.get("backbone", "resnet101"), config.model.get("type")
@@ -111,7 +112,7 @@ def _layer(layer: nn.Module) -> str:
 
 
 def class_names(config: Config, checkpoint: dict[str, Any]) -> list[str]:
-    """The config's, else those that the checkpoint kept, VisDA-17's where the number fits, else numbers."""
+    """The config's classes, else the checkpoint's, else VisDA-17's if their number fits, else numbers."""
     count = config.model.get("num_classes", len(VISDA17_CLASSES))
     kept = checkpoint.get("meta", {}).get("dataset_meta") or {}
     for names in (config.test_dataloader.dataset.get("classes"), kept.get("classes"), VISDA17_CLASSES):

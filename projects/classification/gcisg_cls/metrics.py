@@ -16,7 +16,7 @@ from tabulate import tabulate
 class ClassAccuracy(BaseMetric):
     """Percentages: ``mean_class`` (the official figure) and ``overall``; the table of all classes goes to the log.
 
-    Classes without an image do not enter the mean.
+    The mean leaves out classes without an image.
     """
 
     default_prefix = "accuracy"
@@ -25,7 +25,7 @@ class ClassAccuracy(BaseMetric):
         self.results += [(int(sample["label"]), int(sample["prediction"])) for sample in data_samples]
 
     def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, float]:
-        from sklearn.metrics import confusion_matrix  # a second to load, which training need not wait for
+        from sklearn.metrics import confusion_matrix  # takes a second to load; training need not wait for it
 
         names = self.dataset_meta["classes"]
         labels, predictions = np.array(results).T

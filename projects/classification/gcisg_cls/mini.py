@@ -28,7 +28,7 @@ def prepare_mini() -> Path:
 
 
 def prepare_reference(seed: int) -> Path:
-    """Train another reference network, of other images, order and start than the benchmark's (seed 0): an hour."""
+    """Train another reference network: images, order and initialisation differ from the benchmark's (seed 0). Takes an hour."""
     goal = mini_root() / f"reference_{seed}.pth"
     if not goal.is_file():
         pretrain(goal, seed)
@@ -38,9 +38,9 @@ def prepare_reference(seed: int) -> Path:
 def train(
     config: str, work_dir: Path, overrides: Sequence[str] = (), seed: int = 0, source: str = "synthetic"
 ) -> tuple[Runner, SynToRealClassifier]:
-    """Train one of the project's configs (``gcisg_mini``), or go on with a run that was stopped.
+    """Train one of the project's configs (``gcisg_mini``), or continue a stopped run.
 
-    Each seed has images of its own; `source` says which ones, see :data:`gcisg_suite.miniature.classification.SOURCES`.
+    Each seed has its own images; `source` says of which kind, see :data:`gcisg_suite.miniature.classification.SOURCES`.
     """
     folder = None
     if seed or source != "synthetic":  # the config's own otherwise

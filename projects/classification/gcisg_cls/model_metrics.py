@@ -1,4 +1,4 @@
-"""What a trained classifier keeps of the pretrained network, and how much the style of an image matters to it."""
+"""Metrics of a trained classifier: what it keeps of the pretrained network, and how much style matters."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def evaluate(
         model: The trained classifier.
         dataset: Real images of the task; its pipeline is an :class:`gcisg_cls.views.EvalView`.
         reference: The pretrained network, see :func:`load_reference`.
-        batch_size: Images at once.
-        form: Of the energy.
+        batch_size: Images per forward pass.
+        form: Formula of the energy.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -119,13 +119,13 @@ def metric_values(
         model: The trained classifier.
         dataset: See :func:`evaluate`.
         pretrained: Weights that training started from, see :func:`gcisg_cls.backbones.read_weights`; for CKA.
-        pretraining: Validation images of the pretraining's task (ImageNet), for Acc_IN.
-        batch_size: Images at once.
+        pretraining: Validation images of the pretraining (ImageNet), for Acc_IN.
+        batch_size: Images per forward pass.
 
     Returns:
         ``accuracy`` (mean per-class, %), ``overall`` and ``match_rate`` (%), those of
-        :data:`gcisg_core.model_metrics.METRICS`, and with ``pretraining`` also ``acc_in`` (%): the accuracy there
-        of the original classifier on the trained backbone.
+        :data:`gcisg_core.model_metrics.METRICS`, and with ``pretraining`` also ``acc_in`` (%): the original
+        classifier's accuracy there on the trained backbone.
 
     Source: GCISG (ECCV 2022), Section 4, "Evaluation metrics".
     """
@@ -151,7 +151,7 @@ def load_reference(model: SynToRealClassifier, weights: str) -> nn.Module:
 
 
 def explained_stage(backbone: nn.Module) -> int:
-    """The deepest stage on which a prediction depends everywhere: behind the last block, a class token is all of it."""
+    """The deepest stage at which all positions matter: after a transformer's last block only the class token does."""
     *before, deepest = sorted(find_stages(backbone))
     has_class_token = getattr(backbone, "num_prefix_tokens", 0) or hasattr(backbone, "class_token")
     return before[-1] if has_class_token and before else deepest
@@ -167,15 +167,15 @@ def build_dataset(config: Any, **changes: Any) -> ClassFolderDataset:
 def train_config(
     file: Path, work_dir: Path, overrides: Sequence[str] = (), seed: int | None = None, source: Path | None = None
 ) -> Runner:
-    """Train a config, or go on with a run that was stopped.
+    """Train a config, or continue a stopped run.
 
     Args:
-        file: The config. If it has ``start``, another config's name and overrides, that one is trained first and its
-            model begins this run.
+        file: The config. If it has ``start`` (another config's name and overrides), that one is trained first, and
+            this run starts from its model.
         work_dir: Where the run is kept.
         overrides: ``key=value`` each.
         seed: The config's by default.
-        source: Folder of synthetic images in the place of the config's.
+        source: Folder of synthetic images that replaces the config's.
     """
     given, data = [*overrides], "train_dataloader.dataset.dataset"
     start = load_config(str(file), given).get("start")
@@ -191,11 +191,11 @@ def train_config(
 
 
 def train_and_test(file: Path, work_dir: Path, overrides: Sequence[str], seed: int) -> dict[str, Any]:
-    """Train a config and evaluate it on its test set; a run that was stopped goes on.
+    """Train a config and evaluate it on its test set; a stopped run continues.
 
     Returns:
-        What :func:`metric_values` returns, as ``test``, and ``seconds`` of training. Acc_IN is not among it where the
-        images of the pretraining are not at hand: ``$GCISG_DATA/imagenet/val``, with one folder for each class.
+        What :func:`metric_values` returns, as ``test``, and ``seconds`` of training. Acc_IN is left out if there
+        are no images of the pretraining (``$GCISG_DATA/imagenet/val``, with one folder for each class).
     """
     start = time.perf_counter()
     runner = train_config(file, work_dir, overrides, seed)

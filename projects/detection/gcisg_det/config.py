@@ -35,16 +35,16 @@ def add_detection_config(cfg: CfgNode) -> None:
     cfg.MODEL.MIN_MATCH_RATIO = MIN_MATCH_RATIO
     # Plugins of the backbone by name, see gcisg_core.backbone_plugins: IBN: "a", MIXSTYLE: {P: 0.5}; empty for none.
     cfg.MODEL.BACKBONE_PLUGINS = CfgNode(new_allowed=True)
-    # Code of your own: modules that register models or data, functions that add keys: "my.module:add_config".
+    # Your own code: modules that register models or data, functions that add keys: "my.module:add_config".
     cfg.CUSTOM_IMPORTS = []
-    # A trainer of your own, "my.module:MyTrainer", derived from gcisg_det.engine.Trainer.
+    # Your own trainer, "my.module:MyTrainer", derived from gcisg_det.engine.Trainer.
     cfg.CUSTOM_TRAINER = ""
     # Folder that holds `sim10k` and `cityscapes`; empty: the environment variable GCISG_DATA, else `data`.
     cfg.DATASETS.ROOT = ""
     # Own data, a list of [name, COCO JSON file, image folder].
     cfg.DATASETS.COCO = []
-    # Label images for the images of data of your own, a list of [name in COCO, folder, "class, class, ..."]: PNG files
-    # of class numbers, 255 for none, called as the images are; for semantic and panoptic architectures.
+    # Label images for your own data, a list of [name in COCO, folder, "class, class, ..."]: PNG files
+    # of class numbers, 255 for none, with the names of the images; for semantic and panoptic architectures.
     cfg.DATASETS.SEM_SEG = []
     # Panoptic truth for data with label images, a list of [name in COCO, COCO's panoptic JSON file, its PNG folder].
     cfg.DATASETS.PANOPTIC = []
@@ -92,7 +92,7 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
     custom_imports.load(names, file)
     cfg = cfg or _defaults()  # some modules change the framework's defaults when they are imported
     custom_imports.add_keys(cfg, names, file)
-    # Earlier names, as empty as their new ones stay unless the file or an override gives them.
+    # Earlier names; they stay empty unless the file or an override sets them.
     defaults = cfg.clone()
     cfg.MODEL.CHANGES, cfg.MODEL.LEAST_MATCH = CfgNode(new_allowed=True), None
     try:
@@ -142,10 +142,10 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
 
 
 def read_run_config(file: str | Path, overrides: Sequence[str] = (), trust: bool = False) -> CfgNode:
-    """:func:`read_config` for the config in the folder of a run, of which nothing is run unless it is trusted.
+    """:func:`read_config` for the config in a run's folder; nothing in it is run unless it is trusted.
 
     Raises:
-        DataError: It imports code of your own.
+        DataError: It imports your own code.
     """
     if not trust and (names := custom_imports.named(_check_files(Path(file), _defaults()), overrides, file)):
         what = f"imports code ({', '.join(names)}), which the config of a run's folder must not"
@@ -161,7 +161,7 @@ def _defaults() -> CfgNode:
 
 
 def _check_numbers(file: str | Path, cfg: CfgNode, defaults: CfgNode, prefix: str = "") -> None:
-    """Refuse text in a list of numbers; of other values yacs checks the type."""
+    """Refuse text in a list of numbers; yacs checks the types of other values."""
     for name, default in defaults.items():
         value = cfg.get(name)
         if isinstance(default, CfgNode) and isinstance(value, CfgNode):
@@ -176,10 +176,10 @@ def _flat(value: Any) -> Iterator[Any]:
 
 
 def _check_files(file: Path, cfg: CfgNode) -> list[dict[str, Any]]:
-    """The contents of a file and its bases. Refuses those that are no mappings of keys, as nested as the defaults are.
+    """The contents of a file and its bases. Refuses contents that are not mappings nested like the defaults.
 
     Raises:
-        DataError: One of them; names file and key.
+        DataError: One is refused; the message names file and key.
     """
     files, contents = [file], [_mapping(file, cfg)]
     while isinstance(base := contents[-1].get("_BASE_"), str) and "://" not in base:
@@ -207,7 +207,7 @@ def _mapping(file: Path, cfg: CfgNode) -> dict[str, Any]:
 
 
 def _nodes(value: Any, node: CfgNode, key: str = "") -> Iterator[tuple[str, Any]]:
-    """What a file has in the places of nodes, by key."""
+    """What a file has where the defaults have nodes, by key."""
     yield key, value
     for name, inner in node.items():
         if isinstance(inner, CfgNode) and isinstance(value, dict) and name in value:
@@ -215,7 +215,7 @@ def _nodes(value: Any, node: CfgNode, key: str = "") -> Iterator[tuple[str, Any]
 
 
 def photometric_values(cfg: CfgNode) -> dict[str, Any]:
-    """The arguments of :class:`gcisg_core.views.PhotometricView`; empty when the views are the images themselves."""
+    """The arguments of :class:`gcisg_core.views.PhotometricView`; empty if the views are the images themselves."""
     values: dict[str, Any] = {"blur": cfg.INPUT.BLUR} if cfg.INPUT.BLUR else {}
     if cfg.INPUT.PASTA:
         values["pasta"] = dict(zip(("alpha", "k", "beta"), cfg.INPUT.PASTA, strict=False))
@@ -227,14 +227,14 @@ def photometric_values(cfg: CfgNode) -> dict[str, Any]:
 
 
 def architecture(cfg: CfgNode) -> str:
-    """The framework's meta-architecture, with a method beside it or not."""
+    """The framework's meta-architecture, with or without a method."""
     wrapped = cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector"
     name: str = cfg.MODEL.PARENT_ARCHITECTURE if wrapped else cfg.MODEL.META_ARCHITECTURE
     return name
 
 
 def head_key(cfg: CfgNode) -> str | None:
-    """The node of `MODEL` that has the detector's `NUM_CLASSES`; None of an architecture of your own with several."""
+    """The node of `MODEL` with the detector's `NUM_CLASSES`; None if your own architecture has several."""
     from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN, RetinaNet  # takes longer than all of this
 
     name = architecture(cfg)

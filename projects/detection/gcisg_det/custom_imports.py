@@ -1,4 +1,4 @@
-"""Code of your own that a `.yaml` config names: modules that register models or data, functions that add keys."""
+"""Your own code that a `.yaml` config names: modules that register models or data, functions that add keys."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def named(contents: Sequence[Mapping[str, Any]], overrides: Sequence[Any], file:
     """What a config imports.
 
     Args:
-        contents: Of its files, the heir first.
+        contents: The contents of its files, base files last.
         overrides: Alternating keys and values.
         file: The config.
 
     Raises:
-        DataError: It is no list of texts.
+        DataError: It is not a list of strings.
     """
     found: Any = next((content[KEY] for content in contents if KEY in content), [])
     if KEY in overrides[::2]:
@@ -65,7 +65,7 @@ def add_keys(cfg: CfgNode, names: Sequence[str], file: object) -> None:
 
 
 def trainer(name: str, base: type, file: object) -> type:
-    """The class of `CUSTOM_TRAINER`, `module:Class`; ``base`` where it names none.
+    """The class of `CUSTOM_TRAINER`, `module:Class`; ``base`` if it names none.
 
     Raises:
         DataError: It cannot be imported, or is not derived from ``base``.

@@ -50,19 +50,19 @@ from .evaluators import build_evaluator, check_numbers, headline
 from .mapper import build_mapper
 from .processes import for_cpu, start
 
-logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
+logger = logging.getLogger(f"detectron2.{__name__}")  # logs where the framework does
 
 
 class Trainer(DefaultTrainer):
     """The framework's trainer for `tools/train_net.py`: `DefaultTrainer` with this project's parts.
 
-    `SOLVER.AMP.ENABLED` also works on a CPU, there in bfloat16, which needs no scaling of the loss.
+    `SOLVER.AMP.ENABLED` also works on a CPU, in bfloat16, which needs no loss scaling.
 
     Attributes:
-        trackers: What the run also reports to, see :mod:`gcisg_core.trackers`.
+        trackers: Trackers that the run also reports to, see :mod:`gcisg_core.trackers`.
     """
 
-    trackers: Sequence[str] = ()  # of the class, since the framework's constructor builds the writers
+    trackers: Sequence[str] = ()  # on the class, since the framework's constructor builds the writers
 
     def __init__(self, cfg: CfgNode) -> None:
         on_cpu = cfg.MODEL.DEVICE == "cpu"
@@ -76,16 +76,16 @@ class Trainer(DefaultTrainer):
         with mock.patch.object(defaults, "create_ddp_model", wrap):
             super().__init__(cfg)
         if bfloat16:
-            self.cfg = given  # a recorded step must say that it was one of mixed precision
+            self.cfg = given  # a recorded step must say that it used mixed precision
             model: Any = self.model
             train_in_bfloat16(getattr(model, "module", model))
 
     def build_hooks(self) -> list[HookBase | None]:
-        """The framework's hooks behind this project's, with the safe checkpointer put in before they take it."""
+        """This project's hooks, then the framework's, which get the safe checkpointer."""
         self.checkpointer = SafeCheckpointer(self.model, self.cfg.OUTPUT_DIR, cfg=self.cfg, trainer=weakref.proxy(self))
         hooks = [ExactResume(self.cfg.SEED), *super().build_hooks()]
         for hook in hooks:
-            if isinstance(hook, PeriodicWriter):  # a short run would log its last step alone
+            if isinstance(hook, PeriodicWriter):  # a short run would log only its last step
                 hook._period = log_interval(hook._period, self.max_iter)
         hooks.append(WholeLog(self.cfg.TEST.EVAL_PERIOD, self.cfg.OUTPUT_DIR))
         if self.cfg.SELECTION.EVERY_CHECKPOINT:
@@ -95,12 +95,12 @@ class Trainer(DefaultTrainer):
         return [RegularizerHook(), *hooks] if self.cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector" else hooks
 
     def build_writers(self) -> list[EventWriter]:
-        """The framework's, and the trackers'."""
+        """The framework's writers and the trackers'."""
         settings = yaml.safe_load(self.cfg.dump())
         return [*super().build_writers(), *tracker_writers(self.trackers, self.cfg.OUTPUT_DIR, settings)]
 
     def train(self) -> Any:
-        """Trains, if there is room for checkpoints; where only the final one is missing, that is saved first."""
+        """Trains, if there is disk space for checkpoints; if only the final one is missing, it is saved first."""
         folder = Path(self.cfg.OUTPUT_DIR)
         model: Any = getattr(self.model, "module", self.model)
         on_first_rank(lambda: check_space(folder, model, self.optimizer))
@@ -117,7 +117,7 @@ class Trainer(DefaultTrainer):
         return {**super().state_dict(), "_trainer": self._trainer.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Loads optimizer and gradient scaler too; where the framework did, it is repeated without effect."""
+        """Loads optimizer and gradient scaler too; repeating what the framework did has no effect."""
         super().load_state_dict(state_dict)
         self._trainer.load_state_dict(state_dict["_trainer"])
 
@@ -131,11 +131,11 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> ResumableLoader:
-        """The resumable loader, once it is certain that the evaluation at the end has what it needs.
+        """The resumable loader, after a check that the final evaluation has what it needs.
 
         Raises:
-            ValueError: The number of classes of the config is not that of the data, or those of training are not those
-                of the evaluation.
+            ValueError: Config and data differ in the number of classes, or training and evaluation data differ in
+                their classes.
             DataError: The data of training or of the evaluation cannot be used.
         """
         if not cfg.DATASETS.TRAIN:
@@ -163,12 +163,12 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> Any:
-        """What the architecture is evaluated by, into `OUTPUT_DIR/inference/<data set>`."""
+        """The architecture's evaluator, which writes to `OUTPUT_DIR/inference/<data set>`."""
         return build_evaluator(cfg, dataset_name)
 
     @classmethod
     def test(cls, cfg: CfgNode, model: torch.nn.Module, evaluators: Any = None) -> OrderedDict:
-        """Evaluates; results are keyed by data set also when there is one, so the convention is in `metrics.json`."""
+        """Evaluates. Results are keyed by data set even if there is only one: `metrics.json` shows the convention."""
         results = super().test(cfg, model, evaluators)
         return OrderedDict({cfg.DATASETS.TEST[0]: results}) if len(cfg.DATASETS.TEST) == 1 else results
 
@@ -206,7 +206,7 @@ def run(args: Namespace) -> None:
     Raises:
         ValueError: An argument, the config, the data or the checkpoint cannot be used; the message says why.
     """
-    cfg = configure(args)  # what is wrong with the command line is said before processes start
+    cfg = configure(args)  # report errors of the command line before processes start
     if not args.eval_only and not cfg.DATASETS.TRAIN:
         raise ValueError(f"{args.config}: DATASETS.TRAIN is empty, name the data to train on")
     settings = {k: value for k, value in yaml.safe_load(cfg.dump()).items() if k not in ("OUTPUT_DIR", "SEED")}
@@ -214,7 +214,7 @@ def run(args: Namespace) -> None:
 
 
 def end_earlier_logs() -> None:
-    """Every `default_setup` adds handlers: a second run of a process would print each line twice."""
+    """Remove earlier log handlers: every `default_setup` adds some, and a second run would print each line twice."""
     for name in ("detectron2", "fvcore"):
         log = logging.getLogger(name)
         for handler in [*log.handlers]:
@@ -224,14 +224,14 @@ def end_earlier_logs() -> None:
 
 
 def brief_logger(*args: Any, **kwargs: Any) -> logging.Logger:
-    """The framework's logger, whose long listings go to the log file alone."""
+    """The framework's logger, with long listings only in the log file."""
     log: logging.Logger = setup_logger(*args, **kwargs)
     keep_screen_brief(log)
     return log
 
 
 def set_up(config: Any, args: Namespace, folder: Path) -> None:
-    """The framework's set-up; an evaluation in the folder of a run leaves its `config.yaml` as it is."""
+    """The framework's set-up; an evaluation in a run's folder does not change its `config.yaml`."""
     end_earlier_logs()
     kept, open_any = folder / "config.yaml", PathManager.open
     keep = args.eval_only and kept.is_file()
@@ -266,10 +266,10 @@ def _run_rank(args: Namespace) -> None:
 
 
 def train_and_test(file: Path, work_dir: Path, overrides: Sequence[str], seed: int) -> dict[str, Any]:
-    """Train a config and evaluate it on its first test set; a run that was stopped goes on.
+    """Train a config and evaluate it on its first test set; a stopped run continues.
 
     Returns:
-        As ``test`` AP, AP50 and AP75, and ``seconds`` of training and evaluation.
+        ``test`` with AP, AP50 and AP75, and ``seconds`` of training and evaluation.
     """
     alone = {"num_gpus": 1, "num_machines": 1, "machine_rank": 0, "dist_url": "auto", "amp": False, "eval_only": False}
     start = time.perf_counter()

@@ -18,14 +18,14 @@ from .datasets import class_ids, setup_datasets
 
 
 def export(config: Any, checkpoint: str) -> Export:
-    """The detector without the method, and a config of the same kind that needs Detectron2 alone.
+    """The detector without the method, and a config of the same kind that needs only Detectron2.
 
     Verified: the tensors load into the plain detector, built on the CPU, with `strict=True`.
 
     Raises:
-        ValueError: the backbone is this suite's own or was changed (IBN-Net, MixStyle), so Detectron2 has no such one.
+        ValueError: the backbone is this suite's own or was changed (IBN-Net, MixStyle), so Detectron2 cannot build it.
         DataError: the checkpoint cannot be read.
-        RuntimeError: the checkpoint is one of another model.
+        RuntimeError: the checkpoint belongs to another model.
     """
     if isinstance(config, CfgNode):
         return _export_yaml(config, checkpoint)
@@ -50,7 +50,7 @@ def _export_yaml(cfg: CfgNode, checkpoint: str) -> Export:
     state = without_method({key: torch.as_tensor(value) for key, value in loaded["model"].items()})
     model.load_state_dict(state, strict=True)
     plain.MODEL.WEIGHTS = "{checkpoint}"
-    # What differs from the defaults alone: the versions of Detectron2 do not have all keys in common.
+    # Only what differs from the defaults: versions of Detectron2 differ in their keys.
     text = yaml.safe_dump(_difference(plain, defaults), sort_keys=False)
     if cfg.CUSTOM_IMPORTS:
         names = ", ".join(cfg.CUSTOM_IMPORTS)
@@ -61,7 +61,7 @@ def _export_yaml(cfg: CfgNode, checkpoint: str) -> Export:
 
 
 def _defaults(cfg: CfgNode) -> CfgNode:
-    """The framework's, with the keys that the config's own code adds."""
+    """The framework's defaults, with the keys that the config's own code adds."""
     defaults = get_cfg()
     custom_imports.add_keys(defaults, cfg.CUSTOM_IMPORTS, custom_imports.KEY)
     return defaults

@@ -15,7 +15,7 @@ from PIL import Image
 from gcisg_core.problems import DataError
 from gcisg_suite.images import check_boxes_size, read_image
 
-logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
+logger = logging.getLogger(f"detectron2.{__name__}")  # logs where the framework does
 
 
 class CheckedMapper(DatasetMapper):
@@ -25,7 +25,7 @@ class CheckedMapper(DatasetMapper):
         """Maps one data set dictionary to the model's input.
 
         Raises:
-            DataError: The image cannot be read, or its size is not that of the annotation.
+            DataError: The image cannot be read, or its size differs from the annotation's.
         """
         file, framework_read = dataset_dict["file_name"], detection_utils.read_image
 
@@ -48,7 +48,7 @@ class SkippingMapper:
     """Gives None for an image that cannot be used, after a warning that names it; the loader then draws another.
 
     Args:
-        mapper: Does the work.
+        mapper: The mapper that does the work.
     """
 
     def __init__(self, mapper: CheckedMapper) -> None:

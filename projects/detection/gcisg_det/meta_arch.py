@@ -1,4 +1,4 @@
-"""Any detector of Detectron2 with a method of :mod:`gcisg_core.regularizers` beside it.
+"""Any detector of Detectron2 with a method of :mod:`gcisg_core.regularizers`.
 
 A training step: both views of the batch are drawn on the device -> the parent's own `forward` on the task's view,
 with the backbone's stages tapped -> the bottom-up network alone on the other view -> the method's losses.
@@ -33,7 +33,7 @@ from .config import photometric_values
 
 
 class SynToRealMixin:
-    """Adds a method to a detector; comes before it in the bases of a class.
+    """Adds a method to a detector; put it before the detector in the bases of a class.
 
     Args:
         *args: Arguments of the detector.
@@ -95,7 +95,7 @@ class SynToRealMixin:
 
     @torch.no_grad()
     def _draw(self, batched_inputs: Sequence[dict[str, Any]], change: PhotometricView | None) -> list[dict[str, Any]]:
-        """The batch in a new photometric draw; images alone differ from the given batch."""
+        """The batch in a new photometric draw; only the images differ from the given batch."""
         if change is None:
             return list(batched_inputs)
         device = next(self.regularizer.student.parameters()).device
@@ -108,9 +108,9 @@ class SynToRealMixin:
         return batch
 
     def _backbone_input(self, batch: list[dict[str, Any]]) -> Tensor:
-        """(B, 3, H, W), what the parent makes of a batch for its backbone: its forward, left before the backbone runs.
+        """(B, 3, H, W), the backbone's input: the parent's forward is left before the backbone runs.
 
-        So any parent's normalisation and padding holds, also of one without `preprocess_image`.
+        So normalisation and padding are the parent's, even if it has no `preprocess_image`.
         """
 
         parent: Any = super()
@@ -120,7 +120,7 @@ class SynToRealMixin:
 
 @cache
 def with_method(parent: type[nn.Module]) -> type[nn.Module]:
-    """The class of a detector with a method: the arguments of :class:`SynToRealMixin`, then the parent's."""
+    """The class of a detector with a method. It takes the arguments of :class:`SynToRealMixin`, then its parent's."""
     return type(f"SynToReal{parent.__name__}", (SynToRealMixin, parent), {"__module__": __name__})
 
 

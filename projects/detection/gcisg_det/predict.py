@@ -19,16 +19,16 @@ from .setups import DetectorSetup, setup_of
 
 
 class Predictor:
-    """See `gcisg predict`, which uses it. Images are prepared as by the framework's `DefaultPredictor`.
+    """The predictor of `gcisg predict`. It prepares images like the framework's `DefaultPredictor`.
 
     Args:
-        config: Of this suite or of plain Detectron2, of either kind; it stays as it is.
-        checkpoint: Of training, with or without the method, or of plain Detectron2.
+        config: A config of this suite or of plain Detectron2, yaml or lazy; it is not changed.
+        checkpoint: A checkpoint of training, with or without the method, or of plain Detectron2.
         device: Where the network runs.
-        score: Lowest score of a box in the pictures; the records hold all that the model gives.
+        score: Lowest score of a box in the pictures; the records hold all boxes of the model.
 
     Raises:
-        ValueError: the checkpoint is one of another model, or cannot be read.
+        ValueError: the checkpoint belongs to another model, or cannot be read.
     """
 
     label_map = None
@@ -63,7 +63,7 @@ class Predictor:
         return [output["instances"].to("cpu") for output in outputs]
 
     def record(self, result: Any, about: dict[str, Any]) -> list[dict[str, Any]]:
-        """An entry a box, in the form of COCO's results."""
+        """One entry per box, in the form of COCO's results."""
         entries: list[dict[str, Any]] = instances_to_coco_json(result, about["image_id"])
         return [{**entry, "category_id": self.category_ids[entry["category_id"]]} for entry in entries]
 
@@ -75,7 +75,7 @@ class Predictor:
 
 
 def _known(setup: DetectorSetup, beside: Path) -> dict[str, int]:
-    """Class name -> category id: from what an export wrote beside its checkpoint, else the config's; else numbers."""
+    """Class name -> category id: from the file beside an exported checkpoint, else from the config, else numbers."""
     _, count = setup.number_of_classes()
     exported = read_json_object(beside)
     known = dict(zip(exported.get("classes", ()), exported.get("category_ids", ()), strict=False)) or setup.class_ids()

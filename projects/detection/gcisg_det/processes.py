@@ -1,4 +1,4 @@
-"""A process of a run: it joins the others, the first of all takes the run's folder, and all go on together."""
+"""A process of a run: it joins the others; the first process locks the run's folder; then all continue together."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def start(
     """Run `call(args)`, in step with the other processes where torchrun, or `--num-gpus`, started several.
 
     Args:
-        args: Those of `gcisg train`; `resume` becomes whether there is a checkpoint to go on from.
+        args: Those of `gcisg train`; `resume` is set to whether there is a checkpoint to continue from.
         call: What trains or evaluates.
-        folder: The run's.
-        settings: What makes it this run, without its folder and seed.
-        seed: The run's, None for a random one.
+        folder: The run's folder.
+        settings: What identifies the run, without its folder and seed.
+        seed: The run's seed; None for a random one.
 
     Raises:
         ValueError: There is no GPU for this process, or the folder holds another run or is in use.
@@ -54,7 +54,7 @@ def start(
 
 
 def for_cpu(model: nn.Module) -> None:
-    """Turn synchronised BatchNorm, which torch has on GPUs alone, into BatchNorm: each process uses its own images."""
+    """Turn synchronised BatchNorm, which torch has only on GPUs, into BatchNorm: each process uses its own images."""
     for module in model.modules():
         if type(module) is nn.SyncBatchNorm:
             module.__class__ = nn.BatchNorm2d  # type: ignore[assignment]

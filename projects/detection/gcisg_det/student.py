@@ -12,7 +12,7 @@ from .setups import setup_of
 
 
 def student_of(config: Any) -> tuple[nn.Module, dict[str, Any]]:
-    """The bottom-up network of a config's detector, with its changes and without weights, and the method's values.
+    """The bottom-up network of a config's detector, with its plugins and without weights, and the method's values.
 
     Raises:
         ValueError: the detector has no backbone.

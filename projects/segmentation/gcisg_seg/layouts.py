@@ -27,7 +27,7 @@ TELL_APART = (
     "in a command"
 )
 IGNORED = 255  # mmseg's ignore_index, Cityscapes' train ID of everything that is not evaluated
-OUTSIDE = 254  # marks a label value that the table does not know
+OUTSIDE = 254  # marks a label value that is not in the table
 
 
 def _table(train_ids: Mapping[int, int]) -> np.ndarray:
@@ -48,8 +48,8 @@ _MAPILLARY = {
     "motorcycle": (57,), "bicycle": (52,),
 }  # fmt: skip
 
-# CARLA's tags from 0.9.14 on (LibCarla's `CityObjectLabel`) begin with Cityscapes' 19 classes; those before are others,
-# without riders and with one tag for all vehicles, and SHIFT has them. Road lines lie on the road.
+# CARLA's tags from 0.9.14 on (LibCarla's `CityObjectLabel`) begin with Cityscapes' 19 classes. Earlier tags differ: no
+# riders, and one tag for all vehicles; SHIFT uses them. Road lines lie on the road.
 _CARLA = {**{tag: tag - 1 for tag in range(1, 20)}, **dict.fromkeys((0, *range(20, 29)), IGNORED), 24: 0}
 _CARLA_0_9_13 = {
     **dict.fromkeys(range(23), IGNORED),
@@ -77,7 +77,7 @@ LABEL_TABLES: dict[str, np.ndarray] = {
     "carla_0_9_13_ids": _table(_CARLA_0_9_13),
     "synthia_ids": _table(_SYNTHIA),
 }
-IN_RED = ("carla_ids", "carla_0_9_13_ids", "synthia_ids")  # labels of colours, whose red channel has the value
+IN_RED = ("carla_ids", "carla_0_9_13_ids", "synthia_ids")  # colour labels, whose red channel holds the value
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Layout:
     Attributes:
         image_dir: Folder of the images; may contain `{split}`.
         label_dir: Folder of the label images; may contain `{split}`.
-        image_suffix: What follows the name that image and label share; several where data of your own mix them.
+        image_suffix: What follows the name that image and label share; several if your own data mix them.
         label_suffixes: The same for labels, with the table of their values (a key of `LABEL_TABLES`, or "own").
             The first suffix that exists wins.
         splits: The splits that have labels.
@@ -112,7 +112,7 @@ LAYOUTS: dict[str, Layout] = {
     "bdd100k": Layout(
         "images/10k/{split}", "labels/sem_seg/masks/{split}", ".jpg", {".png": "train_ids"}, ("train", "val")
     ),
-    # As it was distributed before 2020, and is by mirrors.
+    # As it was distributed before 2020, and still is by mirrors.
     "bdd100k_seg": Layout(
         "seg/images/{split}", "seg/labels/{split}", ".jpg", {"_train_id.png": "train_ids"}, ("train", "val")
     ),
@@ -148,7 +148,7 @@ Suffix = str | Sequence[str] | None
 
 
 def own_layout(image_suffix: Suffix = None, label_suffix: Suffix = None) -> Layout:
-    """Folders of your own, whose label values are the numbers of the classes; without a suffix, any of an image."""
+    """Your own folders, whose label values are the numbers of the classes. Without a suffix, any image's."""
     return Layout("images", "labels", _several(image_suffix), dict.fromkeys(_several(label_suffix), "own"), ())
 
 
@@ -170,9 +170,9 @@ class Found(NamedTuple):
 
     Attributes:
         pairs: In the order of their names.
-        problems: An absent folder, no image, no label.
+        problems: A missing folder, no image, no label.
         unpaired: Files without their partner.
-        notes: What is left out, a line for each folder.
+        notes: What is left out, one line for each folder.
     """
 
     pairs: list[Pair]
@@ -182,7 +182,7 @@ class Found(NamedTuple):
 
 
 class _Folder:
-    """The files of a folder and below, by what is before their suffix.
+    """All files below a folder, by their name without the suffix.
 
     Args:
         root: The folder.
@@ -208,7 +208,7 @@ class _Folder:
         self.left_out["of another name"] = sorted(unused)
 
     def absent(self, kind: str, remedy: str) -> list[Problem]:
-        """One problem where nothing was found."""
+        """One problem if nothing was found."""
         if self.files:
             return []
         what = f"0 {kind}: nothing here is named {self.wanted}" if self.root.is_dir() else "no such folder"
@@ -227,7 +227,7 @@ class _Folder:
 
 
 def _shorter(name: str) -> Iterator[str]:
-    """What is before each separator in a file's name, its folder included."""
+    """The part before each separator in a file's name, with its folder."""
     start = name.rfind("/") + 1
     return (name[:end] for end in range(start + 1, len(name)) if name[end] in "_-. ")
 

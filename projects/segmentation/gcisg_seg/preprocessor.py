@@ -26,8 +26,8 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
     is mmseg's: the value ``pad_val`` after normalisation (0, the mean colour), the same in all views.
 
     Args:
-        views: Number of views of each image; the segmentor gets a list of as many batches. None: as many as its method
-            needs, so a baseline has the same colour jitter as the task view of a method. 0: training as in mmseg.
+        views: Number of views of each image; the segmentor gets a list of that many batches. None: as many as its
+            method needs, so a baseline has the same colour jitter as a method's task view. 0: training as in mmseg.
         photometric: Arguments of :class:`gcisg_core.views.PhotometricView`.
         plain_views: Numbers of the views, from 0, that stay as the pipeline made them; the others are drawn. CSG's code
             trains the task on the plain image and compares it with a drawn one: ``(0,)``.
@@ -113,7 +113,7 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
         """A photometric draw of an image (C, H, W) of values in ``value_range``, channels as they are loaded; float.
 
         Raises:
-            ValueError: a value lies outside of it, or a change is of colours and the image has none.
+            ValueError: a value lies outside that range, or the change needs colours and the image has none.
         """
         width = self.highest - self.lowest
         if image.dtype != torch.uint8 or (self.lowest, self.highest) != (0, 255):

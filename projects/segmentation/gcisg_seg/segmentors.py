@@ -1,4 +1,4 @@
-"""Segmentors of MMSegmentation with a method of :mod:`gcisg_core.regularizers` beside them."""
+"""Segmentors of MMSegmentation with a method of :mod:`gcisg_core.regularizers`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from gcisg_seg.windows import REMEDY
 
 @accept_old_arguments
 class SynToRealMixin:
-    """Adds a method to a segmentor; comes before it in the bases of a class.
+    """Adds a method to a segmentor; put it before the segmentor in the bases of a class.
 
     The segmentor's own ``loss`` runs once, on the task's view. The other view only goes through the backbone.
 
@@ -39,8 +39,8 @@ class SynToRealMixin:
         **kwargs: Arguments of the segmentor.
 
     Raises:
-        ValueError: the segmentor has no backbone, or the preprocessor is to draw fewer views than the method needs.
-        MissingPackageError: it has parts of mmdetection or mmpretrain, which is not installed.
+        ValueError: the segmentor has no backbone, or the preprocessor draws fewer views than the method needs.
+        MissingPackageError: it uses parts of mmdetection or mmpretrain, which is not installed.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class SynToRealMixin:
             return segmentor.forward(*args, **kwargs)
 
     def loss(self, inputs: Tensor | Sequence[Tensor], data_samples: Sequence[Any]) -> dict[str, Tensor]:
-        """All losses and metrics by name; mmengine sums what is called a loss and logs the rest.
+        """All losses and metrics by name; mmengine sums those with "loss" in the name and logs the rest.
 
         Args:
             inputs: (B, 3, H, W), or several views of the same images in the same geometry (see
@@ -80,7 +80,7 @@ class SynToRealMixin:
             data_samples: One `SegDataSample` for each image.
 
         Raises:
-            ValueError: the method needs more views than there are.
+            ValueError: the method needs more views than it gets.
         """
         views = [inputs] if isinstance(inputs, Tensor) else list(inputs)
         segmentor: Any = super()
@@ -95,7 +95,7 @@ class SynToRealMixin:
 
     @torch.no_grad()
     def _backbone_input(self, view: Tensor, data_samples: Sequence[Any]) -> Tensor:
-        """What the segmentor gives its backbone: the view itself, or what a class with other steps makes of it."""
+        """The backbone's input: the view itself, or what a class with further steps makes of it."""
         segmentor: Any = super()
         steps = (segmentor.loss.__func__, segmentor.extract_feat.__func__)
         if steps == (EncoderDecoder.loss, EncoderDecoder.extract_feat):
@@ -104,7 +104,7 @@ class SynToRealMixin:
         return backbone_input(student, lambda: segmentor.loss(view, data_samples), parent_of(type(self)))
 
     def _mark_ignored(self, data_samples: Sequence[Any]) -> None:
-        """Give pixels without a class, 255 in data and padding, the `ignore_index` of a head that has another."""
+        """Replace 255 (no class, or padding) by the head's `ignore_index` if that differs."""
         head: Any = getattr(self, "decode_head", None)
         ignored = getattr(head[-1] if isinstance(head, nn.ModuleList) else head, "ignore_index", IGNORED)
         if ignored != IGNORED:
@@ -129,7 +129,7 @@ def parent_of(kind: type) -> str:
 
 @cache
 def with_method(parent: type) -> type:
-    """The class of a segmentor with a method: the arguments of :class:`SynToRealMixin`, and the parent's."""
+    """The class of a segmentor with a method. It takes the arguments of :class:`SynToRealMixin` and its parent's."""
     return type(f"SynToReal{parent.__name__}", (SynToRealMixin, parent), {"__module__": __name__})
 
 

@@ -22,10 +22,10 @@ import numpy as np
 from detectron2.structures import BoxMode
 from PIL import Image, ImageDraw
 
+from gcisg_core.files import is_file
 from gcisg_core.lookup import choose
 from gcisg_core.problems import DataError, reading
 from gcisg_suite.coco.values import shown
-from gcisg_suite.folders import is_file
 from gcisg_suite.images import most_pixels
 
 from .absent import SKIP, goes_on

@@ -16,12 +16,12 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.data.datasets.coco import load_coco_json
 
+from gcisg_core.files import is_file
 from gcisg_core.problems import DataError
 from gcisg_det.config import architecture
 from gcisg_det.datasets.absent import SKIP, goes_on, skipped_sets
 from gcisg_suite.coco.findings import Level
 from gcisg_suite.coco.load import CocoData, load_coco, read_categories, starting_folder
-from gcisg_suite.folders import is_file
 from gcisg_suite.images import check_boxes_size, displayed_size
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs

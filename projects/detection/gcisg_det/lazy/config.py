@@ -1,4 +1,4 @@
-"""A LazyConfig as it is read: overrides of keys that exist, and no key that nothing reads."""
+"""Reading a LazyConfig: overrides only of existing keys, and no key that nothing reads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gcisg_core.problems import DataError, reason
 from gcisg_core.ranges import check_ranges
 
 NODES = ("model", "optimizer", "lr_multiplier", "dataloader", "train")
-# What is read of `train`, by the framework and here; the rest would have no effect.
+# The keys of `train` that the framework or this suite reads; others would have no effect.
 TRAIN_KEYS = (
     "output_dir", "init_checkpoint", "max_iter", "amp", "ddp", "checkpointer", "eval_period", "log_period", "device",
     "seed", "cudnn_benchmark", "float32_precision", "on_nonfinite",
@@ -56,7 +56,7 @@ def read_config(file: str, overrides: Sequence[str] = ()) -> Any:
 
 
 def read_run(file: str, overrides: Sequence[str] = (), trust: bool = False) -> Any:
-    """:func:`read_config` for a file in the folder of a run; it is a program, so it is run only if trusted."""
+    """:func:`read_config` for a file in the folder of a run; it is a program, so it runs only if trusted."""
     if not trust:
         remedy = "Add --trust if the run is your own, or name the config that you trained with: --config FILE"
         raise DataError(file, "is a LazyConfig, which is run when it is read", remedy)
@@ -99,7 +99,7 @@ def _check_override(config: Any, override: str) -> None:
 
 
 def accepted(node: Any) -> list[str]:
-    """The arguments of what a node makes, with `**` where it takes any, or cannot be told; empty for plain nodes."""
+    """The arguments of what a node builds, with `**` if it takes any or cannot be inspected; empty for plain nodes."""
     if not isinstance(node, Mapping) or "_target_" not in node:
         return []
     target = node["_target_"]
@@ -134,7 +134,7 @@ def _check_keys(file: str, config: Any) -> None:
 
 
 def loader_options() -> set[str]:
-    """The arguments of torch's loader that a node of the framework's training loader may have beside its own."""
+    """The arguments of torch's loader that a node of the framework's training loader may have besides its own."""
     own = {"self", "dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "num_workers", "generator"}
     return {*inspect.signature(DataLoader).parameters} - {*own, "worker_init_fn", "drop_last"}
 
@@ -144,7 +144,7 @@ def _is_off(value: Any) -> bool:
 
 
 def target_name(node: Any) -> str:
-    """The name of what a node makes."""
+    """The name of what a node builds."""
     target = node.get("_target_", "")
     return str(getattr(target, "__name__", target)).rpartition(".")[2]
 
@@ -160,7 +160,7 @@ def as_text(config: Any) -> str:
 
 
 def nodes(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every node that makes something, by its key."""
+    """Every node that builds something, by its key."""
     if isinstance(value, DictConfig | ListConfig):
         if isinstance(value, DictConfig) and "_target_" in value:
             yield path, value
@@ -170,7 +170,7 @@ def nodes(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of plain containers that is none itself, by its key."""
+    """Every value in plain containers that is not a container itself, by its key."""
     if isinstance(value, dict | list):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield from leaves(inner, f"{path}.{key}".lstrip("."))

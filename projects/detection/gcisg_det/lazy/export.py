@@ -25,16 +25,16 @@ REMEDY = "Define it in a module that can be imported without this suite, and nam
 
 
 def export_lazy(config: Any, checkpoint: str) -> Export:
-    """The detector without the method, and a LazyConfig as YAML that needs Detectron2 alone.
+    """The detector without the method, and a LazyConfig as YAML that needs only Detectron2.
 
     `LazyConfig.load` reads the config: `model` makes the detector, `train.init_checkpoint` names the weights, and
     `dataloader.test.mapper` prepares images.
 
-    Verified: what the text makes takes the tensors with `strict=True`.
+    Verified: the tensors load with `strict=True` into the model that the text builds.
 
     Raises:
-        DataError: the checkpoint cannot be read, or the config holds what plain Detectron2 cannot make.
-        RuntimeError: the checkpoint is one of another model, or IBN-Net changed the backbone.
+        DataError: the checkpoint cannot be read, or the config holds something that plain Detectron2 cannot build.
+        RuntimeError: the checkpoint belongs to another model, or IBN-Net changed the backbone.
     """
     mapper = OmegaConf.select(config, "dataloader.test.mapper")
     content = {
@@ -63,7 +63,7 @@ def export_lazy(config: Any, checkpoint: str) -> Export:
 
 
 def _resolved(node: Any) -> Any:
-    """A node as plain containers and the objects in it, with what its references to other nodes stand for."""
+    """A node as plain containers and objects, with references to other nodes resolved."""
     return OmegaConf.to_container(node, resolve=True, structured_config_mode=SCMode.INSTANTIATE)
 
 
@@ -75,7 +75,7 @@ def _can_be_imported(name: str) -> bool:
 
 
 def _as_yaml(config: Any) -> str:
-    """The text that `LazyConfig.load` reads; it was read, and the model was made of it."""
+    """The text for `LazyConfig.load`. Verified by reading it and building the model."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "exported.yaml"
         LazyConfig.save(config, str(file))

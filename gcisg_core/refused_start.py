@@ -1,0 +1,25 @@
+"""What a start made in the folder of its run, which is removed where the start is refused afterwards."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+_before: dict[Path, set[str] | None] = {}  # folder -> the names in it before this process's start; None: it was missing
+
+
+def note_start(folder: Path) -> None:
+    """Remember what is in a folder, or that it is missing."""
+    _before[folder.resolve()] = {path.name for path in folder.iterdir()} if folder.is_dir() else None
+
+
+def undo_start(folder: Path) -> None:
+    """Remove what came into a folder since :func:`note_start`, and the folder if it was missing; else do nothing."""
+    if folder.resolve() not in _before:
+        return
+    names = _before.pop(folder.resolve())
+    for path in [folder] if names is None else [path for path in folder.iterdir() if path.name not in names]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
