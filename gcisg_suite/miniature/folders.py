@@ -15,9 +15,8 @@ import numpy as np
 from joblib import Parallel, delayed
 from PIL import Image
 
-from gcisg_suite.progress import progress
-
 from gcisg_core.files import replace_folder
+from gcisg_suite.progress import progress
 
 RECIPE_FILE = "recipe.json"
 

@@ -39,9 +39,7 @@ class Page(html.parser.HTMLParser):
             self.cells.append(data.strip())
 
 
-@pytest.mark.remedy(
-    "Make the miniature's data: gcisg prepare", "Make the miniature: gcisg prepare"
-)
+@pytest.mark.remedy("Make the miniature's data: gcisg prepare", "Make the miniature: gcisg prepare")
 @pytest.mark.remedy("{} is not there (gcisg prepare)", "Were the data made by this version? gcisg prepare")
 def test_the_miniature_is_made_where_it_is_missing(tmp_path, monkeypatch):
     """A smaller one."""

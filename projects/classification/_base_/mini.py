@@ -43,7 +43,11 @@ test_evaluator = val_evaluator
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=70, val_interval=70)
 val_cfg = dict()
 test_cfg = dict()
-optim_wrapper = dict(optimizer=dict(type="SGD", lr=0.1, momentum=0.9, weight_decay=5e-4), clip_grad=dict(max_norm=2.0), paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.2))))
+optim_wrapper = dict(
+    optimizer=dict(type="SGD", lr=0.1, momentum=0.9, weight_decay=5e-4),
+    clip_grad=dict(max_norm=2.0),
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.2))),
+)
 param_scheduler = dict(type="CosineAnnealingLR", by_epoch=False, T_max=70)
 
 model = dict(
