@@ -1,4 +1,4 @@
-"""Scenes in the official formats of GTAV, Sim10k and Cityscapes, as their downloads lie on disk.
+"""Scenes in the official formats of GTAV, Sim10k and Cityscapes, as their downloads lie on disk, and in COCO's.
 
 Cityscapes' polygons are the first truth: label and instance pictures are painted from them with PIL, in the order of
 the file, as the official `json2labelImg` and `json2instanceImg` do. A digit's outline runs through the centres of its
@@ -52,8 +52,12 @@ def write_gtav(folder: Path, scenes: Iterable[Scene]) -> None:
         labels.save(folder / "labels" / f"{number:05d}.png")
 
 
-def write_sim10k(folder: Path, scenes: Iterable[Scene]) -> None:
-    """`VOC2012/{JPEGImages/*.jpg, Annotations/*.xml, ImageSets/Main/trainval10k.txt}`, pixel coordinates from 1."""
+def write_sim10k(folder: Path, scenes: Iterable[Scene]) -> list[str]:
+    """`VOC2012/{JPEGImages/*.jpg, Annotations/*.xml, ImageSets/Main/trainval10k.txt}`, pixel coordinates from 1.
+
+    Returns:
+        The images' names below `JPEGImages`.
+    """
     voc = folder / "VOC2012"
     for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (voc / name).mkdir(parents=True)
@@ -64,15 +68,21 @@ def write_sim10k(folder: Path, scenes: Iterable[Scene]) -> None:
         tree = ElementTree.ElementTree(voc_annotation(scene, f"{name}.jpg"))
         ElementTree.indent(tree)
         tree.write(voc / "Annotations" / f"{name}.xml")
-        names.append(f"{name}\n")
-    (voc / "ImageSets" / "Main" / "trainval10k.txt").write_text("".join(names))
+        names.append(name)
+    (voc / "ImageSets" / "Main" / "trainval10k.txt").write_text("".join(f"{name}\n" for name in names))
+    return [f"{name}.jpg" for name in names]
 
 
-def write_cityscapes(folder: Path, split: str, scenes: Iterable[Scene], city: str = "mini") -> None:
-    """`leftImg8bit/<split>/<city>/` and `gtFine/<split>/<city>/` with polygons, label IDs, instance IDs and colours."""
+def write_cityscapes(folder: Path, split: str, scenes: Iterable[Scene], city: str = "mini") -> list[str]:
+    """`leftImg8bit/<split>/<city>/` and `gtFine/<split>/<city>/` with polygons, label IDs, instance IDs and colours.
+
+    Returns:
+        The images' names below `leftImg8bit`.
+    """
     images, truth = (folder / kind / split / city for kind in ("leftImg8bit", "gtFine"))
     images.mkdir(parents=True)
     truth.mkdir(parents=True)
+    names = []
     for number, scene in enumerate(scenes):
         stem, size = f"{city}_{number:06d}_000019", scene.image.shape[:2]
         objects = polygon_objects(scene)
@@ -82,6 +92,33 @@ def write_cityscapes(folder: Path, split: str, scenes: Iterable[Scene], city: st
         Image.fromarray(paint_labels(objects, size)).save(truth / f"{stem}_gtFine_labelIds.png")
         Image.fromarray(paint_instances(objects, size)).save(truth / f"{stem}_gtFine_instanceIds.png")
         Image.fromarray(paint_colours(objects, size)).save(truth / f"{stem}_gtFine_color.png")
+        names.append(f"{split}/{city}/{stem}_leftImg8bit.png")
+    return names
+
+
+def write_coco(file: Path, names: Iterable[str], scenes: Iterable[Scene]) -> None:
+    """Boxes of all eight digits in COCO's JSON; `names` are the scenes' files, below the folder of images."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    classes = [name for name in LABELS if name != BACKGROUND]
+    for number, (name, scene) in enumerate(zip(names, scenes, strict=True), start=1):
+        height, width = scene.image.shape[:2]
+        images.append({"id": number, "file_name": name, "width": width, "height": height})
+        for item in scene.objects:
+            left, top, right, bottom = item.box
+            box = [left, top, right - left + 1, bottom - top + 1]
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": classes.index(item.name) + 1,
+                    "bbox": box,
+                    "area": box[2] * box[3],
+                    "iscrowd": 0,
+                }
+            )
+    categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
+    file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
 
 
 def polygon_objects(scene: Scene) -> list[dict[str, Any]]:

@@ -46,3 +46,10 @@ def test_a_config_that_does_not_parse_is_named_with_its_line(tmp_path):
     (tmp_path / "broken.yaml").write_text("SEED: 1\nMODEL:\n\tWEIGHTS: x\n")
     with pytest.raises(DataError, match=r"broken.yaml, line 3: is not valid YAML \(found character"):
         read_config(tmp_path / "broken.yaml")
+
+
+def test_environment_variables_are_replaced_in_paths_of_own_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIMULATOR", str(tmp_path))
+    settings = ["DATASETS.COCO", '[["mine", "$SIMULATOR/boxes.json", "${SIMULATOR}/images"]]']
+    entries = read_config(PROJECT / "own_data.yaml", settings).DATASETS.COCO
+    assert entries == [["mine", f"{tmp_path}/boxes.json", f"{tmp_path}/images"]]

@@ -28,7 +28,7 @@ def prepare_mini() -> Path:
 
 
 def prepare_reference(seed: int) -> Path:
-    """Train another reference network: images, order and initialisation differ from the benchmark's (seed 0). An hour."""
+    """Train another reference network (an hour): its images, order and start differ from the benchmark's (seed 0)."""
     goal = mini_root() / f"reference_{seed}.pth"
     if not goal.is_file():
         pretrain(goal, seed)

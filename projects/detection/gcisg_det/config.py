@@ -25,6 +25,9 @@ from gcisg_suite.text import is_lazy, not_plain, read_yaml
 
 from . import custom_imports
 
+# Keys of DATASETS that hold paths, in which environment variables ($GCISG_DATA) are replaced.
+DATA_KEYS = ("ROOT", "COCO", "SEM_SEG", "PANOPTIC", "OWN")
+
 
 def add_detection_config(cfg: CfgNode) -> None:
     """Adds the keys of this project to Detectron2's."""
@@ -119,9 +122,8 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
             warn(f"MODEL.{old.upper()}", f"MODEL.{ARGUMENTS[old].upper()}")
             cfg.MODEL[ARGUMENTS[old].upper()] = value
     os.environ.setdefault("GCISG_DATA", "data")
-    cfg.MODEL.WEIGHTS, cfg.DATASETS.ROOT, cfg.INPUT.STYLES = (
-        os.path.expandvars(path) for path in (cfg.MODEL.WEIGHTS, cfg.DATASETS.ROOT, cfg.INPUT.STYLES)
-    )
+    for node, key in ((cfg.MODEL, "WEIGHTS"), (cfg.INPUT, "STYLES"), *((cfg.DATASETS, key) for key in DATA_KEYS)):
+        node[key] = _expanded(node[key])
     try:
         regularizer_values(cfg)
     except ValueError as error:
@@ -158,6 +160,13 @@ def _defaults() -> CfgNode:
     cfg = get_cfg()
     add_detection_config(cfg)
     return cfg
+
+
+def _expanded(value: Any) -> Any:
+    """With the environment variables of a path, or of the paths in a list, replaced."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(_expanded, value))
+    return os.path.expandvars(value) if isinstance(value, str) else value
 
 
 def _check_numbers(file: str | Path, cfg: CfgNode, defaults: CfgNode, prefix: str = "") -> None:

@@ -12,10 +12,11 @@ from gcisg_suite.miniature import scenes
 from gcisg_suite.miniature.evaluated import evaluated_once
 from gcisg_suite.places import mini_root, project_folder
 
+from .config import read_config
 from .engine import run
 
 PROJECT = project_folder(__file__, "detection")
-SPLITS = {"dev": "cityscapes_val_car_coco", "test": "cityscapes_test_car_coco"}
+SPLITS = {"dev": "mini_dev", "test": "mini_test"}
 
 
 def train_and_evaluate(
@@ -42,12 +43,15 @@ def train_and_evaluate(
 def train(
     config: str, splits: Sequence[str], work_dir: Path, overrides: Sequence[str], seed: int, source: str = "synthetic"
 ) -> None:
-    """Train one of the project's configs and evaluate it on these splits, or go on with a run that was stopped.
+    """Train one of the project's configs and evaluate it on these splits, or continue a stopped run.
 
-    Each seed has scenes of its own; `source` says which ones, see :data:`gcisg_suite.miniature.scenes.SOURCES`.
+    Each seed has its own scenes; `source` says of which kind, see :data:`gcisg_suite.miniature.scenes.SOURCES`.
     """
     if seed or source != "synthetic":  # the config's own otherwise
-        overrides = [*overrides, "DATASETS.ROOT", str(scenes.source(mini_root(), seed, source))]
+        root = scenes.source(mini_root(), seed, source)
+        data = read_config(PROJECT / "Base-mini.yaml").DATASETS
+        moved = [[name, *(str(root / Path(at).relative_to(data.ROOT)) for at in paths)] for name, *paths in data.COCO]
+        overrides = [*overrides, "DATASETS.ROOT", str(root), "DATASETS.COCO", str(moved)]
     sets = "(" + "".join(f"'{SPLITS[split]}'," for split in splits) + ")"
     alone = {"num_gpus": 1, "num_machines": 1, "machine_rank": 0, "dist_url": "auto", "amp": False, "eval_only": False}
     run(

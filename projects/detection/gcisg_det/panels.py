@@ -57,6 +57,7 @@ def draw(inference: Mapping[str, Path], truth: Path | None = None, images: Path 
     boxes = {"truth": content["annotations"]} | {
         name: json.loads((folder / "coco_instances_results.json").read_text()) for name, folder in inference.items()
     }
+    names = {item["id"]: item["name"] for item in content["categories"]}
     figure, axes = picture_grid([*boxes], count, (2.1, 1.65))
     shown = np.linspace(0, len(content["images"]) - 1, count).astype(int)
     for column, position in enumerate(progress(shown, "drawing")):
@@ -69,6 +70,8 @@ def draw(inference: Mapping[str, Path], truth: Path | None = None, images: Path 
                     x, y, width, height = item["bbox"]
                     colour = "#f0e442" if name == "truth" else "#56b4e9"
                     axis.add_patch(Rectangle((x, y), width, height, fill=False, linewidth=2, edgecolor=colour))
+                    if len(names) > 1:
+                        axis.text(x, y, names[item["category_id"]], color=colour, fontsize=6, va="bottom", clip_on=True)
     figure.tight_layout()
     caption = f"Real images, evenly spaced through all: truth, and boxes with a score above {SHOWN}."
     return Picture(figure, caption)
