@@ -1,7 +1,7 @@
 """The miniature benchmark's scenes: several digits on one background, for segmentation and detection.
 
     <root>/gtav/{images,labels}/00001.png                        synthetic, GTAV's layout: palette PNGs of label IDs
-    <root>/sim10k/VOC2012/{JPEGImages,Annotations,ImageSets}     the same synthetic scenes, Sim10k's VOC layout
+    <root>/sim10k/VOC2012/{JPEGImages,Annotations,ImageSets}     the same scenes in wider dots, Sim10k's VOC layout
     <root>/cityscapes/{leftImg8bit,gtFine}/{val,test}/mini/...   real digits, Cityscapes' layout
     <root>/sim10k/coco.json, <root>/cityscapes/{val,test}.json   boxes of all eight digits, COCO's JSON
 
@@ -34,13 +34,14 @@ from .glyphs import fit, scanned
 from .ingredients import real_digits
 from .scene import HEIGHT, WIDTH, Scene, SceneObject, compose
 from .strokes import draw_digit
-from .styles import INK, photo_background, real_look, synthetic_look
+from .styles import photo_background, real_look, synthetic_look
 
 VERSION = 18  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
 # Split of Cityscapes -> of the digits, of the photographs. `train` is for the criteria alone: what real labels bring.
 SPLITS = {"train": ("train", "reference"), "val": ("dev", "dev"), "test": ("test", "test")}
 SIDES = (36, 56)  # smallest and largest side of a digit, pixels
-PITCH = 4  # of the synthetic dots, pixels
+INK = (0.7, 1.0)  # strength of the ink of real digits, smallest and largest
+PITCH = {"gtav": 5, "sim10k": 6}  # of the synthetic dots in each layout, pixels
 # digit -> Cityscapes class and its share of the digits drawn
 CLASSES = {
     0: ("car", 1),
@@ -56,11 +57,11 @@ CLASSES = {
 STREAMS = {"synthetic": 11, "val": 12, "test": 13, "train": 14, "restyled": 15}
 
 
-def synthetic_scene(seed: int, index: int) -> Scene:
-    """Stroke-drawn digits in flat colours on a flat colour; the same for the same seed and index."""
+def synthetic_scene(seed: int, index: int, pitch: int = PITCH["gtav"]) -> Scene:
+    """Stroke-drawn digits in flat colours on a flat colour; the same for the same seed and index, in dots."""
     rng = np.random.default_rng([STREAMS["synthetic"], seed, index])
     ink, objects = _digits(lambda digit, side: fit(draw_digit(digit, rng), side), rng)
-    return Scene(synthetic_look(ink, rng, PITCH), objects)
+    return Scene(synthetic_look(ink, rng, pitch), objects)
 
 
 def restyled_scene(seed: int, index: int) -> Scene:
@@ -132,12 +133,12 @@ def prepare(
     root = Path(root)
     recipe = {"version": VERSION, "seed": seed, "scenes": train_scenes, "kind": kind}
 
-    @cache  # both layouts show the same scenes; 37 KB each
-    def drawn() -> list[Scene]:
-        return _in_parallel(partial(_source, kind, seed), train_scenes, f"{kind} scenes", progress)
+    @cache  # for the labels and the boxes of a layout; 37 KB each
+    def drawn(layout: str) -> list[Scene]:
+        return _in_parallel(partial(_source, kind, seed, layout), train_scenes, f"{kind} scenes, {layout}", progress)
 
     def write_sim10k(at: Path) -> None:
-        scene_formats.write_coco(at / "coco.json", scene_formats.write_sim10k(at, drawn()), drawn())
+        scene_formats.write_coco(at / "coco.json", scene_formats.write_sim10k(at, drawn("sim10k")), drawn("sim10k"))
 
     def write_cityscapes(at: Path) -> None:
         for split in ("val", "test"):
@@ -145,7 +146,7 @@ def prepare(
             images = scene_formats.write_cityscapes(at, split, found)
             scene_formats.write_coco(at / f"{split}.json", images, found)
 
-    write_once(root / "gtav", {"recipe": "gtav", **recipe}, lambda at: scene_formats.write_gtav(at, drawn()))
+    write_once(root / "gtav", {"recipe": "gtav", **recipe}, lambda at: scene_formats.write_gtav(at, drawn("gtav")))
     write_once(root / "sim10k", {"recipe": "sim10k", **recipe}, write_sim10k)
     real = {"recipe": "cityscapes", "version": VERSION, "scenes": eval_scenes}
     write_once(root / "cityscapes", real, write_cityscapes)
@@ -158,8 +159,8 @@ def source(mini: Path, seed: int, kind: str = "synthetic") -> Path:
     return prepare(mini / (f"{name}_{seed}" if seed else name), seed, kind=kind)
 
 
-def _source(kind: str, seed: int, index: int) -> Scene:
-    return SOURCES[kind](seed, index)
+def _source(kind: str, seed: int, layout: str, index: int) -> Scene:
+    return synthetic_scene(seed, index, PITCH[layout]) if kind == "synthetic" else SOURCES[kind](seed, index)
 
 
 def _in_parallel(draw: Callable[[int], Scene], count: int, title: str, progress: bool) -> list[Scene]:
