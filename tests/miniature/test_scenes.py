@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -83,7 +84,8 @@ def test_sim10k_boxes_are_the_masks_counted_from_one(root: Path) -> None:
         assert sorted(path.stem for path in (voc / kind).iterdir()) == names
     seen: set[str] = set()
     for index, name in enumerate(names):
-        scene, tree = scenes.synthetic_scene(0, index), ElementTree.parse(voc / "Annotations" / f"{name}.xml")
+        scene = scenes.synthetic_scene(0, index, scenes.PITCH["sim10k"])
+        tree = ElementTree.parse(voc / "Annotations" / f"{name}.xml")
         assert [tree.findtext(f"size/{key}") for key in ("width", "height", "depth")] == ["128", "96", "3"]
         items = [item for item in scene.objects if item.name in scene_formats.VOC_NAMES]
         for item, entry in zip(items, tree.iter("object"), strict=True):
@@ -98,6 +100,25 @@ def test_sim10k_boxes_are_the_masks_counted_from_one(root: Path) -> None:
             assert np.abs(np.asarray(picture, int) - scene.image).mean() < 3
     assert seen <= {"car", "motorbike", "person"}
     assert "car" in seen
+
+
+def test_coco_files_box_every_digit_of_the_images_beside_them(root: Path) -> None:
+    found = {
+        "sim10k/coco.json": ("sim10k/VOC2012/JPEGImages", partial(scenes.synthetic_scene, 0)),
+        "cityscapes/val.json": ("cityscapes/leftImg8bit", partial(scenes.real_scene, "val")),
+        "cityscapes/test.json": ("cityscapes/leftImg8bit", partial(scenes.real_scene, "test")),
+    }
+    for file, (images, draw) in found.items():
+        content = json.loads((root / file).read_text())
+        names = {item["id"]: item["name"] for item in content["categories"]}
+        assert set(names.values()) == {name for name, _ in scenes.CLASSES.values()}
+        for index, image in enumerate(content["images"]):
+            assert (root / images / image["file_name"]).is_file()
+            boxes = [item for item in content["annotations"] if item["image_id"] == image["id"]]
+            for item, digit in zip(boxes, draw(index).objects, strict=True):
+                left, top, right, bottom = digit.box
+                assert names[item["category_id"]] == digit.name
+                assert item["bbox"] == [left, top, right + 1 - left, bottom + 1 - top]
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
