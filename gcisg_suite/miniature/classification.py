@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from .folders import write_by_class, write_class_folders, write_once
 from .glyphs import GLYPH_NAMES, GLYPHS, draw_glyph, fit, scanned
@@ -149,7 +148,8 @@ def prepare(root: Path, seed: int = 0, reference_seed: int = 0, progress: bool =
     """
     root = Path(root)
     prepare_source(root / "source", seed, progress=progress)
-    Parallel(n_jobs=-1)(delayed(prepare_target)(root / split, split) for split in ("dev", "test"))
+    for split in ("dev", "test"):
+        prepare_target(root / split, split)
     prepare_reference(root / "reference", reference_seed, progress=progress)
     return root
 

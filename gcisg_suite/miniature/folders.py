@@ -8,15 +8,17 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from PIL import Image
 
 from gcisg_core.files import replace_folder
 from gcisg_suite.progress import progress
+
+from .parallel import in_parallel
 
 RECIPE_FILE = "recipe.json"
 
@@ -96,8 +98,7 @@ def write_by_class(
     """
     for name in names:
         (folder / name).mkdir(parents=True)
-    jobs = (delayed(_write_class)(folder, names, draw, label) for label in range(len(names)))
-    written = Parallel(n_jobs=-1, return_as="generator")(jobs)
+    written = in_parallel(partial(_write_class, folder, names, draw), range(len(names)))
     lines = progress(written, title, "class", len(names)) if title else written
     (folder / "image_list.txt").write_text("".join(lines))
 

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from joblib import Parallel, delayed
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -30,6 +29,7 @@ from gcisg_suite.progress import progress
 from .classification import reference_pictures
 from .glyphs import GLYPHS, draw_glyph, scanned
 from .network import WIDTHS, MiniResNet, one_thread
+from .parallel import in_parallel
 from .scene import HEIGHT, WIDTH, compose
 from .styles import photo_background, real_look
 
@@ -60,7 +60,7 @@ def reference_scene(seed: int, index: int) -> tuple[np.ndarray, np.ndarray]:
 
 def scenes(seed: int, first: int, count: int) -> tuple[Tensor, Tensor]:
     """Pictures (N, 3, 96, 128) uint8 and labels (N, 24, 32) uint8 of these scenes."""
-    drawn = Parallel(n_jobs=-1)(delayed(reference_scene)(seed, first + index) for index in range(count))
+    drawn = in_parallel(partial(reference_scene, seed), range(first, first + count))
     pictures, labels = zip(*drawn, strict=True)
     return as_batch(np.stack(pictures)), torch.from_numpy(np.stack(labels))
 
@@ -68,7 +68,7 @@ def scenes(seed: int, first: int, count: int) -> tuple[Tensor, Tensor]:
 def glyphs(part: str, seed: int, per_class: int) -> tuple[Tensor, Tensor]:
     """Pictures (N, 3, 64, 64) uint8 of single glyphs and labels (N,)."""
     draw = partial(_class, part, seed, per_class)
-    pictures = Parallel(n_jobs=-1)(delayed(draw)(label) for label in range(len(GLYPHS)))
+    pictures = [*in_parallel(draw, range(len(GLYPHS)))]
     return as_batch(np.concatenate(pictures)), torch.arange(len(GLYPHS)).repeat_interleave(per_class)
 
 

@@ -24,7 +24,6 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from gcisg_suite.progress import progress as with_progress
 
@@ -32,6 +31,7 @@ from . import scene_formats
 from .folders import write_once
 from .glyphs import fit, scanned
 from .ingredients import real_digits
+from .parallel import in_parallel
 from .scene import HEIGHT, WIDTH, Scene, SceneObject, compose
 from .strokes import draw_digit
 from .styles import photo_background, real_look, synthetic_look
@@ -164,8 +164,7 @@ def _source(kind: str, seed: int, layout: str, index: int) -> Scene:
 
 
 def _in_parallel(draw: Callable[[int], Scene], count: int, title: str, progress: bool) -> list[Scene]:
-    jobs = (delayed(draw)(index) for index in range(count))
-    found = Parallel(n_jobs=-1, return_as="generator")(jobs) if count > 20 else map(draw, range(count))
+    found = in_parallel(draw, range(count)) if count > 20 else map(draw, range(count))
     return [*(with_progress(found, title, "scene", count) if progress else found)]
 
 

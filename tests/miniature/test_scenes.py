@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -186,3 +188,14 @@ def test_every_source_is_written_by_seed(tmp_path: Path) -> None:
     assert len(pictures) == len(scenes.SOURCES) == 3
     first, second = (scenes.SOURCES["real"](seed, 0).image for seed in (0, 1))
     assert not np.array_equal(first, second)
+
+
+def test_a_process_that_drew_scenes_ends_at_once(tmp_path: Path) -> None:
+    process = get_context("spawn").Process(
+        target=scenes.prepare, args=(tmp_path,), kwargs={"train_scenes": 30, "eval_scenes": 1}
+    )
+    process.start()
+    while not (tmp_path / "cityscapes" / "test.json").is_file() and process.is_alive():
+        time.sleep(0.1)
+    process.join(30)  # joblib's own processes would live for 300 s
+    assert process.exitcode == 0
