@@ -81,8 +81,7 @@ def metrics_of(task: str, runs: Sequence[dict[str, Any]], split: str) -> list[st
 
 def table(runs: Sequence[dict[str, Any]], split: str, metrics: Sequence[str]) -> Iterator[list[str]]:
     """Rows of the printed table, the variants in the order of the runs' first appearance."""
-    against_first = differences(runs, split, metrics[0]) if metrics else {}
-    for variant, paired in against_first.items():
+    for variant, paired in differences(runs, split, metrics[0]).items():
         own = {entry["seed"]: entry[split] for entry in runs if entry["variant"] == variant}
         row = [variant, str(len(own))]
         for key in metrics:
