@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ from gcisg_core.pasta import PASTA
 from gcisg_core.regularizers import METHODS
 from gcisg_core.styles import RandomStyle
 from gcisg_suite import method_pictures
-from gcisg_suite.sweep.run import read_runs
+from gcisg_suite.sweep.overview import check_variants, gains_table
+from gcisg_suite.sweep.overview import gains as measured_gains
 from gcisg_suite.sweep.sweep import interval, with_interval
-from gcisg_suite.tasks import TASKS, TaskSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 COSTS = "benchmarks/results/methods.md"
@@ -112,72 +112,40 @@ def _costs(root: Path) -> dict[str, dict[str, dict[str, str]]]:
     return found
 
 
-def gain(method: str, *changed: str, root: Path = ROOT) -> str:
+def gain(*words: str, root: Path = ROOT) -> str:
     """A line a task: the gain over plain fine-tuning on the miniature's test split, paired over seeds.
 
     Args:
-        method: Its config is `METHOD_mini`.
-        changed: `setting=value`, what the run has instead of the config's: `lambda_ci=0`.
+        words: Of the variant's name in `projects/*/sweeps/methods.yaml`.
         root: Of the repository.
+
+    Raises:
+        ValueError: there is no such variant.
     """
+    name = " ".join(words)
+    check_variants([name], root)
     lines = []
-    for task in TASKS.values():
-        values = _gains(task, method, changed, root)
-        unit = f"points of {task.metrics[0]} over vanilla"
+    for task in measured_gains(root):
+        values = task.of.get(name, np.array([]))
+        unit = f"points of {task.metric} over vanilla"
         if len(values) > 1:
             ends = interval(values)
             end = ": no clear difference" if ends and ends[0] <= 0 <= ends[1] else ""
-            lines.append(f"{with_interval(values)} {unit} (mean and 95 % interval of {len(values)} seeds){end}")
+            line = f"{with_interval(values)} {unit} (mean and 95 % interval of {len(values)} seeds){end}"
         else:
-            lines.append(f"{values[0]:+.2f} {unit} (one seed, so no interval)" if len(values) else "not run")
-    return "\n".join(f"- {name.capitalize()}: {line}." for name, line in zip(TASKS, lines, strict=True))
+            line = f"{values[0]:+.2f} {unit} (one seed, so no interval)" if len(values) else "not run"
+        lines.append(f"- {task.task.capitalize()}: {line}.")
+    return "\n".join(lines)
 
 
 def gains(root: Path = ROOT) -> str:
     """A table of all gains: a row for each page of `docs/methods` that shows one, a column for each task."""
-    rows = []
+    rows = {}
     for path in sorted((root / "docs/methods").glob("*.md")):
-        text = path.read_text(encoding="utf-8")
-        for part in PART.finditer(text):
+        for part in PART.finditer(path.read_text(encoding="utf-8")):
             if part[2] == "gain":
-                method, *changed = part[3].split()
-                found = [_gains(task, method, changed, root) for task in TASKS.values()]
-                cells = [f"{with_interval(values)}, {len(values)} seeds" if len(values) else "" for values in found]
-                rows.append([f"[{path.stem}](methods/{path.name})", *cells])
-    heads = ["method", *(f"{task.name}, {task.metrics[0]}" for task in TASKS.values())]
-    return tabulate([row for row in rows if any(row[1:])], headers=heads, tablefmt="github", disable_numparse=True)
-
-
-def _gains(task: TaskSpec, method: str, changed: Sequence[str], root: Path) -> np.ndarray:
-    """Of the sweep that has most seeds of both: the gain of each seed in the task's first metric."""
-    wanted = dict(_overrides(changed))
-    metric = task.metrics[0]
-    best: list[float] = []
-    for file in sorted((root / "projects" / task.name / "sweeps").glob("*_test.jsonl")):
-        runs: dict[str, dict[int, float]] = {method: {}, "baseline": {}}
-        for run in read_runs(file):
-            for config, asked in ((method, wanted), ("baseline", {})):
-                same = run.get("config") == f"{config}_mini" and dict(_overrides(run["overrides"])) == asked
-                if same and metric in run.get("test", {}):
-                    runs[config][run["seed"]] = run["test"][metric]
-        own, plain = runs[method], runs["baseline"]
-        found = [own[seed] - plain[seed] for seed in sorted(own.keys() & plain.keys())]
-        best = found if len(found) > len(best) else best
-    return np.array(best)
-
-
-def _overrides(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """Setting -> value of overrides in either framework's form; a number where it is one."""
-    pairs = (
-        [word.split("=", 1) for word in words]
-        if "=" in "".join(words[:1])
-        else [words[i : i + 2] for i in range(0, len(words), 2)]
-    )
-    for key, value in pairs:
-        try:
-            yield key.rpartition(".")[2].lower(), float(value)
-        except ValueError:
-            yield key, value
+                rows[f"[{path.stem}](methods/{path.name})"] = part[3].strip()
+    return gains_table(rows, root)
 
 
 KINDS: dict[str, Callable[..., str]] = {

@@ -1,7 +1,6 @@
 """The pages of docs/methods: complete, their generated parts up to date, their configs those of the method."""
 
 import dataclasses
-import json
 import re
 
 import pytest
@@ -18,6 +17,7 @@ from gcisg_det.config import read_config, regularizer_values
 from gcisg_suite import generated
 from gcisg_suite.method_pictures import draw, pictures
 from tests.documents import ROOT, blocks, commands
+from tests.kept_runs import write_sweep
 from tests.methods import settings_of
 
 FOLDER = ROOT / "docs/methods"
@@ -110,52 +110,33 @@ def test_the_commands_of_the_pages_are_run_for_another_page():
     assert "pip install 'gcisg[guides]'" in commands("docs/your_model.md")
 
 
-def write_runs(folder, task, name, runs):
-    (folder / f"projects/{task}/sweeps").mkdir(parents=True, exist_ok=True)
-    lines = [
-        {"variant": "any", "config": config, "overrides": overrides, "seed": seed, "test": {metric: value}}
-        for config, overrides, metric, values in runs
-        for seed, value in enumerate(values)
-    ]
-    text = "\n".join(json.dumps(line) for line in lines) + "\n"
-    (folder / f"projects/{task}/sweeps/{name}_test.jsonl").write_text(text)
-
-
-def test_gains_are_paired_by_seed_within_the_sweep_that_has_most(tmp_path):
-    write_runs(tmp_path, "classification", "a", [
-        ("baseline_mini", [], "accuracy", [50, 60, 70]),
-        ("gcisg_mini", ["model.regularizer.lambda_ci=0.0"], "accuracy", [51, 62, 73]),
-        ("gcisg_mini", [], "accuracy", [0, 0, 0]),
-    ])  # fmt: skip
-    write_runs(tmp_path, "classification", "b", [
-        ("baseline_mini", [], "accuracy", [0, 0]),
-        ("gcisg_mini", ["model.regularizer.lambda_ci=0.0"], "accuracy", [9, 9]),
-    ])  # fmt: skip
-    write_runs(tmp_path, "detection", "a", [
-        ("baseline_mini", [], "AP", [5]),
-        ("gcisg_mini", ["REGULARIZER.LAMBDA_CI", "0.0"], "AP", [4]),
-    ])  # fmt: skip
-    write_runs(tmp_path, "segmentation", "a", [
-        ("baseline_mini", [], "mIoU", [5, 5]),
-        ("gcisg_mini", ["model.regularizer.lambda_ci=0.0"], "mIoU", [4, 6.1]),
-    ])  # fmt: skip
-    assert generated.gain("gcisg", "lambda_ci=0", root=tmp_path).splitlines() == [
+def test_gains_are_those_of_the_sweep_of_methods_paired_by_seed(tmp_path):
+    values = {"vanilla": [50, 60, 70], "guidance per patch": [51, 62, 73], "CSG": [0, 0]}
+    write_sweep(tmp_path, "classification", "methods", values)
+    write_sweep(tmp_path, "classification", "a", {"vanilla": [0] * 4, "guidance per patch": [9] * 4})
+    write_sweep(tmp_path, "segmentation", "methods", {"vanilla": [5, 5], "guidance per patch": [4, 6.1]})
+    write_sweep(tmp_path, "detection", "methods", {"vanilla": [5], "CSG": [6]})
+    assert generated.gain("guidance", "per", "patch", root=tmp_path).splitlines() == [
         "- Classification: +2.00 [-0.48, +4.48] points of accuracy over vanilla (mean and 95 % interval of 3 seeds): "
         "no clear difference.",
         "- Segmentation: +0.05 [-13.29, +13.39] points of mIoU over vanilla (mean and 95 % interval of 2 seeds): "
         "no clear difference.",
-        "- Detection: -1.00 points of AP over vanilla (one seed, so no interval).",
+        "- Detection: not run.",
     ]
-    assert generated.gain("csg", root=tmp_path).count("not run.") == 3
+    with pytest.raises(ValueError, match="unknown variant of .*methods.yaml 'csg'"):
+        generated.gain("csg", root=tmp_path)
     (tmp_path / "docs/methods").mkdir(parents=True)
     page = tmp_path / "docs/methods/guidance.md"
-    page.write_text("<!-- generated: gain gcisg lambda_ci=0 -->\nold\n<!-- end -->\n")
+    page.write_text("<!-- generated: gain guidance per patch -->\nold\n<!-- end -->\n")
+    (tmp_path / "docs/methods/csg.md").write_text("<!-- generated: gain CSG -->\nold\n<!-- end -->\n")
     assert "| [guidance](methods/guidance.md) | +2.00 [-0.48, +4.48], 3 seeds |" in re.sub(
         " +", " ", generated.gains(root=tmp_path)
     )
     generated.write(tmp_path)
     assert "old" not in page.read_text()
-    assert "-1.00 points of AP" in page.read_text()
+    assert (
+        "+1.00 points of AP over vanilla (one seed, so no interval)" in (tmp_path / "docs/methods/csg.md").read_text()
+    )
 
 
 def test_a_part_of_an_unknown_kind_is_named():

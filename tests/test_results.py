@@ -1,8 +1,8 @@
 """The page of results says what the runs say."""
 
-import json
 import math
 import re
+import shutil
 import statistics
 
 import pytest
@@ -10,77 +10,161 @@ import yaml
 from PIL import Image
 from scipy import stats
 
-from gcisg_suite.sweep import results as results_write
-from gcisg_suite.tasks import TASKS
+from gcisg_suite.sweep import results
+from gcisg_suite.sweep.variants import read_sweep
 from tests.documents import ROOT
+from tests.kept_runs import write_sweep
 
 CONTENT = yaml.safe_load((ROOT / "docs/results.yml").read_text(encoding="utf-8"))
-PAGE = (ROOT / "docs/results.md").read_text(encoding="utf-8")
 SECTIONS = CONTENT["sections"]
+NUMBER = r"[+-]\d+\.\d+"
 
 
-def test_page_is_what_the_tool_writes():
-    assert results_write.contents(**CONTENT) == PAGE, "python tools/results_write.py"
+def test_page_and_plots_are_what_the_tool_writes():
+    page = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    assert results.contents(**CONTENT) == page, "python tools/results_write.py"
+    shown = {f"docs/{file}" for file in re.findall(r"!\[.*?\]\((.*?)\)", page)}
+    assert {str(path.relative_to(ROOT)) for path in (ROOT / "docs/results").glob("*.png")} == shown
 
 
-@pytest.mark.parametrize("section", SECTIONS, ids=[section["title"] for section in SECTIONS])
-def test_figures_follow_from_the_runs(section):
-    grid = ROOT / section["sweep"]
-    lines = grid.with_name(f"{grid.stem}_{section['split']}.jsonl").read_text().splitlines()
-    metric = TASKS[grid.parents[1].name].metrics[0]
-    runs = {}
-    for run in map(json.loads, lines):
-        runs.setdefault(run["variant"], {})[run["seed"]] = run[section["split"]][metric]
-    text = PAGE.partition(f"## {section['title']}\n")[2].partition("\n## ")[0]
-    table = text.strip().partition("\n\n")[0].splitlines()
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table[2:]]
-    assert {row[0] for row in rows} <= runs.keys()
-    first = runs[rows[0][0]]
-    for row in rows:
-        values = runs[row[0]]
-        assert int(row[1]) == len(values)
-        assert float(row[2].partition(" ")[0]) == pytest.approx(statistics.mean(values.values()), abs=0.0051)
-        (interval,) = [cell for cell in row[1:] if "[" in cell] or [""]
-        common = sorted(values.keys() & first.keys())
-        if interval:
-            differences = [values[seed] - first[seed] for seed in common]
-            half = stats.t.ppf(0.975, len(common) - 1) * statistics.stdev(differences) / math.sqrt(len(common))
-            low, high = map(float, re.findall(r"[+-]\d+\.\d+", interval)[1:])
-            assert (high - low) / 2 == pytest.approx(half, abs=0.011)
-            assert (high + low) / 2 == pytest.approx(statistics.mean(differences), abs=0.011)
-
-
-NETWORKS = [section for section in SECTIONS if "networks" in section]
-
-
-@pytest.mark.parametrize("section", NETWORKS, ids=[section["title"] for section in NETWORKS])
-def test_differences_over_networks_follow_from_the_runs(section):
-    values = {}
-    for grid in (ROOT / section["networks"]["sweep"], ROOT / section["sweep"]):
-        lines = grid.with_name(f"{grid.stem}_{section['split']}.jsonl").read_text().splitlines()
-        for run in map(json.loads, lines):
-            name, _, network = run["variant"].partition(", ")
-            values.setdefault(network, {}).setdefault(name, {})[run["seed"]] = run[section["split"]]["accuracy"]
-    for name, other in section["networks"]["differences"]:
-        means = [statistics.mean(v[name][seed] - v[other][seed] for seed in v[name]) for v in values.values()]
-        *cells, mean = re.search(rf"^\| {name} - {other} +\|(.*)\|$", PAGE, re.MULTILINE)[1].split("|")
-        assert [float(cell) for cell in cells] == pytest.approx(means, abs=0.0051)
-        half = stats.t.ppf(0.975, len(means) - 1) * statistics.stdev(means) / math.sqrt(len(means))
-        assert [float(number) for number in re.findall(r"[+-]\d+\.\d+", mean)] == pytest.approx(
-            [statistics.mean(means), statistics.mean(means) - half, statistics.mean(means) + half], abs=0.011
-        )
-
-
-@pytest.mark.parametrize("section", SECTIONS, ids=[section["title"] for section in SECTIONS])
-def test_plot_is_there(section):
-    with Image.open(results_write.plot(section)) as image:
-        assert image.width > 400
-
-
-def test_papers_figures_belong_to_rows_and_stand_in_none():
+def test_sections_name_variants_of_their_sweeps():
     for section in SECTIONS:
-        text = PAGE.partition(f"## {section['title']}\n")[2].partition("\n## ")[0]
-        rows = {line.split("|")[1].strip(): line for line in text.split("\n") if line.startswith("| ")}
-        for name, figure in section.get("paper", {}).items():
-            assert f"{name} {figure}" in text
-            assert str(figure) not in rows[name], section["title"]
+        variants = read_sweep(ROOT / section["sweep"])[1].keys()
+        assert {*section.get("rows", []), *section.get("paper", {})} <= variants, section["title"]
+
+
+VALUES = {  # variant -> its value at each seed; of a network where there is a comma
+    "vanilla": [10.0, 12.5, 11.0],
+    "oracle": [30.25, 31.0, 33.5],
+    "CI": [10.5, 12.0, 11.5],
+    "GCISG, paper": [9.0, 10.0],
+    "vanilla, other": [20.0, 21.0, 22.5],
+    "oracle, other": [29.0, 33.0, 30.0],
+}
+KEPT = {"classification": None, "segmentation": ["vanilla", "CI"], "detection": []}  # None: all
+BY_HAND = """
+introduction: What all share.
+overview: {methods: [oracle, CI], text: Points over vanilla.}
+sections:
+  - {title: All, sweep: projects/classification/sweeps/methods.yaml, split: test, text: Said of it.,
+     metric: the paper's, paper: {oracle: 77.7}}
+  - {title: Two, sweep: projects/classification/sweeps/methods.yaml, split: test, text: "", rows: [vanilla, CI]}
+  - {title: Plain, sweep: projects/segmentation/sweeps/methods.yaml, split: test, text: "", compare: false}
+  - {title: None, sweep: projects/detection/sweeps/methods.yaml, split: test, text: ""}
+  - title: Networks
+    sweep: projects/classification/sweeps/others.yaml
+    split: test
+    text: ""
+    networks:
+      sweep: projects/classification/sweeps/methods.yaml
+      rows: [vanilla, oracle]
+      differences: [[oracle, vanilla]]
+"""
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A page of runs made by hand: the folder, and title -> its part of the page."""
+    folder = tmp_path_factory.mktemp("by hand")
+    plain = {name: values for name, values in VALUES.items() if not name.endswith("other")}
+    for task, kept in KEPT.items():
+        write_sweep(folder, task, "methods", plain, kept)
+    write_sweep(folder, "classification", "others", {name: VALUES[name] for name in VALUES if name not in plain})
+    (folder / "docs/results").mkdir(parents=True)
+    (folder / "docs/results.yml").write_text(BY_HAND)
+    results.write(folder)
+    page = (folder / "docs/results.md").read_text()
+    return folder, dict(part.split("\n", 1) for part in re.split(r"^#+ ", page, flags=re.M)[1:])
+
+
+def rows_of(text):
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    return {row[0]: row[1:] for row in table[2:]}
+
+
+def expected(*differences):
+    """Mean and ends of the interval."""
+    mean = statistics.mean(differences)
+    half = stats.t.ppf(0.975, len(differences) - 1) * statistics.stdev(differences) / math.sqrt(len(differences))
+    return pytest.approx([mean, mean - half, mean + half], abs=0.0051)
+
+
+def numbers(text):
+    return [float(number) for number in re.findall(NUMBER, text)]
+
+
+def against_vanilla(name):
+    return [value - plain for value, plain in zip(VALUES[name], VALUES["vanilla"], strict=False)]
+
+
+def test_the_page_opens_with_all_methods_in_all_tasks(written):
+    folder, parts = written
+    title, text = next(iter(parts.items()))
+    assert title == "Results"
+    assert text.strip().startswith("Points over vanilla.\n\n![")
+    assert "| method" in text
+    rows = rows_of(text)
+    assert list(rows) == ["oracle", "CI"]
+    for name, (classification, segmentation, detection) in rows.items():
+        assert numbers(classification) == expected(*against_vanilla(name))
+        assert classification.endswith("], 3 seeds")
+        assert (segmentation == classification) == (name == "CI")
+        assert detection == ""
+    with Image.open(folder / "docs/results/overview.png") as image:
+        assert abs(image.width - 1000) < 5
+
+
+def test_a_section_has_means_spreads_and_differences_to_the_first_row(written):
+    rows = rows_of(written[1]["All"])
+    assert list(rows) == ["vanilla", "oracle", "CI", "GCISG, paper"]
+    for name, (seeds, value, difference) in rows.items():
+        values = VALUES[name]
+        assert int(seeds) == len(values)
+        assert [float(part) for part in value.split(" ± ")] == pytest.approx(
+            [statistics.mean(values), statistics.stdev(values)], abs=0.0051
+        )
+        assert difference == "+0.00" if name == "vanilla" else numbers(difference) == expected(*against_vanilla(name))
+
+
+def test_papers_figures_stand_in_no_row(written):
+    text = written[1]["All"]
+    assert "For comparison, the paper's: oracle 77.7." in text
+    assert "77.7" not in str(rows_of(text))
+    assert "Said of it." in text
+    assert text.strip().endswith(
+        "Again: `python tools/sweep.py --sweep projects/classification/sweeps/methods.yaml --seeds 0-2 --split test`"
+    )
+
+
+def test_sections_of_some_rows_without_comparison_and_without_runs(written):
+    folder, parts = written
+    assert list(rows_of(parts["Two"])) == ["vanilla", "CI"]
+    assert "![" not in parts["Two"]
+    assert len(rows_of(parts["All"])["CI"]) == 3
+    assert len(rows_of(parts["Plain"])["CI"]) == 2
+    assert parts["None"].strip() == (
+        "Not run yet: `python tools/sweep.py --sweep projects/detection/sweeps/methods.yaml --split test`"
+    )
+    drawn = {path.stem for path in (folder / "docs/results").glob("*.png")}
+    assert drawn == {"overview", "classification_methods", "segmentation_methods", "classification_others"}
+
+
+def test_differences_over_networks(written):
+    (*means, over_all) = rows_of(written[1]["Networks"])["oracle - vanilla"]
+    asked = [
+        statistics.mean(a - b for a, b in zip(VALUES[f"oracle{end}"], VALUES[f"vanilla{end}"], strict=True))
+        for end in ("", ", other")
+    ]
+    assert [float(mean) for mean in means] == pytest.approx(asked, abs=0.0051)
+    assert numbers(over_all) == expected(*asked)
+
+
+def test_without_vanilla_there_is_no_gain_and_an_unknown_method_is_named(written, tmp_path):
+    shutil.copytree(written[0], tmp_path, dirs_exist_ok=True)
+    write_sweep(tmp_path, "segmentation", "methods", VALUES, ["oracle", "CI"])
+    content = yaml.safe_load(BY_HAND)
+    page = results.contents(**content, root=tmp_path)
+    assert rows_of(page.partition("##")[0])["CI"][1] == ""
+    content["overview"]["methods"] = ["orcale"]
+    with pytest.raises(ValueError, match="Did you mean 'oracle'"):
+        results.contents(**content, root=tmp_path)

@@ -15,38 +15,49 @@ from tabulate import tabulate
 
 from gcisg_core.files import write_text
 
-from .run import read_runs
-from .sweep import check_runs, draw, in_order, metrics_of, table, with_interval
-from .variants import read_sweep
+from .overview import draw_gains, gains, gains_table
+from .sweep import draw, finished_runs, metrics_of, table, with_interval
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCS = ROOT / "docs"
+PICTURE = Path("docs/results/overview.png")
+ALT = "Gain of each method over vanilla in each task, mean and 95 % interval; the table below has the numbers"
 
 
-def contents(sections: list[dict[str, Any]], introduction: str, root: Path = ROOT) -> str:
+def contents(sections: list[dict[str, Any]], introduction: str, overview: dict[str, Any], root: Path = ROOT) -> str:
     """The page.
 
-    A section has `title`, `sweep`, `split` and `text`; of the papers' figures `paper` (variant -> figure) and `metric`,
-    what they are figures of; `compare: false` where the first row is nothing to compare with; `networks` asks for the
-    differences over several reference networks, see :func:`_networks`.
+    Args:
+        sections: Each has `title`, `sweep`, `split` and `text`; of the papers' figures `paper` (variant -> figure) and
+            `metric`, what they are figures of; `rows` names the variants that it is about, where another section has
+            the plot of all; `compare: false` where the first row is nothing to compare with; `networks` asks for the
+            differences over several reference networks, see :func:`_networks`.
+        introduction: What all of them share.
+        overview: `methods`, the variants of `sweeps/methods.yaml` that the first table and picture show, and `text`.
+        root: Of the repository.
     """
-    parts = ["# Results", introduction.strip()]
+    parts = ["# Results", *_overview(overview, root), "## How to read it", introduction.strip()]
     for section in sections:
         parts += [f"## {section['title']}", *_section(section, root)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _overview(overview: dict[str, Any], root: Path) -> Iterator[str]:
+    yield overview["text"].strip()
+    if any(task.of for task in gains(root)):
+        yield f"![{ALT}]({PICTURE.relative_to('docs')})"
+        yield gains_table({name: name for name in overview["methods"]}, root)
 
 
 def _runs(section: dict[str, Any], root: Path) -> tuple[str, list[dict[str, Any]]]:
-    file = root / section["sweep"]
-    task, variants = read_sweep(file)
-    lines = file.with_name(f"{file.stem}_{section['split']}.jsonl")
-    runs = read_runs(lines)
-    check_runs(runs, variants, lines)
-    return task, in_order(runs, variants, section["split"])
+    task, runs = finished_runs(root / section["sweep"], section["split"])
+    return task, [run for run in runs if run["variant"] in section.get("rows", [run["variant"]])]
 
 
 def _section(section: dict[str, Any], root: Path) -> Iterator[str]:
     task, runs = _runs(section, root)
+    if not runs:
+        yield f"Not run yet: `python tools/sweep.py --sweep {section['sweep']} --split {section['split']}`"
+        return
     metrics = metrics_of(task, runs, section["split"])
     rows = list(table(runs, section["split"], metrics))
     heads = [task, "seeds", *metrics, "against the first, 95 %"]
@@ -57,7 +68,8 @@ def _section(section: dict[str, Any], root: Path) -> Iterator[str]:
     if "paper" in section:  # of other data and another recipe, so in no row of ours
         figures = ", ".join(f"{name} {figure}" for name, figure in section["paper"].items())
         yield f"For comparison, {section['metric']}: {figures}."
-    yield f"![Each run and the means]({plot(section).relative_to(DOCS)})"
+    if "rows" not in section:
+        yield f"![Each run and the means]({plot(section).relative_to('docs')})"
     yield section["text"].strip()
     if "networks" in section:
         yield _networks(section, runs, root)
@@ -89,15 +101,18 @@ def _networks(section: dict[str, Any], runs: list[dict[str, Any]], root: Path) -
 
 
 def plot(section: dict[str, Any]) -> Path:
-    """Where a section's plot goes."""
+    """Where a section's plot goes, in the repository."""
     file = Path(section["sweep"])
-    return DOCS / "results" / f"{file.parents[1].name}_{file.stem}.png"
+    return Path("docs/results") / f"{file.parents[1].name}_{file.stem}.png"
 
 
-def write() -> None:
+def write(root: Path = ROOT) -> None:
     """Write page and plots."""
-    content = yaml.safe_load((DOCS / "results.yml").read_text(encoding="utf-8"))
-    write_text(DOCS / "results.md", contents(**content))
+    content = yaml.safe_load((root / "docs/results.yml").read_text(encoding="utf-8"))
+    write_text(root / "docs/results.md", contents(**content, root=root))
+    if tasks := [task for task in gains(root) if task.of]:
+        draw_gains(content["overview"]["methods"], tasks, root / PICTURE)
     for section in content["sections"]:
-        task, runs = _runs(section, ROOT)
-        draw(runs, section["split"], metrics_of(task, runs, section["split"])[0], plot(section))
+        task, runs = _runs(section, root)
+        if runs and "rows" not in section:
+            draw(runs, section["split"], metrics_of(task, runs, section["split"])[0], root / plot(section))

@@ -25,6 +25,10 @@ from .cluster import submit_all
 from .run import Run, alone, append_runs, read_runs
 from .variants import Variant, check_configs, read_sweep
 
+# Of a plot's text and axes, for light and dark pages.
+INKS = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+GREY: dict[Any, str] = dict.fromkeys(INKS, "#808080")
+
 
 def check_runs(runs: Sequence[dict[str, Any]], variants: dict[str, Variant], path: Path) -> None:
     """What was run must be what the sweep says.
@@ -49,6 +53,20 @@ def check_runs(runs: Sequence[dict[str, Any]], variants: dict[str, Variant], pat
             print(f"{path}: {name!r} was run with {len(found)} different configs: {found}", file=sys.stderr)
 
 
+def finished_runs(path: Path, split: str) -> tuple[str, list[dict[str, Any]]]:
+    """Task of a sweep, and the runs that are kept beside it, in its order; none before it was run.
+
+    Raises:
+        FileNotFoundError: there is no such sweep.
+        ValueError: a variant has other settings than when it was run.
+    """
+    task, variants = read_sweep(path)
+    lines = path.with_name(f"{path.stem}_{split}.jsonl")
+    runs = read_runs(lines)
+    check_runs(runs, variants, lines)
+    return task, in_order(runs, variants, split)
+
+
 def in_order(runs: Sequence[dict[str, Any]], variants: dict[str, Variant], split: str) -> list[dict[str, Any]]:
     """The sweep's runs that were evaluated on this split, in its order."""
     order = list(variants)
@@ -63,20 +81,27 @@ def metrics_of(task: str, runs: Sequence[dict[str, Any]], split: str) -> list[st
 
 def table(runs: Sequence[dict[str, Any]], split: str, metrics: Sequence[str]) -> Iterator[list[str]]:
     """Rows of the printed table, the variants in the order of the runs' first appearance."""
-    values: dict[str, dict[int, dict[str, float]]] = {}
-    for entry in runs:
-        values.setdefault(entry["variant"], {})[entry["seed"]] = entry[split]
-    first = next(iter(values.values()), {})
-    for variant, seeds in values.items():
-        row = [variant, str(len(seeds))]
+    for variant, paired in differences(runs, split, metrics[0]).items():
+        own = {entry["seed"]: entry[split] for entry in runs if entry["variant"] == variant}
+        row = [variant, str(len(own))]
         for key in metrics:
-            numbers = np.array([found[key] for found in seeds.values()])
+            numbers = np.array([found[key] for found in own.values()])
             spread = f" ± {numbers.std(ddof=1):.2f}" if len(numbers) > 1 else ""
             row.append(f"{numbers.mean():.2f}{spread}")
-        common = sorted(seeds.keys() & first.keys())
-        differences = np.array([seeds[s][metrics[0]] - first[s][metrics[0]] for s in common])
-        row.append(with_interval(differences) if len(differences) else "")
+        row.append(with_interval(paired) if len(paired) else "")
         yield row
+
+
+def differences(runs: Sequence[dict[str, Any]], split: str, metric: str) -> dict[str, np.ndarray]:
+    """Variant -> its difference to the first one at each seed that both have."""
+    values: dict[str, dict[int, float]] = {}
+    for entry in runs:
+        values.setdefault(entry["variant"], {})[entry["seed"]] = entry[split][metric]
+    first = next(iter(values.values()), {})
+    return {
+        variant: np.array([seeds[seed] - first[seed] for seed in sorted(seeds.keys() & first.keys())])
+        for variant, seeds in values.items()
+    }
 
 
 def interval(differences: np.ndarray) -> tuple[float, float] | None:
@@ -101,9 +126,7 @@ def draw(runs: Sequence[dict[str, Any]], split: str, metric: str, path: Path) ->
     from matplotlib.figure import Figure
 
     names = [*dict.fromkeys(entry["variant"] for entry in runs)]
-    inks = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    grey: dict[Any, str] = dict.fromkeys(inks, "#808080")
-    with rc_context(grey):
+    with rc_context(GREY):
         figure = Figure(figsize=(7, 0.8 + 0.4 * len(names)))
         axis = figure.subplots()
         for row, name in enumerate(names):
