@@ -193,11 +193,12 @@ def settings_of(method: str) -> dict[str, Any]:
     return {"method": method, **needed.get(method, dict)()}
 
 
-# ResNet-50 in each: the recipe, and what turns its network into one.
-RECIPES: dict[str, tuple[str, list[str]]] = {
+# ResNet-50 in each: the recipe, and what turns its network into one. The views are given: in detection the model would
+# draw them, elsewhere the loader or the preprocessor.
+RECIPES: dict[str, tuple[str, list[Any]]] = {
     "classification": ("baseline_r101_visda17.py", ["model.backbone=resnet50"]),
     "segmentation": ("baseline_r50_deeplabv3_gtav2cityscapes.py", []),
-    "detection": ("baseline_r50_fpn.yaml", []),
+    "detection": ("baseline_r50_fpn.yaml", ["INPUT.COLOR_JITTER", [0.0] * 4]),
 }
 
 

@@ -10,6 +10,7 @@ method's own arithmetic (projectors, losses, moving average, penalty) is not in 
 from __future__ import annotations
 
 import argparse
+import gc
 import statistics
 
 import torch
@@ -57,7 +58,7 @@ def measure(task: str, method: str, size: Size, pairs: int) -> tuple[list[object
     watches = Watch(DEVICE), Watch(DEVICE)
     both = trainers(task, method, size, watches)
     history: list[list[dict[str, float]]] = [[], []]
-    for pair in range(-2, pairs):  # two to warm up: the first step copies weights
+    for pair in range(-1, pairs):  # the first, which copies weights, does not count
         for which in (0, 1) if pair % 2 else (1, 0):
             both[which]()
             seconds = watches[which].reset()
@@ -92,6 +93,7 @@ def main() -> None:
             rows.append(row)
             parts += its_parts
             print(row, *its_parts, sep="\n", flush=True)
+            gc.collect()  # the watches form cycles with the models
     heads = ["task", "method", "floor, s", "step, s", "step / floor", "quartiles"]
     table = tabulate(
         parts, ["task", "method", "part", "floor, ms", "step, ms", "% of the floor"], tablefmt="github", floatfmt=".3g"
