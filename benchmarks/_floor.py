@@ -6,12 +6,14 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from _tasks import Step
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
+
+if TYPE_CHECKING:
+    from _tasks import Step
 
 
 class Passes(NamedTuple):
@@ -19,13 +21,13 @@ class Passes(NamedTuple):
 
     Attributes:
         trained: With a backward pass.
-        averaged: Without one, in the student's mode; the network is a copy where the method has such a one.
-        reference: Without one, by a frozen copy, in evaluation.
-        copies: Whether ``averaged`` are of a copy.
+        untrained: Without one, in training mode.
+        reference: Without one, in evaluation mode, of a frozen copy.
+        copies: Whether the untrained ones are of a copy, instead of the student.
     """
 
     trained: int = 0
-    averaged: int = 0
+    untrained: int = 0
     reference: int = 0
     copies: bool = False
 
@@ -34,8 +36,8 @@ PASSES = {
     "none": Passes(),
     "weight_l2": Passes(),
     "si": Passes(),
-    "csg": Passes(averaged=1, reference=1),
-    "gcisg": Passes(trained=1, averaged=2, reference=1, copies=True),
+    "csg": Passes(untrained=1, reference=1),
+    "gcisg": Passes(trained=1, untrained=2, reference=1, copies=True),
 }
 
 
@@ -51,7 +53,7 @@ def floor_of(step: Step, method: str) -> Step:
     from gcisg_core.encoders import fold_batch_norm
 
     passes = PASSES[method]
-    averaged = copy.deepcopy(step.backbone).requires_grad_(False) if passes.copies else step.backbone
+    untrained = copy.deepcopy(step.backbone).requires_grad_(False) if passes.copies else step.backbone
     reference = fold_batch_norm(copy.deepcopy(step.backbone)).requires_grad_(False).eval() if passes.reference else None
 
     def losses() -> Tensor:
@@ -60,8 +62,8 @@ def floor_of(step: Step, method: str) -> Step:
         for _ in range(passes.trained):
             total = total + sum(maps.float().mean() for maps in _maps(step.backbone(images)))
         with torch.no_grad():
-            for _ in range(passes.averaged):
-                averaged(images)
+            for _ in range(passes.untrained):
+                untrained(images)
             for _ in range(passes.reference):
                 reference(images)
         return total
