@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from gcisg_cls.datasets import ClassFolderDataset
 from gcisg_cls.model_metrics import build_dataset
+from gcisg_cls.views import normalize
 from gcisg_suite.progress import progress
 from gcisg_suite.report.differences import Differences, mark
 from gcisg_suite.report.runs import TrainingRun, trained_models
@@ -34,13 +35,16 @@ def compare(dataset: ClassFolderDataset, models: Mapping[str, Any], batch_size: 
     """The classes are digits: the label of an image is what is written below it."""
     labels, predicted = [], []
     for batch in progress(DataLoader(dataset, batch_size), "comparing", "batch"):
+        images = normalize(batch["inputs"])
+        with torch.inference_mode():
+            scores = [model.eval().scores(images) for model in models.values()]
         labels.append(batch["label"])
-        predicted.append(torch.stack([model.eval().scores(batch["inputs"]).argmax(1) for model in models.values()], 1))
+        predicted.append(torch.stack(scores, dim=1).argmax(dim=-1))
     truth, classes = torch.cat(labels).numpy(), torch.cat(predicted).numpy()
     right = classes == truth[:, None]
     return Differences(
         counted="test images",
-        rule="An image is right when its digit is.",
+        rule="An image is right when its class is.",
         names=list(models),
         image=np.arange(len(truth)),
         right=right,
