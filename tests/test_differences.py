@@ -22,7 +22,7 @@ def fill(image, axes):
 def differences(right, image=None, **changes):
     names = ("baseline", "GCISG")
     given = {
-        "counted": "test images", "rule": "An image is right when its class is.", "names": names, "draw": fill,
+        "counted": "test images", "rule": "An image is right when the predicted digit is.", "names": names, "draw": fill,
         "image": np.arange(len(right)) if image is None else np.array(image), "right": np.array(right, bool),
         "rows": dict.fromkeys(("image", *names), 0.5), "columns": 10, **changes,
     }  # fmt: skip

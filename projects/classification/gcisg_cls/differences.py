@@ -44,7 +44,7 @@ def compare(dataset: ClassFolderDataset, models: Mapping[str, Any], batch_size: 
     right = classes == truth[:, None]
     return Differences(
         counted="test images",
-        rule="An image is right when its class is.",
+        rule="An image is right when the predicted digit is.",
         names=list(models),
         image=np.arange(len(truth)),
         right=right,

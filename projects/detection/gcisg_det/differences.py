@@ -17,6 +17,7 @@ from gcisg_suite.report.runs import TrainingRun
 
 from .panels import SHOWN, Evaluated, evaluated
 
+TEXT = (30, 14)  # width and height of what is written at a box, in pixels of a scene
 OVERLAP = 0.5  # lowest IoU of a box that finds a digit
 
 
@@ -67,4 +68,5 @@ def _draw(data: Evaluated, image: int, axes: Sequence[Any]) -> None:
             right = None if name == "truth" else bool(hit)
             style = {"fill": False, "linewidth": 1.5, "edgecolor": COLOURS[right], "path_effects": HALO}
             axis.add_patch(Rectangle((x, y), width, height, **style))
-            mark(axis, x + 2, y + 2, right, DIGITS[data.classes[item["category_id"]]])
+            at = {"va": "bottom"} if y > TEXT[1] else {"va": "top"}  # above the box, where there is room
+            mark(axis, min(x, about["width"] - TEXT[0]), y, right, DIGITS[data.classes[item["category_id"]]], **at)
