@@ -22,9 +22,9 @@ def fill(image, axes):
 def differences(right, image=None, **changes):
     names = ("baseline", "GCISG")
     given = {
-        "counted": "test images", "rule": "An image is right when the predicted digit is.", "names": names, "draw": fill,
+        "counted": "test images", "rule": "An image is right when the predicted digit is.", "names": names,
         "image": np.arange(len(right)) if image is None else np.array(image), "right": np.array(right, bool),
-        "rows": dict.fromkeys(("image", *names), 0.5), "columns": 10, **changes,
+        "rows": dict.fromkeys(("image", *names), 0.5), "columns": 10, "draw": fill, **changes,
     }  # fmt: skip
     return Differences(**given)
 
@@ -88,4 +88,4 @@ def test_the_picture_has_a_width_of_1000_and_readable_text_that_nothing_overlaps
     assert {"1 fixed, 1 broken", "There is no image on which the two differ.", CAPTION} <= {*said}
     with Image.open(save(figure, tmp_path / "a picture.png")) as image:
         assert image.width == round(WIDTH * DPI) == 1000
-        assert image.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
+        assert min(image.convert("RGB").getpixel((1, 1))) > 250
