@@ -130,7 +130,7 @@ def draw(blocks: Mapping[str, Differences]) -> Figure:
         _images(sheet, block)
         if block.legend:
             handles = [Patch(color=colour, label=name) for name, colour in block.legend.items()]
-            at = {"loc": "upper left", "bbox_to_anchor": sheet.place(LABELS - 0.1), "borderpad": 0.2}
+            at: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": sheet.place(LABELS - 0.1), "borderpad": 0.2}
             sheet.figure.legend(handles=handles, ncols=len(handles), frameon=False, fontsize=SMALLEST, **at)
             sheet.down += HEADS["legend"]
         sheet.down += HEADS["space"]
@@ -193,7 +193,7 @@ def _images(sheet: _Sheet, block: Differences) -> None:
         return
     middles = [LABELS + (column + 0.5) * cell for column in range(len(images))]
     for middle, image in zip(middles, images, strict=True):
-        style = {"color": INK, "fontsize": SMALLEST, "ha": "center", "va": "top"}
+        style: dict[str, Any] = {"color": INK, "fontsize": SMALLEST, "ha": "center", "va": "top"}
         sheet.figure.text(*sheet.place(middle), block.said(image), **style)
     sheet.down += HEADS["header"]
     columns: list[list[Any]] = [[] for _ in images]

@@ -63,10 +63,10 @@ def _draw(data: Evaluated, image: int, axes: Sequence[Any]) -> None:
     boxes, picture = data.of(about), read_image(data.folder / about["file_name"])
     for axis, (name, items) in zip(axes, boxes.items(), strict=True):
         axis.imshow(picture)
-        for item, hit in zip(items, matches(boxes["truth"], items).any(axis=0), strict=True):
+        for item, hit in zip(items, matches(boxes["truth"], items).T, strict=True):
             x, y, width, height = item["bbox"]
-            right = None if name == "truth" else bool(hit)
-            style = {"fill": False, "linewidth": 1.5, "edgecolor": COLOURS[right], "path_effects": HALO}
+            right = None if name == "truth" else bool(hit.any())
+            style: dict[str, Any] = {"fill": False, "linewidth": 1.5, "edgecolor": COLOURS[right], "path_effects": HALO}
             axis.add_patch(Rectangle((x, y), width, height, **style))
             at = {"va": "bottom"} if y > TEXT[1] else {"va": "top"}  # above the box, where there is room
             mark(axis, min(x, about["width"] - TEXT[0]), y, right, DIGITS[data.classes[item["category_id"]]], **at)
