@@ -105,6 +105,7 @@ class Audit(NamedTuple):
 DOORS = {
     "analysis": "(config, options) -> gcisg_suite.analysis.task.EvalTask",
     "demo": "(runs) -> the task's section of the demonstration",
+    "differences": "(runs) -> gcisg_suite.report.differences.Differences of two runs on the miniature's test split",
     "export": "(config, checkpoint) -> gcisg_core.export.Export",
     "mini": "(config_name, splits, work_dir, overrides, seed, source) -> metrics of a run on the miniature",
     "named_predictor": "(name, checkpoint, device) -> a predictor of a network that has no config, or None",

@@ -114,6 +114,7 @@ _ROWS = (
         doors={
             "analysis": "gcisg_cls.analysis:ClassificationTask",
             "demo": "gcisg_cls.demo:classification_section",
+            "differences": "gcisg_cls.differences:differences",
             "export": "gcisg_cls.export:export",
             "mini": "gcisg_cls.mini:train_and_evaluate",
             "named_predictor": "gcisg_cls.predict:from_name",
@@ -147,6 +148,7 @@ _ROWS = (
         doors={
             "analysis": "gcisg_seg.analysis:SegmentationTask",
             "demo": "gcisg_seg.demo:segmentation_section",
+            "differences": "gcisg_seg.differences:differences",
             "export": "gcisg_seg.export:export",
             "mini": "gcisg_seg.mini:train_and_evaluate",
             "new_project": "gcisg_seg.new_project:segmentation",
@@ -199,6 +201,7 @@ _ROWS = (
         doors={
             "analysis": "gcisg_det.analysis:DetectionTask",
             "demo": "gcisg_det.demo:detection_section",
+            "differences": "gcisg_det.differences:differences",
             "export": "gcisg_det.export:export",
             "mini": "gcisg_det.mini:train_and_evaluate",
             "new_project": "gcisg_det.new_project:detection",

@@ -13,7 +13,11 @@ from gcisg_suite.tasks import TASKS
 
 
 def demo(
-    *, output: Path = Path("runs/demo"), tasks: Annotated[list[str] | None, Several] = None, verbose: Flag = False
+    *,
+    output: Path = Path("runs/demo"),
+    tasks: Annotated[list[str] | None, Several] = None,
+    picture: Path | None = None,
+    verbose: Flag = False,
 ) -> None:
     """Train baseline and GCISG on the miniature benchmark, print a table for each task, write runs/demo/report.html.
 
@@ -22,13 +26,15 @@ def demo(
     Args:
         output: Folder of runs and report.
         tasks: Tasks to train (default: all whose framework is installed).
+        picture: Also draw the test images on which baseline and GCISG differ, with counts over all of them, into this
+            PNG file.
         verbose: Print the frameworks' logs instead of progress bars.
     """
     chosen = chosen_tasks(tasks, lambda task: "demo" in task.doors)
 
     from gcisg_suite.demo import demonstrate
 
-    demonstrate(output, chosen, verbose)
+    demonstrate(output, chosen, verbose, picture)
 
 
 def chosen_tasks(given: list[str] | None, offers: Callable[[TaskSpec], bool]) -> list[str]:

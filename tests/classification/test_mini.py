@@ -5,13 +5,17 @@ import json
 from functools import partial
 
 import pytest
+from PIL import Image
 
 from gcisg_cls import demo
+from gcisg_cls.differences import differences
 from gcisg_cls.mini import PROJECT, train_and_evaluate
 from gcisg_cls.model_metrics import train_and_test
+from gcisg_cls.views import EvalView
 from gcisg_core.problems import DataError
 from gcisg_seg.mini import MiniResNetBackbone
 from gcisg_suite.miniature import classification, folders
+from gcisg_suite.report.demonstration import read_both
 from gcisg_suite.zoo import zoo
 from tests.command import gcisg
 
@@ -101,7 +105,7 @@ def test_the_demonstration_writes_its_report(mini, monkeypatch):
     monkeypatch.setattr("gcisg_suite.demo.prepare", lambda tasks: None)  # the images are there, fewer of them
     monkeypatch.setattr(demo, "classification_section", lambda runs: sections.append(whole(runs, TINY)) or sections[-1])
     monkeypatch.chdir(mini)
-    said = gcisg("demo", "--tasks", "classification")
+    said = gcisg("demo", "--tasks", "classification", "--picture", "a picture.png")
     page, section = Page((mini / "runs/demo/report.html").read_text()), sections[0]
     assert "Report: runs/demo/report.html" in said.out
     assert section.verdicts[0] in said.out
@@ -123,5 +127,14 @@ def test_the_demonstration_writes_its_report(mini, monkeypatch):
     assert not page.external
     figures = [picture.figure for picture in section.pictures]
     assert len(figures[0].axes[0].lines) == 2  # a curve of the task loss for each of the two runs
+    assert section.pictures[1].caption.endswith("From the miniature's test split, as the table.")
+    first = EvalView(64)(Image.open(mini / "data/mini/classification/test/bird/0.png")).permute(1, 2, 0).numpy() / 255
+    assert (figures[1].axes[0].images[0].get_array() == first).all()
     titles = {axis.get_title().strip("✓✗ ") for axis in figures[1].axes}
     assert titles <= set(CLASSES)
+
+    compared = differences(read_both(mini / "runs/demo/classification"))
+    assert (100 * compared.right.mean(axis=0)).tolist() == pytest.approx([result["overall"] for result in results])
+    assert "Picture: a picture.png" in said.out
+    with Image.open(mini / "a picture.png") as picture:
+        assert picture.width == 1000

@@ -15,10 +15,13 @@ from detectron2.modeling import build_model
 from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 from gcisg_det.config import read_config
 from gcisg_det.demo import detection_section
+from gcisg_det.differences import differences, matches
 from gcisg_det.engine import train_and_test
 from gcisg_det.mini import SPLITS
 from gcisg_suite.miniature import scenes
 from gcisg_suite.miniature.reference import shipped_reference
+from gcisg_suite.report.demonstration import read_both
+from gcisg_suite.report.differences import draw
 from tests.detection.scenes import PROJECT
 from tests.detection.test_meta_arch import batch, step
 
@@ -78,3 +81,37 @@ def test_demonstration_trains_both_and_shows_what_was_measured(monkeypatch, tmp_
     digits = sorted(item.box[:2] for item in scenes.real_scene("test", 0).objects)
     drawn = sorted(patch.get_xy() for patch in section.pictures[-1].figure.axes[0].patches)
     assert np.array(drawn) == pytest.approx(np.array(digits), abs=1)
+    assert "mini_test" in section.pictures[-1].caption
+    texts = sorted(text.get_text() for text in section.pictures[-1].figure.axes[0].texts)
+    assert texts == sorted(str(item.digit) for item in scenes.real_scene("test", 0).objects)
+
+    truth = json.loads((tmp_path / "mini/scenes/cityscapes/test.json").read_text())["annotations"]
+    _found(tmp_path / "runs/baseline_mini", truth[:1])
+    _found(tmp_path / "runs/gcisg_mini", truth[1:])
+    found = differences(read_both(tmp_path / "runs"))
+    assert found.summary == f"GCISG fixes {len(truth) - 1} and breaks 1 of {len(truth)} digits in 5 test scenes"
+    draw({"Detection": found})
+
+
+def _found(run, boxes):
+    """An evaluation that found these."""
+    results = [{**{key: item[key] for key in ("image_id", "category_id", "bbox")}, "score": 0.5} for item in boxes]
+    (run / "inference" / SPLITS["test"] / "coco_instances_results.json").write_text(json.dumps(results))
+
+
+@pytest.mark.parametrize(
+    ("box", "category", "hit"),
+    [
+        ((10, 10, 20, 40), 3, True),
+        ((10, 10, 20, 40), 4, False),
+        ((10, 10, 20, 20), 3, True),  # an IoU of 0.5
+        ((10, 10, 20, 19), 3, False),
+        ((60, 10, 20, 40), 3, False),
+    ],
+)
+def test_a_digit_is_found_by_a_box_of_its_class_that_overlaps_it_by_half(box, category, hit):
+    digit, other = ({"bbox": at, "category_id": 3} for at in ((10, 10, 20, 40), (90, 50, 10, 10)))
+    found = {"bbox": box, "category_id": category}
+    assert matches([digit, other], [found]).tolist() == [[hit], [False]]
+    assert matches([digit, other], []).shape == (2, 0)
+    assert matches([], [found]).shape == (0, 1)

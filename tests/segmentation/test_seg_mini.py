@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from mmengine.runner import Runner
 
 from gcisg_core.integrations.mmengine import load_config
 from gcisg_seg.demo import segmentation_section
+from gcisg_seg.differences import differences, found
 from gcisg_seg.evaluation import train_and_test
 from gcisg_seg.panels import COLOURS
 from gcisg_suite.miniature import scenes
 from gcisg_suite.miniature.network import MiniResNet
+from gcisg_suite.report.demonstration import read_both
+from gcisg_suite.report.differences import draw
 
 PROJECT = Path(__file__).parents[2] / "projects" / "segmentation"
 SHORT = {"train_cfg.max_iters": 2, "train_cfg.val_interval": 2, "default_hooks.checkpoint.interval": 2}
@@ -84,3 +88,28 @@ def test_demonstration_trains_both_and_shows_what_was_measured(mini, tmp_path):
     scene = scenes.real_scene("test", 0)
     assert (truth[scene.objects[0].mask] != COLOURS[0]).any(axis=-1).all()
     assert (truth[~np.any([item.mask for item in scene.objects], axis=0)] == COLOURS[0]).all()
+    assert section.pictures[1].caption.endswith("From the miniature's test split, as the table.")
+
+    compared = differences(read_both(tmp_path / "runs"))
+    objects = [item for index in range(2) for item in scenes.real_scene("test", index).objects]
+    assert len(compared.right) == len(objects)
+    assert compared.counted == "digits in 2 test scenes"
+    assert [*compared.legend] == ["0", "2", "3", "4", "5", "6", "7", "8", "ground"]
+    right = np.tile((False, True), (len(objects), 1))
+    figure = draw({"Segmentation": replace(compared, right=right)})
+    truth = [axis.images[0].get_array() for axis in figure.axes[2:4]]
+    for index, picture in enumerate(truth):
+        for item in scenes.real_scene("test", index).objects:
+            assert (picture[item.mask] / 255 == compared.legend[str(item.digit)]).all()
+
+
+def test_a_digit_is_found_when_more_than_half_of_its_pixels_have_its_class():
+    truth = np.zeros((6, 10), int)
+    truth[1:5, 1:3], truth[1:5, 7:9] = 2, 2  # two digits of a class, eight pixels each
+    half, more = truth.copy(), truth.copy()
+    half[1:3, 1:3], more[1:3, 1:2] = 0, 5
+    assert found(truth, [half, more, np.full_like(truth, 2), truth * 0]).tolist() == [
+        [False, True, True, False],
+        [True, True, True, False],
+    ]
+    assert found(truth * 0, [half, more]).shape == (0, 2)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gcisg_suite.report.demonstration import Demonstration
+from functools import partial
+
+from gcisg_suite.report.demonstration import DIGITS, Demonstration
 
 from .panels import panel
 
@@ -12,5 +14,5 @@ detection_section = Demonstration(
     text="The same scenes with boxes around eight digits, in Sim10k's folders for training. Evaluated on real "
     "handwriting over photographs, in Cityscapes' folders, by COCO's AP (mean over the eight classes).",
     metrics={"AP": "AP", "AP50": "AP50", "AP75": "AP75"},
-    panel=panel,
+    panel=partial(panel, names=DIGITS),
 ).section

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.patches import Rectangle
@@ -18,12 +20,34 @@ from gcisg_suite.report.runs import TrainingRun
 SHOWN = 0.5  # lowest score of a box in the pictures
 
 
-def panel(runs: Mapping[str, TrainingRun]) -> Picture:
-    """Real images with the boxes of all runs that were evaluated.
+@dataclass(frozen=True)
+class Evaluated:
+    """What runs found in a data set.
+
+    Attributes:
+        name: The data set's.
+        images: COCO's entries.
+        folder: Where their file names start.
+        classes: Category -> its name.
+        boxes: ``truth`` -> COCO's annotations; run -> COCO's results, those that are shown.
+    """
+
+    name: str
+    images: Sequence[Mapping[str, Any]]
+    folder: Path
+    classes: Mapping[int, str]
+    boxes: Mapping[str, Sequence[Mapping[str, Any]]]
+
+    def of(self, image: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+        """The same for an image."""
+        return {name: [item for item in items if item["image_id"] == image["id"]] for name, items in self.boxes.items()}
+
+
+def evaluated(runs: Mapping[str, TrainingRun]) -> Evaluated:
+    """The boxes of the runs that were evaluated, on the last data set of the first of them.
 
     Raises:
         ValueError: none was.
-        FileNotFoundError: the images are not there.
     """
     if lazy := [name for name, run in runs.items() if "DATASETS" not in run.config]:
         raise ValueError(f"{', '.join(lazy)}: a LazyConfig names its images when run; a report runs none")
@@ -31,9 +55,21 @@ def panel(runs: Mapping[str, TrainingRun]) -> Picture:
     found = {name: folder for name, folder in inference.items() if folder is not None}
     if not found:
         raise ValueError("no run has inference/<data set>/coco_instances_results.json")
-    config = next(iter(runs.values())).config
-    own = {name: (Path(file), Path(images)) for name, file, images in config["DATASETS"].get("COCO", [])}
-    return draw(found, *own.get(next(iter(found.values())).name, ()))
+    folder = next(iter(found.values()))
+    own = {name: places for name, *places in next(iter(runs.values())).config["DATASETS"].get("COCO", [])}
+    file, images = own.get(folder.name, ("", ""))
+    written = folder / f"{folder.name}_coco_format.json"  # where the data are not COCO's, the evaluator writes it
+    content = json.loads((written if written.is_file() or not file else Path(file)).read_text())
+    boxes = {"truth": content["annotations"]} | {
+        name: json.loads((at / "coco_instances_results.json").read_text()) for name, at in found.items()
+    }
+    return Evaluated(
+        name=folder.name,
+        images=content["images"],
+        folder=Path(images),
+        classes={item["id"]: item["name"] for item in content["categories"]},
+        boxes={name: [item for item in items if item.get("score", 1) >= SHOWN] for name, items in boxes.items()},
+    )
 
 
 def _evaluated(run: TrainingRun) -> Path | None:
@@ -42,36 +78,42 @@ def _evaluated(run: TrainingRun) -> Path | None:
     return next((path for path in reversed(names) if (path / "coco_instances_results.json").is_file()), None)
 
 
-def draw(inference: Mapping[str, Path], truth: Path | None = None, images: Path = Path(), count: int = 5) -> Picture:
+def panel(runs: Mapping[str, TrainingRun], names: Mapping[str, str] | None = None) -> Picture:
+    """Real images with the boxes of all runs that were evaluated.
+
+    Args:
+        runs: By name.
+        names: Class -> what is written at its boxes, by default the class.
+
+    Raises:
+        ValueError: none was.
+        FileNotFoundError: the images are not there.
+    """
+    return draw(evaluated(runs), names or {})
+
+
+def draw(data: Evaluated, names: Mapping[str, str], count: int = 5) -> Picture:
     """A column an image, a row each for the truth and every model's boxes.
 
     Args:
-        inference: Name -> folder of an evaluation, the same data set each.
-        truth: COCO JSON of the data set, where the evaluation did not write one.
-        images: The folder that its file names start from.
+        data: The images and boxes.
+        names: See :func:`panel`.
         count: Images.
     """
-    folder = next(iter(inference.values()))
-    written = folder / f"{folder.name}_coco_format.json"
-    content = json.loads((truth if truth and not written.is_file() else written).read_text())
-    boxes = {"truth": content["annotations"]} | {
-        name: json.loads((folder / "coco_instances_results.json").read_text()) for name, folder in inference.items()
-    }
-    names = {item["id"]: item["name"] for item in content["categories"]}
-    figure, axes = picture_grid([*boxes], count, (2.1, 1.65))
-    shown = np.linspace(0, len(content["images"]) - 1, count).astype(int)
+    figure, axes = picture_grid([*data.boxes], count, (2.1, 1.65))
+    shown = np.linspace(0, len(data.images) - 1, count).astype(int)
     for column, position in enumerate(progress(shown, "drawing")):
-        image = content["images"][position]
-        picture = read_image(images / image["file_name"])
-        for axis, (name, items) in zip(axes[:, column], boxes.items(), strict=True):
+        image = data.images[position]
+        picture = read_image(data.folder / image["file_name"])
+        for axis, (row, items) in zip(axes[:, column], data.of(image).items(), strict=True):
             axis.imshow(picture)
             for item in items:
-                if item["image_id"] == image["id"] and item.get("score", 1) >= SHOWN:
-                    x, y, width, height = item["bbox"]
-                    colour = "#f0e442" if name == "truth" else "#56b4e9"
-                    axis.add_patch(Rectangle((x, y), width, height, fill=False, linewidth=2, edgecolor=colour))
-                    if len(names) > 1:
-                        axis.text(x, y, names[item["category_id"]], color=colour, fontsize=6, va="bottom", clip_on=True)
+                x, y, width, height = item["bbox"]
+                name, colour = data.classes[item["category_id"]], "#f0e442" if row == "truth" else "#56b4e9"
+                axis.add_patch(Rectangle((x, y), width, height, fill=False, linewidth=2, edgecolor=colour))
+                if len(data.classes) > 1:
+                    text = names.get(name, name)
+                    axis.text(x, y, text, color=colour, fontsize=8, va="bottom", clip_on=True)
     figure.tight_layout()
-    caption = f"Real images, evenly spaced through all: truth, and boxes with a score above {SHOWN}."
+    caption = f"Images of {data.name}, evenly spaced through all: truth, and boxes with a score of {SHOWN} or more."
     return Picture(figure, caption)

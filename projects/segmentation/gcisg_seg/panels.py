@@ -28,12 +28,15 @@ COLOURS = np.array([
 CAPTION = "Real scenes, evenly spaced through all: image, truth, and each model's prediction."
 
 
-def panel(runs: Mapping[str, TrainingRun], colours: np.ndarray | None = None) -> Picture:
+def panel(
+    runs: Mapping[str, TrainingRun], colours: np.ndarray | None = None, names: Mapping[str, str] | None = None
+) -> Picture:
     """Real scenes with the predictions of all runs that have a checkpoint.
 
     Args:
         runs: By name.
         colours: (classes, 3), uint8; those of the data set by default.
+        names: Class -> its name in the legend, by default the class.
 
     Raises:
         ValueError: no run has one, or it is not of the run's config.
@@ -42,16 +45,23 @@ def panel(runs: Mapping[str, TrainingRun], colours: np.ndarray | None = None) ->
     models, data = trained_models(runs)
     dataset = DATASETS.build(data)
     palette = np.array(dataset.metainfo["palette"], np.uint8) if colours is None else colours
-    return Picture(draw(dataset, models, palette), CAPTION)
+    return Picture(draw(dataset, models, palette, names or {}), CAPTION)
 
 
-def draw(dataset: Any, models: Mapping[str, nn.Module], colours: np.ndarray, count: int = 5) -> Figure:
+def draw(
+    dataset: Any,
+    models: Mapping[str, nn.Module],
+    colours: np.ndarray,
+    names: Mapping[str, str] | None = None,
+    count: int = 5,
+) -> Figure:
     """A column a scene, a row each for image, truth and every model's prediction.
 
     Args:
         dataset: Of mmseg, in test mode; without labels there is no row of the truth.
         models: Segmentors by name.
         colours: (classes, 3), uint8, of the classes.
+        names: See :func:`panel`.
         count: Scenes.
     """
     table = np.zeros((256, 3), np.uint8)
@@ -70,8 +80,8 @@ def draw(dataset: Any, models: Mapping[str, nn.Module], colours: np.ndarray, cou
             rows.append(table[prediction.cpu().numpy()])
         for axis, picture in zip(axes[:, column], rows, strict=True):
             axis.imshow(picture)
-    names = dataset.metainfo["classes"]
-    handles = [Patch(color=colour / 255, label=name) for colour, name in zip(colours, names, strict=True)]
+    shown_names = [(names or {}).get(name, name) for name in dataset.metainfo["classes"]]
+    handles = [Patch(color=colour / 255, label=name) for colour, name in zip(colours, shown_names, strict=True)]
     figure.tight_layout(rect=(0, 0.08, 1, 1))
     figure.legend(handles=handles, loc="lower center", ncols=min(len(handles), 10), frameon=False, fontsize=8)
     return figure
