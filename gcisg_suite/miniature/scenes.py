@@ -40,8 +40,8 @@ VERSION = 18  # raise it whenever the pictures change, so that folders of an old
 # Split of Cityscapes -> of the digits, of the photographs. `train` is for the criteria alone: what real labels bring.
 SPLITS = {"train": ("train", "reference"), "val": ("dev", "dev"), "test": ("test", "test")}
 SIDES = (36, 56)  # smallest and largest side of a digit, pixels
-INK = (0.7, 1.0)  # strength of the ink of real digits, smallest and largest
-PITCH = {"gtav": 5, "sim10k": 7}  # of the synthetic dots in each layout, pixels
+INK = (0.85, 1.0)  # strength of the ink of real digits, smallest and largest
+PITCH = {"gtav": 5, "sim10k": 6}  # of the synthetic dots in each layout, pixels
 # digit -> Cityscapes class and its share of the digits drawn
 CLASSES = {
     0: ("car", 1),
