@@ -1,7 +1,7 @@
 """Flags that messages and docstrings name exist, and what a message tells people to do was done by a test.
 
 Such a test provokes the message, does what it says and sees that it helps. It bears `pytest.mark.remedy` with words of
-the message, or with `*NAME` for a table of its file that begins with them; `{}` stands for a value. Fewer than 15 letters
+the message, or with `*NAME` for a table of its file whose rows begin with them; `{}` stands for a value. Fewer than 15 letters
 are the whole of the words, and words that several files have begin with the file: "coco/load.py: Remove them".
 """
 
@@ -85,17 +85,14 @@ def marks():
     """What the tests' marks `remedy` name."""
     for file in (ROOT / "tests").rglob("test_*.py"):
         tree = ast.parse(file.read_text())
-        tables = {getattr(node.targets[0], "id", ""): node.value for node in tree.body if isinstance(node, ast.Assign)}
+        named = {getattr(node.targets[0], "id", ""): node.value for node in tree.body if isinstance(node, ast.Assign)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "remedy":
                 for words in node.args:
-                    yield from table(tables[words.value.id]) if isinstance(words, ast.Starred) else [words.value]
-
-
-def table(node):
-    """The texts that a table begins with: keys of a dict, elements of a list, or the first of each of its tuples."""
-    for row in node.keys if isinstance(node, ast.Dict) else node.elts:
-        yield (row.elts[0] if isinstance(row, ast.Tuple) else row).value
+                    rows = named[words.value.id].elts if isinstance(words, ast.Starred) else [words]
+                    for row in rows:
+                        first = row.elts[0] if isinstance(row, ast.Tuple) else row
+                        yield getattr(named.get(getattr(first, "id", "")), "value", None) or first.value
 
 
 def is_marked(file, text, marked, shared):
