@@ -26,7 +26,7 @@ from gcisg_suite.formats.forms import (
 from gcisg_suite.images import displayed_size
 from gcisg_suite.text import read_lines
 
-XML = "Correct the file, or remove it and its image"
+XML = "Correct the file, or remove it with its image and its line in ImageSets"
 KITTI_LINE = "Expected 15 or 16 values: type truncated occluded alpha left top right bottom and 7 of the box in space"
 ANNOTATIONS = ("Annotations", "annotations", "labels", "xml", "xmls")
 IMAGES = ("JPEGImages", "images", "Images")
