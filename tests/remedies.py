@@ -30,7 +30,9 @@ def _positions():
     """Name of a function or class -> where its parameter or field `remedy` stands."""
     found = {}
     for _, node in _nodes((ast.ClassDef, ast.FunctionDef)):
-        names = [argument.arg for argument in getattr(getattr(node, "args", None), "args", ()) if argument.arg != "self"]
+        names = [
+            argument.arg for argument in getattr(getattr(node, "args", None), "args", ()) if argument.arg != "self"
+        ]
         if isinstance(node, ast.ClassDef):
             names = [line.target.id for line in node.body if isinstance(line, ast.AnnAssign)]
             for line in node.body:

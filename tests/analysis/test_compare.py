@@ -48,9 +48,11 @@ def test_the_kth_of_one_name_meets_the_kth_of_another():
     assert labels_of([Checkpoint("a", ""), Checkpoint("b", "")]) == ["a", "b"]
 
 
+@pytest.mark.remedy("{} and {} checkpoints; give as many of each name")
 def test_seeds_without_a_partner_are_said():
     assert over_seeds(["a", "a", "b"], [{"x": 1.0}] * 3) == {
         "b": {"all": "1 and 2 checkpoints; give as many of each name"}
     }
+    assert "x" in over_seeds(["a", "a", "b", "b"], [{"x": value} for value in (1.0, 2.0, 3.0, 5.0)])["b"]
     assert over_seeds(["a", "b"], [{"x": 1.0}] * 2) == {}
     assert over_seeds(["a", "a", "b", "b"], [{"x": 1.0}, {"x": "why"}] * 2) == {"b": {"x": "why"}}

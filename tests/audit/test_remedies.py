@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gcisg_core.problems import ABSENT_CLASS, AuditResult, DataError, Problem
+from gcisg_core.problems import ABSENT_CLASS, AuditResult, Problem
 from gcisg_suite.audit.evaluation import compared
-from gcisg_suite.audit.images import audit_images, compare, flat_problem, look, repeated_names
+from gcisg_suite.audit.images import audit_images, look, repeated_names
 from gcisg_suite.audit.near import shared_images
-from gcisg_suite.images import check_boxes_size, read_image
+from gcisg_suite.images import read_image
 
 
 def noise(path, seed=0, low=60, high=120, size=(12, 8), **options):

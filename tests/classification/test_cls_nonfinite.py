@@ -15,7 +15,6 @@ import torch
 from gcisg_core.integrations.mmengine import build_runner
 from gcisg_core.nan.record import load, save
 from gcisg_core.nan.recorder import VERSION, NonFiniteError
-
 from tests.command import gcisg
 
 from .conftest import TINY
@@ -71,9 +70,10 @@ def test_a_run_that_diverges_stops_and_its_step_runs_again(mini):
     (printed,) = re.findall(r"Run it again: gcisg (replay .*?)\. custom_hooks", str(error.value))
     assert "The step is the same" in gcisg(*shlex.split(printed)).out
     save({name: value for name, value in record.items() if name != "losses"}, mini / "nonfinite_old.pth")
-    assert "that this version can run again (KeyError: 'losses'). Record the step anew" in gcisg(
-        "replay", mini / "nonfinite_old.pth"
-    ).err
+    assert (
+        "that this version can run again (KeyError: 'losses'). Record the step anew"
+        in gcisg("replay", mini / "nonfinite_old.pth").err
+    )
 
 
 @pytest.mark.parametrize(

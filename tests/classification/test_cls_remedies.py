@@ -4,8 +4,10 @@ import pytest
 
 from gcisg_cls.audit import audit_folders, audit_visda17
 from gcisg_cls.datasets import VISDA17_CLASSES, ClassFolderDataset, UnlabelledImages
+from gcisg_core.integrations.mmengine import load_config
 from gcisg_core.problems import DataError
 from tests.classification.test_audit import picture, visda  # noqa: F401
+from tests.documents import ROOT
 
 VIEW = {"type": "EvalView", "size": 8}
 
@@ -35,7 +37,8 @@ FOLDERS = [
     ("Correct the line, or give the `classes`", replaced("car/0.png 3", "car/0.png 4"),
         replaced("car/0.png 4", "car/0.png 3")),
     ("Restore the file or remove the line", renamed("car/0.png", "away.png"), renamed("away.png", "car/0.png")),
-    ("Restore the file or remove the line", lambda train: (train / "car/0.png").unlink(), replaced("car/0.png 3\n", "")),
+    ("Restore the file or remove the line", lambda train: (train / "car/0.png").unlink(),
+        replaced("car/0.png 3\n", "")),
     ("Remove a line", replaced("car/0.png 3\n", "car/0.png 3\n" * 2), replaced("car/0.png 3\n" * 2, "car/0.png 3\n")),
     ("Add their lines, or remove the files; training ignores them", lambda train: picture(train / "car/7.png", 7),
         replaced("car/0.png 3\n", "car/0.png 3\ncar/7.png 3\n")),
@@ -70,6 +73,7 @@ def test_labels_in_another_order(visda):  # noqa: F811
 @pytest.mark.remedy(
     "Point the data root at the folder that holds train and validation",
     "Download VisDA-17 (classification), unpack it and give this folder as the data root",
+    "Give the folder that holds a folder of images a class",
 )
 def test_the_folder_above_and_none(visda):  # noqa: F811
     (problem,) = audit_visda17(visda / "train/car").problems
@@ -77,6 +81,9 @@ def test_the_folder_above_and_none(visda):  # noqa: F811
     assert audit_visda17(visda).problems == []
     with pytest.raises(DataError, match="Download VisDA-17 .classification., unpack it and give this folder"):
         ClassFolderDataset(str(visda / "nowhere/train"), VIEW)
+    hint = load_config(str(ROOT / "projects/classification/own_data.py"), []).train_dataloader.dataset.dataset
+    with pytest.raises(DataError, match="no such folder. Give the folder that holds a folder of images a class"):
+        ClassFolderDataset(str(visda / "nowhere/train"), VIEW, download_hint=hint.download_hint)
     visda.joinpath("nowhere").symlink_to(visda)  # unpacked there
     assert len(ClassFolderDataset(str(visda / "nowhere/train"), VIEW)) == 24
 

@@ -99,6 +99,7 @@ class TestDataset:
         assert len(data) == 12
 
     def test_what_cannot_be_is_named(self, data, tmp_path):
+        # `test_trains_on_its_pseudo_labels` adds it.
         with pytest.raises(ValueError, match="a pseudo-label; add SelfTrainingHook"):
             data[0]
         with pytest.raises(ValueError, match="no image gets a pseudo-label"):

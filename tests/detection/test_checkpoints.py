@@ -86,7 +86,9 @@ def test_missing_truncated_and_foreign_weights_are_named(tmp_path):
     checkpointer.load(str(tmp_path / "brought.pth"))
     assert checkpointer.model.weight.tolist() == [1, 1]
     torch.save({"model": {"other": torch.zeros(3)}}, tmp_path / "other.pth")
-    with pytest.raises(DataError, match=r"none of its 1 entries fits .* Layer. Give weights of this detector or of its"):
+    with pytest.raises(
+        DataError, match=r"none of its 1 entries fits .* Layer. Give weights of this detector or of its"
+    ):
         checkpointer.load(str(tmp_path / "other.pth"))
     checkpointer.load(str(tmp_path / "brought.pth"))
     torch.save({"model": {"weight": torch.ones(2), "more": torch.ones(2)}}, tmp_path / "more.pth")

@@ -34,7 +34,9 @@ def written(name, text):
 
 
 def gone(name):
-    return (lambda root: shutil.move(root / name, root / "away")), (lambda root: shutil.move(root / "away", root / name))
+    return (lambda root: shutil.move(root / name, root / "away")), (
+        lambda root: shutil.move(root / "away", root / name)
+    )
 
 
 def repeated(root):
@@ -112,7 +114,14 @@ def test_data_sets_of_other_classes(tmp_path):
     content = make()
     content["categories"].pop()
     each("category_id", 1)(content)
-    given = ["DATASETS.ROOT", str(tmp_path), "DATASETS.TEST", ("sim10k_trainval_car",), "MODEL.ROI_HEADS.NUM_CLASSES", 1]
+    given = [
+        "DATASETS.ROOT",
+        str(tmp_path),
+        "DATASETS.TEST",
+        ("sim10k_trainval_car",),
+        "MODEL.ROI_HEADS.NUM_CLASSES",
+        1,
+    ]
 
     def build():
         write(tmp_path, content, "synthetic")
@@ -131,7 +140,8 @@ YAMLS = [
     ("Name one config", "_BASE_: [base.yaml]", "_BASE_: base.yaml"),
     ("Write KEY: VALUE lines, indented below their node", "MODEL: {RPN: 3}", "MODEL:\n  RPN:\n    NMS_THRESH: 0.5"),
     ("gcisg_det/custom_imports.py: Correct it", "CUSTOM_IMPORTS: own_code", 'CUSTOM_IMPORTS: ["own_code"]'),
-    ("gcisg_det/custom_imports.py: Correct it", 'CUSTOM_IMPORTS: ["own_code:own"]', 'CUSTOM_IMPORTS: ["own_code:add_it"]'),
+    ("gcisg_det/custom_imports.py: Correct it", 'CUSTOM_IMPORTS: ["own_code:own"]',
+        'CUSTOM_IMPORTS: ["own_code:add_it"]'),
     ("gcisg_det/custom_imports.py: Install the module, or start where it lies with PYTHONPATH=.",
         'CUSTOM_IMPORTS: ["own_code_elsewhere"]', 'CUSTOM_IMPORTS: ["own_code_elsewhere"]'),
 ]  # fmt: skip

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.documents import ROOT
 from tests.formats import folders
 from tests.formats.commands import make, new_project
 
@@ -60,6 +61,7 @@ def test_a_bad_file_is_one_line_with_its_field(maker, file, old, new, words, her
 
 
 @pytest.mark.remedy("Name it (--format {}=NAME, {} for images alone), or the folder that holds its files")
+@pytest.mark.remedy("{}; docs/your_data.md lists them")
 @pytest.mark.parametrize("task", ["detection", "segmentation"])
 def test_a_folder_in_no_format_is_answered_with_those_that_are(task, here, capsys):
     make("kitti")
@@ -71,6 +73,11 @@ def test_a_folder_in_no_format_is_answered_with_those_that_are(task, here, capsy
     error = capsys.readouterr().err
     assert "error: real: is in no format that is known here: " in error
     assert "Name it (--format real=NAME, unlabelled for images alone)" in error
+    assert "; docs/your_data.md lists them" in error
+    document = (ROOT / "docs/your_data.md").read_text(encoding="utf-8")
+    listed = error.partition("that is known here: ")[2].partition(". Name")[0].split(", ")
+    assert len(listed) > 5
+    assert not [name for name in listed if f"`{name}`" not in document]
     assert new_project(task, "--format", "real=unlabelled") == 0
 
 

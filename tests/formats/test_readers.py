@@ -1,4 +1,4 @@
-"""What the readers of formats tell people to do, done: each message is provoked and followed, and the folder is read."""
+"""What the readers of formats tell people to do, done: each message is provoked and followed; then all is read."""
 
 import shutil
 from pathlib import Path
@@ -91,7 +91,9 @@ def in_colours():
     folders.save(path, tags)
 
 
-WORDS_OF_YOLO = "Expected: class, centre x, centre y, width, height; or class and an outline x y x y x y ...; shares of 0 to 1"
+WORDS_OF_YOLO = (
+    "Expected: class, centre x, centre y, width, height; or class and an outline x y x y x y ...; shares of 0 to 1"
+)
 XML = "Correct the file, or remove it with its image and its line in ImageSets"
 HOME = "VOCdevkit/VOC2012/"
 LIST = (f"{HOME}ImageSets/Main/train.txt", "2012_0")
@@ -100,7 +102,7 @@ SOLO_WORDS = "Write the sequence again, or remove its folder"
 BOTH = "formats/forms.py: Restore it, or remove both"
 FINE = "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png"
 LABEL = "gtFine/train/aachen/aachen_000000_000019_gtFine_instanceIds.png"
-# What the message says to do, the format, what is read, who makes the folder, how it is spoilt, and the message followed.
+# What the message says to do, the format, what is read, who makes the folder, how it is spoilt, what was done.
 ROWS = [
     ("Correct it, or the classes", "yolo", "boxes", "yolo", *edited(TRAIN, "0 0.3", "5 0.3")),
     (WORDS_OF_YOLO, "yolo", "boxes", "yolo", *edited(TRAIN, "0 0.3", "0 1.3")),
@@ -155,7 +157,8 @@ ROWS = [
         lambda: folders.save(ROOT / LABEL, folders.painted({"car": 26000}, other=7, dtype=np.uint16))),
     ("Unpack the images there", "cityscapes", "boxes", "cityscapes", *gone("leftImg8bit/*/*/*")),
     ("Unpack the images there", "bdd100k", "boxes", "bdd100k", *gone("images")),
-    ("Take the label file of the official download", "bdd100k", "boxes", "bdd100k", *edited(BDD, '"x2": 49', '"x2": ""')),
+    ("Take the label file of the official download", "bdd100k", "boxes", "bdd100k",
+        *edited(BDD, '"x2": 49', '"x2": ""')),
     ("Render the frame again, or remove the file", "hdf5", "boxes", "hdf5", *written("0.hdf5")),
     ("Render the frame again, or remove the file", "hdf5", "boxes", "hdf5", written("0.hdf5")[0], removed("0.hdf5")),
     ("Save all labels in one way", "carla", "masks", "carla", in_colours, again("carla")),

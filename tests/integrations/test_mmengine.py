@@ -115,7 +115,9 @@ def test_a_resumed_loop_of_the_official_mmengine_reads_nothing_again(workers):
     assert [next(resumed) for _ in range(6)] == [None] * 4 + expected[4:]
 
 
-@pytest.mark.remedy("{} is not one of this config's model: {} ({} differences). Give the config that it was trained with")
+@pytest.mark.remedy(
+    "{} is not one of this config's model: {} ({} differences). Give the config that it was trained with"
+)
 @pytest.mark.parametrize(
     ("change", "message"),
     [

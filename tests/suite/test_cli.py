@@ -66,6 +66,7 @@ OUTPUTS = {
 }
 
 
+@pytest.mark.remedy("{} {}: {} is a file; name a folder")
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_a_file_in_the_place_of_the_output_is_named_before_anything_is_done(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -1,8 +1,8 @@
 """Flags that messages and docstrings name exist, and what a message tells people to do was done by a test.
 
 Such a test provokes the message, does what it says and sees that it helps. It bears `pytest.mark.remedy` with words of
-the message, or with `*NAME` for a table of its file whose rows begin with them; `{}` stands for a value. Fewer than 15 letters
-are the whole of the words, and words that several files have begin with the file: "coco/load.py: Remove them".
+the message, or with `*NAME` for a table of its file whose rows begin with them; `{}` stands for a value. Words of fewer
+than 15 letters are the whole text. Where files share a text, its words begin with the file: "lazy/config.py: Correct it".
 """
 
 import ast
@@ -27,13 +27,20 @@ VERBS = (
     r"run|say|set|take|train|turn|use|write)\b"
     r"|goes on|moves|needs |takes it|lists every|^\S+ is not for|is for |pip install|gcisg (doctor|prepare|select)"
 )
-# Advice that names nothing, by its place in the sentence; and what only looks so: descriptions and headings.
+# Advice that names nothing, by its place in the sentence; and what only looks so.
 ADVICE = (
-    r"(^|[.;:] |, or |\) |: )([Aa]dd|[Bb]uild|[Cc]hange|[Cc]hoose|[Cc]orrect|[Dd]ownload|[Ff]etch|[Gg]ive|[Ll]eave|[Mm]ake|"
+    r"(^|[.;:] |, or |\) )([Aa]dd|[Bb]uild|[Cc]hange|[Cc]hoose|[Cc]orrect|[Dd]ownload|[Ff]etch|[Gg]ive|[Ll]eave|[Mm]ake|"
     r"[Nn]ame|[Pp]ut|[Rr]emove|[Rr]ename|[Rr]estore|[Rr]un|[Ss]ay|[Ss]et|[Tt]ake|[Tt]rain|[Uu]npack|[Uu]se|[Ww]rite) \w"
 )
-NO_ADVICE = r"^$"
-CANNOT_BE_DONE = {}
+NO_ADVICE = r"^Write the miniature|^run again$|^expected 0 to \{\}$"  # descriptions, a heading, half a sentence
+# Text -> why no test does what it says.
+CANNOT_BE_DONE = {
+    "Build Detectron2 from source by its own install guide to use it": "needs a compiler and Detectron2's repository",
+    "make setup (package index, Python part), or Detectron2's own install guide": "installs packages from the index",
+    "Train it: {}": "trains a full-size recipe on the paper's data",
+    "no checkpoint: train it, see `show`": "the same; `test_list_and_show` runs `show`",
+    "{}: has no checkpoint; train it: {}": "the same",
+}
 
 
 @functools.cache
@@ -75,7 +82,7 @@ def remedies():
     """(file, text) of each text that advises: all that is given for a `remedy`, and what its words show to be one."""
     found = {(file, text) for file, _, text in given() if re.search(r"\w \w", text)}
     for file, text, is_said in texts():
-        shown = re.search(NAMES, text) and re.search(VERBS, text) or re.search(ADVICE, text)
+        shown = (re.search(NAMES, text) and re.search(VERBS, text)) or re.search(ADVICE, text)
         if is_said and " " in text and "\n" not in text and shown:
             found.add((file, text))
     return sorted((file, text) for file, text in found if not re.search(NO_ADVICE, text))
@@ -107,10 +114,10 @@ def is_marked(file, text, marked, shared):
 
 def test_what_each_message_tells_people_to_do_was_done_by_a_test():
     found, marked = remedies(), {*marks()}
-    assert len(found) > 350
+    assert len(found) > 330
     shared = {text for text, count in Counter(text for _, text in found).items() if count > 1}
-    left = [(file, text) for file, text in found if text not in CANNOT_BE_DONE]
-    assert not [f"{'/'.join(file.parts[-2:])}: {text}" for file, text in left if not is_marked(file, text, marked, shared)]
-    said = " ".join(f"{'/'.join(file.parts[-2:])}: {text} " for file, text, _ in texts())
-    words = {re.sub(r"^\w+/\w+\.py: ", "", mark) for mark in marked} | {*CANNOT_BE_DONE}
-    assert not [mark for mark in words if mark not in said]  # the message is gone
+    left = [(file, text) for file, text in found if not any(words in text for words in CANNOT_BE_DONE)]
+    undone = [(file, text) for file, text in left if not is_marked(file, text, marked, shared)]
+    assert not [f"{'/'.join(file.parts[-2:])}: {text}" for file, text in undone]
+    said = "\n".join(f"{'/'.join(file.parts[-2:])}: {text}" for file, text, _ in texts())
+    assert not [mark for mark in marked | {*CANNOT_BE_DONE} if mark not in said]  # the message is gone

@@ -69,7 +69,8 @@ def test_a_benchmark_outside_of_a_checkout(monkeypatch, tmp_path):
 
 @pytest.mark.remedy(
     "pip install 'gcisg[guides]'", "pip install 'gcisg[export]'", "pip install 'gcisg[cluster]'",
-    "Install pillow-heif (python -m pip install pillow-heif)", "python -m pip install {}", "Install it: {}",
+    "Install pillow-heif (python -m pip install pillow-heif)", "python -m pip install {}",
+    "is not installed. Install it: {}",
 )  # fmt: skip
 def test_what_pip_is_told_to_install_is_an_extra_a_package_of_one_or_a_tracker(monkeypatch):
     found = {}

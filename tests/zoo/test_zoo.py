@@ -179,7 +179,7 @@ def test_packing_asks_for_its_files(own, images, monkeypatch, capsys):
     assert len([*own.glob("classification_gcisg_mini-*.pth")]) == 1
 
 
-@pytest.mark.remedy("Check the address, or give another --base-url")
+@pytest.mark.remedy("Check the address, or give another --base-url", "Fetch it from elsewhere")
 def test_download_compares_before_it_gives_the_name(own, tmp_path, capsys):
     file = SHIPPED[NAME]["Checkpoint"]["File"]
     for base in (str(ZOO), ZOO.as_uri()):
@@ -188,7 +188,7 @@ def test_download_compares_before_it_gives_the_name(own, tmp_path, capsys):
         assert capsys.readouterr().out.strip() == str(out / file)
         assert zoo.sha256(out / file) == zoo.sha256(ZOO / file)
     (own / file).write_bytes((own / file).read_bytes()[:-9])
-    with pytest.raises(SystemExit, match="is not the file of the metafile"):
+    with pytest.raises(SystemExit, match="is not the file of the metafile .* Fetch it from elsewhere"):
         command(["download", NAME, "--out", str(tmp_path / "bad"), "--base-url", str(own)])
     assert list((tmp_path / "bad").iterdir()) == []
     with pytest.raises(SystemExit, match=r"cannot be fetched .*give another --base-url"):
