@@ -146,3 +146,17 @@ def test_a_name_that_mmengine_does_not_know(tmp_path):
         read_state("modelzoo://nothing")
     torch.save(WHOLE, tmp_path / "net.pth")
     assert read_state(str(tmp_path / "net.pth")).keys() == {"w"}
+
+
+@pytest.mark.remedy("{} cannot be locked ({}): start no second run there.")
+def test_a_folder_that_cannot_be_locked(tmp_path, monkeypatch, capsys):
+    def without_locks(*_):
+        raise OSError("no locks available")
+
+    monkeypatch.setattr("fcntl.flock", without_locks)
+    try:
+        assert open_run(tmp_path / "run", SETTINGS, 3) is None  # and the one run goes on
+        assert "cannot be locked (no locks available): start no second run there." in capsys.readouterr().err
+        assert open_run(tmp_path / "second", SETTINGS, 3) is None
+    finally:
+        release_all()

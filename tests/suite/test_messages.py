@@ -2,7 +2,7 @@
 
 Such a test provokes the message, does what it says and sees that it helps. It bears `pytest.mark.remedy` with words of
 the message, or with `*NAME` for a table of its file whose rows begin with them; `{}` stands for a value. Words of fewer
-than 15 letters are the whole text. Where files share a text, its words begin with the file: "lazy/config.py: Correct it".
+than 15 letters are the whole text. The words of one that files share begin with the file: "lazy/config.py: Correct it".
 """
 
 import ast
@@ -29,8 +29,9 @@ VERBS = (
 )
 # Advice that names nothing, by its place in the sentence; and what only looks so.
 ADVICE = (
-    r"(^|[.;:] |, or |\) )([Aa]dd|[Bb]uild|[Cc]hange|[Cc]hoose|[Cc]orrect|[Dd]ownload|[Ff]etch|[Gg]ive|[Ll]eave|[Mm]ake|"
-    r"[Nn]ame|[Pp]ut|[Rr]emove|[Rr]ename|[Rr]estore|[Rr]un|[Ss]ay|[Ss]et|[Tt]ake|[Tt]rain|[Uu]npack|[Uu]se|[Ww]rite) \w"
+    r"(?:^|[.;:] |, or |\) )(?i:add|build|change|check|choose|convert|correct|download|export|fetch|fix|give|install|"
+    r"keep|leave|look|make|move|name|put|record|remove|rename|restore|run|save|say|set|start|take|train|unpack|use|"
+    r"wait|write) \w"
 )
 NO_ADVICE = r"^Write the miniature|^run again$|^expected 0 to \{\}$"  # descriptions, a heading, half a sentence
 # Text -> why no test does what it says.
