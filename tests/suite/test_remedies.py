@@ -91,10 +91,9 @@ def test_what_pip_is_told_to_install_is_an_extra_a_package_of_one_or_a_tracker(m
 @pytest.mark.remedy("install Python 3.10 or later", "fix the lines above")
 def test_what_the_doctor_says_of_python_and_of_a_check_that_needs_what_is_missing(monkeypatch):
     monkeypatch.setattr(doctor, "TASKS", {})
-    monkeypatch.setattr(doctor, "GENERAL", (doctor.python_version, doctor.torchvision_operators))
+    monkeypatch.setattr(doctor, "GENERAL", (doctor.python_version, doctor.device))
     with monkeypatch.context() as patch:
         patch.setattr(sys, "version_info", (3, 9, 1))
-        patch.setitem(sys.modules, "torchvision", None)
-        patch.setitem(sys.modules, "torchvision.ops", None)
+        patch.setitem(sys.modules, "torch", None)
         assert [row.fix for row in doctor._look()] == ["install Python 3.10 or later", "fix the lines above"]
     assert [row.fix for row in doctor._look()] == ["", ""]
