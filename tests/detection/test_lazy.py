@@ -231,8 +231,7 @@ def test_a_part_that_the_plain_framework_has_not_is_named(folder, trained, tmp_p
         start = "from detectron2.modeling.meta_arch.retinanet import RetinaNet\n"
         (tmp_path / "own_parts.py").write_text(start + own.replace(code, ""))
         monkeypatch.syspath_prepend(tmp_path)
-        named = f"\nfrom own_parts import Own\n{code}\n"
-        (folder / "own.py").write_text((folder / "retinanet.py").read_text() + named)
+        (folder / "own.py").write_text(f"{(folder / 'retinanet.py').read_text()}\nfrom own_parts import Own\n{code}\n")
         main(["export", "--config", str(folder / "own.py"), *checkpoint])
         assert len([*tmp_path.glob("*.pth")]) == 1
 
