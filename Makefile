@@ -89,8 +89,7 @@ wheels: $(READY)  ## collect what `make gpu` needs on a machine without a networ
 		$(foreach version,$(GLIBC),--platform manylinux_$(version)_x86_64) pycocotools
 
 # Every table of benchmarks/results in one sitting, each on one thread of a machine that does nothing else.
-BENCHMARKS := startup ci_loss peers step_cost step_cost_segmentation step_cost_detection methods memory scaling \
-	guidance_strength
+BENCHMARKS := startup ci_loss peers step_cost methods memory scaling guidance_strength
 bench: $(READY) data/mini  ## measure everything on the CPU; tables go to benchmarks/results, in 50 minutes (BENCHMARKS="peers")
 	$(PY) -c 'import lightly' 2>/dev/null || $(MAKE) --no-print-directory peers
 	for name in $(BENCHMARKS); do PYTHONPATH=$(PEERS) $(PY) benchmarks/$$name.py || exit 1; done

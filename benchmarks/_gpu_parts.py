@@ -117,7 +117,7 @@ FURTHER = (
 def steps(task: str, variants: Sequence[Variant], run: Run) -> None:
     """Time and peak memory of a step of none, CSG and GCISG at the paper's size, over their floors."""
     import torch
-    from _tasks import MINIATURES, PAPERS, PASSES
+    from _tasks import METHODS, MINIATURES, PAPERS
 
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True
@@ -126,7 +126,7 @@ def steps(task: str, variants: Sequence[Variant], run: Run) -> None:
     recipe = (MINIATURES if run.settings.tiny else PAPERS)[task]
     gc.freeze()  # else each collection goes through all modules
     for variant in variants:
-        for method in PASSES:
+        for method in METHODS:
             if run.settings.tiny and variant in FURTHER and not _kept_in_miniature(task, method, variant):
                 continue
             what = {"task": task, "batch": str(recipe.size), "precision": variant.name, "method": method}
@@ -145,8 +145,9 @@ def _kept_in_miniature(task: str, method: str, variant: Variant) -> bool:
 
 def _measured(task: str, method: str, variant: Variant, recipe: Any, run: Run) -> dict[str, float]:
     import torch
+    from _floor import floor_of
     from _measure import medians, peak_growth
-    from _tasks import TASKS, Step, Trainer, floor_of, in_channels_last
+    from _tasks import TASKS, Step, Trainer, in_channels_last
 
     tiny, device = run.settings.tiny, run.settings.device
     dtype = getattr(torch, variant.dtype) if variant.dtype else None

@@ -12,12 +12,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from tabulate import tabulate
 
 from gcisg_core.files import write_text
 
+T = TypeVar("T")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -43,6 +45,47 @@ def medians(
             if run >= warm_up:
                 seconds[name].append(clock() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+class Watch:
+    """Seconds of the parts of a run, each without the parts inside it."""
+
+    def __init__(self, device: str) -> None:
+        self._on_gpu, self._inside, self._seconds = device == "cuda", 0.0, dict[str, float]()
+
+    def _now(self) -> float:
+        if not self._on_gpu:
+            return time.process_time()
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def timed(self, part: str, function: Callable[..., T]) -> Callable[..., T]:
+        """The function, whose time counts to a part."""
+
+        def run(*args: Any, **kwargs: Any) -> T:
+            outside, self._inside = self._inside, 0.0
+            start = self._now()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                taken = self._now() - start
+                self._seconds[part] = self._seconds.get(part, 0.0) + taken - self._inside
+                self._inside = outside + taken
+
+        return run
+
+    def watch(self, holder: Any, path: str, part: str) -> None:
+        """Let a method of an object, or of what it holds (``a.b``), count to a part; if there is one."""
+        *parents, name = path.split(".")
+        for parent in parents:
+            holder = getattr(holder, parent, None)
+        if hasattr(holder, name):
+            setattr(holder, name, self.timed(part, getattr(holder, name)))
+
+    def reset(self) -> dict[str, float]:
+        """What was measured since the last call."""
+        seconds, self._seconds = self._seconds, {}
+        return seconds
 
 
 def peak_memory(script: str, part: str) -> float:
@@ -98,21 +141,3 @@ def write_table(name: str, title: str, rows: list[list[object]], heads: list[str
     page = f"# {title}\n\n{table}\n\n{notes}\n\nMachine: {machine()}.\n"
     print(page)
     write_text(RESULTS / f"{name}.md", page)
-
-
-FLOOR = (
-    "Floor: the baseline's step (student forward and backward on view 1, heads once), the student forward and backward "
-    "on view 2, the momentum encoder forward on both, the reference forward on one."
-)
-
-
-def write_step_table(name: str, title: str, seconds: Mapping[str, float], runs: int, notes: str = "") -> None:
-    """The table of a step's parts, with their floor; ``seconds`` holds the five names of :data:`FLOOR` and others."""
-    alone = ("baseline step", "student, second view", "reference, one view")
-    floor = sum(seconds[part] for part in alone) + 2 * seconds["target, one view"]
-    rows: list[list[object]] = [
-        [what, value, value / seconds["baseline step"]] for what, value in [*seconds.items(), ("floor", floor)]
-    ]
-    ratio = f"GCISG's step is {seconds['GCISG step'] / floor:.2f} of its floor. Medians of {runs} runs in turn."
-    heads = ["what", "seconds", "of the baseline's step"]
-    write_table(name, title, rows, heads, f"{FLOOR}\n{ratio}" + (f"\n\n{notes}" if notes else ""))

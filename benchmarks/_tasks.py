@@ -5,17 +5,16 @@ Needs no data and no weights. B images of H x W pixels.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torchvision.models import resnet50
 
 PROJECTS = Path(__file__).resolve().parents[1] / "projects"
 Method = Mapping[str, Any] | None  # settings of a method, None for those of the config
@@ -163,6 +162,7 @@ class Recipe(NamedTuple):
     size: Size
 
 
+METHODS = ("none", "csg", "gcisg")  # that have a config in PAPERS and MINIATURES
 PAPERS = {
     "classification": Recipe("{}_r101_visda17.py", Size(64, 224, 224)),
     "segmentation": Recipe("{}_r50_deeplabv3_gtav2cityscapes.py", Size(8, 512, 512)),
@@ -172,6 +172,33 @@ MINIATURES = {
     "classification": Recipe("{}_mini.py", Size(4, 32, 32)),
     "segmentation": Recipe("{}_mini.py", Size(2, 32, 32)),
     "detection": Recipe("{}_mini.yaml", Size(2, 32, 64)),
+}
+
+
+@cache
+def network_file() -> str:
+    """A state dict of torchvision's ResNet-50 with random weights."""
+    file = Path(tempfile.mkdtemp()) / "resnet50.pth"
+    torch.save(resnet50().state_dict(), file)
+    return str(file)
+
+
+def settings_of(method: str) -> dict[str, Any]:
+    """The method's defaults, with what it cannot be without; whitening without its warm-up, which costs otherwise."""
+    needed: dict[str, Callable[[], dict[str, Any]]] = {
+        "asg": lambda: {"classifier": network_file()},
+        "guided": lambda: {"guide": "torchvision:resnet50", "guide_weights": network_file()},
+        "isw": lambda: {"warmup_steps": 1, "statistics_steps": 1},
+    }
+    return {"method": method, **needed.get(method, dict)()}
+
+
+# ResNet-50 in each: the recipe, and what turns its network into one. The views are given: in detection the model would
+# draw them, elsewhere the loader or the preprocessor.
+RECIPES: dict[str, tuple[str, list[Any]]] = {
+    "classification": ("baseline_r101_visda17.py", ["model.backbone=resnet50"]),
+    "segmentation": ("baseline_r50_deeplabv3_gtav2cityscapes.py", []),
+    "detection": ("baseline_r50_fpn.yaml", ["INPUT.COLOR_JITTER", [0.0] * 4]),
 }
 
 
@@ -205,66 +232,14 @@ class Trainer:
         """One step; returns its loss."""
         with torch.autocast(self.device, self.dtype, enabled=self.dtype is not None):
             loss = self.losses()
+        self.backward(loss)
+        self.update()
+        return loss.detach()
+
+    def backward(self, loss: Tensor) -> None:
         self.scaler.scale(loss).backward()
+
+    def update(self) -> None:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
-        return loss.detach()
-
-
-# What a method cannot do without, beside the task's own step: passes of the backbone over an image with a backward
-# pass, passes of it without one, and networks of its size that are kept beside it.
-PASSES = {"none": (0, 0, 0), "csg": (0, 2, 1), "gcisg": (1, 3, 2)}
-
-
-def floor_of(step: Step, method: str) -> Step:
-    """The same passes as a step of the method, forward and backward, without any code of the suite.
-
-    Args:
-        step: Of the framework's own model (``plain``).
-        method: One of :data:`PASSES`.
-    """
-    trained, frozen, networks = PASSES[method]
-    beside = [copy.deepcopy(step.backbone).requires_grad_(False) for _ in range(networks)]
-
-    def losses() -> Tensor:
-        total = step.losses()
-        images = step.views[1]
-        for _ in range(trained):
-            total = total + sum(maps.float().mean() for maps in _maps(step.backbone(images)))
-        with torch.no_grad():
-            for number in range(frozen):
-                (beside[number % networks])(images)
-        return total
-
-    return step._replace(losses=losses)
-
-
-def _maps(output: Any) -> Iterator[Tensor]:
-    return (leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
-
-
-@contextmanager
-def counting(model: Any, counts: list[int]) -> Iterator[None]:
-    """Notes each pass that reaches the first convolution of the student or of a network beside it.
-
-    In units of a forward pass: 3 where a backward pass follows.
-    """
-    from gcisg_core.guides import GuideNetwork
-
-    student = model.regularizer.student
-    trained = any(parameter.requires_grad for parameter in student.parameters())
-
-    def count(weight: int, *_: Any) -> None:
-        counts.append(weight if torch.is_grad_enabled() else 1)
-
-    weights = {}
-    for network in (m for m in model.modules() if type(m) is type(student) or isinstance(m, GuideNetwork)):
-        first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
-        weights[first] = 3 if network is student and trained else 1
-    handles = [first.register_forward_pre_hook(partial(count, weight)) for first, weight in weights.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

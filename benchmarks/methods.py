@@ -13,46 +13,17 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from functools import cache, partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from functools import partial
 
 import torch
+from _floor import counting
 from _measure import best_device, medians, report_peak, write_table
-from _tasks import TASKS, Size, counting
-from torchvision.models import resnet50
+from _tasks import RECIPES, TASKS, Size, settings_of
 
 from gcisg_core.regularizers import METHODS
 
 DEVICE = best_device()
-
-
-@cache
-def network_file() -> str:
-    """A state dict of torchvision's ResNet-50 with random weights."""
-    file = Path(tempfile.mkdtemp()) / "resnet50.pth"
-    torch.save(resnet50().state_dict(), file)
-    return str(file)
-
-
-def settings_of(method: str) -> dict[str, Any]:
-    """The method's defaults, with what it cannot be without; whitening without its warm-up, which costs otherwise."""
-    needed: dict[str, Callable[[], dict[str, Any]]] = {
-        "asg": lambda: {"classifier": network_file()},
-        "guided": lambda: {"guide": "torchvision:resnet50", "guide_weights": network_file()},
-        "isw": lambda: {"warmup_steps": 1, "statistics_steps": 1},
-    }
-    return {"method": method, **needed.get(method, dict)()}
-
-
-# ResNet-50 in each: the recipe, and what turns its network into one.
-RECIPES: dict[str, tuple[str, list[str]]] = {
-    "classification": ("baseline_r101_visda17.py", ["model.backbone=resnet50"]),
-    "segmentation": ("baseline_r50_deeplabv3_gtav2cityscapes.py", []),
-    "detection": ("baseline_r50_fpn.yaml", []),
-}
 
 
 class Steps:

@@ -1,66 +1,105 @@
-"""A training step of GCISG against the baseline's and against its floor: python benchmarks/step_cost.py
+"""A training step over its floor, in every task, in pairs of steps, and where the difference goes.
 
-The floor counts what the method cannot do without: the task's step on one view, forward and backward of the student on
-the other, two forward passes of the target and one of the reference. In units of a forward pass: 3 + 3 + 2 + 1 = 9,
-against 3 of the baseline.
+The floor is a step of the framework's own model with the same optimiser, and the passes of the backbone that the method
+cannot do without: the reference's with BatchNorm folded, its cheapest form. A method's own arithmetic (projectors,
+losses, moving average, penalty) is not in the floor, although no implementation can leave it out; the second table
+shows it. Most of it takes as long for small images as for large ones, so the ratio falls as a step gets longer.
+
+    python benchmarks/step_cost.py --tasks segmentation --methods weight_l2 si --batch 16 --size 64
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import statistics
 
 import torch
-from _measure import medians, write_step_table
+from _floor import PASSES, floor_of
+from _measure import Watch, best_device, write_table
+from _tasks import RECIPES, TASKS, Size, Trainer, settings_of
+from tabulate import tabulate
 
-import gcisg_cls  # noqa: F401 - registers the parts
-from gcisg_cls.classifier import SynToRealClassifier
+DEVICE = best_device()
+# Part of a step -> the functions of the regularizer that make it up.
+PARTS = {
+    "passes beside the task's": ("_run_others", "tap.run", "reference.forward", "momentum_encoder.forward"),
+    "the method's terms": ("forward",),
+    "of them, loss over the queue": ("_relate",),
+    "after the step": ("after_optimizer_step",),
+    "before the step": ("before_optimizer_step",),
+}
+
+
+def trainers(task: str, method: str, size: Size, watches: tuple[Watch, Watch]) -> list[Trainer]:
+    """The floor's and the method's."""
+    config, overrides = RECIPES[task]
+    made = []
+    for watch, own in zip(watches, (None, settings_of(method)), strict=True):
+        torch.manual_seed(0)
+        step = TASKS[task](config, size, DEVICE, own, plain=own is None, overrides=overrides)
+        if own is None:
+            step = step._replace(losses=watch.timed("the task's forward pass", step.losses))
+            step = floor_of(step, method)
+            step = step._replace(losses=watch.timed("passes beside the task's", step.losses))
+        else:
+            for part, names in PARTS.items():
+                for name in names:
+                    watch.watch(step.model.regularizer, name, part)
+            step = step._replace(losses=watch.timed("the task's forward pass", step.losses))
+        trainer = Trainer(step)
+        watch.watch(trainer, "backward", "backward pass")
+        watch.watch(trainer, "update", "optimiser")
+        made.append(trainer)
+    return made
+
+
+def measure(task: str, method: str, size: Size, pairs: int) -> tuple[list[object], list[list[object]]]:
+    """The row of the first table and those of the second."""
+    watches = Watch(DEVICE), Watch(DEVICE)
+    both = trainers(task, method, size, watches)
+    history: list[list[dict[str, float]]] = [[], []]
+    for pair in range(-1, pairs):  # the first, which copies weights, does not count
+        for which in (0, 1) if pair % 2 else (1, 0):
+            both[which]()
+            seconds = watches[which].reset()
+            if pair >= 0:
+                history[which].append(seconds)
+    floors, steps = ([sum(seconds.values()) for seconds in runs] for runs in history)
+    ratios = sorted(step / floor for floor, step in zip(floors, steps, strict=True))
+    lower, middle, upper = statistics.quantiles(ratios, n=4)
+    floor = statistics.median(floors)
+    row: list[object] = [task, method, floor, statistics.median(steps), middle, f"{lower:.3f} to {upper:.3f}"]
+    parts = []
+    for part in dict.fromkeys(name for runs in history for name in runs[0]):
+        mine, other = (statistics.median(seconds.get(part, 0.0) for seconds in runs) for runs in history[::-1])
+        parts.append([task, method, part, 1000 * other, 1000 * mine, 100 * (mine - other) / floor])
+    return row, parts
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backbone", default="resnet101")
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--methods", nargs="+", choices=list(PASSES), default=list(PASSES))
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--size", type=int, default=128, help="edge of the images")
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--size", type=int, default=64, help="edge of the images, at least 64")
+    parser.add_argument("--pairs", type=int, default=7, help="pairs of a step and its floor, at least 2")
     args = parser.parse_args()
-
-    torch.manual_seed(0)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    views = [torch.rand(args.batch, 3, args.size, args.size, device=device) for _ in range(2)]
-    label = torch.arange(args.batch, device=device) % 12
-
-    def build(method: str) -> SynToRealClassifier:
-        return SynToRealClassifier(args.backbone, regularizer={"method": method}).to(device).train()
-
-    baseline, gcisg = build("none"), build("gcisg")
-    regularizer = gcisg.regularizer
-    optimizers = {model: torch.optim.SGD(model.parameters(), lr=1e-6) for model in (baseline, gcisg)}
-
-    def step(model: SynToRealClassifier) -> None:
-        losses = model(views, label, mode="loss")
-        sum(value for name, value in losses.items() if "loss" in name).backward()
-        optimizers[model].step()
-        optimizers[model].zero_grad()
-        model.regularizer.after_optimizer_step()
-
-    def student_second_view() -> None:
-        features = regularizer.taps[1].run(gcisg.backbone, views[1])
-        sum(f.mean() for f in features.values()).backward()
-        gcisg.zero_grad()
-
-    seconds = medians(
-        {
-            "baseline step": lambda: step(baseline),
-            "GCISG step": lambda: step(gcisg),
-            "student, second view": student_second_view,
-            "target, one view": lambda: regularizer.momentum_encoder(views[0], gcisg.backbone),
-            "reference, one view": lambda: regularizer.reference(views[0]),
-            "average of the target": regularizer.after_optimizer_step,
-        },
-        args.runs,
-    )
-    title = f"A training step, {args.backbone}, batch {args.batch}, {args.size} x {args.size}, K = 65536"
-    write_step_table("step_cost", title, seconds, args.runs)
+    torch.set_num_threads(1)
+    size = Size(args.batch, args.size, args.size)
+    rows, parts = [], []
+    for task in args.tasks:
+        for method in args.methods:
+            row, its_parts = measure(task, method, size, args.pairs)
+            rows.append(row)
+            parts += its_parts
+            gc.collect()  # the watches form cycles with the models
+    title = f"A training step over its floor, ResNet-50, {size}"
+    heads = ["task", "method", "floor, s", "step, s", "step / floor", "quartiles"]
+    part_heads = ["task", "method", "part", "floor, ms", "step, ms", "difference, % of the floor"]
+    table = tabulate(parts, part_heads, tablefmt="github", floatfmt=".3g")
+    notes = f"Medians of {args.pairs} pairs; the ratio is that of each pair."
+    write_table("step_cost", title, rows, heads, f"{notes}\n\n{table}")
 
 
 if __name__ == "__main__":

@@ -45,14 +45,16 @@ LARGE_TILE = (1024, 8192)
 SAFE_SUMS = (1e-20, 1e30)
 
 
-def _attend(rows: Tensor, keys: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+def _attend(keys: Tensor, *rows_and_tau: tuple[Tensor, float]) -> tuple[Tensor, Tensor]:
     """Softmax of the rows' similarities to the keys, tile by tile: its log normaliser and the mean key under it.
 
-    With s_k = row . q_k / tau: (N,) log sum_k exp(s_k) and (N, d) sum_k softmax(s)_k q_k.
+    With s_k = row . q_k / tau: (N,) log sum_k exp(s_k) and (N, d) sum_k softmax(s)_k q_k. Rows of several temperatures
+    are joined: where they are few, reading the keys is what takes the time.
     """
-    row_tile, key_tile = TILES.get(rows.device.type, LARGE_TILE)
+    scaled = torch.cat([rows * (LOG2_E / tau) for rows, tau in rows_and_tau])
+    row_tile, key_tile = TILES.get(scaled.device.type, LARGE_TILE)
     log_normalisers, means = [], []
-    for block in (rows * (LOG2_E / tau)).split(row_tile):
+    for block in scaled.split(row_tile):
         shift, total, weighted = _sums(block, keys, key_tile)
         log_normalisers.append((shift + total.log2()).squeeze(1) / LOG2_E)
         means.append(weighted / total)
@@ -138,8 +140,8 @@ def causal_invariance_loss(
     with torch.autocast(z.device.type, enabled=False):
         rows, partner, keys = map(full_precision, (z, z_momentum.detach(), support.detach()))
         with torch.no_grad():
-            log_normaliser, mean_key = _attend(rows, keys, tau)
-            _, mean_key_momentum = _attend(partner, keys, tau_momentum)
+            log_normalisers, mean_keys = _attend(keys, (rows, tau), (partner, tau_momentum))
+            log_normaliser, (mean_key, mean_key_momentum) = log_normalisers[: len(rows)], mean_keys.chunk(2)
             # - sum_k p_momentum[k] log p[k], since the mean similarity is the similarity to the mean key.
             value = (log_normaliser - torch.linalg.vecdot(rows, mean_key_momentum) / tau).mean()
             gradient = (mean_key - mean_key_momentum) / (tau * len(rows))
@@ -171,7 +173,7 @@ def info_nce_loss(anchor: Tensor, positive: Tensor, negatives: Tensor, tau: floa
     with torch.autocast(anchor.device.type, enabled=False):
         rows, partner, keys = map(full_precision, (anchor, positive.detach(), negatives.detach()))
         with torch.no_grad():
-            log_negatives, mean_key = _attend(rows, keys, tau)
+            log_negatives, mean_key = _attend(keys, (rows, tau))
             # The log odds of the negatives against the positive.
             odds = log_negatives - torch.linalg.vecdot(rows, partner) / tau
             gradient = odds.sigmoid().unsqueeze(1) * (mean_key - partner) / (tau * len(rows))

@@ -29,25 +29,28 @@ def total(tensors: Iterable[Tensor]) -> Tensor:
     return torch.stack([tensor.sum() for tensor in tensors]).sum()
 
 
-def penalty(value: Tensor, gradients: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+def penalty(value: Tensor, gradients: Sequence[Tensor], weights: Sequence[Tensor], scale: float = 1.0) -> Tensor:
     """A term of the loss of which the gradient is known.
 
     Args:
         value: A scalar, without a graph.
-        gradients: Of the value by each weight, of the weights' shapes.
+        gradients: Of the value by each weight, of the weights' shapes, up to ``scale``.
         weights: Parameters, which take them in the backward pass.
+        scale: What all gradients are multiplied by, in the pass over them that the backward pass makes anyway.
     """
-    result: Tensor = _Penalty.apply(value, gradients, *weights)
+    result: Tensor = _Penalty.apply(value, gradients, scale, *weights)
     return result
 
 
 class _Penalty(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: Tensor, gradients: Sequence[Tensor], *weights: Tensor) -> Tensor:
-        ctx.gradients = gradients
+    def forward(ctx: Any, value: Tensor, gradients: Sequence[Tensor], scale: float, *weights: Tensor) -> Tensor:
+        # Not in an attribute: saved like this, it is an error if they were changed since.
+        ctx.save_for_backward(*gradients)
+        ctx.scale = scale
         return value.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, None, *torch._foreach_mul(ctx.gradients, above))
+        return (None, None, None, *torch._foreach_mul(ctx.saved_tensors, above * ctx.scale))

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks._gpu_run import Part, Settings, run_part
-from benchmarks._tasks import PASSES, TASKS
+from benchmarks._tasks import METHODS, TASKS
 from gcisg_suite.cli import main
 from tests.processes import context
 
@@ -39,7 +39,7 @@ def test_every_task_method_and_precision_is_measured(results):
     rows = results[1]["steps"]
     assert not [row for row in rows if "problem" in row]
     measured = {(row["task"], row["method"], row["precision"]) for row in rows if row["of its floor"] > 0}
-    expected = {(task, method, name) for task in TASKS for method in PASSES for name in ("float32 (TF32)", "float16")}
+    expected = {(task, method, name) for task in TASKS for method in METHODS for name in ("float32 (TF32)", "float16")}
     expected |= {(task, "gcisg", name) for task in TASKS for name in ("bfloat16", "float16, channels last")}
     assert measured == expected | {("classification", "gcisg", "bfloat16, compiled")}
     assert all(row["s / step"] > 0 and row["images / s"] > 0 for row in rows)

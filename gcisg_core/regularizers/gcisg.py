@@ -163,14 +163,14 @@ class GCISG(Regularizer):
             reference = run_without_gradient(precision, self.reference, views[view])
             self._guide(terms, features[view], reference, mask)
         if self.momentum_encoder is not None:
-            z = [self._embed(self.projectors, maps, mask) for maps in features[:2]]
+            z = self._embed(self.projectors, [self._patches(maps, mask) for maps in features[:2]])
             # View by view: the maps of one pass are freed before the next.
-            z_momentum = []
+            pooled = []
             for images in views[:2]:
                 maps = run_without_gradient(precision, self.momentum_encoder, images, self.student)
-                z_momentum.append(self._embed(self.momentum_encoder.projectors, maps, mask))
+                pooled.append(self._patches(maps, mask))
                 del maps
-            self._align(terms, z, z_momentum)
+            self._align(terms, z, self._embed(self.momentum_encoder.projectors, pooled))
         return terms
 
     def _guide(self, terms: Terms, student: Features, reference: Features, mask: Tensor | None) -> None:
@@ -185,38 +185,43 @@ class GCISG(Regularizer):
                 patches=(rows, columns),
             )
 
-    def _patches(self, features: Tensor, mask: Tensor | None) -> Tensor:
+    def _patches(self, maps: Features, mask: Tensor | None) -> Features:
+        """Stage -> the pooled patches (N, C) of one view."""
         rows, columns = self.settings.patches
-        return pool_patches(features, (rows, columns), mask_at(mask, features))
+        return {
+            stage: pool_patches(maps[stage], (rows, columns), mask_at(mask, maps[stage])) for stage in self.ci_weights
+        }
 
-    def _embed(self, projectors: StageProjectors, maps: Features, mask: Tensor | None) -> Features:
-        """Stage -> unit embeddings (N, d) of the patches of one view."""
-        return {stage: projectors.embed(stage, self._patches(maps[stage], mask)) for stage in self.ci_weights}
+    def _embed(self, projectors: StageProjectors, pooled: Sequence[Features]) -> Features:
+        """Stage -> unit embeddings (2 N, d) of both views' patches, which go through the projector together."""
+        return {
+            stage: projectors.embed(stage, torch.cat([view[stage] for view in pooled])) for stage in self.ci_weights
+        }
 
-    def _align(self, terms: Terms, z: Sequence[Features], z_momentum: Sequence[Features]) -> None:
-        """Add the loss of every stage, given the embeddings of both views."""
+    def _align(self, terms: Terms, z: Features, z_momentum: Features) -> None:
+        """Add the loss of every stage, given the embeddings (2 N, d) of both views, view 1 first."""
         for stage, weight in self.ci_weights.items():
-            ours, theirs = [view[stage] for view in z], [view[stage] for view in z_momentum]
+            ours, partner = z[stage], z_momentum[stage].roll(len(z[stage]) // 2, dims=0)
             queue = self.queues[f"stage{stage}"]
             assert isinstance(queue, SupportQueue)
-            terms.losses[f"loss_ci_stage{stage}"] = weight * self._relate(ours, theirs, queue)
+            terms.losses[f"loss_ci_stage{stage}"] = weight * self._relate(ours, partner, z_momentum[stage], queue)
             with torch.no_grad():
-                terms.metrics[f"ci_match_stage{stage}"] = pair_match(ours[0], theirs[1])
+                terms.metrics[f"ci_match_stage{stage}"] = pair_match(ours.chunk(2)[0], partner.chunk(2)[0])
                 terms.metrics[f"queue_concentration_stage{stage}"] = queue.features.mean(dim=0).norm()
 
-    def _relate(self, z: list[Tensor], z_momentum: list[Tensor], queue: SupportQueue) -> Tensor:
-        """Both directions of Eq. 3, z and z_momentum being those of view 1 and view 2; then the keys join the queue."""
+    def _relate(self, z: Tensor, partner: Tensor, keys: Tensor, queue: SupportQueue) -> Tensor:
+        """Both directions of Eq. 3, ``partner`` being the keys of the other view; then the keys join the queue."""
         loss = CI_LOSSES[self.settings.ci_loss]
         if not self.settings.sequential_enqueue:
             # The mean over the rows of both directions is the mean of the two directions.
-            value = loss(self.settings, torch.cat(z), torch.cat(z_momentum[::-1]), queue.features)
-            queue.enqueue(torch.cat(z_momentum))
+            value = loss(self.settings, z, partner, queue.features)
+            queue.enqueue(keys)
             return value
-        first = loss(self.settings, z[0], z_momentum[1], queue.features)
-        queue.enqueue(z_momentum[1])
-        second = loss(self.settings, z[1], z_momentum[0], queue.features)
-        queue.enqueue(z_momentum[0])
-        return first + second
+        values = []
+        for rows, others in zip(z.chunk(2), partner.chunk(2), strict=True):
+            values.append(loss(self.settings, rows, others, queue.features))
+            queue.enqueue(others)
+        return values[0] + values[1]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         rename_tensors(state_dict, prefix)

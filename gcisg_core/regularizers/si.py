@@ -76,23 +76,25 @@ class SynapticIntelligence(Regularizer):
             self.register_buffer(name, torch.zeros_like(weights))
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self.register_buffer("importance_mean", weights.new_zeros(()), persistent=False)  # it changes once an interval
-        self._pull: list[Tensor] | None = None  # the penalty's gradients at the weights of the step at hand
-        self._before: tuple[list[Tensor], list[Tensor]] | None = None  # weights, and the gradients of the task
+        # The penalty's gradients at the weights of the step at hand, and memory of their size that is free.
+        self._pull: tuple[list[Tensor], list[Tensor]] | None = None
+        self._before: tuple[list[Tensor], list[Tensor]] | None = None  # weights, and the task's gradients times -1
         self._counted: int | None = None  # `steps` without a wait for the device
 
     def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
         weights: list[Tensor] = [*self.student.parameters()]
-        value, self._pull = self._penalty(weights)
-        return Terms({"loss_si": penalty(value, self._pull, weights)}, {"si_importance": self.importance_mean.clone()})
+        value, pull, free = self._penalty(weights)
+        self._pull = pull, free
+        return Terms({"loss_si": penalty(value, pull, weights)}, {"si_importance": self.importance_mean.clone()})
 
     @torch.no_grad()
-    def _penalty(self, weights: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Its value and its gradients."""
+    def _penalty(self, weights: list[Tensor]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Its value, its gradients, and memory of their size that is free."""
         moved = torch._foreach_sub(weights, pieces(self.anchor, weights))
         weighted = torch._foreach_mul(moved, pieces(self.importance, weights))
         torch._foreach_mul_(moved, weighted)
         torch._foreach_mul_(weighted, 2 * self.settings.lambda_si)
-        return self.settings.lambda_si * total(moved), [*weighted]
+        return self.settings.lambda_si * total(moved), [*weighted], [*moved]
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
@@ -108,11 +110,14 @@ class SynapticIntelligence(Regularizer):
     def after_backward(self, scale: float = 1.0) -> None:
         super().after_backward(scale)
         weights: list[Tensor] = [*self.student.parameters()]
-        pull = self._penalty(weights)[1] if self._pull is None else self._pull
+        pull, free = self._penalty(weights)[1:] if self._pull is None else self._pull
+        self._pull = None  # new memory costs as much as the arithmetic, so this is used up
         found = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
         if scale != 1:
             found = [*torch._foreach_div(found, scale)]
-        self._before = [weight.clone() for weight in weights], [*torch._foreach_sub(found, pull)]
+        torch._foreach_sub_(pull, found)
+        torch._foreach_copy_(free, weights)
+        self._before = free, pull
 
     def before_optimizer_step(self) -> None:
         super().before_optimizer_step()
@@ -127,14 +132,14 @@ class SynapticIntelligence(Regularizer):
                 "si sums over the path of the optimiser and needs before_optimizer_step() before each of its steps; "
                 "add the project's RegularizerHook to the config"
             )
-        before, gradients = self._before
+        before, against = self._before
         self._before = self._pull = None
         now: list[Tensor] = [*self.student.parameters()]
-        torch._foreach_sub_(before, now)  # the change backwards, which is the sign of the sum
-        for gradient in gradients:
+        torch._foreach_sub_(before, now)
+        for gradient in against:
             # A scaler leaves out a step whose gradients overflowed: nothing moves, and infinity times 0 is not 0.
             gradient.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-        torch._foreach_addcmul_(pieces(self.path, now), gradients, before)
+        torch._foreach_addcmul_(pieces(self.path, now), against, before, value=-1)
         self._counted = (int(self.steps) if self._counted is None else self._counted) + 1
         self.steps += 1
         if self._counted == self.settings.interval:

@@ -56,8 +56,7 @@ class WeightL2(Regularizer):
         with torch.no_grad():
             moved = torch._foreach_sub(weights, pieces(self.anchor, weights))
             value = strength / 2 * total(part.square() for part in moved)
-            torch._foreach_mul_(moved, strength)
-        return Terms({"loss_weight_l2": penalty(value, moved, weights)}, {})
+        return Terms({"loss_weight_l2": penalty(value, moved, weights, strength)}, {})
 
     @torch.no_grad()
     def _init_from_student(self) -> None:

@@ -124,7 +124,7 @@ class TestQueueLosses:
                 )
                 return result
 
-        tensors = unit(24, 16).requires_grad_(), unit(24, 16, seed=1), unit(640, 16, seed=2)
+        tensors = unit(24, 8).requires_grad_(), unit(24, 8, seed=1), unit(640, 8, seed=2)
         with Watch():
             QUEUE_LOSSES[name][0](*tensors, tau=0.1).backward()
         assert max(sizes) == 8 * 64
