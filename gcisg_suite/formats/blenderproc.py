@@ -1,6 +1,6 @@
-"""BlenderProc's HDF5: a numbered file a frame, with `colors`, and `class_segmaps` or `instance_segmaps`.
+"""BlenderProc's HDF5: one numbered file for each frame, with `colors`, and `class_segmaps` or `instance_segmaps`.
 
-Its COCO writer's output is read as COCO. Source: BlenderProc's `writer/README.md`.
+The output of its COCO writer is read as COCO. Source: BlenderProc's `writer/README.md`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _read(file: Path, *keys: str) -> list[np.ndarray]:
-    """Arrays of a file. Raises `DataError`: no such key, or h5py is not installed."""
+    """Arrays of a file. Raises `DataError` if a key is missing or h5py is not installed."""
     try:
         import h5py
     except ImportError as error:
@@ -38,8 +38,8 @@ def _read(file: Path, *keys: str) -> list[np.ndarray]:
     with reading(file, "HDF5", AGAIN), h5py.File(file) as content:
         missing = [key for key in keys if key not in content]
         if missing:
-            what = f"has no {missing[0]}, it has {', '.join(content)}"
-            raise DataError(file, what, "Add it to the data that write_hdf5 is given")
+            what = f"has no {missing[0]}; its keys are {', '.join(content)}"
+            raise DataError(file, what, "Add it to the data that you pass to write_hdf5")
         return [np.asarray(content[key]) for key in keys]
 
 
@@ -48,7 +48,7 @@ def _pixels(file: Path) -> np.ndarray:
 
 
 def read_masks(folder: Path, role: str) -> Data:
-    """Classes by `category_id`, whose numbers are their names; 0 is the background."""
+    """Classes by `category_id`; the number is the name of the class, and 0 is the background."""
     files, seen = _files(folder), {0}
     for file in files:
         seen |= {*np.unique(_read(file, "class_segmaps")[0]).tolist()}
@@ -84,7 +84,7 @@ def read_boxes(folder: Path, role: str) -> Data:
 
 
 def _attributes(file: Path, text: np.ndarray) -> list[dict[str, Any]]:
-    with suppress(Exception):  # whatever stands there instead
+    with suppress(Exception):  # any other content is reported below
         items = json.loads(text.tobytes().rstrip(b"\0"))
         if all(int(item["idx"]) >= 0 and int(item["category_id"]) >= 0 for item in items):
             return list(items)

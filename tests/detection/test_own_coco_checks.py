@@ -36,8 +36,8 @@ def broken(change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c["annotations"][0].update(iscrowd="x"), "own.json: `iscrowd` of another value"),
-        (lambda c: c["images"][1].update(id=1), "own.json: ids of several images"),
+        (lambda c: c["annotations"][0].update(iscrowd="x"), "own.json: `iscrowd` that is neither 0 nor 1"),
+        (lambda c: c["images"][1].update(id=1), "own.json: ids shared by several images"),
         (
             lambda c: c["categories"][1].update(name="Box"),
             "own.json: the category 'Box' is not one of the classes trained",

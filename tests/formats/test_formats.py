@@ -187,7 +187,7 @@ def test_what_is_left_out_is_counted_in_the_line(here, capsys):
     Path("classes.txt").write_text("car\n")
     assert new_project("detection", "--classes", "classes.txt") == 0
     line = capsys.readouterr().out.splitlines()[0]
-    counts = "3 images, 3 boxes of car -> out/data/synthetic/annotations.json; left out: 3 regions DontCare, "
+    counts = "3 images, 3 boxes of car -> out/data/synthetic/annotations.json; left out: 3 DontCare regions, "
     assert counts + "3 boxes of person, which are not among the classes" in line
     content = json.loads(Path("out/data/real/annotations.json").read_text())
     assert [item["name"] for item in content["categories"]] == ["car"]
