@@ -31,7 +31,7 @@ def read_masks(folder: Path, role: str) -> Data:
     """Classes by colour; the borders of objects have no class. Raises `DataError`."""
     home = find_masks(folder)
     if home is None:
-        raise DataError(folder, f"holds no {FOLDER}", "Put the label images there; for boxes, use --task detection")
+        raise DataError(folder, f"holds no {FOLDER}", "Put the label images there; boxes alone are for detection")
     names, table = _classes(home / MAP)
     lists = {path.stem: path for path in (home / "ImageSets/Segmentation").glob("*.txt")}
     if part := part_of([*lists], role):

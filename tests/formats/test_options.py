@@ -118,4 +118,4 @@ def test_a_named_json_counts_in_the_folder_that_has_it(here, capsys):
         assert '["synthetic", "syn/a.json", "syn"]' in Path("out/baseline.yaml").read_text()
     assert new_project("segmentation", "--labels", "a.json") == 0
     assert new_project("detection", "--annotations", "c.json") == 1
-    assert "error: c.json: no such file in syn or real. Name the JSON file as it lies" in capsys.readouterr().err
+    assert "error: c.json: no such file in syn or real. Give the JSON file as a path inside" in capsys.readouterr().err

@@ -40,7 +40,7 @@ def test_a_folder_read_in_another_format_than_its_own(name, here, capsys):
     assert new_project("detection", "--format", f"{which}=kitti", "--force") == 0
 
 
-@pytest.mark.remedy("Correct them, or name other --classes")
+@pytest.mark.remedy("Correct the boxes, or name other --classes")
 def test_boxes_of_which_none_can_be_used(here, capsys):
     make("kitti")
     (file, *others) = sorted(Path("syn").rglob("label_2/*.txt"))
@@ -64,7 +64,7 @@ def test_the_part_of_the_synthetic_folder_that_holds_images_alone(here, capsys):
     assert gcisg("new-project", *arguments, "syn") == 0
 
 
-@pytest.mark.remedy("{}; {} is read as {}. Leave the option out, or give another --format")
+@pytest.mark.remedy("{}, but {} is read as {}. Leave the option out, or give another --format")
 def test_an_option_of_labels_that_are_read_in_place(here, capsys):
     make("replicator")
     assert new_project("segmentation", "--ignore-index", "9") == 1
