@@ -78,7 +78,7 @@ def test_an_option_of_labels_that_are_read_in_place(here, capsys):
     assert new_project("segmentation", "--format", "native", *given) == 0, said(capsys)
 
 
-@pytest.mark.remedy("Give names that both folders have (--classes A B ...), or rename those of one")
+@pytest.mark.remedy("Give names that both folders have (--classes A B ...), or rename the classes of one")
 def test_classes_that_a_folder_does_not_have(here, capsys):
     make("kitti")
     files = [*Path("real").rglob("label_2/*.txt")]
