@@ -18,7 +18,7 @@ from gcisg_suite.report.page import Picture, Section, write_report
 from gcisg_suite.report.seeds import labels
 
 from .compare import difference, over_images, over_seeds
-from .page import metric_rows, page_sections
+from .page import page_sections, text
 from .pictures import (
     REFERENCE,
     attention_figure,
@@ -137,6 +137,7 @@ def _pictures(
         results[REFERENCE] = content["reference"]["metrics"]
         if task.classifier is None:
             reason = " The reference is not shown: its weights hold no classifier to explain."
+    explained = "" if reason else "; for the reference, for the prediction of its own classifier"
     images = f"{len(indices)} images, evenly spaced through the data"
     energy = {name: _energy_text(values) for name, values in results.items()}
     drawings: list[tuple[str, Callable[[], Figure], str]] = [
@@ -144,9 +145,7 @@ def _pictures(
             "Where the models look",
             lambda: grad_cam_figure(task, models, indices),
             f"Grad-CAM (in the form of HiResCAM) at stage {task.explained_stage(next(iter(backbones.values())))}, over "
-            f"the image in grey. Yellow marks what matters most for {task.cam}; for the reference, for the prediction "
-            f"of its own classifier. {images}."
-            f"{reason}",
+            f"the image in grey. Yellow marks what matters most for {task.cam}{explained}. {images}.{reason}",
         ),
         (
             "Where self-attention pooling puts its weight",
@@ -181,8 +180,8 @@ def _pictures(
 
 
 def _energy_text(values: Mapping[str, Value]) -> str:
-    rows = metric_rows({"": values}, {f"energy_{power}": f"power {power}" for power in (0, 1, 2)})
-    return "\n".join(f"{head}: {value}" for head, value in rows)
+    names = {power: f"energy_{power}" for power in (0, 1, 2)}
+    return "\n".join(f"power {power}: {text(values, name)}" for power, name in names.items() if name in values)
 
 
 def _section(title: str, draw: Callable[[], Figure], caption: str) -> Section:

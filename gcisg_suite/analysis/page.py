@@ -15,6 +15,7 @@ HEADS = {
     "acc_in": "Acc_IN %",
     **{name: metric.head for name, metric in METRICS.items()},
 }
+DASH = "-"  # in a cell without a number
 INTERVAL = "95 % interval (Student's t)"
 
 
@@ -25,6 +26,7 @@ def text(values: Mapping[str, Value], name: str, signed: bool = False) -> str:
         return value
     digits = _digits(name)
     error = values.get(f"{name}_error", 0.0)
+    value = round(value, digits) + 0.0  # no -0.00
     shown = f"{value:{'+' if signed else ''}.{digits}f}"
     return f"{shown} ± {error:.{digits}f}" if isinstance(error, float) and error else shown
 
@@ -39,16 +41,40 @@ def metric_rows(
     heads: Mapping[str, str],
     differences: Mapping[str, Mapping[str, Value]] | None = None,
 ) -> list[list[str]]:
-    """One row for each metric that any column has; the differences follow the columns, with their sign."""
+    """One row for each metric that any column has; the differences follow the columns, with their sign.
+
+    A cell without a number has a dash; :func:`missing` gives the reasons.
+    """
     return [
         [
             head,
-            *(text(values, name) for values in columns.values()),
-            *(text(values, name, signed=True) for values in (differences or {}).values()),
+            *(_cell(values, name) for values in columns.values()),
+            *(_cell(values, name, signed=True) for values in (differences or {}).values()),
         ]
         for name, head in heads.items()
         if any(name in values for values in columns.values())
     ]
+
+
+def _cell(values: Mapping[str, Value], name: str, signed: bool = False) -> str:
+    return DASH if isinstance(values.get(name, ""), str) else text(values, name, signed)
+
+
+def missing(columns: Mapping[str, Mapping[str, Value]], heads: Mapping[str, str]) -> str:
+    """A sentence for each reason why metrics have no number in some columns; empty if all have one."""
+    found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for name, head in heads.items():
+        reasons: dict[str, list[str]] = {}
+        for column, values in columns.items():
+            if isinstance(reason := values.get(name), str):
+                reasons.setdefault(reason, []).append(column)
+        for reason, names in reasons.items():
+            found.setdefault((reason, tuple(names)), []).append(head)
+    sentences = []
+    for (reason, names), metrics in found.items():
+        whose = "" if len(names) == len(columns) else f" for {', '.join(names)}"
+        sentences.append(f"No {', '.join(metrics)}{whose}: {reason}.")
+    return " ".join(sentences)
 
 
 def verdicts(content: Mapping[str, Any], heads: Mapping[str, str]) -> list[str]:
@@ -81,18 +107,21 @@ def page_sections(content: Mapping[str, Any], task_heads: Mapping[str, str]) -> 
     heads = {**task_heads, **HEADS}
     columns = {entry["name"]: entry["metrics"] for entry in content["checkpoints"]}
     later = {f"{entry['name']} - {entry['to']}": entry["metrics"] for entry in content["differences"]}
-    rows = metric_rows({"reference": content["reference"]["metrics"], **columns}, heads, later)
+    shown = {"reference": content["reference"]["metrics"], **columns}
+    rows, reasons = metric_rows(shown, heads, later), missing(shown, heads)
+    absent = shown["reference"].get("reference", "")  # why there is no reference
     sections = [
         Section(
             "Metrics",
             [
                 f"{content['data']['images']} images of {content['data']['name']}. Reference: "
-                f"{content['reference']['weights'] or 'none'}.",
+                f"{content['reference']['weights'] or 'none'}{f' ({absent})' if absent else ''}.",
                 "Match rate: the share of predictions that stay the same when colour and sharpness change. CKA: the "
                 "similarity of the features to those of the pretrained network (1: equal up to rotation and scale). "
                 "Acc_IN: the accuracy of the pretrained network's own classifier on these features. Energy "
                 f"({content['energy_form']} form): lower means more diverse features. docs/analysis.md has the "
                 "definitions.",
+                *([reasons] if reasons else []),
             ],
             ["metric", "reference", *columns, *later],
             rows,

@@ -102,5 +102,5 @@ def test_a_plain_detector_and_ours_side_by_side(files, monkeypatch):
     assert content["reference"]["metrics"]["acc_in"] == "needs validation images of the pretraining task: --imagenet"
     assert content["data"]["images"] == 3
     assert len(sure) == 6
-    assert all(re.fullmatch(r"scores [\d., ]+|no box above 0.5(; the best has 0.\d\d)?", text) for text in sure)
+    assert all(re.fullmatch(r"scores [\d., ]+|no box above 0.5(; the best score is 0.\d\d)?", text) for text in sure)
     assert len(page.pictures) == 6

@@ -62,7 +62,7 @@ def test_an_image_of_the_evaluation_that_is_missing_is_named_before_the_first_st
 def test_training_goes_on_without_absent_images_where_told(folder, caplog):
     (folder / "synthetic/2.png").unlink()
     with pytest.raises(
-        DataError, match=r"1 of 3 images are missing.* In training, INPUT.ON_BAD_SAMPLE skip does without"
+        DataError, match=r"1 of 3 images are missing.* In training, INPUT.ON_BAD_SAMPLE skip leaves them out"
     ):
         Trainer.build_train_loader(config(folder))
     with framework_log(caplog):

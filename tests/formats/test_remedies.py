@@ -190,12 +190,12 @@ def pairs(here):
 
 
 @pytest.mark.remedy(
-    "Remove or rename one of the two, or say which suffix counts (img_suffix or seg_map_suffix in a config"
+    "Remove or rename one of the two, or say which suffix to use (img_suffix or seg_map_suffix in a config"
 )
 def test_two_images_of_a_name(pairs, capsys):
     Image.new("RGB", (96, 64)).save("real/images/0.bmp")
     assert gcisg(*PAIRS) == 1
-    assert "or say which suffix counts" in said(capsys)
+    assert "or say which suffix to use" in said(capsys)
     assert gcisg(*PAIRS, "--image-suffix", ".jpg") == 0
     shutil.copy("real/labels/1.png", "real/labels/1.bmp")
     assert gcisg(*PAIRS, "--image-suffix", ".jpg") == 1
@@ -205,12 +205,12 @@ def test_two_images_of_a_name(pairs, capsys):
     assert gcisg(*PAIRS) == 0
 
 
-@pytest.mark.remedy("Say how each ends: img_suffix='.jpg', seg_map_suffix='_mask.png' in a config, --image-suffix and")
+@pytest.mark.remedy("Give both suffixes: img_suffix='.jpg', seg_map_suffix='_mask.png' in a config, --image-suffix and")
 def test_images_and_labels_in_one_folder(pairs, capsys):
     for path in Path("real/labels").iterdir():
         path.rename(f"real/images/{path.stem}_mask.png")
     assert gcisg(*PAIRS, "--labels", "images") == 1
-    assert "Say how each ends: img_suffix='.jpg'" in said(capsys)
+    assert "Give both suffixes: img_suffix='.jpg'" in said(capsys)
     assert gcisg(*PAIRS, "--labels", "images", "--image-suffix", ".jpg", "--label-suffix", "_mask.png") == 0
 
 

@@ -20,7 +20,7 @@ MAKERS = {"segmentation": folders.replicator, "detection": folders.yolo}
 # What an evaluation says in place of a score.
 SAID = {
     "classification": "The images have no labels: there is no accuracy on them.",
-    "segmentation": "real has no labels: there is no mIoU on it.",
+    "segmentation": "real has no labels, so it has no mIoU.",
     "detection": "real (own boxes): no AP, as there is no box",
 }
 

@@ -41,7 +41,7 @@ class BadSamples:
         if self.on_bad_sample == "skip" and found.pairs and found.unpaired and not found.problems:
             names = ", ".join(problem.file for problem in found.unpaired[:3])
             more = ", ..." if len(found.unpaired) > 3 else ""
-            text = f"Skipped: {len(found.unpaired)} files without a partner ({names}{more})"
+            text = f"Skipped: {len(found.unpaired)} files without a counterpart ({names}{more})"
             print_log(text, logger="current", level=logging.WARNING)
         elif faults:
             raise _first_of(faults)
