@@ -72,8 +72,8 @@ def missing(columns: Mapping[str, Mapping[str, Value]], heads: Mapping[str, str]
             found.setdefault((reason, tuple(names)), []).append(head)
     sentences = []
     for (reason, names), metrics in found.items():
-        whose = "" if len(names) == len(columns) else f" for {', '.join(names)}"
-        sentences.append(f"No {', '.join(metrics)}{whose}: {reason}.")
+        whose = "" if len(names) == len(columns) else f" ({', '.join(names)})"
+        sentences.append(f"No {', '.join(head.removesuffix(' %') for head in metrics)}{whose}: {reason}.")
     return " ".join(sentences)
 
 

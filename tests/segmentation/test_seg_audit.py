@@ -136,7 +136,7 @@ def test_labels_without_a_class_and_splits_of_one_class_are_found(cityscapes):
     assert "every label of split train shows only the class 'road'" in problem.what
     _save(train[0], np.zeros(SIZE, np.uint8))
     first, _ = audit_cityscapes(cityscapes).problems
-    assert (first.file, first.what.partition(":")[0]) == (str(train[0]), "no pixel has a class of the evaluation")
+    assert (first.file, first.what.partition(":")[0]) == (str(train[0]), "no pixel has an evaluated class")
 
 
 def test_a_frame_in_two_cities_is_found(cityscapes):
