@@ -15,6 +15,7 @@ import numpy as np
 
 from gcisg_core.problems import DataError, reading
 from gcisg_suite.formats.forms import BACKGROUND, Box, BoxImage, Data, Labels, MaskImage, around, names_of
+from gcisg_suite.progress import progress
 
 H5PY = "Install it (python -m pip install h5py), or use BlenderProc's COCO writer"
 AGAIN = "Render the frame again, or remove the file"
@@ -50,7 +51,7 @@ def _pixels(file: Path) -> np.ndarray:
 def read_masks(folder: Path, role: str) -> Data:
     """Classes by `category_id`; the number is the name of the class, and 0 is the background."""
     files, seen = _files(folder), {0}
-    for file in files:
+    for file in progress(files, "reading", "file"):
         seen |= {*np.unique(_read(file, "class_segmaps")[0]).tolist()}
     names = {value: str(value) if value else BACKGROUND for value in sorted(seen)}
     images = [MaskImage(_image(file), functools.partial(_labels, file, names), _partial(file)) for file in files]
@@ -72,7 +73,7 @@ def _labels(file: Path, names: dict[int, str]) -> Labels:
 def read_boxes(folder: Path, role: str) -> Data:
     """Tight boxes of the instances; a category is named as BlenderProc's COCO writer names it."""
     images, names = [], dict[int, str]()
-    for file in _files(folder):
+    for file in progress(_files(folder), "reading", "file"):
         ids, text = _read(file, "instance_segmaps", "instance_attribute_maps")
         boxes = []
         for item in _attributes(file, text):

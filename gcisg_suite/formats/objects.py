@@ -16,6 +16,7 @@ from PIL import Image
 
 from gcisg_core.problems import DataError, reading
 from gcisg_suite.formats.forms import BACKGROUND, Box, BoxImage, Data, Labels, MaskImage, around, image_files, names_of
+from gcisg_suite.progress import progress
 
 FOLDERS = ("masks", "mask", "objects", "instances")
 OBJECT = "object"
@@ -90,7 +91,7 @@ def read_boxes(folder: Path, role: str) -> Data:
     """Boxes around the masks; empty masks are counted as left out."""
     images, found = _grouped(folder)
     data = Data(folder, [], [])
-    for path in images:
+    for path in progress(images, "reading"):
         boxes = []
         for name, mask in found[path]:
             corners = around(_mask(mask))

@@ -35,6 +35,7 @@ from gcisg_suite.formats.forms import (
     required_image,
     text_of,
 )
+from gcisg_suite.progress import progress
 
 TIGHT, SEMANTIC = "bounding_box_2d_tight_", "semantic_segmentation_"
 SIDES = ("x_min", "y_min", "x_max", "y_max")
@@ -75,7 +76,7 @@ def _semantics(file: Path, kind: str) -> dict[str, str]:
 def replicator_boxes(folder: Path, role: str) -> Data:
     """The tight boxes, which enclose the visible parts of objects."""
     data = Data(folder, [], [])
-    for file in sorted(folder.rglob(f"{TIGHT}*.npy")):
+    for file in progress(sorted(folder.rglob(f"{TIGHT}*.npy")), "reading", "file"):
         with reading(file, "an array", WRITER):
             rows = np.load(file, allow_pickle=False)
         missing = [name for name in ("semanticId", *SIDES) if name not in (rows.dtype.names or ())]
@@ -102,7 +103,7 @@ def replicator_boxes(folder: Path, role: str) -> Data:
 def replicator_masks(folder: Path, role: str) -> Data:
     """Classes by colour or number; empty space and unlabelled objects are background."""
     images, classes = [], {BACKGROUND: None}
-    for file in sorted(folder.rglob(f"{SEMANTIC}*.png")):
+    for file in progress(sorted(folder.rglob(f"{SEMANTIC}*.png")), "reading", "file"):
         semantics = _semantics(file, SEMANTIC)
         classes |= dict.fromkeys(sorted(semantics.values()))
         paint = functools.partial(
@@ -127,7 +128,7 @@ def is_solo(folder: Path) -> bool:
 def _captures(folder: Path, kind: str) -> list[tuple[Path, str, dict[str, Any], dict[str, Any]]]:
     """File, place, capture and annotation for each annotation of this type in the frames of RGB cameras."""
     found = []
-    for file in sorted(folder.glob(FRAMES), key=_natural):
+    for file in progress(sorted(folder.glob(FRAMES), key=_natural), "reading", "file"):
         for where, capture in entries(read_json(file, SOLO), "captures", file, "", SOLO):
             if not str(capture.get("@type", "RGBCamera")).endswith("RGBCamera"):
                 continue

@@ -29,6 +29,7 @@ from gcisg_suite.formats.forms import (
     read_json,
     text_of,
 )
+from gcisg_suite.progress import progress
 
 # Cityscapes' label IDs of the evaluated classes with instances.
 THINGS = {24: "person", 25: "rider", 26: "car", 27: "truck", 28: "bus", 31: "train", 32: "motorcycle", 33: "bicycle"}
@@ -64,7 +65,7 @@ def _instances(folder: Path, role: str, images_in: str, suffix: str) -> Data:
     if not files:
         raise DataError(folder / images_in / part, f"holds no <city>/*{suffix}", "Unpack the images there")
     images = []
-    for path in files:
+    for path in progress(files, "reading", "file"):
         label = folder / "gtFine" / part / path.parent.name / path.name.replace(suffix, "_gtFine_instanceIds.png")
         with reading(label, "an image", FINE), Image.open(label) as image:
             ids = np.asarray(image)
@@ -108,7 +109,8 @@ def read_bdd(folder: Path, role: str) -> Data:
     if not homes:
         raise DataError(labels, f"has no images beside it: no images/100k/{part}", "Unpack the images there")
     if labels.is_dir():
-        found = [(path, read_json(path, FRAMES)) for path in sorted(labels.glob("*.json"))]
+        files = progress(sorted(labels.glob("*.json")), "reading", "file")
+        found = [(path, read_json(path, FRAMES)) for path in files]
         frames = [(path, "", {**content, "labels": _only_frame(path, content)}) for path, content in found]
         frames = [(path, where, {**item, "name": f"{path.stem}.jpg"}) for path, where, item in frames]
     else:

@@ -20,6 +20,7 @@ from gcisg_suite.formats.table import FORMATS, NATIVE, UNLABELLED, Format, Reade
 from gcisg_suite.formats.write import COCO, LIST, some, write_coco, write_labels
 from gcisg_suite.images import SUFFIXES
 from gcisg_suite.new_project import MINE, Answers
+from gcisg_suite.progress import named
 
 NO_LABELS = (
     "has no labels, so there is no score on it. Prediction, match rate, CKA, energy and `gcisg select` still work"
@@ -101,7 +102,8 @@ def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
                 continue
             data = coco.boxes_of(file, images)
         elif kind != UNLABELLED:
-            data = cast("Reader", table[kind].boxes)(folder, name)
+            with named(name):
+                data = cast("Reader", table[kind].boxes)(folder, name)
         data = data or _unlabelled(name, folder)
         _check_classes(data, classes)
         if not classes:
@@ -112,7 +114,7 @@ def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
             what = f"was read as {kind}: {len(data.images)} images without any box{data.described()}"
             raise DataError(folder, what, NOTHING.format(name=name))
         what, goal = f"{name}: {folder} read as {kind}", answers.output / "data" / name
-        with converting(goal, answers.force) as partial:
+        with named(name), converting(goal, answers.force) as partial:
             root = write_coco(data, classes, partial, goal, what)
         places[name] = Place(root, goal / COCO, classes, labelled=kind != UNLABELLED)
     return places
@@ -218,14 +220,16 @@ def take_masks(
         if name in files:
             data = coco.masks_of(files[name], _image_folder(answers, folder, files[name], kind))
         else:
-            data = _unlabelled(name, folder) if kind == UNLABELLED else cast("Reader", table[kind].masks)(folder, name)
+            with named(name):
+                reader = None if kind == UNLABELLED else cast("Reader", table[kind].masks)
+                data = reader(folder, name) if reader else _unlabelled(name, folder)
         _check_classes(data, classes)
         classes = classes or data.classes
         if classes == [BACKGROUND] or not data.images:
             what = f"was read as {kind}: {len(data.images)} images without any object"
             raise DataError(folder, what, NOTHING.format(name=name))
         what, goal = f"{name}: {folder} read as {kind}", answers.output / "data" / name
-        with converting(goal, answers.force) as partial:
+        with named(name), converting(goal, answers.force) as partial:
             used = write_labels(data, classes, partial, kind != UNLABELLED, answers.workers)
         print(f"{what}: {len(used)} images, classes {some(classes)} -> {goal}{data.described()}")
         root = goal / "images" if any(image.pixels for image in used) else data.root

@@ -24,6 +24,7 @@ from gcisg_suite.formats.forms import (
     required_image,
 )
 from gcisg_suite.images import displayed_size
+from gcisg_suite.progress import progress
 from gcisg_suite.text import read_lines
 
 XML = "Correct the file, or remove it and its image"
@@ -68,7 +69,7 @@ def read_voc(folder: Path, role: str) -> Data:
     files = _voc_files(home, role)
     if not files:
         raise DataError(folder, "holds no XML file of VOC", "Export the boxes; label images are for segmentation")
-    for file in files:
+    for file in progress(files, "reading", "file"):
         with reading(file, "XML", XML):
             root = ET.parse(file).getroot()
         images.append(BoxImage(_voc_image(home, file, root), _voc_size(file, root), _voc_boxes(file, root)))
@@ -142,7 +143,7 @@ def read_kitti(folder: Path, role: str) -> Data:
         raise DataError(folder, "holds no label_2/*.txt", "Name the folder that holds image_2 and label_2")
     images_of = {"label_2": "image_2", "labels": "images"}[labels.name]
     data = Data(labels.parent, [], [])
-    for file in sorted(labels.glob("*.txt")):
+    for file in progress(sorted(labels.glob("*.txt")), "reading", "file"):
         path, boxes = required_image(labels.parent / images_of / file.stem, file), []
         for index, line in enumerate(read_lines(file), start=1):
             words = line.split()

@@ -16,6 +16,7 @@ from gcisg_core.problems import DataError
 from gcisg_suite.audit.parallel import check_all
 from gcisg_suite.formats.forms import Data, MaskImage
 from gcisg_suite.images import displayed_size
+from gcisg_suite.progress import progress
 
 COCO, LIST = "annotations.json", "images.txt"
 NONE = 255  # value of pixels without a class in a label PNG
@@ -38,7 +39,7 @@ def write_coco(data: Data, classes: list[str], partial: Path, goal: Path, what: 
     extracted = any(image.pixels for image in data.images)
     if extracted:
         _write_pixels(data.images, partial / "images")
-    for key, image in enumerate(data.images, start=1):
+    for key, image in enumerate(progress(data.images, "writing boxes"), start=1):
         width, height = image.size or displayed_size(image.path)
         name = image.path if image.pixels else Path(os.path.relpath(image.path, data.root))
         images.append({"id": key, "file_name": name.as_posix(), "width": width, "height": height})
@@ -69,7 +70,7 @@ def some(names: list[str]) -> str:
 
 
 def _write_pixels(images: list[Any], folder: Path) -> None:
-    for image in images:
+    for image in progress(images, "extracting"):
         with replacing(folder / image.path) as partial:
             Image.fromarray(image.pixels()).save(partial)
 

@@ -30,6 +30,7 @@ from gcisg_suite.formats.forms import (
     part_of,
 )
 from gcisg_suite.images import displayed_size
+from gcisg_suite.progress import progress
 from gcisg_suite.text import read_lines, read_yaml
 
 YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -174,7 +175,7 @@ def read_boxes(folder: Path, role: str) -> Data:
     """Boxes; outlines become the boxes around them."""
     classes, paths = _images(folder, role)
     images = []
-    for path in paths:
+    for path in progress(paths, "reading"):
         size, boxes = displayed_size(path), []
         for label, values in _objects(_label_of(path), len(classes)):
             if len(values) == 4:
@@ -191,7 +192,7 @@ def read_masks(folder: Path, role: str) -> Data:
     """Labels made from the outlines; pixels outside all objects are background."""
     classes, paths = _images(folder, role)
     images = [MaskImage(path, functools.partial(_paint, path, _label_of(path), classes)) for path in paths]
-    used = {label for path in paths for label, _ in _objects(_label_of(path), len(classes))}
+    used = {label for path in progress(paths, "reading") for label, _ in _objects(_label_of(path), len(classes))}
     return Data(folder, images, [BACKGROUND, *(classes[label] for label in sorted(used))])
 
 
