@@ -15,9 +15,9 @@ from gcisg_suite.audit.parallel import check_all
 from gcisg_suite.formats.forms import image_files
 from gcisg_suite.images import read_image
 
-FAR = 6.0  # a mean further than this many (robust) standard deviations from the median is an outlier
-NARROW = 4.0  # lower bound of that deviation in grey levels; in uniform data every image would be an outlier
-ENOUGH = 20  # images; fewer get no statistics
+OUTLIER = 6.0  # robust standard deviations from the median, above which a mean is an outlier
+MIN_DEVIATION = 4.0  # lower bound of that deviation in grey levels; in uniform data every image would be an outlier
+MIN_IMAGES = 20  # images; fewer get no statistics
 SHARED = "Remove one of the two; train and test must not share images"
 THUMBNAIL = 16  # pixels, width and height
 
@@ -106,12 +106,12 @@ def same_files(images: Iterable[Look]) -> list[Problem]:
 
 
 def _far_means(images: Sequence[Look]) -> list[Problem]:
-    if len(images) < ENOUGH:
+    if len(images) < MIN_IMAGES:
         return []
     means = np.array([item.mean for item in images])
     centre = np.median(means)
     # 1.4826 turns the median deviation of normal data into their standard deviation.
-    deviation = max(1.4826 * float(np.median(abs(means - centre))), NARROW)
+    deviation = max(1.4826 * float(np.median(abs(means - centre))), MIN_DEVIATION)
     return [
         Problem(
             item.path,
@@ -119,7 +119,7 @@ def _far_means(images: Sequence[Look]) -> list[Problem]:
             "Look at it. If it is nearly black, washed out, or out of place, remove it",
         )
         for item in images
-        if abs(item.mean - centre) > FAR * deviation
+        if abs(item.mean - centre) > OUTLIER * deviation
     ]
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from gcisg_core.problems import Problem
 from gcisg_suite.audit.images import SHARED, Look, same_files
 
-LEAST = 0.98  # lowest threshold of the correlation; JPEG of quality 30, half the size, noise of 8 grey levels: >= 0.994
-CLOSER = 10  # a pair must be this many times closer than usual
-FAINT = 4.0  # standard deviation in grey levels; thumbnails that vary less are not compared
+MIN_CORRELATION = 0.98  # of a reported pair; JPEG of quality 30, half the size, noise of 8 grey levels: 0.994 and more
+TIMES_CLOSER = 10  # a pair must be this many times closer than usual
+MIN_DEVIATION = 4.0  # standard deviation in grey levels; thumbnails that vary less are not compared
 ROWS = 256  # rows of the correlation matrix computed at a time
 SAMPLE = 256  # training images whose nearest neighbour is searched
 
@@ -45,7 +45,7 @@ def near_duplicates(training: Sequence[Look | None], evaluation: Sequence[Look |
     rows, others = _standardised(seen), _standardised(asked)
     chosen = np.linspace(0, len(seen) - 1, min(SAMPLE, len(seen))).astype(int)
     usual = float(np.median(_nearest(rows[chosen], rows, chosen)[1]))
-    limit = max(LEAST, 1 - (1 - usual) / CLOSER)
+    limit = max(MIN_CORRELATION, 1 - (1 - usual) / TIMES_CLOSER)
     return [
         Problem(
             item.path,
@@ -63,7 +63,7 @@ def _standardised(looks: Sequence[Look]) -> np.ndarray:
     rows = np.stack([np.frombuffer(item.thumbnail, np.uint8) for item in looks]).astype(np.float32)
     rows -= rows.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    rows[lengths[:, 0] < FAINT * rows.shape[1] ** 0.5] = 0
+    rows[lengths[:, 0] < MIN_DEVIATION * rows.shape[1] ** 0.5] = 0
     standardised: np.ndarray = rows / np.maximum(lengths, 1e-6)
     return standardised
 
