@@ -71,8 +71,8 @@ def missing(columns: Mapping[str, Mapping[str, Value]], heads: Mapping[str, str]
         for reason, names in reasons.items():
             found.setdefault((reason, tuple(names)), []).append(head)
     sentences = []
-    for (reason, names), metrics in found.items():
-        whose = "" if len(names) == len(columns) else f" ({', '.join(names)})"
+    for (reason, which), metrics in found.items():
+        whose = "" if len(which) == len(columns) else f" ({', '.join(which)})"
         sentences.append(f"No {', '.join(head.removesuffix(' %') for head in metrics)}{whose}: {reason}.")
     return " ".join(sentences)
 

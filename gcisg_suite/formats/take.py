@@ -91,8 +91,8 @@ def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
     for name, folder in answers.folders.items():
         kind, file, data = kinds[name], files[name], None
         if kind in (NATIVE, "coco"):
-            named = kind == NATIVE or (answers.labels is not None and file.is_file())
-            file = file if named else coco.find_file(folder, name)
+            is_named = kind == NATIVE or (answers.labels is not None and file.is_file())
+            file = file if is_named else coco.find_file(folder, name)
             images = _image_folder(answers, folder, file, kind)
             if (kind == NATIVE and asked is None) or _fits(file, images, classes):
                 places[name] = Place(images, file, classes or [])

@@ -231,7 +231,7 @@ def test_tags_that_do_not_tell_the_version_are_asked_about(here, capsys):
         Image.fromarray(label).save(path)
     assert new_project("segmentation") == 1
     error = capsys.readouterr().err
-    assert "syn/semantic: its labels are CARLA's, but no tag is above 22" in error
+    assert "syn/semantic: holds CARLA's labels, but no tag is above 22" in error
     (remedy,) = re.findall(r"--format (carla-[\d.]+\d)", error)
     assert new_project("segmentation", "--format", f"synthetic={remedy}") == 0
 
