@@ -152,7 +152,7 @@ def test_jobs_outlive_a_killed_sweep_and_are_found_by_the_next(words, tmp_path):
     again = gcisg(*words)
     meanwhile.join()
     assert again.code == 1
-    assert "1 runs failed; the same command tries them again" in again.err
+    assert "1 runs failed; run the same command to try them again" in again.err
     assert "mine, x 3, seed 0: ValueError: no such thing as 3 (log: " in again.err
     assert int((waiting / "pid").read_text()) == pid
     assert [json.loads(line)["variant"] for line in out.read_text().splitlines()] == ["mine, x 4"]

@@ -140,7 +140,7 @@ class TestSweep:
             sweep.read_sweep(grid, "paper")
 
     def test_the_papers_data_have_no_dev_split(self, sweep, grid):
-        with pytest.raises(SystemExit, match="only the miniature has splits"):
+        with pytest.raises(SystemExit, match="only the miniature has a dev split"):
             main(["sweep", "--sweep", str(grid), "--scale", "paper", "--split", "dev", "--dry-run"])
 
     def test_a_misspelt_key_is_named(self, sweep, grid):

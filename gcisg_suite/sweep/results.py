@@ -1,6 +1,6 @@
-"""Writes `docs/results.md` and its plots from the sweeps' runs and `docs/results.yml`, what is said of them.
+"""Writes `docs/results.md` and its plots, from the runs of the sweeps and the texts in `docs/results.yml`.
 
-No figure of ours is typed: the tables are those that `gcisg sweep` prints, beside the papers' figures.
+The tables are those that `gcisg sweep` prints, so none of our figures is typed by hand; the papers' figures are.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ DOCS = ROOT / "docs"
 
 
 def contents(sections: list[dict[str, Any]], introduction: str, root: Path = ROOT) -> str:
-    """The page.
+    """The text of the page.
 
-    A section has `title`, `sweep`, `split` and `text`; of the papers' figures `paper` (variant -> figure) and `metric`,
-    what they are figures of; `compare: false` where the first row is nothing to compare with; `networks` asks for the
+    A section has `title`, `sweep`, `split` and `text`. Optional keys: `paper` (variant -> the paper's figure) with
+    `metric`, the name of that figure; `compare: false` if the first row is not a baseline; `networks` for the
     differences over several reference networks, see :func:`_networks`.
     """
     parts = ["# Results", introduction.strip()]
@@ -54,7 +54,7 @@ def _section(section: dict[str, Any], root: Path) -> Iterator[str]:
         heads.pop()
         rows = [row[:-1] for row in rows]
     yield tabulate(rows, headers=heads, tablefmt="github", disable_numparse=True)
-    if "paper" in section:  # of other data and another recipe, so in no row of ours
+    if "paper" in section:  # not in our rows: the data and the recipe differ
         figures = ", ".join(f"{name} {figure}" for name, figure in section["paper"].items())
         yield f"For comparison, {section['metric']}: {figures}."
     yield f"![Each run and the means]({plot(section).relative_to(DOCS)})"
@@ -69,14 +69,14 @@ def _section(section: dict[str, Any], root: Path) -> Iterator[str]:
 
 
 def _networks(section: dict[str, Any], runs: list[dict[str, Any]], root: Path) -> str:
-    """Differences, each a mean over seeds, on the first network and on those of the section's own sweep.
+    """A table of differences (means over seeds) on the first reference network and on those of the section's sweep.
 
-    `networks` has the `sweep` of the first network's runs and `differences`, pairs of its variants.
+    `networks` has the `sweep` with the first network's runs, and `differences`, pairs of its variants.
     """
     asked = section["networks"]
     task, first = _runs({**section, **asked}, root)
     metric = metrics_of(task, runs, section["split"])[0]
-    values: dict[str, dict[str, dict[int, float]]] = {}  # of a network, a variant, a seed
+    values: dict[str, dict[str, dict[int, float]]] = {}  # network -> variant -> seed -> value
     for entry in [*first, *runs]:
         name, _, network = entry["variant"].partition(", ")
         values.setdefault(network, {}).setdefault(name, {})[entry["seed"]] = entry[section["split"]][metric]
@@ -89,13 +89,13 @@ def _networks(section: dict[str, Any], runs: list[dict[str, Any]], root: Path) -
 
 
 def plot(section: dict[str, Any]) -> Path:
-    """Where a section's plot goes."""
+    """Path of a section's plot."""
     file = Path(section["sweep"])
     return DOCS / "results" / f"{file.parents[1].name}_{file.stem}.png"
 
 
 def write() -> None:
-    """Write page and plots."""
+    """Write the page and its plots."""
     content = yaml.safe_load((DOCS / "results.yml").read_text(encoding="utf-8"))
     write_text(DOCS / "results.md", contents(**content))
     for section in content["sections"]:

@@ -98,7 +98,7 @@ def test_a_plain_segmentor_and_ours_side_by_side(files, monkeypatch):
     assert plain["metrics"]["mIoU"] == pytest.approx(100 * (counts.diagonal() / union).mean())
     assert content["differences"][0]["paired_over_images"]["match_rate"]["pairs"] == 3
     assert len(sure) == 6
-    assert all(re.fullmatch(r"mean confidence \d+ %\n\d+ % of pixels right", text) for text in sure)
+    assert all(re.fullmatch(r"mean confidence \d+ %\n\d+ % of pixels correct", text) for text in sure)
     assert len(page.pictures) == 6
 
 

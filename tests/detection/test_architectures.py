@@ -143,7 +143,7 @@ def test_panoptic_quality_needs_its_truth_and_a_package(given, installed, said, 
 @pytest.mark.parametrize(
     ("kind", "overrides", "message"),
     [
-        ("keypoints", ["TEST.KEYPOINT_OKS_SIGMAS", []], "TEST.KEYPOINT_OKS_SIGMAS must be 4 numbers, one a keypoint"),
+        ("keypoints", ["TEST.KEYPOINT_OKS_SIGMAS", []], "TEST.KEYPOINT_OKS_SIGMAS must be 4 numbers, one per keypoint"),
         ("keypoints", ["MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", 5, "TEST.KEYPOINT_OKS_SIGMAS", [0.1] * 5],
          "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS is 5, but real has 4: nose, left_ear"),
         ("sem_seg", ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", 9], "SEM_SEG_HEAD.NUM_CLASSES is 9, but real has 3: things"),

@@ -273,7 +273,7 @@ def test_the_other_commands_take_it(folder, trained, tmp_path, capsys):
     main(["report", str(tmp_path / "run"), "--output", str(tmp_path / "page.html")])
     page = (tmp_path / "page.html").read_text()
     assert "Trained on synthetic; evaluated on real." in page
-    assert "a LazyConfig names its images when run" in page
+    assert "the images of a LazyConfig are only known by running it" in page
 
 
 @pytest.mark.remedy("Add --trust if the record is your own")

@@ -36,8 +36,8 @@ def broken(change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c["annotations"][0].update(iscrowd="x"), "own.json: `iscrowd` of another value"),
-        (lambda c: c["images"][1].update(id=1), "own.json: ids of several images"),
+        (lambda c: c["annotations"][0].update(iscrowd="x"), "own.json: `iscrowd` that is neither 0 nor 1"),
+        (lambda c: c["images"][1].update(id=1), "own.json: ids shared by several images"),
         (
             lambda c: c["categories"][1].update(name="Box"),
             "own.json: the category 'Box' is not one of the classes trained",
@@ -62,7 +62,7 @@ def test_an_image_of_the_evaluation_that_is_missing_is_named_before_the_first_st
 def test_training_goes_on_without_absent_images_where_told(folder, caplog):
     (folder / "synthetic/2.png").unlink()
     with pytest.raises(
-        DataError, match=r"1 of 3 images are missing.* In training, INPUT.ON_BAD_SAMPLE skip does without"
+        DataError, match=r"1 of 3 images are missing.* In training, INPUT.ON_BAD_SAMPLE skip leaves them out"
     ):
         Trainer.build_train_loader(config(folder))
     with framework_log(caplog):

@@ -83,7 +83,9 @@ def test_a_papers_figure_and_schedule_belong_to_the_recipe_of_the_row(found):
 
 def test_a_figure_beside_a_recipe_of_ours_is_refused(own):
     root = own(f"  {CSG}:\n    follows: CSG\n", f"  {CSG}:\n")
-    with pytest.raises(DataError, match=rf"{CSG} has the figure \[64.05\] of a paper, and recipes.yml calls it ours"):
+    with pytest.raises(
+        DataError, match=rf"{CSG} has a paper's figure, \[64.05\], but recipes.yml calls the recipe ours"
+    ):
         recipes.read(root)
 
 
@@ -115,7 +117,7 @@ def test_a_new_key_of_a_config_needs_a_setting(monkeypatch):
         return node
 
     monkeypatch.setattr(recipes, "resolved", with_more)
-    with pytest.raises(DataError, match="optim_wrapper.clip_grad.max_norm stands in no setting"):
+    with pytest.raises(DataError, match="optim_wrapper.clip_grad.max_norm is in no setting"):
         recipes.read(ROOT)
 
 

@@ -119,7 +119,7 @@ def test_each_file_is_whole_and_loads_strictly(own, capsys):
     assert command(["verify"]) == 0
     lines = capsys.readouterr().out.splitlines()
     for name in SHIPPED:
-        assert [line.startswith(f"{name}: hash and strict load in order; not evaluated") for line in lines].count(
+        assert [line.startswith(f"{name}: hash and strict load are correct; not evaluated") for line in lines].count(
             True
         ) == 1
 
@@ -162,10 +162,10 @@ def images(own):
 
 def test_metrics_are_measured_again_where_data_are(own, images, capsys):
     assert command(["verify", NAME]) == 1
-    found = re.search(r"WRONG: .*accuracy/mean_class is ([\d.]+), stated are", capsys.readouterr().out)
+    found = re.search(r"WRONG: .*accuracy/mean_class is ([\d.]+), expected", capsys.readouterr().out)
     model = {**SHIPPED[NAME], "Checkpoint": {**SHIPPED[NAME]["Checkpoint"]}}
     model["Checkpoint"]["Metrics"] = {"accuracy/mean_class": float(found[1])}
-    assert zoo.verify(own, model) == f"hash, strict load and metrics in order: accuracy/mean_class {found[1]}"
+    assert zoo.verify(own, model) == f"hash, strict load and metrics are correct: accuracy/mean_class {found[1]}"
 
 
 @pytest.mark.remedy("--pack needs the files --checkpoint and --log")

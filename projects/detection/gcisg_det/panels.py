@@ -1,4 +1,4 @@
-"""Pictures of the boxes that an evaluation left on disk."""
+"""Pictures of the boxes that an evaluation saved."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ def panel(runs: Mapping[str, TrainingRun]) -> Picture:
     """Real images with the boxes of all runs that were evaluated.
 
     Raises:
-        ValueError: none was.
-        FileNotFoundError: the images are not there.
+        ValueError: no run was evaluated.
+        FileNotFoundError: the images do not exist.
     """
     if lazy := [name for name, run in runs.items() if "DATASETS" not in run.config]:
-        raise ValueError(f"{', '.join(lazy)}: a LazyConfig names its images when run; a report runs none")
+        raise ValueError(
+            f"{', '.join(lazy)}: the images of a LazyConfig are only known by running it, and reports run none"
+        )
     inference = {name: _evaluated(run) for name, run in runs.items()}
     found = {name: folder for name, folder in inference.items() if folder is not None}
     if not found:
@@ -43,13 +45,13 @@ def _evaluated(run: TrainingRun) -> Path | None:
 
 
 def draw(inference: Mapping[str, Path], truth: Path | None = None, images: Path = Path(), count: int = 5) -> Picture:
-    """A column an image, a row each for the truth and every model's boxes.
+    """A figure with one column per image, and rows for the truth and for each model's boxes.
 
     Args:
-        inference: Name -> folder of an evaluation, the same data set each.
-        truth: COCO JSON of the data set, where the evaluation did not write one.
-        images: The folder that its file names start from.
-        count: Images.
+        inference: Name -> folder of an evaluation; all are of the same data set.
+        truth: COCO JSON of the data set, if the evaluation did not write one.
+        images: The folder that its file names are relative to.
+        count: Number of images.
     """
     folder = next(iter(inference.values()))
     written = folder / f"{folder.name}_coco_format.json"
@@ -70,5 +72,5 @@ def draw(inference: Mapping[str, Path], truth: Path | None = None, images: Path 
                     colour = "#f0e442" if name == "truth" else "#56b4e9"
                     axis.add_patch(Rectangle((x, y), width, height, fill=False, linewidth=2, edgecolor=colour))
     figure.tight_layout()
-    caption = f"Real images, evenly spaced through all: truth, and boxes with a score above {SHOWN}."
+    caption = f"Real images, evenly spaced through the data: truth, and boxes with a score above {SHOWN}."
     return Picture(figure, caption)
