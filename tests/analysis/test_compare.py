@@ -49,7 +49,7 @@ def test_the_kth_of_one_name_meets_the_kth_of_another():
     assert labels_of([Checkpoint("a", ""), Checkpoint("b", "")]) == ["a", "b"]
 
 
-@pytest.mark.remedy("{} and {} checkpoints; give as many of each name")
+@pytest.mark.remedy("{} and {} checkpoints; give the same number for each name")
 def test_seeds_without_a_partner_are_said():
     assert over_seeds(["a", "a", "b"], [{"x": 1.0}] * 3) == {
         "b": {"all": "1 and 2 checkpoints; give the same number for each name"}

@@ -25,11 +25,11 @@ def looks(folder):
 FOLDERS = [
     ("Remove one of the two; train and test must not share images",
         lambda f: noise(f / "copy.png", 3), lambda f: (f / "copy.png").unlink()),
-    ("Look at it: nearly black, washed out, or of another kind? Remove it if so",
+    ("Look at it. If it is nearly black, washed out, or out of place, remove it",
         lambda f: noise(f / "dark.png", 99, 0, 8), lambda f: (f / "dark.png").unlink()),
-    ("Render or fetch it again, or remove it",
+    ("Render or download it again, or remove it",
         lambda f: Image.new("RGB", (12, 8)).save(f / "3.png"), lambda f: noise(f / "3.png", 3)),
-    ("Render or fetch it again, or remove it",
+    ("Render or download it again, or remove it",
         lambda f: Image.new("RGB", (12, 8)).save(f / "flat.png"), lambda f: (f / "flat.png").unlink()),
 ]  # fmt: skip
 
@@ -72,9 +72,11 @@ def test_names_that_repeat(tmp_path):
     assert repeated_names(paths) == repeated_names(paths[:1]) == []
 
 
-@pytest.mark.remedy("It has no figure: the results are of the other classes")
+@pytest.mark.remedy("Nothing to do: it gets no result, and the other classes are evaluated")
 def test_a_class_that_the_evaluation_lacks_is_no_fault():
     absent = Problem("real.json", "category 'bus' has no annotation", "Annotate it", ABSENT_CLASS)
     told = compared(AuditResult([], {}), AuditResult([absent], {}))
     assert told.problems == []
-    assert [note.remedy for note in told.notes] == ["It has no figure: the results are of the other classes"]
+    assert [note.remedy for note in told.notes] == [
+        "Nothing to do: it gets no result, and the other classes are evaluated"
+    ]

@@ -12,10 +12,10 @@ from tests.coco.files import SIZE, corners, each, ids, make, without, write
 
 NEAR = [(5, 4, 36, 30), (8, 6, 36, 30), (11, 8, 36, 30)]  # fit their images as a corner and a size, and as two corners
 FORMAT = "Write the file in COCO's format for detection"
-UNIQUE = "Give each its own, or remove the repetitions"
+UNIQUE = "Make them unique, or remove the repetitions"
 CORRECT = "Correct or remove them"
 MASK = "Write polygons of 3 or more points, or run lengths of the image's size"
-EITHER = "{} if they are corners; `area` or `segmentation` would tell"
+EITHER = "{} if they are corners; `area` or `segmentation` would make it clear"
 
 
 def first(part="annotations", **fields):
@@ -71,16 +71,16 @@ FILES = [
     (FORMAT, lambda c: c.pop("images"), lambda c: c.update(images=make()["images"])),
     (FORMAT, lambda c: c.update(annotations={}), lambda c: c.update(annotations=make()["annotations"])),
     (FORMAT, lambda c: c["annotations"].append(5), drop(place=3)),
-    ("Give each its own id", lambda c: c["images"][1].pop("id"), second("images", id=2)),
+    ("Give each a unique id", lambda c: c["images"][1].pop("id"), second("images", id=2)),
     ("Write whole numbers", ids(float), ids(int)),
     ("Write whole numbers", ids("n{}".format), ids(lambda text: int(text[1:]))),
-    ("Write texts", first("categories", name=3), first("categories", name="3")),
+    ("Write strings", first("categories", name=3), first("categories", name="3")),
     ("Name each", lambda c: c["categories"][1].pop("name"), second("categories", name="box")),
-    ("Remove them", first("categories", name=" cup"), first("categories", name="cup")),
+    ("Remove the spaces", first("categories", name=" cup"), first("categories", name="cup")),
     (UNIQUE, second("images", id=1), second("images", id=2)),
     (UNIQUE, second("categories", name="cup"), second("categories", name="box")),
     (UNIQUE, lambda c: c["categories"].append(c["categories"][0]), drop("categories", 2)),
-    ("Name each one's file", second("images", file_name=""), second("images", file_name="2.png")),
+    ("Add the missing file names", second("images", file_name=""), second("images", file_name="2.png")),
     ("Write slashes", first("images", file_name="a\\1.png"), first("images", file_name="a/1.png")),
     ("Correct width and height", first("images", width=10**9), first("images", width=SIZE[0])),
     ("Write width and height in pixels", first("images", width=0), first("images", width=SIZE[0])),
@@ -99,8 +99,8 @@ FILES = [
     ("Write 0 or 1", without("iscrowd"), each("iscrowd", 0)),
     ("Write 0 or 1", each("iscrowd", "1"), each("iscrowd", 1)),
     ("Write 0 for an object, 1 for a group", first(iscrowd=2), first(iscrowd=0)),
-    ("Write the object's pixels; they part small from large objects", without("area"), each("area", 1080)),
-    ("Write the object's pixels", each("area", 10**9), each("area", 1080)),
+    ("Write the object's number of pixels; COCO's AP for small, medium", without("area"), each("area", 1080)),
+    ("Write the object's number of pixels", each("area", 10**9), each("area", 1080)),
     ("Correct them", first(keypoints=["a", 2, 2]), first(keypoints=[1, 2, 2])),
     ("Give each its own, from 1", each("id", 7), lambda c: [a.update(id=n) for n, a in enumerate(c["annotations"], 1)]),
     (MASK, first(segmentation=[[1, 2]]), first(segmentation=GOOD["segmentation"])),

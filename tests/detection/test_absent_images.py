@@ -36,7 +36,7 @@ MAKE = {
 }
 
 
-@pytest.mark.remedy("In training, INPUT.ON_BAD_SAMPLE skip does without")
+@pytest.mark.remedy("In training, INPUT.ON_BAD_SAMPLE skip leaves them out")
 @pytest.mark.parametrize("name", MAKE)
 def test_training_does_without_absent_images_where_told(tmp_path, name, caplog):
     images = sorted(path for path in MAKE[name](tmp_path).rglob("*.[jp][pn]g") if "gtFine" not in path.parts)

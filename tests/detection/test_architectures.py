@@ -157,7 +157,7 @@ def test_what_does_not_fit_the_data_is_named(kind, overrides, message, folder, t
         build_evaluator(config(folder, tmp_path, *ARCHITECTURES[kind], *overrides), "real")
 
 
-@pytest.mark.remedy("Call both alike", "Name the folder in SEM_SEG")
+@pytest.mark.remedy("Use the same names in both", "Name the folder in SEM_SEG")
 def test_names_and_folder_of_label_images(folder, tmp_path):
     def truth(*names):
         content = {"categories": [{"id": 5 + k, "name": name, "isthing": 0} for k, name in enumerate(names)]}
@@ -166,7 +166,7 @@ def test_names_and_folder_of_label_images(folder, tmp_path):
         panoptic = ["DATASETS.PANOPTIC", [["real", str(tmp_path / "truth.json"), str(tmp_path)]]]
         return config(folder, tmp_path, *ARCHITECTURES["panoptic"], *panoptic)
 
-    with pytest.raises(DataError, match="`categories` lack sky with isthing 0.* Call both alike"):
+    with pytest.raises(DataError, match="`categories` lack sky with isthing 0.* Use the same names in both"):
         truth("Sky", "road")
     truth("sky", "road")
     elsewhere = [["synthetic", str(tmp_path), "things, road, sky"]]

@@ -49,7 +49,7 @@ FRAME = "aachen/aachen_000000_000019_"
 IMAGE = f"leftImg8bit/val/{FRAME}leftImg8bit.png"
 SIM10K = "Unpack the annotations of Sim10k again"
 LABELS = "Unpack gtFine_trainvaltest.zip again"
-MISSING = "datasets/cityscapes.py: Fetch it again, or remove its label"
+MISSING = "datasets/cityscapes.py: Download it again, or remove its label"
 # What the message says to do, the data, how their folder is spoilt, and how the message is followed.
 FOLDERS = [
     (SIM10K, "sim10k", *written("Annotations/0000002.xml", "<object>")),
@@ -57,7 +57,7 @@ FOLDERS = [
     ("Download the images and the annotations of Sim10k", "sim10k", *gone("JPEGImages")),
     ("Remove the repeated lines", "sim10k", repeated,
         lambda root: (root / LIST).write_text("\n".join(dict.fromkeys((root / LIST).read_text().split())))),
-    ("Fetch the partners, or remove the files", "sim10k", lambda root: (root / "Annotations/spare.xml").touch(),
+    ("Download the counterparts, or remove the files", "sim10k", lambda root: (root / "Annotations/spare.xml").touch(),
         lambda root: (root / "Annotations/spare.xml").unlink()),
     (LABELS, "cityscapes", *written(f"gtFine/val/{FRAME}gtFine_polygons.json", "{")),
     ("Download `leftImg8bit_trainvaltest.zip` and `gtFine_trainvaltest.zip`", "cityscapes", *gone("gtFine/val")),
@@ -142,7 +142,7 @@ YAMLS = [
     ("gcisg_det/custom_imports.py: Correct it", "CUSTOM_IMPORTS: own_code", 'CUSTOM_IMPORTS: ["own_code"]'),
     ("gcisg_det/custom_imports.py: Correct it", 'CUSTOM_IMPORTS: ["own_code:own"]',
         'CUSTOM_IMPORTS: ["own_code:add_it"]'),
-    ("gcisg_det/custom_imports.py: Install the module, or start where it lies with PYTHONPATH=.",
+    ("gcisg_det/custom_imports.py: Install the module, or start in its folder with PYTHONPATH=.",
         'CUSTOM_IMPORTS: ["own_code_elsewhere"]', 'CUSTOM_IMPORTS: ["own_code_elsewhere"]'),
 ]  # fmt: skip
 
@@ -165,7 +165,7 @@ def test_configs_of_detectron2(tmp_path, monkeypatch, words, wrong, right):
     assert read_config(file).MODEL.RPN.NMS_THRESH > 0
 
 
-@pytest.mark.remedy("Name one, and derive it from that class in the place of DefaultTrainer")
+@pytest.mark.remedy("Name such a class, derived from that Trainer instead of DefaultTrainer")
 def test_a_trainer_of_another_class(tmp_path, monkeypatch):
     text = "from gcisg_det.engine import Trainer\n\n\nclass Wrong:\n    pass\n\n\nclass Own(Trainer):\n    pass\n"
     (tmp_path / "own_trainer.py").write_text(text)

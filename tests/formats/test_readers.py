@@ -92,7 +92,7 @@ def in_colours():
 
 
 WORDS_OF_YOLO = (
-    "Expected: class, centre x, centre y, width, height; or class and an outline x y x y x y ...; shares of 0 to 1"
+    "Expected: class, centre x, centre y, width, height; or class and an outline x y x y x y ...; fractions of 0 to 1"
 )
 XML = "Correct the file, or remove it with its image and its line in ImageSets"
 HOME = "VOCdevkit/VOC2012/"
@@ -104,10 +104,10 @@ FINE = "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png"
 LABEL = "gtFine/train/aachen/aachen_000000_000019_gtFine_instanceIds.png"
 # What the message says to do, the format, what is read, who makes the folder, how it is spoilt, what was done.
 ROWS = [
-    ("Correct it, or the classes", "yolo", "boxes", "yolo", *edited(TRAIN, "0 0.3", "5 0.3")),
+    ("Correct it, or the list of the classes", "yolo", "boxes", "yolo", *edited(TRAIN, "0 0.3", "5 0.3")),
     (WORDS_OF_YOLO, "yolo", "boxes", "yolo", *edited(TRAIN, "0 0.3", "0 1.3")),
     (WORDS_OF_YOLO, "yolo", "boxes", "yolo", *edited(TRAIN, "0 0.3", "0 2 0.3")),
-    ("Make both agree", "yolo", "boxes", "yolo", *edited("data.yaml", "nc: 2", "nc: 3")),
+    ("Make them agree", "yolo", "boxes", "yolo", *edited("data.yaml", "nc: 2", "nc: 3")),
     ("Correct `path` or the part's folder", "yolo", "boxes", "yolo",
         *edited("data.yaml", "../train/images", "elsewhere")),
     ("Export boxes or outlines", "yolo", "boxes", "yolo", *edited("data.yaml", "nc: 2", "kpt_shape: [17, 3]")),
@@ -125,9 +125,9 @@ ROWS = [
         lambda: None, lambda: folders.voc(ROOT)),
     ("Put the label images there; boxes alone are for detection", "voc", "masks", "voc",
         lambda: None, again("voc_masks")),
-    ("Write the classes and their colours into {}, a line `name:R,G,B::` each", "voc", "masks", "voc_masks",
+    ("Write the classes and their colours into {}, one line `name:R,G,B::` for each", "voc", "masks", "voc_masks",
         *edited("labelmap.txt", "255,96,55", "255,96")),
-    ("Write the classes and their colours into {}, a line `name:R,G,B::` each", "voc", "masks", "voc_masks",
+    ("Write the classes and their colours into {}, one line `name:R,G,B::` for each", "voc", "masks", "voc_masks",
         *edited("labelmap.txt", "person:255,96,55", "person:255,96,56")),
     ("Expected 15 or 16 values: type truncated occluded alpha left top right bottom", "kitti", "boxes", "kitti",
         *edited(KITTI, " -1.6\n", "\n")),
@@ -161,7 +161,7 @@ ROWS = [
         *edited(BDD, '"x2": 49', '"x2": ""')),
     ("Render the frame again, or remove the file", "hdf5", "boxes", "hdf5", *written("0.hdf5")),
     ("Render the frame again, or remove the file", "hdf5", "boxes", "hdf5", written("0.hdf5")[0], removed("0.hdf5")),
-    ("Save all labels in one way", "carla", "masks", "carla", in_colours, again("carla")),
+    ("Save all in the same form", "carla", "masks", "carla", in_colours, again("carla")),
     ("Save the semantic camera's images as they are (image.save_to_disk)", "carla", "masks", "carla",
         *gone("semantic")),
 ]  # fmt: skip

@@ -21,13 +21,13 @@ VALUES = DRAWN * 100
 SIXTEEN = Image.fromarray(DRAWN.astype(np.uint16))
 # What the message says to do, one of the labels, settings, and what is another label or setting when it was done.
 LABELS = [
-    ("Add its colour to the palette", Image.fromarray(np.array(OTHER, np.uint8)[DRAWN]), {}, MORE),
-    ("a lossy format such as JPEG has blurred the colours of a label", Image.fromarray(
+    ("Add the colours to the palette", Image.fromarray(np.array(OTHER, np.uint8)[DRAWN]), {}, MORE),
+    ("A lossy format such as JPEG changes the colours of a label", Image.fromarray(
         np.array(OTHER, np.uint8)[DRAWN]), {}, coloured(DRAWN)),
     ("Add them to the palette of the classes. {}", indexed(DRAWN, OTHER, (0, 1, 2)), {}, MORE),
     ("Leave the colours out of the classes to have such files read by index", indexed(DRAWN, OTHER, (0, 1, 2)), {},
         NUMBERS),
-    ("Give the palette of the colours", coloured(DRAWN), NUMBERS, {"colours": COLOURS}),
+    ("Give the colours of the classes as the palette", coloured(DRAWN), NUMBERS, {"colours": COLOURS}),
     ("Expected {}, the number of the class, or 255 for none", Image.fromarray(VALUES), NUMBERS, Image.fromarray(DRAWN)),
     ("label_values names other values", [Image.fromarray(VALUES)] * 3, NUMBERS, {"label_values": (0, 100, 200)}),
     ("Convert the labels", SIXTEEN, NUMBERS, Image.fromarray(DRAWN)),
@@ -74,11 +74,11 @@ def test_labels_as_jpeg(folder):
     assert audit(folder, colours=None).problems == []
 
 
-@pytest.mark.remedy("The table has what was found", "ignore_index says so")
+@pytest.mark.remedy("The table shows what was found", "ignore_index says so")
 @pytest.mark.remedy("The classes are those of the format; nothing to do")
 def test_notes_that_ask_for_nothing(folder):
     result = audit(folder, colours=None)
-    assert ([note.remedy for note in result.notes], result.problems) == (["The table has what was found"], [])
+    assert ([note.remedy for note in result.notes], result.problems) == (["The table shows what was found"], [])
     assert {row["class"]: row["index"] for row in result.labels} == {"road": "0", "car": "1", "person": "2"}
     ignored = audit(folder, colours=None, ignore_index=2)
     assert "ignore_index says so" in [note.remedy for note in ignored.notes]
@@ -104,14 +104,14 @@ def label(values):
 # What the message says to do, how a folder of GTAV is spoilt, and how the message is followed.
 FOLDERS = [
     ("Use the label file, not its colour rendering", label(np.zeros((*SIZE, 3), np.uint8)), again),
-    ("Fetch the file again, or remove the pair", lambda root: truncate(root / "labels/00002.png"), again),
-    ("Fetch the file again, or remove the pair", lambda root: truncate(root / "labels/00002.png"), pair),
+    ("Download the file again, or remove the pair", lambda root: truncate(root / "labels/00002.png"), again),
+    ("Download the file again, or remove the pair", lambda root: truncate(root / "labels/00002.png"), pair),
     ("Check that these are the official label files", label(np.full(SIZE, 77, np.uint8)), again),
-    ("Is it the label of this data set? Remove the pair if so", label(np.zeros(SIZE, np.uint8)), pair),
-    ("gcisg_seg/layouts.py: Fetch it again, or remove its label", lambda root: (root / "images/00002.png").unlink(),
+    ("Check that the label belongs to this data set; if so, remove the pair", label(np.zeros(SIZE, np.uint8)), pair),
+    ("gcisg_seg/layouts.py: Download it again, or remove its label", lambda root: (root / "images/00002.png").unlink(),
         lambda root: (root / "labels/00002.png").unlink()),
-    ("Fetch the label again, or remove the image", lambda root: (root / "labels/00002.png").unlink(), again),
-    ("Fetch the label again, or remove the image", lambda root: (root / "labels/00002.png").unlink(),
+    ("Download the label again, or remove the image", lambda root: (root / "labels/00002.png").unlink(), again),
+    ("Download the label again, or remove the image", lambda root: (root / "labels/00002.png").unlink(),
         lambda root: (root / "images/00002.png").unlink()),
 ]  # fmt: skip
 
@@ -146,23 +146,23 @@ def test_labels_of_one_class(cityscapes):
     assert audit_cityscapes(cityscapes).problems == []
 
 
-@pytest.mark.remedy("Use the label file as it was written, not a converted one")
+@pytest.mark.remedy("Use the original label file, not a converted one")
 def test_a_label_whose_class_lies_in_the_red_channel(tmp_path):
     synthia(tmp_path)
     path = tmp_path / "GT/LABELS/0000000.png"
     kept = path.read_bytes()
     _save(path, DRAWN)
-    with pytest.raises(DataError, match="Use the label file as it was written, not a converted one"):
+    with pytest.raises(DataError, match="Use the original label file, not a converted one"):
         read_label(str(path), "synthia_ids")
     path.write_bytes(kept)
     assert set(np.unique(read_label(str(path), "synthia_ids"))) == {3, 8, 10}
 
 
-@pytest.mark.remedy("datasets/own.py: Name the images' folder")
+@pytest.mark.remedy("datasets/own.py: Name the folder of the images")
 def test_images_without_labels_in_another_folder(folder):
     shutil.move(folder / "images", folder / "photos")
     (folder / "images").mkdir()
     given = {"metainfo": {"classes": NAMES}, "serialize_data": False}
-    with pytest.raises(DataError, match="0 images: nothing here is named .* Name the images' folder"):
+    with pytest.raises(DataError, match="0 images: nothing here is named .* Name the folder of the images"):
         UnlabelledImageDataset(data_root=str(folder), **given)
     assert len(UnlabelledImageDataset(data_root=str(folder), data_prefix={"img_path": "photos"}, **given)) == 3

@@ -142,7 +142,7 @@ class OwnNetwork(torch.nn.Linear):
 """
 
 
-@pytest.mark.remedy("mmengine/read.py: Install the module, or start where it lies with PYTHONPATH=.")
+@pytest.mark.remedy("mmengine/read.py: Install the module, or start in its folder with PYTHONPATH=.")
 @pytest.mark.remedy("Correct the name, or list the module that registers it in custom_imports")
 def test_modules_of_ones_own(tmp_path, monkeypatch):
     from mmengine.registry import MODELS
@@ -153,7 +153,7 @@ def test_modules_of_ones_own(tmp_path, monkeypatch):
     message = "own.py: OwnNetwork is not in .* Correct the name, or list the module that registers it in custom_imports"
     with pytest.raises(ValueError, match=message), naming_file(tmp_path / "own.py"):
         MODELS.build(built)
-    with pytest.raises(DataError, match="Install the module, or start where it lies with PYTHONPATH=."):
+    with pytest.raises(DataError, match="Install the module, or start in its folder with PYTHONPATH=."):
         load_config(str(tmp_path / "own.py"), [])
     monkeypatch.syspath_prepend(tmp_path)
     load_config(str(tmp_path / "own.py"), [])

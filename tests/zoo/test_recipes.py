@@ -123,7 +123,7 @@ def test_a_new_key_of_a_config_needs_a_setting(monkeypatch):
 
 # What the message says to do, the file, and what becomes what in it; back again, the message was followed.
 ENTRIES = [
-    ("Correct the entry: each setting has an origin", "docs/recipes.yml",
+    ("Correct the entry: give each setting an origin", "docs/recipes.yml",
         "    like: detection/csg_r101_fpn\n    origins: {Network:",
         "    like: detection/csg_r101_fpn\n    origins: {none: ours, Network:"),
     ("Remove the entry", "docs/recipes.yml", "recipes:\n", "recipes:\n  detection/none: {about: none}\n"),

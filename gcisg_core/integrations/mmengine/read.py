@@ -115,7 +115,7 @@ def import_custom(config: Config, path: str | Path) -> None:
     except (ImportError, TypeError) as error:
         cause = error.__cause__ or error.__context__ or error
         what = f"custom_imports {config['custom_imports']}: {reason(cause)}"
-        remedy = how_to_install(cause) or "Install the module, or start where it lies with PYTHONPATH=."
+        remedy = how_to_install(cause) or "Install the module, or start in its folder with PYTHONPATH=."
         raise DataError(path, what, remedy) from error
 
 
