@@ -171,7 +171,7 @@ def test_names_and_folder_of_label_images(folder, tmp_path):
     truth("sky", "road")
     elsewhere = [["synthetic", str(tmp_path), "things, road, sky"]]
     config(folder, tmp_path, *ARCHITECTURES["sem_seg"], "DATASETS.SEM_SEG", elsewhere, "DATASETS.TEST", ())
-    with pytest.raises(DataError, match="1.png: is missing, the label image of .* Name the folder in SEM_SEG"):
+    with pytest.raises(DataError, match="1.png: the label image of .* does not exist. Name the folder in SEM_SEG"):
         DatasetCatalog.get("synthetic")
     config(folder, tmp_path, *ARCHITECTURES["sem_seg"])
     assert len(DatasetCatalog.get("synthetic")) == 3

@@ -170,7 +170,7 @@ def test_a_trainer_of_another_class(tmp_path, monkeypatch):
     text = "from gcisg_det.engine import Trainer\n\n\nclass Wrong:\n    pass\n\n\nclass Own(Trainer):\n    pass\n"
     (tmp_path / "own_trainer.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(DataError, match="of a class derived from gcisg_det.engine.Trainer. Name one, and derive it"):
+    with pytest.raises(DataError, match="of a class derived from gcisg_det.engine.Trainer. Name such a class"):
         custom_imports.trainer("own_trainer:Wrong", Trainer, "a.yaml")
     assert issubclass(custom_imports.trainer("own_trainer:Own", Trainer, "a.yaml"), Trainer)
 

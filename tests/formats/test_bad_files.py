@@ -75,7 +75,7 @@ def test_a_folder_in_no_format_is_answered_with_those_that_are(task, here, capsy
     assert "Name it (--format real=NAME, unlabelled for images alone)" in error
     assert "; docs/your_data.md lists them" in error
     document = (ROOT / "docs/your_data.md").read_text(encoding="utf-8")
-    listed = error.partition("that is known here: ")[2].partition(". Name")[0].split(", ")
+    listed = error.partition("is in no known format (")[2].partition(")")[0].split(", ")
     assert len(listed) > 5
     assert not [name for name in listed if f"`{name}`" not in document]
     assert new_project(task, "--format", "real=unlabelled") == 0
