@@ -54,7 +54,9 @@ def floor_of(step: Step, method: str) -> Step:
 
     passes = PASSES[method]
     untrained = copy.deepcopy(step.backbone).requires_grad_(False) if passes.copies else step.backbone
-    reference = fold_batch_norm(copy.deepcopy(step.backbone)).requires_grad_(False).eval() if passes.reference else None
+    reference = fold_batch_norm(copy.deepcopy(step.backbone)) if passes.reference else nn.Identity()
+    reference.requires_grad_(False)
+    reference.eval()  # that of mmseg's networks returns None
 
     def losses() -> Tensor:
         total = step.losses()

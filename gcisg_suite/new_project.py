@@ -150,7 +150,7 @@ def _write(texts: dict[Path, str], force: bool) -> list[str]:
     if changed and not force:
         what = f"{', '.join(map(str, changed))}: there with other content"
         raise ValueError(f"{what}. Name another --output, or give --force, which keeps a copy of it")
-    lines = [f"kept: {keep_copy(path)}, what {path} was" for path in changed]
+    lines = [f"kept the old {path} as {keep_copy(path)}" for path in changed]
     for path, text in texts.items():
         write_text(path, text)
     return lines

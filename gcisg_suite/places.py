@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import os
+import re
 from pathlib import Path
+
+SIMILAR = 1.4  # a config is suggested if the similarities of its path and of the words of its name sum to more
 
 
 def project_folder(module: str, task: str) -> Path:
@@ -32,6 +36,31 @@ def find_config(name: str) -> str:
         own = Path(__file__).resolve().parents[1] / name
         return str(own if own.exists() else _installed(*parts[1:]) or name)
     return name
+
+
+def did_you_mean(name: str) -> str:
+    """The end of an error message about a missing config: the existing config with the most similar name, if any.
+
+    Configs of the projects and those in the folder of `name` are compared. Empty if the file exists.
+    """
+    if Path(name).is_file():
+        return ""
+    projects = Path(__file__).resolve().parents[1] / "projects"
+    home = projects if projects.is_dir() else _installed() or projects
+    known = {f"projects/{path.parent.name}/{path.name}": path.name for path in home.glob("*/*.*")}
+    known |= {str(path): path.name for path in Path(name).parent.glob("*.*")}
+    configs = [path for path, file in known.items() if file.endswith((".py", ".yaml")) and not file.startswith("_")]
+
+    def likeness(first: str, second: str) -> float:
+        return difflib.SequenceMatcher(None, first, second).ratio()
+
+    def similarity(path: str) -> float:
+        words, asked = (re.split(r"[_.]", file) for file in (known[path], Path(name).name))
+        found = [max(1.0 if word.startswith(part) else likeness(word, part) for word in words) for part in asked]
+        return likeness(path, name) + sum(found) / len(found)  # each 0 to 1
+
+    nearest = max(configs, key=similarity, default="")
+    return f". Did you mean {nearest}?" if nearest and similarity(nearest) > SIMILAR else ""
 
 
 def zoo_folder() -> Path:

@@ -109,7 +109,7 @@ for part in ("synthetic", "real"):
         Image.fromarray(pixels).save(folder / f"{count}_squares.png")
 (fault := pathlib.Path("data/counts/real/some.png")).touch()
 code, said = gcisg("audit --dataset counts --root data/counts/real")
-assert code == 1 and "some.png: its name begins with no count" in said, said
+assert code == 1 and "some.png: its name does not begin with a count" in said, said
 fault.unlink()
 code, said = gcisg("audit --dataset counts --root data/counts/real")
 assert code == 0 and "found: images 4" in said, said

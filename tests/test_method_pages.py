@@ -1,6 +1,7 @@
 """The pages of docs/methods: complete, their generated parts up to date, their configs those of the method."""
 
 import dataclasses
+import inspect
 import re
 
 import pytest
@@ -10,6 +11,7 @@ from torchvision.models import resnet18
 import gcisg_det  # noqa: F401 - repairs Detectron2 0.5 before it is imported
 
 # isort: split
+from gcisg_cls.self_training import SelfTrainingDataset, SelfTrainingHook
 from gcisg_core.backbone_plugins import BACKBONE_PLUGINS, apply_backbone_plugins
 from gcisg_core.regularizers import METHODS, build_regularizer, read_method
 from gcisg_core.views import PhotometricView
@@ -26,7 +28,7 @@ DOCUMENTS = generated.documents()
 
 
 def test_every_method_and_plugin_has_a_page_that_the_navigation_lists():
-    assert {*METHODS, *BACKBONE_PLUGINS, "guidance", "causal_invariance", "pasta"} == set(PAGES)
+    assert {*METHODS, *BACKBONE_PLUGINS, "guidance", "causal_invariance", "pasta", "cbst"} == set(PAGES)
     navigation = (ROOT / "mkdocs.yml").read_text()
     assert all(f"methods/{name}.md" in navigation for name in PAGES)
 
@@ -58,7 +60,19 @@ def test_every_setting_is_there_with_its_default(name):
             assert shown[field.name] == (list(default) if isinstance(default, tuple) else default)
 
 
-@pytest.mark.parametrize("name", PAGES)
+def test_the_page_of_self_training_has_the_defaults_of_its_hook_and_data_set():
+    text = (FOLDER / "cbst.md").read_text()
+    shown = {key: yaml.safe_load(value) for key, value in re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", text, re.M)}
+    given = [inspect.signature(part).parameters.values() for part in (SelfTrainingHook, SelfTrainingDataset)]
+    assert shown == {item.name: item.default for part in given for item in part if item.default is not item.empty}
+    (python,) = (block.text for block in blocks("docs/methods/cbst.md") if block.language == "python")
+    scope: dict = {}
+    exec(python, scope)
+    hook = {key: value for key, value in scope["custom_hooks"][1].items() if key != "type"}
+    assert {"mix_source": True, **hook} == shown
+
+
+@pytest.mark.parametrize("name", sorted({*PAGES} - {"cbst"}))  # in classification only
 def test_the_configs_of_a_page_are_those_of_its_method(name, tmp_path):
     (python,), (text,) = ([block.text for block in blocks(f"docs/methods/{name}.md") if block.language == language]
                           for language in ("python", "yaml"))  # fmt: skip
@@ -104,10 +118,9 @@ def test_what_uses_a_term_links_the_glossary():
 
 
 def test_the_commands_of_the_pages_are_run_for_another_page():
-    assert {command for name in PAGES for command in commands(f"docs/methods/{name}.md")} == {
-        "pip install 'gcisg[guides]'"
-    }
-    assert "pip install 'gcisg[guides]'" in commands("docs/your_model.md")
+    shown = {command for name in PAGES for command in commands(f"docs/methods/{name}.md")}
+    others = {*commands("docs/your_model.md"), *commands("projects/classification/README.md")}
+    assert "pip install 'gcisg[guides]'" in shown <= others
 
 
 def test_gains_are_those_of_the_sweep_of_methods_paired_by_seed(tmp_path):

@@ -49,7 +49,7 @@ def test_a_changed_config_is_kept_and_with_force_copied(data, tmp_path, capsys):
         assert mine.read_text() == f"{written}# mine, {number}\n"
         assert new_project(data, "--force") == 0
         copy = mine.with_name(f"gcisg_old{number}{mine.suffix}")
-        assert f"kept: out/{copy.name}, what out/{mine.name} was" in capsys.readouterr().out
+        assert f"kept the old out/{mine.name} as out/{copy.name}" in capsys.readouterr().out
         assert (mine.read_text(), copy.read_text()) == (written, f"{written}# mine, {number}\n")
     assert len([*(tmp_path / "out").iterdir()]) == 4
 

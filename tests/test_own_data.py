@@ -186,7 +186,7 @@ class TestFaults:
         status, output = self.audit(folders, capsys)
         assert status == 1
         assert "my/real/coach: no class of that name. Expected folders: bird, boat, bus" in output
-        assert "note: my/real/bus: class 'bus' (label 2) has no image. It has no figure" in output
+        assert "note: my/real/bus: class 'bus' (label 2) has no image. Nothing to do: it gets no result" in output
         assert not (tmp_path / "out").exists()
         assert self.audit(folders, capsys, "--force")[0] == 0
         assert (tmp_path / "out/gcisg.py").is_file()
@@ -246,7 +246,7 @@ class TestFaults:
         status, output = self.audit(folders, capsys)
         assert status == 1
         assert "annotations.json: category 'Car' is not one of the expected road, car, person" in output
-        assert "note: my/real/annotations.json: category 'car' is missing. It has no figure" in output
+        assert "note: my/real/annotations.json: category 'car' is missing. Nothing to do: it gets no result" in output
         assert self.audit(folders, capsys, "--force")[0] == 0
         status = run("python tools/train_net.py --config out/baseline.yaml", *SMALL["detection"])
         assert status == 1

@@ -11,22 +11,24 @@ from benchmarks._floor import PASSES, counting, floor_of
 from benchmarks._tasks import MINIATURES, TASKS, settings_of
 from tests.documents import ROOT
 
-CONFIG, SIZE = MINIATURES["classification"]
+
+def make(task, method, **options):
+    config, size = MINIATURES[task]
+    return TASKS[task](config.format("baseline"), size, "cpu", method, **options)
 
 
-def classification(method, **options):
-    return TASKS["classification"](CONFIG.format("baseline"), SIZE, "cpu", method, **options)
+CASES = [*(("classification", method) for method in PASSES), ("segmentation", "gcisg"), ("detection", "csg")]
 
 
-@pytest.mark.parametrize("method", PASSES)
-def test_the_floor_makes_the_passes_of_a_step(method):
-    step, counts = classification(settings_of(method)), []
+@pytest.mark.parametrize(("task", "method"), CASES)
+def test_the_floor_makes_the_passes_of_a_step(task, method):
+    step, counts = make(task, settings_of(method)), []
     with counting(step.model, counts):
         step.losses()
     passes = PASSES[method]
     assert sum(counts) == 3 * (1 + passes.trained) + passes.untrained + passes.reference
 
-    plain, made = classification(None, plain=True), []
+    plain, made = make(task, None, plain=True), []
     module = nn.modules.module.register_module_forward_pre_hook(
         lambda module, _: made.append(torch.is_grad_enabled()) if isinstance(module, type(plain.backbone)) else None
     )

@@ -20,7 +20,7 @@ from tests.command import gcisg
 from tests.processes import context, start_command
 
 ROOT = Path(__file__).parents[1]
-# The variant x=2 hangs at the first attempt, x=3 always fails, x=4 waits for a file.
+# The variant x=2 hangs at the first attempt, x=3 fails until it is mended, x=4 waits for a file.
 STAND_IN = """
 import os, time
 from pathlib import Path
@@ -34,7 +34,7 @@ def train_and_test(file, work_dir, overrides, seed):
         time.sleep(600)
     while overrides == ["x=4"] and not (work_dir / "go").exists():
         time.sleep(0.05)
-    if overrides == ["x=3"]:
+    if overrides == ["x=3"] and not (work_dir / "mended").exists():
         raise ValueError("no such thing as 3")
     return {"seconds": 0.0, "test": {"accuracy": 50.0 + seed}}
 """
@@ -114,14 +114,19 @@ def test_a_finished_run_is_read_again_but_not_for_another_config(words, tmp_path
     assert both.items() > runs.items()
 
 
+@pytest.mark.remedy("{} runs failed; run the same command to try them again")
 def test_a_run_that_fails_is_named_and_the_others_are_kept(words, tmp_path):
     (tmp_path / "grid.yaml").write_text("grid: {x: [3, 1]}\n")
     ended = gcisg(*words, "--seeds", "2")
     assert ended.code == 1
-    assert "1 runs failed" in ended.err
+    assert "1 runs failed; run the same command to try them again" in ended.err
     assert "mine, x 3, seed 2: no such thing as 3" in ended.err
     (line,) = (tmp_path / "grid_mine_test.jsonl").read_text().splitlines()
     assert json.loads(line)["test"] == {"accuracy": 52.0}
+    (failed,) = (tmp_path / "runs/sweeps/classification/grid_mine_test/mine_x_3").iterdir()
+    (failed / "mended").touch()
+    assert gcisg(*words, "--seeds", "2").code == 0
+    assert len((tmp_path / "grid_mine_test.jsonl").read_text().splitlines()) == 2
 
 
 def test_jobs_outlive_a_killed_sweep_and_are_found_by_the_next(words, tmp_path):
@@ -152,7 +157,7 @@ def test_jobs_outlive_a_killed_sweep_and_are_found_by_the_next(words, tmp_path):
     again = gcisg(*words)
     meanwhile.join()
     assert again.code == 1
-    assert "1 runs failed; the same command tries them again" in again.err
+    assert "1 runs failed; run the same command to try them again" in again.err
     assert "mine, x 3, seed 0: ValueError: no such thing as 3 (log: " in again.err
     assert int((waiting / "pid").read_text()) == pid
     assert [json.loads(line)["variant"] for line in out.read_text().splitlines()] == ["mine, x 4"]

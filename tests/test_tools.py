@@ -140,7 +140,7 @@ class TestSweep:
             sweep.read_sweep(grid, "paper")
 
     def test_the_papers_data_have_no_dev_split(self, sweep, grid):
-        with pytest.raises(SystemExit, match="only the miniature has splits"):
+        with pytest.raises(SystemExit, match="only the miniature has a dev split"):
             main(["sweep", "--sweep", str(grid), "--scale", "paper", "--split", "dev", "--dry-run"])
 
     def test_a_misspelt_key_is_named(self, sweep, grid):
@@ -175,6 +175,7 @@ class TestSweep:
         assert "| A, tau 0.2 | 1 " in " ".join(capsys.readouterr().out.split())
         assert (tmp_path / "plot.png").stat().st_size > 1000
 
+    @pytest.mark.remedy("Remove its lines, or give the variant another name")
     def test_lines_of_another_grid_are_refused(self, sweep, grid, tmp_path):
         entry = {
             "variant": "A, tau 0.1",
@@ -184,8 +185,14 @@ class TestSweep:
             "dev": {},
         }
         (tmp_path / "grid_dev.jsonl").write_text(json.dumps(entry) + "\n")
-        with pytest.raises(SystemExit, match=r"'A, tau 0.1', seed 3, was run with the overrides \['x=2'"):
+        with pytest.raises(SystemExit, match=r"'A, tau 0.1', seed 3, was run with the overrides \['x=2'.* Remove its"):
             main(["sweep", "--sweep", str(grid), "--dry-run"])
+        text = grid.read_text()
+        grid.write_text(text.replace("A:", "Another:"))
+        main(["sweep", "--sweep", str(grid), "--dry-run"])
+        grid.write_text(text)
+        (tmp_path / "grid_dev.jsonl").write_text("")
+        main(["sweep", "--sweep", str(grid), "--dry-run"])
 
     def test_the_hash_follows_what_a_config_inherits(self, tmp_path):
         from gcisg_suite.sweep.run import config_hash

@@ -55,7 +55,14 @@ CASES = [
         "mine.py: model.decode_head.num_classes is 0, expected a whole",
     ),
     *(("detection", *case) for case in OUT_OF_RANGE_OF_DETECTRON2.items()),
-    ("detection", "SOLVER.BASE_LR x", "0.02 vs. x.*SOLVER.BASE_LR"),
+    (
+        "detection",
+        "SOLVER.BASE_LR x",
+        r"mine.yaml: SOLVER.BASE_LR is x, expected a number with a decimal point, such as 0",
+    ),
+    ("detection", "SOLVER.BASE_LR -1", "mine.yaml: SOLVER.BASE_LR is -1, expected a number with a decimal point"),
+    ("detection", "SOLVER.MAX_ITER 1.5", "mine.yaml: SOLVER.MAX_ITER is 1.5, expected a whole number, such as 2"),
+    ("classification", "load_from=/a,b.pth", "/a,b.pth"),
     ("detection", "SOLVER.STEPS ('a',)", "mine.yaml: SOLVER.STEPS is .*'a'.*expected numbers, such as"),
     ("detection", "DATASETS.TRAIN ()", "mine.yaml: DATASETS.TRAIN is empty"),
 ]

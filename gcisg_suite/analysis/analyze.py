@@ -18,7 +18,7 @@ from gcisg_suite.report.page import Picture, Section, write_report
 from gcisg_suite.report.seeds import labels
 
 from .compare import difference, over_images, over_seeds
-from .page import metric_rows, page_sections
+from .page import page_sections, text
 from .pictures import (
     REFERENCE,
     attention_figure,
@@ -34,14 +34,14 @@ SCHEMA = 1
 
 
 class Checkpoint(NamedTuple):
-    """A file and what it is called on the page; several of one name are seeds of one method."""
+    """A file, and its name on the page; checkpoints that share a name are seeds of one method."""
 
     name: str
     path: str
 
 
 def labels_of(checkpoints: Sequence[Checkpoint]) -> list[str]:
-    """A name for each checkpoint that no other has: seeds of one method are numbered from 0."""
+    """A unique name for each checkpoint: seeds of one method are numbered from 0."""
     return labels([checkpoint.name for checkpoint in checkpoints])
 
 
@@ -49,10 +49,10 @@ def analyze(task: EvalTask, config: str, checkpoints: Sequence[Checkpoint], out:
     """Evaluate the checkpoints, compare them with the first, and write `analysis.json` and `analysis.html`.
 
     Returns:
-        The page.
+        Path of the page.
 
     Raises:
-        ValueError: a checkpoint cannot be used.
+        ValueError: a checkpoint is unusable.
     """
     names = labels_of(checkpoints)
     pairs = list(zip(names, checkpoints, strict=True))
@@ -89,7 +89,7 @@ def analyze(task: EvalTask, config: str, checkpoints: Sequence[Checkpoint], out:
         ),
     }
     write_text(out / "analysis.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
-    # In the pictures one seed stands for its method.
+    # The pictures show the first seed of each method.
     shown = {
         name: models[name]
         for position, name in enumerate(names)
@@ -136,42 +136,42 @@ def _pictures(
         samples[REFERENCE] = next(iter(evaluated.values())).reference
         results[REFERENCE] = content["reference"]["metrics"]
         if task.classifier is None:
-            reason = " The reference is not shown: its weights hold no classifier whose prediction could be explained."
+            reason = " The reference is not shown: its weights hold no classifier to explain."
+    explained = "" if reason else "; for the reference, for the prediction of its own classifier"
     images = f"{len(indices)} images, evenly spaced through the data"
     energy = {name: _energy_text(values) for name, values in results.items()}
     drawings: list[tuple[str, Callable[[], Figure], str]] = [
         (
             "Where the models look",
             lambda: grad_cam_figure(task, models, indices),
-            f"Grad-CAM, as HiResCAM, at stage {task.explained_stage(next(iter(backbones.values())))} over the "
-            f"image in grey, yellow where it counts most: of {task.cam}; of the reference: of its own classifier's "
-            f"prediction. {images}."
-            f"{reason}",
+            f"Grad-CAM (in the form of HiResCAM) at stage {task.explained_stage(next(iter(backbones.values())))}, over "
+            f"the image in grey. Yellow marks what matters most for {task.cam}{explained}. {images}.{reason}",
         ),
         (
-            "What self-attention pooling weighs",
+            "Where self-attention pooling puts its weight",
             lambda: attention_figure(task, backbones, indices),
-            f"The attention of GCISG's Eq. 6, by which stage 3 and 4 are pooled for the guidance, of every network, "
-            f"whether it was trained with it or not; yellow is each map's largest weight. {images}.",
+            f"Guidance pools stages 3 and 4 with this attention (GCISG, Eq. 6). It is shown for every network, also "
+            f"for those that were not trained with it. Yellow is the largest weight of each map. {images}.",
         ),
         (
             "How diverse the features are",
             lambda: density_figure(samples, energy),
-            "Penultimate features, l2-normalised, projected on their two principal components (each network's own), "
-            "and l2-normalised again: a circle. Brighter is denser (Gaussian kernel density, Scott's rule). The "
-            "energies are of the features themselves, not of the projection: lower is more diverse.",
+            "Penultimate features, l2-normalised, projected onto their first two principal components (computed for "
+            "each network), and l2-normalised again, so that they lie on a circle. Brighter is denser (Gaussian kernel "
+            "density, Scott's rule). The energies are those of the features before the projection: lower means more "
+            "diverse.",
         ),
         (
             "Which classes are confused",
             lambda: confusion_figure({name: evaluated[name] for name in models}),
-            "Confusion matrices: of each row's truth, the share in per cent that the model calls by the column.",
+            "Confusion matrices. Each row is a true class; its cells show the percentage predicted as each column.",
         ),
     ]
     drawings += [
         (
             f"The worst failures of {name}",
             partial(failures_figure, task, model, evaluated[name].failure),
-            "Above the truth, below the prediction and how sure the model is of it; the worst image comes first. An "
+            "Top: the truth. Bottom: the prediction, with its confidence. The worst image comes first. An "
             f"image is judged by {task.score}{task.failure}.",
         )
         for name, model in models.items()
@@ -180,12 +180,12 @@ def _pictures(
 
 
 def _energy_text(values: Mapping[str, Value]) -> str:
-    rows = metric_rows({"": values}, {f"energy_{power}": f"power {power}" for power in (0, 1, 2)})
-    return "\n".join(f"{head}: {value}" for head, value in rows)
+    names = {power: f"energy_{power}" for power in (0, 1, 2)}
+    return "\n".join(f"power {power}: {text(values, name)}" for power, name in names.items() if name in values)
 
 
 def _section(title: str, draw: Callable[[], Figure], caption: str) -> Section:
-    """A picture, or the sentence that says why there is none."""
+    """A section with a picture, or with a sentence that says why it could not be drawn."""
     try:
         return Section(title, [], pictures=[Picture(draw(), caption)])
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Models side by side: differences, and intervals where images or seeds are the same."""
+"""Differences between models, with intervals where they share images or seeds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEVEL = 0.95
 
 
 def difference(later: Mapping[str, Value], first: Mapping[str, Value]) -> dict[str, Value]:
-    """``later - first``, metric by metric; the reason of the one that has no number."""
+    """``later - first`` for each metric; where one of them has no number, its reason instead."""
     result: dict[str, Value] = {}
     for name in later:
         pair = later[name], first.get(name, "not evaluated")
@@ -26,9 +26,9 @@ def difference(later: Mapping[str, Value], first: Mapping[str, Value]) -> dict[s
 
 
 def paired(later: Sequence[float], first: Sequence[float]) -> dict[str, float] | str:
-    """Mean difference of paired numbers and its 95 % interval (Student's t), or why there is none.
+    """Mean difference of paired numbers and its 95 % interval (Student's t), or the reason why there is none.
 
-    Pairs of which one is NaN are left out.
+    Pairs with a NaN are skipped.
 
     Returns:
         ``difference``, ``low``, ``high``, ``pairs``.
@@ -47,7 +47,7 @@ def paired(later: Sequence[float], first: Sequence[float]) -> dict[str, float] |
 
 
 def over_images(later: ModelMetrics, first: ModelMetrics) -> dict[str, Any]:
-    """Match rate and score, image by image, in per cent points."""
+    """Paired differences of match rate and score over the images, in percentage points."""
     return {
         name: paired([100 * share for share in mine], [100 * share for share in theirs])
         if mine and len(mine) == len(theirs)
@@ -60,14 +60,14 @@ def over_images(later: ModelMetrics, first: ModelMetrics) -> dict[str, Any]:
 
 
 def over_seeds(names: Sequence[str], values: Sequence[Mapping[str, Value]]) -> dict[str, dict[str, Any]]:
-    """Models of one name are one method with several seeds, the k-th with the k-th of another name.
+    """Paired differences over seeds: the k-th model of a name is compared with the k-th of the first name.
 
     Args:
-        names: Of the checkpoints, in the order given.
+        names: Names of the checkpoints, in the order given. Checkpoints that share a name are seeds of one method.
         values: Their metrics.
 
     Returns:
-        Name, but the first -> metric -> what :func:`paired` says; empty unless a name comes twice.
+        Each name but the first -> metric -> result of :func:`paired`. Empty if the first name has a single checkpoint.
     """
     runs = defaultdict(list)
     for name, value in zip(names, values, strict=True):
@@ -80,7 +80,7 @@ def over_seeds(names: Sequence[str], values: Sequence[Mapping[str, Value]]) -> d
 
 def _pairs(later: Sequence[Mapping[str, Value]], first: Sequence[Mapping[str, Value]]) -> dict[str, Any]:
     if len(later) != len(first):
-        return {"all": f"{len(later)} and {len(first)} checkpoints; give as many of each name"}
+        return {"all": f"{len(later)} and {len(first)} checkpoints; give the same number for each name"}
     result: dict[str, Any] = {}
     for name in later[0]:
         columns = [[run.get(name, "not evaluated") for run in runs] for runs in (later, first)]

@@ -1,4 +1,4 @@
-"""The tables of the analysis, from what `analysis.json` holds."""
+"""The tables of the analysis page, made from the content of `analysis.json`."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ from gcisg_core.model_metrics import METRICS, Value
 from gcisg_suite.report import seeds
 from gcisg_suite.report.page import Section
 
-# Metric -> what the page calls it; the task's own stand before them.
+# Metric -> its name on the page; the task's own metrics come before them.
 HEADS = {
     "match_rate": "match rate %",
     "acc_in": "Acc_IN %",
     **{name: metric.head for name, metric in METRICS.items()},
 }
-INTERVAL = "95 % interval by Student's t"
+DASH = "-"  # in a cell without a number
+INTERVAL = "95 % interval (Student's t)"
 
 
 def text(values: Mapping[str, Value], name: str, signed: bool = False) -> str:
-    """A metric as a cell, with its standard error if it has one."""
+    """A metric as the text of a table cell, with its standard error if it has one."""
     value = values.get(name, "not evaluated")
     if isinstance(value, str):
         return value
     digits = _digits(name)
     error = values.get(f"{name}_error", 0.0)
+    value = round(value, digits) + 0.0  # no -0.00
     shown = f"{value:{'+' if signed else ''}.{digits}f}"
     return f"{shown} ± {error:.{digits}f}" if isinstance(error, float) and error else shown
 
 
 def _digits(name: str) -> int:
-    """Per cent has two."""
+    """Decimals to print; percentages get two."""
     return METRICS[name].digits if name in METRICS else 2
 
 
@@ -39,20 +41,44 @@ def metric_rows(
     heads: Mapping[str, str],
     differences: Mapping[str, Mapping[str, Value]] | None = None,
 ) -> list[list[str]]:
-    """A row a metric that one of the columns has; differences stand behind them, with their sign."""
+    """One row for each metric that any column has; the differences follow the columns, with their sign.
+
+    A cell without a number has a dash; :func:`missing` gives the reasons.
+    """
     return [
         [
             head,
-            *(text(values, name) for values in columns.values()),
-            *(text(values, name, signed=True) for values in (differences or {}).values()),
+            *(_cell(values, name) for values in columns.values()),
+            *(_cell(values, name, signed=True) for values in (differences or {}).values()),
         ]
         for name, head in heads.items()
         if any(name in values for values in columns.values())
     ]
 
 
+def _cell(values: Mapping[str, Value], name: str, signed: bool = False) -> str:
+    return DASH if isinstance(values.get(name, ""), str) else text(values, name, signed)
+
+
+def missing(columns: Mapping[str, Mapping[str, Value]], heads: Mapping[str, str]) -> str:
+    """A sentence for each reason why metrics have no number in some columns; empty if all have one."""
+    found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for name, head in heads.items():
+        reasons: dict[str, list[str]] = {}
+        for column, values in columns.items():
+            if isinstance(reason := values.get(name), str):
+                reasons.setdefault(reason, []).append(column)
+        for reason, names in reasons.items():
+            found.setdefault((reason, tuple(names)), []).append(head)
+    sentences = []
+    for (reason, which), metrics in found.items():
+        whose = "" if len(which) == len(columns) else f" ({', '.join(which)})"
+        sentences.append(f"No {', '.join(head.removesuffix(' %') for head in metrics)}{whose}: {reason}.")
+    return " ".join(sentences)
+
+
 def verdicts(content: Mapping[str, Any], heads: Mapping[str, str]) -> list[str]:
-    """What came out, by the task's first metric: a sentence for each model but the first, or for the only one."""
+    """The result by the task's first metric: a sentence for each model but the first, or for the only one."""
     metric, head = next(iter(heads.items()))
     head = head.removesuffix(" %").partition(",")[0]
     runs: dict[str, list[Mapping[str, Any]]] = {}
@@ -60,7 +86,7 @@ def verdicts(content: Mapping[str, Any], heads: Mapping[str, str]) -> list[str]:
         runs.setdefault(entry["name"].rpartition(" #")[0] or entry["name"], []).append(entry["metrics"])
     where = f"on {content['data']['images']} images"
     found = seeds.verdicts(runs, metric, head, where)
-    if len(found) != len(content["differences"]):  # seeds have an interval of their own
+    if len(found) != len(content["differences"]):  # several seeds: the verdict states their interval already
         return found
     images = [entry["paired_over_images"]["score"] for entry in content["differences"]]
     return [
@@ -71,28 +97,31 @@ def verdicts(content: Mapping[str, Any], heads: Mapping[str, str]) -> list[str]:
 
 def _images_text(paired: Mapping[str, float]) -> str:
     return (
-        f"Over the {paired['pairs']:.0f} images the score differs by {paired['difference']:+.1f}, 95 % "
-        f"{paired['low']:+.1f} to {paired['high']:+.1f}; what another training would give is not in that."
+        f"Over the {paired['pairs']:.0f} images the score differs by {paired['difference']:+.1f}, 95 % interval "
+        f"{paired['low']:+.1f} to {paired['high']:+.1f}. The interval does not cover the spread between training runs."
     )
 
 
 def page_sections(content: Mapping[str, Any], task_heads: Mapping[str, str]) -> list[Section]:
-    """The tables: all metrics, paired differences, classes."""
+    """The tables: all metrics, paired differences, and metrics for each class."""
     heads = {**task_heads, **HEADS}
     columns = {entry["name"]: entry["metrics"] for entry in content["checkpoints"]}
     later = {f"{entry['name']} - {entry['to']}": entry["metrics"] for entry in content["differences"]}
-    rows = metric_rows({"reference": content["reference"]["metrics"], **columns}, heads, later)
+    shown = {"reference": content["reference"]["metrics"], **columns}
+    rows, reasons = metric_rows(shown, heads, later), missing(shown, heads)
+    absent = shown["reference"].get("reference", "")  # why there is no reference
     sections = [
         Section(
             "Metrics",
             [
                 f"{content['data']['images']} images of {content['data']['name']}. Reference: "
-                f"{content['reference']['weights'] or 'none'}.",
-                "Match rate: how much of the predictions a change of colour and sharpness leaves. CKA: how alike the "
-                "features still are to the pretrained network's (1: up to rotation and scale). Acc_IN: how well the "
-                "pretrained network's own classifier still works on them. Energy "
-                f"({content['energy_form']} form): the lower, the more diverse the features. docs/analysis.md has the "
+                f"{content['reference']['weights'] or 'none'}{f' ({absent})' if absent else ''}.",
+                "Match rate: the share of predictions that stay the same when colour and sharpness change. CKA: the "
+                "similarity of the features to those of the pretrained network (1: equal up to rotation and scale). "
+                "Acc_IN: the accuracy of the pretrained network's own classifier on these features. Energy "
+                f"({content['energy_form']} form): lower means more diverse features. docs/analysis.md has the "
                 "definitions.",
+                *([reasons] if reasons else []),
             ],
             ["metric", "reference", *columns, *later],
             rows,
@@ -123,9 +152,9 @@ def _over_images(content: Mapping[str, Any]) -> Section:
         for name, paired in entry["paired_over_images"].items()
     ]
     note = (
-        "Both models saw the same images: differences in points of per cent, image by image, and the "
-        f"{INTERVAL} of their mean. It says how far these images decide, not what another training run would give. "
-        f"An image's score is {content['score']}."
+        "Both models were evaluated on the same images. The table has the mean of the differences over the images, in "
+        f"percentage points, and its {INTERVAL}. The interval covers the choice of images, not the spread between "
+        f"training runs. The score of an image is {content['score']}."
     )
     return Section("Differences on the same images", [note], ["models", "metric", "difference", "images"], rows)
 
@@ -136,7 +165,7 @@ def _over_seeds(content: Mapping[str, Any], heads: Mapping[str, str]) -> Section
         for name, metrics in content["paired_over_seeds"].items()
         for metric, paired in metrics.items()
     ]
-    note = f"The k-th checkpoint of one name with the k-th of the first name; {INTERVAL}."
+    note = f"The k-th checkpoint of a name is compared with the k-th of the first name. {INTERVAL}."
     return Section("Differences over seeds", [note], ["method", "metric", "difference", "seeds"], rows)
 
 

@@ -1,6 +1,7 @@
 """The figures of the analysis: where models look, how their features spread, what they confuse and miss.
 
-All maps have one colour scale, single colours are Okabe and Ito's: readable for colour-blind people and in grey.
+All maps use one colour map, and single colours come from Okabe and Ito's palette, so that the figures are readable in
+greyscale and with colour blindness.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from .task import EvalTask, Window
 
 REFERENCE = "reference"
 TOKENS = re.compile(r"tokens\((.+)\)")
-NUMBERED = 12  # classes up to which a confusion matrix has numbers
-STAGES_SHOWN = (3, 4)  # those that guidance pools by attention
+NUMBERED = 12  # largest number of classes for which the cells of a confusion matrix show numbers
+STAGES_SHOWN = (3, 4)  # the stages that guidance pools by attention
 
 
 def chosen(count: int, most: int = 6) -> list[int]:
@@ -42,20 +43,20 @@ def chosen(count: int, most: int = 6) -> list[int]:
 
 
 def _grid(task: EvalTask, indices: Sequence[int], rows: Sequence[str]) -> tuple[Figure, Any]:
-    """A figure with a column an image, axes without ticks, and the rows' names."""
+    """A figure with one column per image and named rows; its axes have no ticks."""
     height, width = task.pixels(indices[0]).shape[:2]
     size = 1.7, 1.7 * height / width + 0.25
     return picture_grid([_wrapped(name, size[1]) for name in rows], len(indices), size, fontsize=8)
 
 
 def _wrapped(name: str, inches: float) -> str:
-    """A name in lines that a row of a figure has room for, its own line breaks kept."""
-    room = max(8, int(inches / 0.07))  # characters of 8 points
+    """A name, wrapped to the height of a row of the figure; its own line breaks are kept."""
+    room = max(8, int(inches / 0.07))  # in characters of 8 points
     return "\n".join(line for part in name.split("\n") for line in textwrap.wrap(part, room))
 
 
 def _finish(task: EvalTask, figure: Figure) -> Figure:
-    """The figure with the task's legend below it."""
+    """Lay out the figure, with the task's legend below it."""
     handles = [Patch(color=colour, label=name) for name, colour in task.legend()]
     room = 0.35 / figure.get_figheight() if handles else 0
     figure.tight_layout(rect=(0, room, 1, 1), h_pad=0.3)
@@ -65,7 +66,7 @@ def _finish(task: EvalTask, figure: Figure) -> Figure:
 
 
 def grad_cam_figure(task: EvalTask, models: Mapping[str, Any], indices: Sequence[int]) -> Figure:
-    """Grad-CAM of each model, and of the reference's own classifier where there is one."""
+    """Grad-CAM of each model, and of the reference if it has a classifier."""
     classified = task.reference is not None and task.classifier is not None
     figure, axes = _grid(task, indices, ["image, truth", *models, *([REFERENCE] if classified else [])])
     for column, index in enumerate(indices):
@@ -80,7 +81,7 @@ def grad_cam_figure(task: EvalTask, models: Mapping[str, Any], indices: Sequence
 
 
 class _Network(nn.Module):
-    """A function as the module that the library wants."""
+    """Wraps a function in a module, as pytorch_grad_cam requires."""
 
     def __init__(self, function: Any, backbone: nn.Module) -> None:
         super().__init__()
@@ -92,16 +93,19 @@ class _Network(nn.Module):
 
 
 def grad_cam(task: EvalTask, backbone: nn.Module | None, index: int, model: Any | None = None) -> np.ndarray:
-    """(H, W) in [0, 1], of a model's prediction or, without a model, of the reference's own by its classifier.
+    """Heat map (H, W) in [0, 1] of a model's prediction or, without a model, of the reference's classifier.
 
     HiResCAM (Draelos and Carin, 2020) does not average the gradient over the map as Grad-CAM does. After global pooling
-    both are the same; a box or a pixel depends on one place, and the average then shows others.
+    both give the same map. A box or a pixel depends on one place, and averaging would highlight other places too.
+
+    Raises:
+        ValueError: there is neither a model nor a reference with a classifier.
     """
     if backbone is None or (model is None and task.classifier is None):
         raise ValueError("Grad-CAM needs a model, or a reference with a classifier")
     inputs, pixels = task.inputs(index), task.pixels(index)
     before = [(parameter, parameter.requires_grad) for parameter in backbone.parameters()]
-    backbone.requires_grad_(True)  # a frozen network has no gradients to look at
+    backbone.requires_grad_(True)  # Grad-CAM needs gradients, which a frozen network does not have
     try:
         heats = [
             (window, _heat(task, backbone, index, model, inputs[..., window[0], window[1]], window))
@@ -116,7 +120,7 @@ def grad_cam(task: EvalTask, backbone: nn.Module | None, index: int, model: Any 
 
 
 def _heat(task: EvalTask, backbone: nn.Module, index: int, model: Any, inputs: Tensor, window: Window) -> Tensor:
-    """(h, w), what a window's cells add to its score; nothing below zero."""
+    """(h, w), the contribution of each position to a window's score; negative contributions become 0."""
     score = None
     if model is None:
         network = _Network(lambda images: task.classifier(task.pooled(backbone, images)), backbone)  # type: ignore[misc]
@@ -126,7 +130,7 @@ def _heat(task: EvalTask, backbone: nn.Module, index: int, model: Any, inputs: T
     layer, reshape = cam_layer(backbone, task.explained_stage(backbone), (inputs.shape[2], inputs.shape[3]))
     targets = None if score is None else [score]
     with torch.enable_grad(), HiResCAM(network.eval(), [layer], reshape) as explain:
-        explain(inputs, targets)  # the library's result is scaled, each window's by itself
+        explain(inputs, targets)  # the returned map is not used: it is scaled for each window by itself
         seen = explain.activations_and_grads
         return torch.from_numpy(
             explain.get_cam_image(
@@ -136,7 +140,7 @@ def _heat(task: EvalTask, backbone: nn.Module, index: int, model: Any, inputs: T
 
 
 def over_image(heats: Sequence[tuple[Window, Tensor]], size: Sequence[int]) -> Tensor:
-    """(H, W), the heats (h, w) of windows over the image; their mean where they overlap."""
+    """(H, W), the maps (h, w) of all windows placed on the image, averaged where windows overlap."""
     total, count = torch.zeros(2, *size)
     for window, heat in heats:
         total[window] += F.interpolate(
@@ -149,7 +153,9 @@ def over_image(heats: Sequence[tuple[Window, Tensor]], size: Sequence[int]) -> T
 def cam_layer(
     backbone: nn.Module, stage: int, size: tuple[int, int]
 ) -> tuple[nn.Module, Callable[[Tensor], Tensor] | None]:
-    """The module of a stage, and what makes maps (B, C, h, w) of its output for images (H, W); None if it is maps.
+    """The module of a stage, and the function that turns its output into maps (B, C, h, w) for images (H, W).
+
+    The function is None where the output is a map already.
 
     Raises:
         ValueError: the stage is not a module of its own.
@@ -163,7 +169,7 @@ def cam_layer(
 
 
 def attention_figure(task: EvalTask, backbones: Mapping[str, nn.Module], indices: Sequence[int]) -> Figure:
-    """The weights by which self-attention pooling sums a stage's features, each map from its least to its largest."""
+    """The weights of self-attention pooling for each stage; each map is scaled from its smallest to its largest."""
     rows = [(name, stage) for name, network in backbones.items() for stage in STAGES_SHOWN
             if stage in task.stages(network)]  # fmt: skip
     figure, axes = _grid(task, indices, ["image", *(f"{name}\nstage {stage}" for name, stage in rows)])
@@ -185,11 +191,13 @@ def attention_figure(task: EvalTask, backbones: Mapping[str, nn.Module], indices
 
 
 def density_figure(samples: Mapping[str, FeatureSample], energies: Mapping[str, str]) -> Figure:
-    """The density of features on the circle: l2-normalised, the plane of their own two principal components, l2 again.
+    """The density of features on a circle.
+
+    Features are l2-normalised, projected onto their own first two principal components, and l2-normalised again.
 
     Args:
         samples: Model -> its features.
-        energies: Model -> what stands below its picture.
+        energies: Model -> the text below its picture.
     """
     figure = Figure(figsize=(2.6 * len(samples), 3.0))
     axes = figure.subplots(1, len(samples), squeeze=False)[0]
@@ -211,8 +219,8 @@ def density_figure(samples: Mapping[str, FeatureSample], energies: Mapping[str, 
 
 def _density(sample: FeatureSample, places: np.ndarray) -> np.ndarray | None:
     try:
-        return np.asarray(gaussian_kde(on_circle(sample.rows).T)(places))  # the bandwidth is Scott's
-    except (ValueError, np.linalg.LinAlgError):  # too few features, or all of them alike
+        return np.asarray(gaussian_kde(on_circle(sample.rows).T)(places))  # bandwidth by Scott's rule
+    except (ValueError, np.linalg.LinAlgError):  # too few features, or all of them equal
         return None
 
 
@@ -223,7 +231,7 @@ def on_circle(features: Tensor) -> np.ndarray:
 
 
 def confusion_figure(evaluated: Mapping[str, ModelMetrics]) -> Figure:
-    """A matrix a model: each row (truth) divided by its sum, in per cent."""
+    """One matrix per model: each row (true class) divided by its sum, in per cent."""
     shown = {name: result for name, result in evaluated.items() if isinstance(result.confusion, Tensor)}
     size = max(len(result.axes) for result in shown.values())
     side = 2.2 + 0.22 * size
@@ -244,7 +252,7 @@ def confusion_figure(evaluated: Mapping[str, ModelMetrics]) -> Figure:
 
 
 def failures_figure(task: EvalTask, model: Any, failure: Sequence[float], most: int = 6) -> Figure:
-    """The worst images of a model: truth above, prediction and how sure it is below; the worst comes first."""
+    """The worst images of a model, worst first: the truth on top, the prediction and its confidence below."""
     worst = np.argsort(-np.asarray(failure), kind="stable")[:most].tolist()
     figure, axes = _grid(task, worst, ["truth", "prediction"])
     for column, index in enumerate(worst):

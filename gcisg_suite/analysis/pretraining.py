@@ -1,4 +1,4 @@
-"""Acc_IN: how well the classifier that the backbone was pretrained with still works on it."""
+"""Acc_IN: the accuracy of the pretrained network's classifier on the features of a trained backbone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gcisg_suite.images import SUFFIXES, read_image
 from gcisg_suite.progress import progress
 from gcisg_suite.text import read_lines
 
-STAND_IN_SIZE = 64  # edge of the miniature's reference images
+STAND_IN_SIZE = 64  # width and height of the miniature's reference images, in pixels
 IMAGE_LIST = "image_list.txt"
 
 
@@ -28,11 +28,11 @@ class PretrainingImages(ImageFolder):
 
     Args:
         root: The folder.
-        size: Edge in pixels to which the shorter side is resized, and which is cut from the centre.
+        size: In pixels: the shorter side is resized to it, and a square of this size is cropped from the centre.
 
     Raises:
         FileNotFoundError: there is no class or no image.
-        DataError: an image cannot be read; at access.
+        DataError: an image cannot be read; raised on access.
     """
 
     def __init__(self, root: str, size: int) -> None:
@@ -44,7 +44,7 @@ class PretrainingImages(ImageFolder):
         return name.suffix.lower() in SUFFIXES and not is_hidden(name)
 
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
-        """The classes in their order, and class -> label."""
+        """The classes in the order of their labels, and class -> label."""
         listed = Path(directory, IMAGE_LIST)
         if not listed.is_file():
             inner = (path.name for path in Path(directory).iterdir() if path.is_dir())
@@ -60,16 +60,16 @@ class PretrainingImages(ImageFolder):
         return {"inputs": image, "label": label}
 
 
-# Names of an ImageNet classifier: torchvision's, Detectron2's, and those of Caffe2's weights.
+# Parameter names of an ImageNet classifier in torchvision's, Detectron2's and Caffe2's weights.
 CLASSIFIERS = (("fc.weight", "fc.bias"), ("linear.weight", "linear.bias"), ("fc1000_w", "fc1000_b"))
 
 
 def original_classifier(state: Mapping[str, Any], path: str = "fc") -> nn.Linear | None:
-    """The classifier in pretrained weights, where they have one: at its path in the network, or one that is known."""
+    """The classifier in pretrained weights, at its path in the network or under a known name; None if it is missing."""
     for weight, bias in ((f"{path}.weight", f"{path}.bias"), *CLASSIFIERS):
         if weight in state and bias in state:
             values = {"weight": torch.as_tensor(state[weight]), "bias": torch.as_tensor(state[bias])}
-            values["weight"] = values["weight"].flatten(1)  # of a 1 x 1 convolution
+            values["weight"] = values["weight"].flatten(1)  # it may be a 1 x 1 convolution
             classes, channels = values["weight"].shape
             classifier = nn.Linear(channels, classes)
             classifier.load_state_dict(values)
@@ -84,27 +84,29 @@ def original_accuracy(
     images: Any,
     batch_size: int = 256,
 ) -> Value:
-    """Acc_IN in per cent, or why there is none.
+    """Acc_IN in per cent, or the reason why it cannot be computed.
 
     Args:
-        features: From images (B, 3, H, W), RGB, uint8, to the backbone's pooled features (B, C).
+        features: Maps images (B, 3, H, W), RGB, uint8, to the backbone's pooled features (B, C).
         classifier: The pretrained network's own, see :func:`original_classifier`.
-        images: A data set of the pretraining's task with `classes` in the order of its labels, of dictionaries with
-            ``inputs`` (3, H, W), uint8, and ``label``; None if there is none.
-        batch_size: Images at once.
+        images: A data set of the pretraining task, with `classes` in the order of its labels. Its items are
+            dictionaries with ``inputs`` (3, H, W), uint8, and ``label``. None if there is none.
+        batch_size: Number of images in a batch.
 
     Raises:
-        DataError: the images are of another number of classes.
+        DataError: the number of classes differs between the images and the classifier.
     """
     if images is None:
-        return "needs validation images of the pretraining's task: --imagenet"
+        return "needs validation images of the pretraining task: --imagenet"
     if classifier is None:
         return "the reference's weights hold no classifier (fc.weight)"
     if len(images.classes) != classifier.out_features:
         what = f"{len(images.classes)} classes, but the reference's classifier has {classifier.out_features}"
-        raise DataError(images.root, what, "Give the images of the reference's own task, in one folder for each class")
+        raise DataError(
+            images.root, what, "Give images of the task that the reference was trained on, a folder a class"
+        )
     hits = []
-    for batch in progress(DataLoader(images, batch_size), "the pretraining's task", "batch"):
+    for batch in progress(DataLoader(images, batch_size), "pretraining task", "batch"):
         pooled = features(batch["inputs"])
         if pooled.shape[1] != classifier.in_features:
             return f"the backbone ends in {pooled.shape[1]} channels, the classifier takes {classifier.in_features}"
@@ -113,21 +115,21 @@ def original_accuracy(
 
 
 def stand_in(weights: str) -> str | None:
-    """Where the miniature keeps its stand-in for ImageNet's validation images, if these are its weights."""
+    """The miniature's substitute for ImageNet's validation images, if `weights` are the miniature's; else None."""
     folder = Path(weights).parent / "classification" / "reference" / "val"
     return str(folder) if folder.is_dir() else None
 
 
 def pretraining_images(folder: str | None, size: int, weights: str) -> PretrainingImages | None:
-    """Images for :func:`original_accuracy`, resized and cut to ``size``; without a folder those of the miniature.
+    """Images for :func:`original_accuracy`, resized and cropped to ``size``; without a folder, the miniature's.
 
     Args:
-        folder: Holds one folder for each class.
-        size: Edge in pixels.
+        folder: Contains one folder for each class.
+        size: Width and height in pixels.
         weights: File of the pretrained network.
 
     Returns:
-        None where the weights are not the miniature's either.
+        None if there is no folder and the weights are not the miniature's.
     """
     found = folder or stand_in(weights)
     return PretrainingImages(found, size if folder else STAND_IN_SIZE) if found else None

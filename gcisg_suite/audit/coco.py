@@ -25,10 +25,10 @@ def audit_coco(
     """Audit a JSON file in COCO's format and the images that it lists, as training reads them.
 
     Args:
-        root: The folder of the images; or the one that holds the JSON file and, anywhere below, the images.
-        workers: Processes to use.
-        annotations: The JSON file, a path or a name in `root`; by default the only one there.
-        classes: The names of the categories that are expected, or one file that has them; any by default.
+        root: The folder of the images, or a folder with the JSON file and, at any depth, the images.
+        workers: Number of processes.
+        annotations: The JSON file, as a path or as a name in `root`; by default the only one there.
+        classes: The expected names of the categories, or one file that lists them; by default any name is accepted.
     """
     try:
         file, root = _find(root, annotations)
@@ -63,11 +63,11 @@ def _find(root: Path, annotations: Path | None) -> tuple[Path, Path]:
     try:
         return found[0], image_root(root, found[0])
     except DataError:
-        return found[0], root  # each image is named
+        return found[0], root  # each missing image is reported later
 
 
 def _names(data: CocoData, crowd: int) -> Iterator[str]:
-    """The category of each annotation that is a group, or is none."""
+    """The category name of each annotation whose `iscrowd` is `crowd`."""
     names = {item["id"]: item["name"] for item in data.categories}
     return (names[item["category_id"]] for item in data.annotations if item["iscrowd"] == crowd)
 
@@ -75,9 +75,9 @@ def _names(data: CocoData, crowd: int) -> Iterator[str]:
 def _category_faults(
     data: CocoData, trained: Counter[str], crowds: Counter[str], classes: Sequence[str] | None
 ) -> Iterator[Problem]:
-    """Categories that are not expected, missing, or without a box to train on."""
+    """Categories that are unexpected, missing, or without a box to train on."""
     file = str(data.file)
-    if not data.annotations and not data.findings.problems(Level.REFUSED, Level.LEFT_OUT):  # which say what to do
+    if not data.annotations and not data.findings.problems(Level.REFUSED, Level.LEFT_OUT):  # these have remedies
         yield Problem(file, "has no annotation that can be used", "Name the file that has them: --annotations FILE")
     for name in data.classes:
         if classes is not None and name not in classes and trained[name] + crowds[name]:

@@ -1,4 +1,4 @@
-"""The audit of real images beside that of the synthetic ones: what is no fault to evaluate on, and what both share."""
+"""The audit of the real images, compared with that of the synthetic ones: images in both, and classes without boxes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from gcisg_suite.formats.table import has_only_images
 
 
 def compared(training: AuditResult, real: AuditResult) -> AuditResult:
-    """The audit of the real images, with what shows beside those of training: a class of which there is nothing to
-    evaluate is no fault, images of both are."""
+    """The audit of the real images, adapted to evaluation.
+
+    A class without labels becomes a note, as it only has no result. An image that is in both data sets is a problem.
+    """
     notes = [
-        replace(problem, remedy="It has no figure: the results are of the other classes")
+        replace(problem, remedy="Nothing to do: it gets no result, and the other classes are evaluated")
         for problem in real.problems
         if problem.kind == ABSENT_CLASS
     ]
@@ -25,5 +27,5 @@ def compared(training: AuditResult, real: AuditResult) -> AuditResult:
 
 
 def is_without_labels(folder: Path) -> bool:
-    """Whether a folder holds images alone, all beside each other: no data of your own lie so."""
+    """Whether a folder holds only images, and no folder with images: no labelled data set has this layout."""
     return has_only_images(folder) and all(path.parent == folder for path in image_files(folder))

@@ -1,4 +1,4 @@
-"""What can be wrong with an image by itself, and beside the others of its data set."""
+"""Checks of single images, and of images compared with the others of their data set."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from gcisg_suite.audit.parallel import check_all
 from gcisg_suite.formats.forms import image_files
 from gcisg_suite.images import read_image
 
-FAR = 6.0  # deviations, estimated by the median, from which on a mean is far from the others
-NARROW = 4.0  # grey levels; a smaller deviation counts as this: in uniform data everything would be far
-ENOUGH = 20  # images, below which there are no statistics
+OUTLIER = 6.0  # robust standard deviations from the median, above which a mean is an outlier
+MIN_DEVIATION = 4.0  # lower bound of that deviation in grey levels; in uniform data every image would be an outlier
+MIN_IMAGES = 20  # images; fewer get no statistics
 SHARED = "Remove one of the two; train and test must not share images"
 THUMBNAIL = 16  # pixels, width and height
 
 
 @dataclass(frozen=True)
 class Look:
-    """What the comparisons between images need of one.
+    """Summary of an image, for comparisons with others.
 
     Attributes:
         path: The file.
         size: Width and height in pixels.
-        mean: Of all values, 0-255.
-        flat: All pixels have one colour.
+        mean: Mean of all values, 0 to 255.
+        flat: Whether all pixels have the same colour.
         digest: SHA-256 of the file.
         thumbnail: The image shrunk to 16 x 16 pixels, RGB, uint8.
     """
@@ -53,9 +53,9 @@ def look(path: str | Path) -> Look:
 
 
 def describe(path: str | Path, pixels: np.ndarray) -> Look:
-    """The look of an image, shape (H, W, 3), uint8, that was decoded already; the file is read for its digest."""
+    """The summary of an image that was decoded already, shape (H, W, 3), uint8; the file is read for its digest."""
     height, width = pixels.shape[:2]
-    # The first row decides for nearly every image.
+    # The first row is enough for nearly every image.
     flat = bool((pixels[0] == pixels[0, 0]).all() and (pixels == pixels[0, 0]).all())
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     small = Image.fromarray(pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
@@ -63,7 +63,7 @@ def describe(path: str | Path, pixels: np.ndarray) -> Look:
 
 
 def audit_images(folder: Path, workers: int = 1) -> AuditResult:
-    """The audit of images alone: each is decoded, and compared with the others."""
+    """The audit of images without labels: each is decoded, and compared with the others."""
     found = check_all(_look_or_problem, image_files(folder), workers)
     looks = [item for item in found if isinstance(item, Look)]
     problems = [item for item in found if isinstance(item, Problem)]
@@ -79,22 +79,22 @@ def _look_or_problem(path: Path) -> Look | Problem:
 
 
 def flat_problem(found: Look) -> list[Problem]:
-    """One line when every pixel has the same colour, as where a renderer failed."""
+    """A problem if every pixel has the same colour, as after a failed rendering."""
     what = "every pixel has the same colour"
-    return [Problem(found.path, what, "Render or fetch it again, or remove it")] if found.flat else []
+    return [Problem(found.path, what, "Render or download it again, or remove it")] if found.flat else []
 
 
 def compare(looks: Iterable[Look | None]) -> list[Problem]:
-    """What shows beside the others: the same file twice, also in two splits, and a mean far from the others.
+    """Problems that only a comparison shows: the same file twice, also in two splits, and a mean far from the others.
 
-    Images of one colour are left out: they have their line already. None stands for an image that was not readable.
+    Images of one colour are skipped, as they are reported already. None stands for an unreadable image.
     """
     images = [item for item in looks if item is not None and not item.flat]
     return same_files(images) + _far_means(images)
 
 
 def same_files(images: Iterable[Look]) -> list[Problem]:
-    """Files that repeat an earlier one; their line names it."""
+    """Files that repeat an earlier one, which the problem names."""
     first: dict[str, str] = {}
     problems = []
     for item in images:
@@ -106,26 +106,27 @@ def same_files(images: Iterable[Look]) -> list[Problem]:
 
 
 def _far_means(images: Sequence[Look]) -> list[Problem]:
-    if len(images) < ENOUGH:
+    if len(images) < MIN_IMAGES:
         return []
     means = np.array([item.mean for item in images])
     centre = np.median(means)
-    deviation = max(1.4826 * float(np.median(abs(means - centre))), NARROW)  # the normal distribution's factor
+    # 1.4826 turns the median deviation of normal data into their standard deviation.
+    deviation = max(1.4826 * float(np.median(abs(means - centre))), MIN_DEVIATION)
     return [
         Problem(
             item.path,
             f"its mean value is {item.mean:.0f} of 255, that of the others {centre:.0f} ± {deviation:.0f}",
-            "Look at it: nearly black, washed out, or of another kind? Remove it if so",
+            "Look at it. If it is nearly black, washed out, or out of place, remove it",
         )
         for item in images
-        if abs(item.mean - centre) > FAR * deviation
+        if abs(item.mean - centre) > OUTLIER * deviation
     ]
 
 
 def repeated_names(paths: Iterable[str | Path], parts: int = 1) -> list[Problem]:
-    """File names that occur in more than one folder: results are saved under them, and splits may overlap.
+    """File names that occur in more than one folder. Results are saved under these names, and splits may overlap.
 
-    With ``parts=2`` a name includes its folder, as where each sequence numbers its frames, and with 0 all folders.
+    With ``parts=2`` a name includes its folder (for sequences that each number their frames); with 0, all folders.
     """
     first: dict[str, str] = {}
     problems = []

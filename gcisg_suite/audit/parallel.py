@@ -1,4 +1,4 @@
-"""One check for many files, in several processes, with a progress bar."""
+"""Runs a check over many files in several processes, with a progress bar."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Found = TypeVar("Found")
 
 
 def check_all(check: Callable[[Item], Found], items: Sequence[Item], workers: int, unit: str = "image") -> list[Found]:
-    """What `check` returns for each item, in their order.
+    """The results of `check` for all items, in their order.
 
     Args:
-        check: A function of a module, or a `functools.partial` of one.
-        items: What it is given, one at a time.
-        workers: Processes; with 1 everything runs in this one.
-        unit: What the progress counts.
+        check: A function at the top level of a module, or a `functools.partial` of one.
+        items: Its arguments, one for each call.
+        workers: Number of processes; 1 runs everything in this process.
+        unit: What the progress bar counts.
     """
-    # Large enough that passing work around is cheap, small enough that the bar moves and no process idles at the end.
+    # Large enough to keep the overhead low, small enough that the bar moves and no process idles at the end.
     chunk = max(1, min(64, len(items) // (4 * max(workers, 1))))
     with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
         found = pool.map(check, items, chunksize=chunk) if pool else map(check, items)

@@ -1,4 +1,4 @@
-"""What an audit found, as lines and tables or as JSON."""
+"""Prints the result of an audit, as lines and tables or as JSON."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tabulate import tabulate
 
 from gcisg_core.problems import EXAMPLES, AuditResult, Problem
 
-# What differs between problems of one kind: quoted, in brackets or parentheses, numbers, paths and names of files.
+# The parts in which problems of one kind differ: quoted or bracketed text, numbers, paths and file names.
 NAMES = re.compile(r"'[^']*'|\"[^\"]*\"|\([^)]*\)|\[[^\]]*\]|\S*[\d/\\]\S*|\S+\.\w+\S*")
 
 
 def show(dataset: str, results: Sequence[tuple[Path, AuditResult]], as_json: bool) -> int:
-    """Print the audits of folders; returns 1 where there is a problem."""
+    """Print the audits of folders; returns 1 if there is any problem."""
     if as_json:
         found = [{"root": str(root), **as_dict(result)} for root, result in results]
         print(json.dumps({"dataset": dataset, **(found[0] if len(found) == 1 else {"audits": found})}, indent=2))
@@ -28,7 +28,7 @@ def show(dataset: str, results: Sequence[tuple[Path, AuditResult]], as_json: boo
 
 
 def as_dict(result: AuditResult) -> dict[str, Any]:
-    """All of it, for JSON."""
+    """The whole result, for JSON."""
     return {
         "problems": [_fields(problem) for problem in result.problems],
         "summary": {kind: _count(problems) for kind, problems in by_kind(result.problems).items()},
@@ -39,7 +39,7 @@ def as_dict(result: AuditResult) -> dict[str, Any]:
 
 
 def show_result(name: str, result: AuditResult) -> None:
-    """Print examples of each kind, the tables and a last line that begins with the name."""
+    """Print examples of each kind, the tables, and a summary line that begins with the name."""
     _show_lines(result.problems)
     _show_lines(result.notes, "note: ")
     if result.labels:
@@ -54,7 +54,7 @@ def show_result(name: str, result: AuditResult) -> None:
 
 
 def by_kind(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
-    """Problems by their kind, in the order in which the kinds were met."""
+    """Problems grouped by kind, in the order in which the kinds first occur."""
     kinds: dict[str, list[Problem]] = {}
     for problem in problems:
         kinds.setdefault(kind_of(problem), []).append(problem)
@@ -62,7 +62,7 @@ def by_kind(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
 
 
 def kind_of(problem: Problem) -> str:
-    """The kind of a problem: what is wrong without names and numbers."""
+    """The kind of a problem: its text without names and numbers."""
     return problem.kind or re.sub(r"…(\W*…)+", "…", NAMES.sub("…", problem.what)).strip()
 
 
@@ -84,7 +84,7 @@ def _show_lines(problems: Iterable[Problem], start: str = "") -> None:
 
 
 def _classes(counts: dict[str, int]) -> list[dict[str, Any]]:
-    """A row a class with a column a total, of counts such as `boxes/car`."""
+    """One row for each class and one column for each total, from counts such as `boxes/car`."""
     rows: dict[str, dict[str, Any]] = {}
     for key, count in counts.items():
         total, slash, name = key.partition("/")

@@ -1,1 +1,1 @@
-"""One reader of detection data in COCO's JSON format: what is audited is what is trained and evaluated on."""
+"""The reader of detection data in COCO's JSON format. Audit, training and evaluation all use it."""

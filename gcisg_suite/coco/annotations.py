@@ -1,4 +1,4 @@
-"""Annotations in COCO's form, with a finding for each that was repaired, left out or refused."""
+"""Normalises annotations to COCO's form; each repair, omission and refusal is counted as a finding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .masks import usable_mask
 from .values import LARGEST_ID, Box, box_numbers, clip, identity, is_plain_box, number, shown
 
 CROWD = {0: 0, 1: 1, "0": 0, "1": 1}  # False and 1.0 are equal to 0 and 1
-Keyed = Mapping[int | str, dict[str, Any]]  # id as it is compared -> entry in COCO's form
+Keyed = Mapping[int | str, dict[str, Any]]  # normalised id -> entry in COCO's form
 
 
 def read_annotations(
@@ -20,10 +20,10 @@ def read_annotations(
     """The annotations that can be trained on or count as crowds, in COCO's form.
 
     Args:
-        items: As in the file.
-        images, categories: Normalised.
-        masks: How the model takes masks, ``polygon`` or ``bitmask``; None without a mask head.
-        findings: Is added to.
+        items: The annotations as they are in the file.
+        images, categories: The normalised entries by id.
+        masks: The mask format that the model takes, ``polygon`` or ``bitmask``; None without a mask head.
+        findings: Receives what was repaired, left out or refused.
     """
     entries = list(_entries(items, images, categories, findings))
     refuse_fractions(entries, findings)
@@ -40,7 +40,7 @@ def read_annotations(
         x1, y1, x2, y2 = box
         size = [x1, y1, x2 - x1, y2 - y1]
         if not corners and box == as_size(entry.box):
-            size = list(entry.box)  # without the rounding of a sum and a difference
+            size = list(entry.box)  # avoids the rounding errors of adding and subtracting again
         item = {name: value for name, value in entry.item.items() if name not in ("segmentation", "ignore")}
         item |= {"image_id": entry.image["id"], "category_id": entry.category, "bbox": size, "iscrowd": crowd}
         item["area"] = _box_area(entry, size, findings)
@@ -52,7 +52,7 @@ def read_annotations(
 
 
 def _entries(items: list[dict[str, Any]], images: Keyed, categories: Keyed, findings: Findings) -> Iterator[Entry]:
-    """The annotations of which image, category and box are known."""
+    """The annotations whose image, category and box are known."""
     unknown = set()
     for index, item in enumerate(items):
         key = identity(item.get("id"))
@@ -63,12 +63,12 @@ def _entries(items: list[dict[str, Any]], images: Keyed, categories: Keyed, find
             unknown.add(identity(item.get("image_id")))
             example = f"{where}: image_id {shown(item.get('image_id'))} is not in `images`"
             remedy = "Restore the image's entry, or remove the annotation"
-            findings.add(Level.LEFT_OUT, "annotations of no listed image, left out", example, remedy)
+            findings.add(Level.LEFT_OUT, "annotations whose image is not listed, left out", example, remedy)
             continue
         if category is None:
             example = f"{where}: category_id {shown(item.get('category_id'))} is not in `categories`"
             remedy = "Add the category to `categories`, or remove the annotation"
-            findings.add(Level.REFUSED, "annotations of no listed category", example, remedy)
+            findings.add(Level.REFUSED, "annotations whose category is not listed", example, remedy)
             continue
         box = box_numbers(item.get("bbox"))
         if box is None:
@@ -77,25 +77,25 @@ def _entries(items: list[dict[str, Any]], images: Keyed, categories: Keyed, find
             continue
         if not is_plain_box(item["bbox"]):
             example = f"{where}: bbox {shown(item['bbox'])}"
-            findings.add(Level.REPAIRED, "boxes written as texts, read as numbers", example, "Write 4 numbers")
+            findings.add(Level.REPAIRED, "boxes written as strings, read as numbers", example, "Write 4 numbers")
         yield Entry(where, item, image, category["id"], box)
     _refuse_shifted(unknown, images, findings)
 
 
 def _refuse_shifted(unknown: set[int | str | None], images: Keyed, findings: Findings) -> None:
-    """Refuses a file whose `images` count from 0 and image_id from 1, or the reverse: every box has a wrong image."""
+    """Refuse a file where `images` count from 0 and image_id from 1, or vice versa: boxes would be on wrong images."""
     numbers = sorted(key for key in images if isinstance(key, int))
     if not numbers or numbers not in (list(range(len(images))), list(range(1, len(images) + 1))):
         return
     first, last = numbers[0], numbers[-1]
     if unknown == ({0} if first else {last + 1}):
         example = f"image_id {next(iter(unknown))}, where the ids of `images` are {first} to {last}"
-        kind = f"image_id that seem to count from {1 - first}, where the ids of `images` count from {first}"
+        kind = f"image_id values that seem to count from {1 - first}, while the ids of `images` count from {first}"
         findings.add(Level.REFUSED, kind, example, "Count both from the same number")
 
 
 def _inside(entry: Entry, box: Box, findings: Findings) -> Box | None:
-    """The box (x1, y1, x2, y2), cut where it reaches outside its image by more than a rounding."""
+    """The box (x1, y1, x2, y2), clipped if it reaches outside its image by more than a rounding error."""
     cut = clip(box, entry.image["width"], entry.image["height"])
     if cut is not None and not entry.reaches_outside(box):
         return box
@@ -131,12 +131,12 @@ def _crowd(entry: Entry, findings: Findings) -> int:
             findings.add(Level.REPAIRED, "`iscrowd` that is not a whole number, taken as one", example, "Write 0 or 1")
         return CROWD[given]
     example = f"{entry.where}: iscrowd is {shown(given)}, expected 0 or 1"
-    findings.add(Level.REFUSED, "`iscrowd` of another value", example, "Write 0 for an object, 1 for a group")
+    findings.add(Level.REFUSED, "`iscrowd` that is neither 0 nor 1", example, "Write 0 for an object, 1 for a group")
     return 0
 
 
 def _box_area(entry: Entry, size: list[float], findings: Findings) -> float:
-    """The stated area; width times height where there is none, or one that is larger than the box."""
+    """The stated area; width times height if it is missing or larger than the box."""
     given, product = entry.item.get("area"), size[2] * size[3]
     area = number(given)
     if area is not None and 0 < area <= product * 1.01 + 1:
@@ -144,8 +144,9 @@ def _box_area(entry: Entry, size: list[float], findings: Findings) -> float:
     if given is None:
         kind, example = "annotations without `area`, taken as width times height", entry.where
     else:
-        kind, example = "`area` of no use, replaced by width times height", f"{entry.where}: area {shown(given)}"
-    findings.add(Level.REPAIRED, kind, example, "Write the object's pixels; they part small from large objects")
+        kind, example = "unusable `area`, replaced by width times height", f"{entry.where}: area {shown(given)}"
+    remedy = "Write the object's number of pixels; COCO's AP for small, medium and large objects depends on it"
+    findings.add(Level.REPAIRED, kind, example, remedy)
     return product
 
 
@@ -154,7 +155,7 @@ def _are_keypoints(value: Any) -> bool:
 
 
 def _mask(entry: Entry, masks: str | None, crowd: int, findings: Findings) -> Any:
-    """What a mask head is given; None without one, or where there is no usable mask."""
+    """The mask for a mask head; None without a mask head, or if there is no usable mask."""
     given = entry.item.get("segmentation")
     found = usable_mask(given, entry.image["height"], entry.image["width"])
     if found is not None and not (masks == "polygon" and isinstance(found, dict)):
@@ -172,14 +173,14 @@ def _mask(entry: Entry, masks: str | None, crowd: int, findings: Findings) -> An
 
 
 def _numbered(items: list[dict[str, Any]], findings: Findings) -> list[dict[str, Any]]:
-    """Ids that are positive and unique; pycocotools takes a box of id 0 for one that was not found."""
+    """Make ids positive and unique; pycocotools treats a match with id 0 as no match."""
     seen: set[Any] = set()
-    kind = "ids of annotations that are missing, repeated, below 1 or no whole numbers, so all are numbered from 1"
+    kind = "annotation ids that are missing, repeated, below 1 or not whole numbers; all are renumbered from 1"
     faulty = False
     for item in items:
         given = item.get("id")
         if type(given) is not int or not 0 < given < LARGEST_ID or given in seen:
-            times = "occurs twice" if given.__hash__ and given in seen else "is no id"
+            times = "occurs twice" if given.__hash__ and given in seen else "is not a valid id"
             findings.add(Level.REPAIRED, kind, f"annotations: id {shown(given)} {times}", "Give each its own, from 1")
             faulty = True
         else:

@@ -1,4 +1,4 @@
-"""What the four numbers of a box mean: [x, y, width, height], as COCO says, or the corners [x1, y1, x2, y2]."""
+"""Decides what the four numbers of a box mean: COCO's [x, y, width, height], or corners [x1, y1, x2, y2]."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .findings import Findings, Level
 from .values import Box, number
 
 MARGIN = 1.0  # pixels that a box may reach outside: tools differ in whether a box includes its last pixel
-MOST = 0.9  # share of boxes that fit their image as corners in a file of corners; some are wrong in most files
+MOST = 0.9  # share of boxes that must fit their images as corners in a file of corners; most files have some bad boxes
 CORNERS = "Write [x, y, width, height] in place of [x1, y1, x2, y2]"
 
 
@@ -20,7 +20,7 @@ class Entry:
     """An annotation whose image, category and four numbers are known.
 
     Attributes:
-        where: How a message names it.
+        where: Its name in messages.
         item: The annotation as it is in the file.
         image: Its image in COCO's form.
         category: Its category's id.
@@ -46,12 +46,12 @@ def as_size(box: Box) -> Box:
 
 
 def are_corners(entries: Sequence[Entry], findings: Findings) -> bool:
-    """Decides for a whole file whether its boxes are corners, and says so where that is not what COCO's format says.
+    """Decide for a whole file whether its boxes are corners, and add a finding if they are or may be.
 
-    Where most boxes leave their image as [x, y, width, height] and fit it as corners, they are corners. Else `area`
-    and `segmentation` decide: for corners if they fit most boxes as corners alone, as one mask's area may by chance.
-    Without either, a file that fits both ways is read as COCO's format says, and one of which some boxes fit as corners
-    alone is refused.
+    If most boxes reach outside their image as [x, y, width, height] but fit it as corners, they are corners. Otherwise
+    `area` and `segmentation` decide: the boxes are corners if these agree with corners only, for most boxes (for a
+    single box, an area may agree by chance). Without either, a file that fits both ways is read as [x, y, width,
+    height], and a file with boxes that fit only as corners is refused.
     """
     boxes = [entry for entry in entries if entry.box[2] > 0 and entry.box[3] > 0]
     outside = [entry for entry in boxes if entry.reaches_outside(as_size(entry.box))]
@@ -64,11 +64,11 @@ def are_corners(entries: Sequence[Entry], findings: Findings) -> bool:
     example = f"{(outside or boxes)[0].where}: bbox {list((outside or boxes)[0].box)}"
     votes = [vote for entry in boxes if (vote := _vote(entry)) is not None]
     if 2 * len(outside) > len(boxes) or 2 * sum(votes) > len(boxes):
-        kind = f"boxes that are corners [x1, y1, x2, y2] and were read so ({counts})"
+        kind = f"boxes that are corners [x1, y1, x2, y2], read as such ({counts})"
         findings.add(Level.REPAIRED, kind, example, CORNERS, len(boxes))
         return True
     if not votes and fits == len(boxes):
-        remedy = f"{CORNERS} if they are corners; `area` or `segmentation` would tell"
+        remedy = f"{CORNERS} if they are corners; `area` or `segmentation` would make it clear"
         if outside:
             kind = f"boxes that may be [x, y, width, height] or corners [x1, y1, x2, y2] ({counts})"
             findings.add(Level.REFUSED, kind, example, remedy, len(boxes))
@@ -79,14 +79,14 @@ def are_corners(entries: Sequence[Entry], findings: Findings) -> bool:
 
 
 def refuse_fractions(entries: Sequence[Entry], findings: Findings) -> None:
-    """Refuses boxes in parts of the image's size, which would be less than a pixel."""
+    """Refuse boxes given as fractions of the image's size; read as pixels, they would be smaller than a pixel."""
     boxes = [entry for entry in entries if entry.box[2] > 0 and entry.box[3] > 0]
     values = [value for entry in boxes for value in entry.box]
     if values and min(values) >= 0 and max(values) <= 1 and any(value % 1 for value in values):
         first = next(entry for entry in boxes if any(value % 1 for value in entry.box))
         example = f"{first.where}: bbox {list(first.box)}, expected pixels"
         remedy = "Multiply x and width by the image's width, y and height by its height"
-        findings.add(Level.REFUSED, "boxes of which all numbers lie between 0 and 1", example, remedy, len(boxes))
+        findings.add(Level.REFUSED, "boxes with all numbers between 0 and 1", example, remedy, len(boxes))
 
 
 def _is_ordered(box: Box) -> bool:
@@ -94,7 +94,7 @@ def _is_ordered(box: Box) -> bool:
 
 
 def _vote(entry: Entry) -> bool | None:
-    """Whether the annotation's outline or area says that the box is a pair of corners; None where neither tells."""
+    """Whether the annotation's outline or area shows that the box is a pair of corners; None if neither decides."""
     if not _is_ordered(entry.box):
         return False
     for told, size, corners in (

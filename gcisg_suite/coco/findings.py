@@ -1,4 +1,4 @@
-"""What a reader of annotations repaired, left out or refused: one line for each kind, with its count and an example."""
+"""What a reader of annotations repaired, left out or refused: one line for each kind, with its count and examples."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from gcisg_core.problems import EXAMPLES, DataError, Problem
 
 
 class Level(Enum):
-    """What follows from a finding."""
+    """The consequence of a finding."""
 
-    REPAIRED = "repaired"  # the meaning is certain: training goes on and the audit is content
-    LEFT_OUT = "left out"  # training goes on without it, or with less of it; the audit asks to correct it
-    REFUSED = "refused"  # training does not begin
+    REPAIRED = "repaired"  # the meaning is certain: training continues, and the audit only notes it
+    LEFT_OUT = "left out"  # training continues without it, or with a part of it; the audit reports a problem
+    REFUSED = "refused"  # training does not start
 
 
 @dataclass
@@ -23,8 +23,8 @@ class Finding:
     """All findings of one kind.
 
     Attributes:
-        level: What follows.
-        kind: What it is, and what was done, in the plural.
+        level: The consequence.
+        kind: What was found and what was done, in the plural.
         remedy: What the user can do.
         count: How many there are.
         examples: The first of them: field, value, what was expected.
@@ -37,14 +37,14 @@ class Finding:
     examples: list[str] = field(default_factory=list)
 
     def problem(self, file: Path) -> Problem:
-        """The line of this kind."""
+        """The problem that reports this kind."""
         shown = "; ".join(self.examples)
         what = f"{self.kind}: {self.count}" + (f", such as {shown}" if shown else "")
         return Problem(str(file), what, self.remedy, self.kind, self.count)
 
 
 class Findings:
-    """Collects findings by kind, in the order in which the kinds were met.
+    """Collects findings by kind, in the order in which the kinds first occur.
 
     Args:
         file: The file that is read.
@@ -55,7 +55,7 @@ class Findings:
         self._kinds: dict[str, Finding] = {}
 
     def add(self, level: Level, kind: str, example: str, remedy: str, count: int = 1) -> None:
-        """Count one more of a kind."""
+        """Add `count` findings of a kind."""
         finding = self._kinds.setdefault(kind, Finding(level, kind, remedy))
         finding.count += count
         if len(finding.examples) < EXAMPLES and example:
@@ -65,11 +65,11 @@ class Findings:
         return iter(self._kinds.values())
 
     def problems(self, *levels: Level) -> list[Problem]:
-        """The lines of these levels; of all without one."""
+        """The problems of these levels; without arguments, of all levels."""
         return [finding.problem(self.file) for finding in self if not levels or finding.level in levels]
 
     def raise_refused(self) -> None:
-        """Raises `DataError` with the first kind that was refused; its remedy says how many more there are."""
+        """Raise `DataError` with the first kind that was refused; its remedy says how many more there are."""
         refused = self.problems(Level.REFUSED)
         if refused:
             first = refused[0]

@@ -1,7 +1,7 @@
-"""Reads a JSON file in COCO's format for detection once, for the audit, training and the evaluation.
+"""Reads a JSON file in COCO's detection format, for the audit, training and evaluation.
 
-What other programs write differently is normalised where the meaning is certain; each repair, each annotation that is
-left out and each fault is counted by kind in the findings.
+Deviations of other programs are normalised if their meaning is certain. Each repair, each omitted annotation and each
+fault is counted by kind in the findings.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from .values import id_numbers, identity, number, shown
 
 LISTS = ("images", "annotations", "categories")
 FORMAT = "Write the file in COCO's format for detection"
-UNIQUE = "Give each its own, or remove the repetitions"
+UNIQUE = "Make them unique, or remove the repetitions"
 
 
 @dataclass(frozen=True)
 class CocoData:
-    """A data set in COCO's form: ids are whole numbers without repetition, boxes [x, y, width, height] in pixels.
+    """A data set in COCO's form: ids are unique whole numbers, boxes are [x, y, width, height] in pixels.
 
     Attributes:
-        file: Where it was read.
-        images: ``id``, ``file_name``, ``width``, ``height``, and what else the file says.
-        annotations: ``id``, ``image_id``, ``category_id``, ``bbox``, ``area``, ``iscrowd``, where asked for and known
-            ``segmentation``, and what else the file says.
-        categories: ``id`` and ``name``; their ids rise in the order of the labels.
+        file: The file that was read.
+        images: ``id``, ``file_name``, ``width``, ``height``, and the file's other fields.
+        annotations: ``id``, ``image_id``, ``category_id``, ``bbox``, ``area``, ``iscrowd``, ``segmentation`` if masks
+            were requested, and the file's other fields.
+        categories: ``id`` and ``name``; their ids increase in the order of the labels.
         findings: What was repaired, left out or refused.
     """
 
@@ -51,15 +51,15 @@ class CocoData:
 
     @property
     def content(self) -> dict[str, Any]:
-        """The whole as COCO's format; lists of its own, so that a reader that changes its copy changes no other's."""
+        """The whole data set in COCO's format, as copies that the caller may change."""
         parts: dict[str, Any] = {name: [_copy(item) for item in getattr(self, name)] for name in LISTS}
         return {"info": {}, **parts}
 
     def ordered(self, classes: Sequence[str]) -> CocoData:
-        """The same with the categories in the order of `classes`, matched by name.
+        """The same data with the categories in the order of `classes`, matched by name.
 
         Raises:
-            DataError: Annotations are of a category that `classes` lacks.
+            DataError: An annotation's category is not in `classes`.
         """
         if self.classes == list(classes):
             return self
@@ -67,12 +67,12 @@ class CocoData:
         for item in self.categories:
             if item["name"] not in classes and item["id"] in used:
                 what = f"the category {item['name']!r} is not one of the classes trained on, "
-                what += f"which are {', '.join(classes)}; the file has {', '.join(self.classes)}"
+                what += f"which are {', '.join(classes)}; the categories of the file are {', '.join(self.classes)}"
                 raise DataError(self.file, what, "Give both files the same names, or remove its annotations")
         by_name = {item["name"]: item for item in self.categories}
         ids = [by_name[name]["id"] if name in by_name else None for name in classes]
         known = [number for number in ids if number is not None]
-        # Ids that rise with the labels stay; the framework and pycocotools number labels by them.
+        # Ids that increase with the labels are kept; the framework and pycocotools derive the labels from their order.
         keep = None not in ids and known == sorted(known)
         numbers = known if keep else range(1, len(classes) + 1)
         new = {old: value for old, value in zip(ids, numbers, strict=True) if old is not None}
@@ -91,12 +91,12 @@ def load_coco(file: str | Path, root: str | Path | None = None, masks: str | Non
 
     Args:
         file: The JSON file.
-        root: The folder that `file_name` starts from; None reads no image.
-        masks: How a model with a mask head takes masks, ``polygon`` or ``bitmask``: annotations without a usable one
-            are left out. None where there is no mask head: masks are left out, their boxes stay.
+        root: The folder that `file_name` is relative to; None reads no images.
+        masks: The mask format of a model with a mask head, ``polygon`` or ``bitmask``; annotations without a usable
+            mask are left out. None without a mask head: masks are dropped and their boxes kept.
 
     Raises:
-        DataError: It is no such file, or something in it was refused.
+        DataError: the file is not in COCO's format, or something in it was refused.
     """
     data = normalise(file, root, masks)
     data.findings.raise_refused()
@@ -104,10 +104,10 @@ def load_coco(file: str | Path, root: str | Path | None = None, masks: str | Non
 
 
 def normalise(file: str | Path, root: str | Path | None = None, masks: str | None = None) -> CocoData:
-    """:func:`load_coco` for an audit: what is refused is a finding, and what can be read is returned.
+    """:func:`load_coco` for an audit: returns what can be read, and reports what is refused as findings.
 
     Raises:
-        DataError: The file is not valid JSON or lacks one of the lists.
+        DataError: the file is not valid JSON or lacks one of the lists.
     """
     path = Path(file)
     content, findings = read_lists(path), Findings(path)
@@ -131,9 +131,9 @@ def read_categories(file: str | Path) -> list[dict[str, Any]]:
 
 
 def read_lists(file: Path) -> dict[str, list[dict[str, Any]]]:
-    """The three lists of a file; that of the annotations may be empty."""
+    """The three lists of a file; only the annotations may be empty."""
     with reading(file, "JSON", FORMAT):
-        content = json.loads(file.read_bytes())  # of bytes, json also takes UTF-16 and a byte order mark
+        content = json.loads(file.read_bytes())  # given bytes, json also reads UTF-16 and skips a byte order mark
     if not isinstance(content, dict):
         raise DataError(file, f"holds {shown(content)}, expected an object with {', '.join(LISTS)}", FORMAT)
     for field in LISTS:
@@ -153,7 +153,7 @@ def read_lists(file: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def starting_folder(root: Path, name: str) -> Path | None:
-    """The folder above `root` that a file name starts from, as `images/1.png` beside `root` = `.../images`."""
+    """The parent of `root` that a file name is relative to, such as `images/1.png` for `root` = `.../images`."""
     return next((folder for folder in root.parents if is_file(folder / name)), None)
 
 
@@ -163,15 +163,15 @@ def _copy(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _keyed(items: list[dict[str, Any]], field: str, findings: Findings) -> Iterator[tuple[int | str, dict[str, Any]]]:
-    """Each item with its id; without one it is refused."""
+    """Each item with its id; items without an id are refused."""
     for index, item in enumerate(items):
         key = identity(item.get("id"))
         if key is None:
-            example = f"{field}[{index}].id is {shown(item.get('id'))}, expected a whole number or a text"
-            findings.add(Level.REFUSED, f"{field} without an id", example, "Give each its own id")
+            example = f"{field}[{index}].id is {shown(item.get('id'))}, expected a whole number or a string"
+            findings.add(Level.REFUSED, f"{field} without an id", example, "Give each a unique id")
             continue
         if type(item["id"]) is float or (isinstance(key, int) and isinstance(item["id"], str)):
-            kind = f"ids of {field} written as texts or floats, read as whole numbers"
+            kind = f"ids of {field} written as strings or floats, read as whole numbers"
             findings.add(Level.REPAIRED, kind, f"{field}[{index}].id {item['id']!r}", "Write whole numbers")
         yield key, item
 
@@ -179,35 +179,37 @@ def _keyed(items: list[dict[str, Any]], field: str, findings: Findings) -> Itera
 def _note_numbering(numbers: dict[int | str, int], field: str, findings: Findings) -> None:
     changed = [f"{key!r} is {value}" for key, value in numbers.items() if key != value]
     if changed:
-        kind = f"ids of {field} that are not whole numbers below 2^53, so all are numbered from 1 in the file's order"
+        kind = f"ids of {field} that are not whole numbers below 2^53; all are renumbered from 1 in the file's order"
         findings.add(Level.REPAIRED, kind, changed[0], "Write whole numbers", len(changed))
 
 
 def _categories(items: list[dict[str, Any]], findings: Findings) -> dict[int | str, dict[str, Any]]:
-    """Id as it is compared -> category in COCO's form."""
+    """Normalised id -> category in COCO's form."""
     found: dict[int | str, dict[str, Any]] = {}
     names: dict[str, int | str] = {}
     for index, (key, item) in enumerate(_keyed(items, "categories", findings)):
         name = item.get("name")
         if isinstance(name, int) and not isinstance(name, bool):
             example = f"categories[{index}].name {name!r}"
-            findings.add(Level.REPAIRED, "names of categories that are numbers, read as texts", example, "Write texts")
+            findings.add(Level.REPAIRED, "category names that are numbers, read as strings", example, "Write strings")
             name = str(name)
         if not isinstance(name, str) or not name.strip():
-            example = f"categories[{index}].name is {shown(name)}, expected a text"
+            example = f"categories[{index}].name is {shown(name)}, expected a string"
             findings.add(Level.REFUSED, "categories without a name", example, "Name each")
             name = f"category {key}"
         if name != name.strip():
             example = f"categories[{index}].name {name!r}"
-            findings.add(Level.REPAIRED, "names of categories with spaces around, read without", example, "Remove them")
+            findings.add(
+                Level.REPAIRED, "category names with spaces around them, removed", example, "Remove the spaces"
+            )
             name = name.strip()
         if key in found:
             twice = f"categories: id {key!r} occurs twice, as"
-            _note_twice("categories", "ids of several categories", twice, found[key]["name"], name, findings)
+            _note_twice("categories", "ids shared by several categories", twice, found[key]["name"], name, findings)
             continue
         if name in names:
             example = f"categories: name {name!r} occurs twice, with the ids {names[name]!r} and {key!r}"
-            findings.add(Level.REFUSED, "names of several categories", example, UNIQUE)
+            findings.add(Level.REFUSED, "names shared by several categories", example, UNIQUE)
         names[name] = key
         found[key] = {**item, "id": key, "name": name}
     numbers = id_numbers(found)
@@ -216,36 +218,36 @@ def _categories(items: list[dict[str, Any]], findings: Findings) -> dict[int | s
 
 
 def _note_twice(group: str, kind: str, twice: str, first: str, second: str, findings: Findings) -> None:
-    """Of two entries with one id and these names: one listed again, or `kind`, which is refused."""
+    """Report two entries with one id: a repetition if their names are equal, else `kind`, which is refused."""
     if first == second:
-        findings.add(Level.REPAIRED, f"{group} listed again, taken once", f"{twice} {second!r}", UNIQUE)
+        findings.add(Level.REPAIRED, f"{group} listed twice, used once", f"{twice} {second!r}", UNIQUE)
     else:
         findings.add(Level.REFUSED, kind, f"{twice} {first!r} and {second!r}", UNIQUE)
 
 
 def _images(items: list[dict[str, Any]], root: Path | None, findings: Findings) -> dict[int | str, dict[str, Any]]:
-    """Id as it is compared -> image in COCO's form."""
+    """Normalised id -> image in COCO's form."""
     found: dict[int | str, dict[str, Any]] = {}
     names: dict[str, int | str] = {}
     for index, (key, item) in enumerate(_keyed(items, "images", findings)):
         name = item.get("file_name")
         if not isinstance(name, str) or not name.strip() or "\0" in name:
             example = f"images[{index}].file_name is {shown(name)}, expected the name of a file"
-            findings.add(Level.REFUSED, "images without a file name", example, "Name each one's file")
+            findings.add(Level.REFUSED, "images without a file name", example, "Add the missing file names")
             continue
         if "\\" in name and not (root and is_file(root / name)):
             findings.add(Level.REPAIRED, "file names with backslashes, read as slashes", repr(name), "Write slashes")
             name = name.replace("\\", "/")
         if key in found:
             kind, twice = (
-                "ids of several images, whose boxes cannot be told apart",
+                "ids shared by several images, whose boxes cannot be told apart",
                 f"images: id {key!r} occurs twice, for",
             )
             _note_twice("images", kind, twice, found[key]["file_name"], name, findings)
             continue
         if name in names:
             example = f"images: file_name {name!r} occurs twice, with the ids {names[name]!r} and {key!r}"
-            kind = "files listed as several images; each is trained on with its own boxes alone"
+            kind = "files listed as several images; each entry is trained on with its own boxes only"
             findings.add(Level.LEFT_OUT, kind, example, "Merge the entries and give their boxes one image_id")
         names[name] = key
         found[key] = {**item, "id": key, "file_name": name}
@@ -256,7 +258,7 @@ def _images(items: list[dict[str, Any]], root: Path | None, findings: Findings) 
 
 
 def _size(item: dict[str, Any], where: str, path: Path | None, findings: Findings) -> tuple[int, int]:
-    """Width and height in pixels: as stated, else those of the file."""
+    """Width and height in pixels: as stated, or else those of the file."""
     stated = [number(item.get(field)) for field in ("width", "height")]
     sizes = [int(value) for value in stated if value is not None and value >= 1 and value.is_integer()]
     if len(sizes) == 2 and sizes[0] * sizes[1] > most_pixels():
@@ -269,8 +271,8 @@ def _size(item: dict[str, Any], where: str, path: Path | None, findings: Finding
     example = f"{where}: width {shown(item.get('width'))}, height {shown(item.get('height'))}"
     try:
         size = displayed_size(path or "")
-    except DataError:  # the image has an error of its own later
-        kind = "images without a size, which the file does not tell either"
+    except DataError:  # the unreadable image is reported later
+        kind = "images without a size, whose files cannot be read either"
         findings.add(Level.REFUSED, kind, f"{example}, expected pixels", "Write width and height in pixels")
         return 1, 1
     findings.add(Level.REPAIRED, "images without a size, taken from the file", example, "Write width and height")

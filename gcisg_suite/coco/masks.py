@@ -1,4 +1,4 @@
-"""Masks of annotations: polygons of 3 or more points, or run lengths (RLE)."""
+"""Masks of annotations: polygons with 3 or more points, or run-length encoding (RLE)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from .values import number
 
-LONGEST = 60  # bits of a number; a text that never ends one would take hours
+LONGEST = 60  # most bits of a number; without a limit, a malicious string would take hours to decode
 
 
 def usable_mask(segmentation: Any, height: int, width: int) -> list[list[float]] | dict[str, Any] | None:
-    """The polygons or run lengths that can be drawn; None where nothing can.
+    """The polygons or the RLE that can be drawn; None if there are none.
 
     Args:
-        segmentation: A list of polygons [x1, y1, x2, y2, ...], a single one, or {"size": [height, width], "counts"}.
-        height, width: Of the image.
+        segmentation: A list of polygons [x1, y1, x2, y2, ...], one polygon, or {"size": [height, width], "counts"}.
+        height, width: Size of the image in pixels.
     """
     if isinstance(segmentation, dict):
         return segmentation if _is_rle(segmentation, height, width) else None
@@ -23,14 +23,14 @@ def usable_mask(segmentation: Any, height: int, width: int) -> list[list[float]]
         return None
     polygons = segmentation if any(isinstance(item, list) for item in segmentation) else [segmentation]
     found = (_numbers(polygon) for polygon in polygons if isinstance(polygon, list))
-    # pycocotools takes memory for each pixel of an outline, so one that leaves its image by far is of no use.
+    # pycocotools needs memory for each pixel of an outline, so one that extends far outside its image is rejected.
     far = 2 * max(height, width) + 1000
     return [p for p in found if len(p) >= 6 and len(p) % 2 == 0 and -far <= min(p) and max(p) <= far] or None
 
 
 def _numbers(polygon: list[Any]) -> list[float]:
-    """The finite numbers of a polygon; none where one of its values is something else."""
-    # Nearly all are plain floats: a large file has tens of millions.
+    """The numbers of a polygon; an empty list if any value is not a finite number."""
+    # The fast path for plain floats, of which a large file has tens of millions.
     if {*map(type, polygon)} == {float} and all(map(math.isfinite, polygon)):
         return polygon
     found = [number(value) for value in polygon]
@@ -38,7 +38,7 @@ def _numbers(polygon: list[Any]) -> list[float]:
 
 
 def _is_rle(mask: dict[str, Any], height: int, width: int) -> bool:
-    """Whether run lengths fill the image exactly; pycocotools reads them without a check of its own."""
+    """Whether the run lengths fill the image exactly, which pycocotools does not check."""
     counts = mask.get("counts")
     if mask.get("size") != [height, width]:
         return False
@@ -50,7 +50,7 @@ def _is_rle(mask: dict[str, Any], height: int, width: int) -> bool:
 
 
 def _decode(text: str) -> list[int]:
-    """The run lengths of COCO's text: 5 bits a character, from the fourth on the difference to that two before."""
+    """Decode COCO's RLE string: 5 bits a character; from the fourth count on, differences to the count two before."""
     counts: list[int] = []
     value = shift = 0
     for character in text:

@@ -60,14 +60,17 @@ def analyze(
     check_exists("--imagenet", imagenet)
     check_folder("--output", output)
 
-    from gcisg_suite.analysis.analyze import Checkpoint
-    from gcisg_suite.analysis.analyze import analyze as analyze_all
-    from gcisg_suite.analysis.task import Options
-    from gcisg_suite.tasks import read_config, task_of
+    from gcisg_suite.progress import Progress
 
-    options = Options(reference, data, imagenet, imagenet_size, energy, chosen_device(device))
-    loaded = read_config(file, overrides)
-    task = task_of(loaded).door("analysis")(loaded, options)
+    with Progress("loading config and data", None, "data set"):
+        from gcisg_suite.analysis.analyze import Checkpoint
+        from gcisg_suite.analysis.analyze import analyze as analyze_all
+        from gcisg_suite.analysis.task import Options
+        from gcisg_suite.tasks import read_config, task_of
+
+        options = Options(reference, data, imagenet, imagenet_size, energy, chosen_device(device))
+        loaded = read_config(file, overrides)
+        task = task_of(loaded).door("analysis")(loaded, options)
     print(analyze_all(task, file, [Checkpoint(*pair) for pair in named], output))
 
 

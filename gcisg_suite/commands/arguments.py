@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from gcisg_suite.places import find_config
+from gcisg_suite.places import did_you_mean, find_config
 from gcisg_suite.tasks import framework_of
 
 
@@ -92,9 +92,9 @@ def check_exists(flag: str, path: str | Path | None) -> None:
 
 
 def check_file(flag: str, path: str | Path | None) -> None:
-    """Refuse a given file that does not exist."""
+    """Refuse a given file that does not exist; for a config, name the one that may be meant."""
     if path is not None and not Path(path).is_file():
-        raise UsageError(f"{flag} {path}: no such file")
+        raise UsageError(f"{flag} {path}: no such file{did_you_mean(str(path)) if flag == '--config' else ''}")
 
 
 def check_folder(flag: str, path: Path) -> None:
@@ -116,7 +116,7 @@ def config_file(name: str) -> str:
     try:
         framework_of(file)
     except ValueError as error:
-        raise UsageError(f"--config {error}") from error
+        raise UsageError(f"--config {error}{did_you_mean(file)}") from error
     check_file("--config", file)
     return file
 

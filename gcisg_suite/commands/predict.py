@@ -20,7 +20,7 @@ from gcisg_suite.commands.arguments import (
     check_folder,
     chosen_device,
 )
-from gcisg_suite.places import find_config
+from gcisg_suite.places import did_you_mean, find_config
 from gcisg_suite.tasks import FRAMEWORKS, framework_of
 
 
@@ -63,7 +63,8 @@ def predict(
     file = find_config(config)
     check_at_least("--batch-size", batch_size)
     if not Path(file).is_file() and not re.fullmatch(r"res\w+|(torchvision|timm):[\w.]+", file):
-        raise UsageError(f"--config {file}: no such file, nor a ResNet of torchvision, torchvision:NAME or timm:NAME")
+        names = "nor a ResNet of torchvision, torchvision:NAME or timm:NAME"
+        raise UsageError(f"--config {file}: no such file, {names}{did_you_mean(file)}")
     check_file("--checkpoint", checkpoint)
     check_folder("--output", output)
     paths, overrides = split(inputs, file)

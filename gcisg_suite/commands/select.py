@@ -53,17 +53,20 @@ def select(
     check_exists("--source", source)
     check_exists("--data", data)
 
-    from gcisg_suite.analysis.task import Options
-    from gcisg_suite.selection.criteria import report
-    from gcisg_suite.selection.page import write_page
-    from gcisg_suite.selection.run_checkpoints import config_of, evaluate_run, make_tasks, settings_of
-    from gcisg_suite.tasks import read_config, read_run_config
+    from gcisg_suite.progress import Progress
 
-    loaded = read_config(config, overrides) if config else read_run_config(config_of(run), overrides, trust)
-    settings = settings_of(loaded)
-    chooses = by or settings.by
-    options = Options(reference=reference, data=data or settings.data or None, device=chosen_device(device))
-    target, source_task = make_tasks(loaded, options, source or settings.source or None)
+    with Progress("loading config and data", None, "data set"):
+        from gcisg_suite.analysis.task import Options
+        from gcisg_suite.selection.criteria import report
+        from gcisg_suite.selection.page import write_page
+        from gcisg_suite.selection.run_checkpoints import config_of, evaluate_run, make_tasks, settings_of
+        from gcisg_suite.tasks import read_config, read_run_config
+
+        loaded = read_config(config, overrides) if config else read_run_config(config_of(run), overrides, trust)
+        settings = settings_of(loaded)
+        chooses = by or settings.by
+        options = Options(reference=reference, data=data or settings.data or None, device=chosen_device(device))
+        target, source_task = make_tasks(loaded, options, source or settings.source or None)
     lines = evaluate_run(run, target, source_task, target_labels or chooses == TARGET)
     print(report(lines, chooses))
     print(f"\nPage: {write_page(run, lines, chooses)}")

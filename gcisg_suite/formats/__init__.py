@@ -1,1 +1,1 @@
-"""The formats of data that `gcisg new-project` takes: one table, a reader each. No framework is needed."""
+"""The data formats that `gcisg new-project` reads: one table, one reader for each format. No framework is needed."""

@@ -1,6 +1,6 @@
-"""BlenderProc's HDF5: a numbered file a frame, with `colors`, and `class_segmaps` or `instance_segmaps`.
+"""BlenderProc's HDF5: one numbered file for each frame, with `colors`, and `class_segmaps` or `instance_segmaps`.
 
-Its COCO writer's output is read as COCO. Source: BlenderProc's `writer/README.md`.
+The output of its COCO writer is read as COCO. Source: BlenderProc's `writer/README.md`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from gcisg_core.problems import DataError, reading
 from gcisg_suite.formats.forms import BACKGROUND, Box, BoxImage, Data, Labels, MaskImage, around, names_of
+from gcisg_suite.progress import progress
 
 H5PY = "Install it (python -m pip install h5py), or use BlenderProc's COCO writer"
 AGAIN = "Render the frame again, or remove the file"
@@ -30,7 +31,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _read(file: Path, *keys: str) -> list[np.ndarray]:
-    """Arrays of a file. Raises `DataError`: no such key, or h5py is not installed."""
+    """Arrays of a file. Raises `DataError` if a key is missing or h5py is not installed."""
     try:
         import h5py
     except ImportError as error:
@@ -38,8 +39,8 @@ def _read(file: Path, *keys: str) -> list[np.ndarray]:
     with reading(file, "HDF5", AGAIN), h5py.File(file) as content:
         missing = [key for key in keys if key not in content]
         if missing:
-            what = f"has no {missing[0]}, it has {', '.join(content)}"
-            raise DataError(file, what, "Add it to the data that write_hdf5 is given")
+            what = f"has no {missing[0]}; its keys are {', '.join(content)}"
+            raise DataError(file, what, "Add it to the data that you pass to write_hdf5")
         return [np.asarray(content[key]) for key in keys]
 
 
@@ -48,9 +49,9 @@ def _pixels(file: Path) -> np.ndarray:
 
 
 def read_masks(folder: Path, role: str) -> Data:
-    """Classes by `category_id`, whose numbers are their names; 0 is the background."""
+    """Classes by `category_id`; the number is the name of the class, and 0 is the background."""
     files, seen = _files(folder), {0}
-    for file in files:
+    for file in progress(files, "reading", "file"):
         seen |= {*np.unique(_read(file, "class_segmaps")[0]).tolist()}
     names = {value: str(value) if value else BACKGROUND for value in sorted(seen)}
     images = [MaskImage(_image(file), functools.partial(_labels, file, names), _partial(file)) for file in files]
@@ -72,7 +73,7 @@ def _labels(file: Path, names: dict[int, str]) -> Labels:
 def read_boxes(folder: Path, role: str) -> Data:
     """Tight boxes of the instances; a category is named as BlenderProc's COCO writer names it."""
     images, names = [], dict[int, str]()
-    for file in _files(folder):
+    for file in progress(_files(folder), "reading", "file"):
         ids, text = _read(file, "instance_segmaps", "instance_attribute_maps")
         boxes = []
         for item in _attributes(file, text):
@@ -84,7 +85,7 @@ def read_boxes(folder: Path, role: str) -> Data:
 
 
 def _attributes(file: Path, text: np.ndarray) -> list[dict[str, Any]]:
-    with suppress(Exception):  # whatever stands there instead
+    with suppress(Exception):  # any other content is reported below
         items = json.loads(text.tobytes().rstrip(b"\0"))
         if all(int(item["idx"]) >= 0 and int(item["category_id"]) >= 0 for item in items):
             return list(items)

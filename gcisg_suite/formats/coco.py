@@ -1,7 +1,7 @@
-"""JSON in COCO's format, wherever it lies below a folder.
+"""COCO's JSON format, at any place below a folder.
 
-`annotations.json` and `images/`, exports of Roboflow and CVAT, the layout of COCO itself, `coco_annotations.json` of
-BlenderProc's COCO writer, and ACDC's labels for detection.
+Reads `annotations.json` with `images/`, exports of Roboflow and CVAT, the layout of COCO itself,
+`coco_annotations.json` of BlenderProc's COCO writer, and ACDC's labels for detection.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from gcisg_suite.formats.forms import (
 )
 
 USUAL = ("annotations.json", "coco_annotations.json", "_annotations.coco.json")
-DEEPEST = 3  # folders below the root in which a file is looked for
+DEEPEST = 3  # levels of folders below the root that are searched for a file
 KEYS = ("images", "annotations", "categories")
 
 
 def _looks_like_coco(path: Path) -> bool:
-    """By its first and last kilobytes, as files may be large."""
+    """Judged by the first and last 4 KiB, as files may be large."""
     with path.open("rb") as file:
         start = file.read(4096)
         file.seek(max(path.stat().st_size - 4096, 0))
@@ -46,7 +46,7 @@ def _looks_like_coco(path: Path) -> bool:
 
 
 def coco_files(folder: Path) -> list[Path]:
-    """JSON files that look like COCO's, those of usual names first."""
+    """JSON files that look like COCO's; if some have a usual name, only those."""
     found = [
         path
         for path in sorted(folder.rglob("*.json"))
@@ -58,7 +58,7 @@ def coco_files(folder: Path) -> list[Path]:
 
 
 def is_coco(folder: Path) -> bool:
-    """Whether one of its JSON files is COCO's: an object with the three lists."""
+    """Whether the folder has a JSON file in COCO's format: an object with the three lists."""
     return any(path.name in USUAL or _has_lists(path) for path in coco_files(folder)[:5])
 
 
@@ -71,7 +71,7 @@ def _has_lists(path: Path) -> bool:
 
 
 def find_file(folder: Path, role: str) -> Path:
-    """The file of the role's part. Raises `DataError`: there is none, or there are several."""
+    """The file of the role's part. Raises `DataError` if there is none, or more than one."""
     files = coco_files(folder)
     parts = ([path for path in files if _names(path.relative_to(folder), part)] for part in PARTS[role])
     chosen = next(filter(None, parts), files)
@@ -79,36 +79,38 @@ def find_file(folder: Path, role: str) -> Path:
     chosen = [path for path in chosen if len(path.parts) == least]
     if len(chosen) != 1:
         names = ", ".join(str(path.relative_to(folder)) for path in chosen[:5]) or "none"
-        what = f"{len(chosen)} JSON files in COCO's format ({names}), expected 1, or one named after train and val"
+        what = (
+            f"holds {len(chosen)} JSON files in COCO's format ({names}), expected 1, or one for train and one for val"
+        )
         raise DataError(folder, what, "Name the file: --labels FILE")
     return chosen[0]
 
 
 def _names(path: Path, part: str) -> bool:
-    """Whether a path has the part in its folder's name or as a word of its own."""
+    """Whether one of the words in a path, without digits at its end, is the name of the part."""
     words = path.as_posix().lower().replace(".", "_").replace("/", "_").replace("-", "_").split("_")
     return any(word.rstrip("0123456789") == part for word in words)
 
 
 def image_root(folder: Path, file: Path) -> Path:
-    """The folder that the file names start from, by the first image that is found. Raises `DataError`."""
+    """The folder that the file names are relative to, found by the first existing image. Raises `DataError`."""
     first = [str(item.get("file_name", "")).replace("\\", "/") for item in read_lists(file)["images"][:20]]
     usual = [file.parent, folder / "images", file.parent / "images", folder, file.parent.parent]
     for root in (*usual, *folders_below(folder, DEEPEST)):
         if any(name and is_file(root / name) for name in first):
             return root
-    what = f"its images, such as {first[0]!r}, are in no folder below {folder}"
+    what = f"its images, such as {first[0]!r}, were not found below {folder}"
     raise DataError(file, what, "Put the images there, or correct `file_name`")
 
 
 def read_boxes(folder: Path, role: str) -> Data:
-    """Boxes as :func:`gcisg_suite.coco.load.load_coco` normalises them."""
+    """Boxes, normalised by :func:`gcisg_suite.coco.load.load_coco`."""
     file = find_file(folder, role)
     return boxes_of(file, image_root(folder, file))
 
 
 def boxes_of(file: Path, root: Path) -> Data:
-    """The same, of a file."""
+    """The boxes of one file, whose images are in `root`."""
     data = load_coco(file, root)
     images = {
         item["id"]: BoxImage(root / item["file_name"], (item["width"], item["height"]), []) for item in data.images
@@ -129,16 +131,16 @@ def _with_findings(found: Data, data: CocoData) -> Data:
 
 
 def read_masks(folder: Path, role: str) -> Data:
-    """The masks as :func:`masks_of` reads them."""
+    """Masks of the role's file, see :func:`masks_of`."""
     file = find_file(folder, role)
     return masks_of(file, image_root(folder, file))
 
 
 def masks_of(file: Path, root: Path) -> Data:
-    """Pixels of the objects' masks, later ones over earlier ones and groups; those of no object are the background.
+    """Labels made from the objects' masks: groups first, later objects over earlier ones; the rest is background.
 
     Raises:
-        DataError: as in detection, or no annotation has a mask.
+        DataError: as for detection, or no annotation has a mask.
     """
     data = normalise(file, root, "bitmask")
     data.findings.raise_refused()
@@ -157,7 +159,7 @@ def masks_of(file: Path, root: Path) -> Data:
 
 
 def _paint(size: tuple[int, int], parts: list[tuple[str, Any]], classes: list[str]) -> Labels:
-    from pycocotools import mask as masks  # needed here alone
+    from pycocotools import mask as masks  # only needed here
 
     values = np.zeros(size, np.uint8)
     for name, given in parts:

@@ -1,4 +1,4 @@
-"""Label images whose pixels name their class by a colour or a number, as a table says."""
+"""Reads label images whose pixels encode classes as colours or numbers, according to a table."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from PIL import Image
 from gcisg_core.problems import DataError, reading
 from gcisg_suite.formats.forms import Labels
 
-Keys = Mapping[tuple[int, ...], str | None]  # (R, G, B, A), or the number alone -> class; None is none
+Keys = Mapping[tuple[int, ...], str | None]  # (R, G, B, A) or (number,) -> class; None: no class
 
 
 def labels_by_colour(file: Path, names: Keys, remedy: str) -> Labels:
-    """Classes of an image by its colours, those of its palette among them, or by its numbers.
+    """The classes of an image, by its colours (for palette images, those of the palette) or by its numbers.
 
     Raises:
         DataError: the file cannot be read, or a colour or number is not in the table.

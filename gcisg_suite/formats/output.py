@@ -1,4 +1,4 @@
-"""The folders of OUTPUT/data: a conversion replaces what an earlier one wrote, and nothing that was changed since."""
+"""Writes the folders of OUTPUT/data: a conversion replaces an earlier one, unless its files were changed since."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 from gcisg_core.files import keep_copy, replace_folder, write_json
 from gcisg_suite.folders import list_files
 
-RECORD = ".written.json"  # in each folder: the name of a file -> its SHA-256
+RECORD = ".written.json"  # in each folder: file name -> SHA-256
 
 
 @contextmanager
 def converting(goal: Path, force: bool) -> Iterator[Path]:
-    """A new folder beside `goal` that takes its place at the end; an error leaves `goal` as it is.
+    """A temporary folder that replaces `goal` at the end; after an error, `goal` is unchanged.
 
     Args:
-        goal: The folder.
-        force: Whether it is replaced where files in it were changed or added; a copy of all is kept then.
+        goal: The folder to write.
+        force: Replace `goal` even if files in it were changed or added; a copy of the folder is kept.
 
     Raises:
-        ValueError: files were changed or added, without `force`.
+        ValueError: files were changed or added, and `force` is not set.
     """
     changed = changed_files(goal)
     if changed and not force:
@@ -37,14 +37,14 @@ def converting(goal: Path, force: bool) -> Iterator[Path]:
         yield partial
         write_json(partial / RECORD, {name: _digest(partial / name) for name in list_files(partial).files})
         if changed:
-            print(f"kept: {keep_copy(goal)}, what {goal} was")
+            print(f"kept the old {goal} as {keep_copy(goal)}")
         replace_folder(partial, goal)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def changed_files(folder: Path) -> list[str]:
-    """The files in a folder that are not as :func:`converting` left them; hidden ones do not count."""
+    """The files in a folder that changed since :func:`converting` wrote it; hidden files are ignored."""
     try:
         written = json.loads((folder / RECORD).read_bytes())
     except (OSError, ValueError):

@@ -1,9 +1,9 @@
-"""What simulators write: NVIDIA Replicator's BasicWriter and Unity Perception's SOLO.
+"""The output of simulators: NVIDIA Replicator's BasicWriter and Unity Perception's SOLO.
 
 Sources: the documentation of Omniverse Replicator, and the SOLO schema of Unity Perception 1.0.
-Replicator's x_max and y_max are the last pixel of a box. Its documentation does not say so, but NVIDIA's own test of
-the sensor does (omni.syntheticdata, `test_bbox2d_tight.py`): a cube in the middle of 1280 x 720 pixels has x from 301
-to 978 and y from 21 to 698, which is symmetric only if both ends count.
+Replicator's x_max and y_max are inclusive: they are the last pixel of a box. The documentation does not say so, but
+NVIDIA's own test of the sensor shows it (omni.syntheticdata, `test_bbox2d_tight.py`): a cube in the middle of
+1280 x 720 pixels has x from 301 to 978 and y from 21 to 698, which is symmetric only if both ends are included.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from gcisg_suite.formats.forms import (
     required_image,
     text_of,
 )
+from gcisg_suite.progress import progress
 
 TIGHT, SEMANTIC = "bounding_box_2d_tight_", "semantic_segmentation_"
 SIDES = ("x_min", "y_min", "x_max", "y_max")
@@ -46,18 +47,18 @@ NONE = ("BACKGROUND", "UNLABELLED")
 
 
 def is_replicator(folder: Path) -> bool:
-    """Whether there are `rgb_<frame>` and the writer's boxes or classes."""
+    """Whether there are files `rgb_<frame>` and the writer's boxes or classes."""
     return any(folder.rglob("rgb_*")) and any(any(folder.rglob(f"{kind}*")) for kind in (TIGHT, SEMANTIC))
 
 
 def _replicator_image(file: Path, kind: str) -> Path:
-    """`rgb_<frame>` in the same folder, or in `rgb` beside it where several cameras wrote."""
+    """`rgb_<frame>` in the same folder or, with several cameras, in the folder `rgb` beside it."""
     frame = file.stem.removeprefix(kind)
     return beside(file.parent.parent / "rgb" / f"rgb_{frame}") or required_image(file.parent / f"rgb_{frame}", file)
 
 
 def _semantics(file: Path, kind: str) -> dict[str, str]:
-    """Key (a number, or a colour as text) -> class, of the JSON beside a file."""
+    """Key (a number, or a colour as a string) -> class, from the JSON file that belongs to `file`."""
     labels = file.with_name(f"{kind}labels_{file.stem.removeprefix(kind)}.json")
     content = read_json(labels, WRITER)
     if not isinstance(content, dict):
@@ -67,15 +68,15 @@ def _semantics(file: Path, kind: str) -> dict[str, str]:
         named = value if isinstance(value, dict) else {"class": value}
         name = named.get("class") or next(iter(named.values()), None)
         if not isinstance(name, str):
-            raise DataError(labels, f"{key}.class is {shown(name)}, expected a text", WRITER)
+            raise DataError(labels, f"{key}.class is {shown(name)}, expected a string", WRITER)
         found[key] = BACKGROUND if name.upper() in NONE else name
     return found
 
 
 def replicator_boxes(folder: Path, role: str) -> Data:
-    """Tight boxes around the visible parts."""
+    """The tight boxes, which enclose the visible parts of objects."""
     data = Data(folder, [], [])
-    for file in sorted(folder.rglob(f"{TIGHT}*.npy")):
+    for file in progress(sorted(folder.rglob(f"{TIGHT}*.npy")), "reading", "file"):
         with reading(file, "an array", WRITER):
             rows = np.load(file, allow_pickle=False)
         missing = [name for name in ("semanticId", *SIDES) if name not in (rows.dtype.names or ())]
@@ -85,7 +86,7 @@ def replicator_boxes(folder: Path, role: str) -> Data:
         for row in rows.reshape(-1):
             name = semantics.get(str(row["semanticId"]))
             if name is None:
-                what = f"semanticId {row['semanticId']} is not one of {', '.join(semantics)}"
+                what = f"semanticId is {row['semanticId']}, expected one of {', '.join(semantics)}"
                 raise DataError(file, what, WRITER)
             x1, y1, x2, y2 = (float(row[side]) for side in SIDES)
             if name == BACKGROUND:
@@ -100,9 +101,9 @@ def replicator_boxes(folder: Path, role: str) -> Data:
 
 
 def replicator_masks(folder: Path, role: str) -> Data:
-    """Classes by colour or number; pixels of nothing and of what has no label are the background."""
+    """Classes by colour or number; empty space and unlabelled objects are background."""
     images, classes = [], {BACKGROUND: None}
-    for file in sorted(folder.rglob(f"{SEMANTIC}*.png")):
+    for file in progress(sorted(folder.rglob(f"{SEMANTIC}*.png")), "reading", "file"):
         semantics = _semantics(file, SEMANTIC)
         classes |= dict.fromkeys(sorted(semantics.values()))
         paint = functools.partial(
@@ -120,14 +121,14 @@ def _colour(key: str) -> tuple[int, ...]:
 
 
 def is_solo(folder: Path) -> bool:
-    """Whether there are frames in sequences."""
+    """Whether there are folders of sequences with frames."""
     return any(folder.glob(FRAMES))
 
 
 def _captures(folder: Path, kind: str) -> list[tuple[Path, str, dict[str, Any], dict[str, Any]]]:
-    """File, place, capture and its annotation of a kind, of each frame of a camera."""
+    """File, place, capture and annotation for each annotation of this type in the frames of RGB cameras."""
     found = []
-    for file in sorted(folder.glob(FRAMES), key=_natural):
+    for file in progress(sorted(folder.glob(FRAMES), key=_natural), "reading", "file"):
         for where, capture in entries(read_json(file, SOLO), "captures", file, "", SOLO):
             if not str(capture.get("@type", "RGBCamera")).endswith("RGBCamera"):
                 continue
@@ -151,11 +152,11 @@ def _solo_image(file: Path, capture: dict[str, Any]) -> Path:
 
 
 def solo_boxes(folder: Path, role: str) -> Data:
-    """Boxes of the 2D labeler."""
+    """Boxes of the 2D bounding box labeler."""
     images = []
     for file, where, capture, annotation in _captures(folder, BOXES_2D):
         boxes = []
-        given = {**annotation, "values": annotation.get("values") or []}  # a frame without objects has none
+        given = {**annotation, "values": annotation.get("values") or []}  # missing in a frame without objects
         for place, item in entries(given, "values", file, where, SOLO):
             pairs: list[Any] = [item.get(key) for key in ("origin", "dimension")]
             if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
@@ -171,7 +172,7 @@ def solo_boxes(folder: Path, role: str) -> Data:
 
 
 def solo_masks(folder: Path, role: str) -> Data:
-    """Classes by the colours of the semantic labeler; what has no label is black, and the background."""
+    """Classes by the colours of the semantic segmentation labeler; unlabelled pixels (black) become background."""
     images, classes = [], {BACKGROUND: None}
     for file, where, capture, annotation in _captures(folder, CLASSES_2D):
         names = {}

@@ -1,6 +1,6 @@
-"""Boxes of data sets of street scenes: Cityscapes and Foggy Cityscapes, BDD100K's label files, SHIFT.
+"""Boxes of street scenes: Cityscapes, Foggy Cityscapes, BDD100K and SHIFT.
 
-BDD100K and SHIFT write scalabel's frames; their boxes include the last pixel, so 1 is added to x2 and y2, as in
+BDD100K and SHIFT use Scalabel's format. Its boxes include the last pixel, so 1 is added to x2 and y2, as in
 `scalabel.label.transforms.box2d_to_bbox`.
 """
 
@@ -29,12 +29,13 @@ from gcisg_suite.formats.forms import (
     read_json,
     text_of,
 )
+from gcisg_suite.progress import progress
 
-# Cityscapes' label IDs of the classes that have instances and are evaluated.
+# Cityscapes' label IDs of the evaluated classes with instances.
 THINGS = {24: "person", 25: "rider", 26: "car", 27: "truck", 28: "bus", 31: "train", 32: "motorcycle", 33: "bicycle"}
 FINE = "Unpack gtFine_trainvaltest.zip beside the images"
 FRAMES = "Take the label file of the official download"
-FOGGY = "_leftImg8bit_foggy_beta_0.02.png"  # the density of fog that results are reported for
+FOGGY = "_leftImg8bit_foggy_beta_0.02.png"  # the fog density that papers report results for
 BOXES_2018 = "bdd100k_labels_images_{}.json"
 
 
@@ -49,12 +50,12 @@ def is_foggy(folder: Path) -> bool:
 
 
 def read_cityscapes(folder: Path, role: str) -> Data:
-    """Tight boxes of the 8 classes with instances, from `instanceIds.png`; a group is a crowd."""
+    """Tight boxes of the 8 classes with instances, from `instanceIds.png`; groups are crowds."""
     return _instances(folder, role, "leftImg8bit", "_leftImg8bit.png")
 
 
 def read_foggy(folder: Path, role: str) -> Data:
-    """The same of the images with fog of density 0.02."""
+    """As :func:`read_cityscapes`, for the images with a fog density of 0.02."""
     return _instances(folder, role, "leftImg8bit_foggy", FOGGY)
 
 
@@ -64,12 +65,12 @@ def _instances(folder: Path, role: str, images_in: str, suffix: str) -> Data:
     if not files:
         raise DataError(folder / images_in / part, f"holds no <city>/*{suffix}", "Unpack the images there")
     images = []
-    for path in files:
+    for path in progress(files, "reading", "file"):
         label = folder / "gtFine" / part / path.parent.name / path.name.replace(suffix, "_gtFine_instanceIds.png")
         with reading(label, "an image", FINE), Image.open(label) as image:
             ids = np.asarray(image)
         if ids.ndim != 2:
-            raise DataError(label, f"has {ids.shape[2]} channels, expected 1 with the numbers of instances", FINE)
+            raise DataError(label, f"has {ids.shape[2]} channels, expected 1 channel with instance IDs", FINE)
         boxes = []
         for value in np.unique(ids).tolist():
             name = THINGS.get(value // 1000 if value >= 1000 else value)
@@ -80,13 +81,13 @@ def _instances(folder: Path, role: str, images_in: str, suffix: str) -> Data:
 
 
 def _below(folder: Path, *names: str) -> list[Path]:
-    """The files of these names in the folder or in `bdd100k` below it, as the downloads nest them."""
+    """Paths that match these patterns, in the folder or in its `bdd100k`, which some downloads contain."""
     homes = (folder, folder / "bdd100k")
     return [path for home in homes for name in names for path in sorted(home.glob(name)) if path.exists()]
 
 
 def _bdd_labels(folder: Path, role: str) -> tuple[Path, str] | None:
-    """The label file or folder of the role's part, and the part: of 2020, of 2018, or one file for each image."""
+    """The labels of the role's part, and the part: the file of 2020 or 2018, or a folder with one file per image."""
     for part in PARTS[role]:
         found = _below(
             folder, f"labels/det_20/det_{part}.json", f"labels/{BOXES_2018.format(part)}", f"labels/100k/{part}"
@@ -97,30 +98,31 @@ def _bdd_labels(folder: Path, role: str) -> tuple[Path, str] | None:
 
 
 def is_bdd(folder: Path) -> bool:
-    """Whether there are BDD100K's labels of boxes in one of their three layouts."""
+    """Whether there are BDD100K's box labels, in any of their three layouts."""
     return _bdd_labels(folder, "all") is not None
 
 
 def read_bdd(folder: Path, role: str) -> Data:
-    """Boxes of `det_20`, of the release of 2018, or of one JSON file for each image."""
+    """Boxes from `det_20`, from the release of 2018, or from one JSON file for each image."""
     labels, part = _bdd_labels(folder, role) or (folder / "labels", "val")
     homes = _below(folder, f"images/100k/{part}")
     if not homes:
         raise DataError(labels, f"has no images beside it: no images/100k/{part}", "Unpack the images there")
     if labels.is_dir():
-        found = [(path, read_json(path, FRAMES)) for path in sorted(labels.glob("*.json"))]
+        files = progress(sorted(labels.glob("*.json")), "reading", "file")
+        found = [(path, read_json(path, FRAMES)) for path in files]
         frames = [(path, "", {**content, "labels": _only_frame(path, content)}) for path, content in found]
         frames = [(path, where, {**item, "name": f"{path.stem}.jpg"}) for path, where, item in frames]
     else:
         content = read_json(labels, FRAMES)
         content = content if isinstance(content, dict) else {"frames": content}
         frames = [(labels, *pair) for pair in entries(content, "frames", labels, "", FRAMES)]
-    nested = {path.name: path for path in homes[0].rglob("*.jpg")}  # some mirrors split train into folders
+    nested = {path.name: path for path in homes[0].rglob("*.jpg")}  # some mirrors split train into subfolders
     return _scalabel(homes[0], frames, lambda frame: nested.get(frame["name"]))
 
 
 def _only_frame(path: Path, content: Any) -> Any:
-    """The objects of one image's file, in its list of one frame."""
+    """The objects in the file of a single image, whose list of frames has one entry."""
     frames = [item for _, item in entries(content, "frames", path, "", FRAMES)]
     if len(frames) != 1:
         raise DataError(path, f"frames has {len(frames)} entries, expected 1", FRAMES)
@@ -140,7 +142,7 @@ def is_shift(folder: Path) -> bool:
 
 
 def read_shift(folder: Path, role: str) -> Data:
-    """Boxes of the front camera, `det_2d.json` beside `img/<video>/<name>`."""
+    """Boxes of the front camera, from `det_2d.json` and the images `img/<video>/<name>` beside it."""
     file = _shift_file(folder, role) or folder / "det_2d.json"
     content = read_json(file, FRAMES)
     frames = [(file, *pair) for pair in entries(content, "frames", file, "", FRAMES)]
@@ -157,13 +159,13 @@ def _scalabel(
     frames: list[tuple[Path, str, dict[str, Any]]],
     find: Callable[[dict[str, Any]], Path | None],
 ) -> Data:
-    """Boxes of frames; labels without `box2d`, such as lanes and areas, are not objects."""
+    """Boxes of frames. Labels without `box2d`, such as lanes and drivable areas, are not objects."""
     data = Data(root, [], [])
     for file, where, frame in frames:
         name = text_of(frame, "name", file, where, FRAMES)
         path = find(frame)
         if path is None:
-            data.leave("frames without their image", name)
+            data.leave("frames whose image is missing", name)
             continue
         boxes = []
         given = {**frame, "labels": frame.get("labels") or []}
@@ -181,7 +183,7 @@ def _scalabel(
         data.images.append(BoxImage(path, None, boxes))
     if not data.images:
         raise DataError(
-            root, f"holds no image of the {len(frames)} frames of {frames[0][0] if frames else 'none'}", FRAMES
+            root, f"holds no image of the {len(frames)} frames in {frames[0][0] if frames else 'the labels'}", FRAMES
         )
     data.classes = names_of(data.images)
     return data

@@ -1,4 +1,4 @@
-"""The table of formats: how each is recognised in a folder, and who reads it."""
+"""The table of formats: how a folder of each is recognised, and the readers."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from gcisg_suite.formats import blenderproc, coco, objects, simulators, streets,
 from gcisg_suite.formats.forms import Data
 from gcisg_suite.images import SUFFIXES
 
-Reader = Callable[[Path, str], Data]  # of a folder, and the role `synthetic` or `real`, which chooses its part
+Reader = Callable[[Path, str], Data]  # (folder, role): the role, `synthetic` or `real`, chooses the part
 NATIVE, UNLABELLED = "native", "unlabelled"
-# Files that hold annotations in some format: a folder with one is not taken as one without labels.
+# Suffixes of files that may hold annotations: a folder with such a file does not count as unlabelled.
 ANNOTATIONS = (".json", ".xml", ".txt", ".csv", ".npy", ".hdf5", ".yaml", ".yml", ".mat", ".record", ".tfrecord")
-# Names of folders that hold label images: what lies there is no photograph.
+# Names of folders with label images: their images are not photographs.
 LABELS = ("annotation", "annotations", "gt", "gtfine", "label", "labels", "mask", "masks", "segmentation",
           "segmentationclass", "semantic", "semseg")  # fmt: skip
 
 
 class Format(NamedTuple):
-    """A row.
+    """A row of the table.
 
     Attributes:
-        files: What lies in the folder, for people.
-        recognises: Whether a folder is in the format.
-        boxes: Its reader for detection.
-        masks: Its reader for segmentation.
+        files: Description of the files, for help texts.
+        recognises: Whether a folder is in this format.
+        boxes: The reader for detection, if there is one.
+        masks: The reader for segmentation, if there is one.
     """
 
     files: str
@@ -38,7 +38,7 @@ class Format(NamedTuple):
     masks: Reader | None = None
 
 
-# In the order in which they are asked: those that are surest of themselves first.
+# In the order in which they are tried: the most specific formats first.
 FORMATS: dict[str, Format] = {
     "solo": Format(
         "Unity Perception (SOLO): sequence.0/step0.frame_data.json, step0.camera.png",
@@ -99,7 +99,7 @@ FORMATS: dict[str, Format] = {
 
 
 def has_only_images(folder: Path) -> bool:
-    """Whether there are images below a folder and no file that may hold annotations, nor a folder of label images."""
+    """Whether a folder has images at any depth, but no file that may hold annotations and no folder of label images."""
     paths = [PurePath(name) for name in list_files(folder).files]
     suffixes = {path.suffix.lower() for path in paths}
     if any(part.lower() in LABELS for path in paths for part in path.parts[:-1]):
@@ -111,14 +111,14 @@ def find_format(folder: Path, table: Mapping[str, Format], native: bool, asked: 
     """The name of the format of a folder.
 
     Args:
-        folder: Of the user's.
+        folder: The user's folder.
         table: The formats of the task.
-        native: Whether the folder has what the task reads as it is.
-        asked: What the user says it is.
+        native: Whether the task can read the folder without conversion.
+        asked: The format that the user named, if any.
         role: `synthetic` or `real`.
 
     Raises:
-        ValueError: there is no format of the name that the user gave.
+        ValueError: the format that the user named does not exist.
         DataError: no format is recognised.
     """
     if asked:
@@ -130,7 +130,7 @@ def find_format(folder: Path, table: Mapping[str, Format], native: bool, asked: 
     if found is None and has_only_images(folder):
         return UNLABELLED
     if found is None:
-        what = f"is in no format that is known here: {', '.join(table)}"
+        what = f"is in no known format ({', '.join(table)})"
         names = f"Name it (--format {role}=NAME, {UNLABELLED} for images alone), or the folder that holds its files"
         remedy = f"{names}; docs/your_data.md lists them"
         raise DataError(folder, what, remedy)

@@ -1,7 +1,7 @@
-"""From the folders that `gcisg new-project` is given to what training reads: a COCO file, or a folder of label PNGs.
+"""Prepares the folders given to `gcisg new-project` for training, as a COCO file or a folder of label PNGs.
 
-What a task reads anyway stays in place. Everything else is converted once into `<output>/data`; nothing is written into
-the user's folders.
+Data that the task can read stays in place. Everything else is converted once into `<output>/data`. Nothing is written
+into the user's folders.
 """
 
 from __future__ import annotations
@@ -20,22 +20,25 @@ from gcisg_suite.formats.table import FORMATS, NATIVE, UNLABELLED, Format, Reade
 from gcisg_suite.formats.write import COCO, LIST, some, write_coco, write_labels
 from gcisg_suite.images import SUFFIXES
 from gcisg_suite.new_project import MINE, Answers
+from gcisg_suite.progress import named
 
-NO_LABELS = "has no labels: there is no score on it; prediction, match rate, CKA, energy and `gcisg select` need none"
-NOTHING = "Name the folder that holds the labels, or its format where it is another one (--format {name}=NAME)"
+NO_LABELS = (
+    "has no labels, so there is no score on it. Prediction, match rate, CKA, energy and `gcisg select` still work"
+)
+NOTHING = "Name the folder that holds the labels, or another format (--format {name}=NAME)"
 
 
 class Place(NamedTuple):
-    """Where the data of a folder are.
+    """The location of a folder's data.
 
     Attributes:
-        images: Their folder.
+        images: The folder of the images.
         labels: The COCO file, or the folder of the label PNGs.
-        classes: The names in the order of the labels; empty where the labels do not say.
-        listed: A list of the images' names without suffix, where only these count.
-        suffixes: How the images end, where `listed` is given.
+        classes: The names in the order of the labels; empty if the labels do not contain names.
+        listed: File with the names of the images to use, without suffix; None to use all images.
+        suffixes: The suffixes of the images, if `listed` is given.
         labelled: Whether there are labels.
-        fixed: The classes are those of the format, whether they occur or not.
+        fixed: Whether the format defines the classes, so that they are kept even if they do not occur.
     """
 
     images: Path
@@ -49,8 +52,8 @@ class Place(NamedTuple):
 
 def _unlabelled(name: str, folder: Path) -> Data:
     if name == MINE:
-        remedy = "Training learns from labels: name the folder that holds them, or its format (--format synthetic=NAME)"
-        raise DataError(folder, "has images and no labels that are known here", remedy)
+        remedy = "Training needs labels: name the folder that holds them, or its format (--format synthetic=NAME)"
+        raise DataError(folder, "has images, but no labels in a known format", remedy)
     inner = folder / "images"
     data = Data(inner if inner.is_dir() else folder, [], [])
     data.images = [BoxImage(path, None, []) for path in image_files(data.root)]
@@ -61,20 +64,23 @@ def _unlabelled(name: str, folder: Path) -> Data:
 
 
 def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
-    """The places of both folders for detection.
+    """Prepare both folders for detection.
 
     Args:
-        answers: Of the command line.
-        asked: The classes that are wanted; by default those of the synthetic boxes.
+        answers: The arguments of the command.
+        asked: The requested classes; by default those of the synthetic boxes.
+
+    Returns:
+        The location of each folder's data, by role.
 
     Raises:
-        DataError, ValueError: a folder is in no known format, or a file in it is not as expected.
+        DataError, ValueError: a folder is in no known format, or a file in it is invalid.
     """
     table = {name: row for name, row in FORMATS.items() if row.boxes}
     files = {name: _given(folder, answers.labels or COCO) for name, folder in answers.folders.items()}
     if answers.labels and not any(path.is_file() for path in files.values()):
         what = f"{answers.labels}: no such file in {answers.synthetic} or {answers.real}"
-        raise ValueError(f"{what}. Name the JSON file as it lies in a folder (--annotations, --labels)")
+        raise ValueError(f"{what}. Give the JSON file as a path inside one of the folders (--annotations, --labels)")
     kinds = {
         name: find_format(folder, table, files[name].is_file(), answers.formats.get(name), name)
         for name, folder in answers.folders.items()
@@ -85,8 +91,8 @@ def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
     for name, folder in answers.folders.items():
         kind, file, data = kinds[name], files[name], None
         if kind in (NATIVE, "coco"):
-            named = kind == NATIVE or (answers.labels is not None and file.is_file())
-            file = file if named else coco.find_file(folder, name)
+            is_named = kind == NATIVE or (answers.labels is not None and file.is_file())
+            file = file if is_named else coco.find_file(folder, name)
             images = _image_folder(answers, folder, file, kind)
             if (kind == NATIVE and asked is None) or _fits(file, images, classes):
                 places[name] = Place(images, file, classes or [])
@@ -96,7 +102,8 @@ def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
                 continue
             data = coco.boxes_of(file, images)
         elif kind != UNLABELLED:
-            data = cast("Reader", table[kind].boxes)(folder, name)
+            with named(name):
+                data = cast("Reader", table[kind].boxes)(folder, name)
         data = data or _unlabelled(name, folder)
         _check_classes(data, classes)
         if not classes:
@@ -104,67 +111,67 @@ def take_boxes(answers: Answers, asked: list[str] | None) -> dict[str, Place]:
             classes = [item for item in data.classes if item in occurring]
             data.leave("classes without a box", "", len(data.classes) - len(classes))
         if not classes or not data.images or (kind != UNLABELLED and not any(image.boxes for image in data.images)):
-            what = f"read as {kind}: {len(data.images)} images without any box{data.described()}"
+            what = f"was read as {kind}: {len(data.images)} images without any box{data.described()}"
             raise DataError(folder, what, NOTHING.format(name=name))
         what, goal = f"{name}: {folder} read as {kind}", answers.output / "data" / name
-        with converting(goal, answers.force) as partial:
+        with named(name), converting(goal, answers.force) as partial:
             root = write_coco(data, classes, partial, goal, what)
         places[name] = Place(root, goal / COCO, classes, labelled=kind != UNLABELLED)
     return places
 
 
 def _given(folder: Path, name: str) -> Path:
-    """A file or folder by its name in a folder of the user's, or by a path that leads into it."""
+    """A file or folder, given by its name in `folder` or by a path that leads into `folder`."""
     path = Path(name)
     inside = path.exists() and path.resolve().is_relative_to(folder.resolve())
     return path if inside and not (folder / name).exists() else folder / name
 
 
 def _image_folder(answers: Answers, folder: Path, file: Path, kind: str) -> Path:
-    """What the names in a COCO file start from. Raises `DataError`."""
+    """The folder that the file names in a COCO file are relative to. Raises `DataError`."""
     if "images" not in answers.options:
         try:
             return coco.image_root(folder, file)
         except DataError:
             if kind != NATIVE:
-                raise  # else the audit names each
+                raise  # for native data, the audit reports each missing image
     return folder / answers.images
 
 
 def _check_options(answers: Answers, kinds: Mapping[str, str]) -> None:
-    """Refuse options that say how labels are read in place where a folder is converted, which would do nothing there.
+    """Refuse options for labels that are read in place if a folder is converted, where they would have no effect.
 
     Raises:
-        ValueError: with the option.
+        ValueError: names the option.
     """
     converted = {name: kind for name, kind in kinds.items() if kind not in (NATIVE, UNLABELLED)}
     for option in sorted(answers.options.keys() - {"classes"}):
-        # The names of the classes must be known in both folders, all else in one.
+        # A converted folder has names of classes, so their number is of no use. Other options need one native folder.
         if converted and (option == "num_classes" or NATIVE not in kinds.values()):
             name, kind = next(iter(converted.items()))
-            what = f"--{option.replace('_', '-')} is for labels that are read as they are"
+            what = f"--{option.replace('_', '-')} applies to labels that are read as they are"
             raise ValueError(
-                f"{what}; {answers.folders[name]} is read as {kind}. Leave it out, or give another --format"
+                f"{what}, but {answers.folders[name]} is read as {kind}. Leave the option out, or give another --format"
             )
 
 
 def _check_classes(data: Data, asked: list[str] | None) -> None:
-    """Raises `ValueError` where a folder has classes, and none of those that are wanted."""
+    """Raise `ValueError` if a folder has classes, but none of the requested ones."""
     common = {*(asked or ())} & {*data.classes}
     if asked and data.classes and not common - {BACKGROUND}:
-        what = f"the classes are {some(asked)}, and {data.root} has none of them; it has {some(data.classes)}"
-        raise ValueError(f"{what}. Give names that both folders have (--classes A B ...), or rename those of one")
+        what = f"the classes are {some(asked)}, but those of {data.root} are {some(data.classes)}"
+        raise ValueError(f"{what}. Give names that both folders have (--classes A B ...), or rename the classes of one")
 
 
 def _names(file: Path, root: Path) -> list[str] | None:
     try:
         return normalise(file, root).classes
     except DataError:
-        return None  # the audit says why
+        return None  # the audit reports the reason
 
 
 def _fits(file: Path, root: Path, classes: list[str] | None) -> bool:
-    """Whether a COCO file can stay as it is: each category is wanted and has a box."""
+    """Whether a COCO file can be used unchanged: each category is requested and has a box."""
     data = normalise(file, root)
     ids = {item["category_id"] for item in data.annotations}
     used = {item["name"] for item in data.categories if item["id"] in ids}
@@ -178,14 +185,17 @@ def take_masks(
     table: Mapping[str, Format],
     special: Mapping[str, Format],
 ) -> dict[str, Place]:
-    """The places of both folders for segmentation.
+    """Prepare both folders for segmentation.
 
     Args:
-        answers: Of the command line.
-        classes: The names that are wanted; by default those of the synthetic labels.
-        need: Asks for the names where they are not given and a folder has label images alone.
+        answers: The arguments of the command.
+        classes: The requested classes; by default those of the synthetic labels.
+        need: Returns the names of the classes if they are not given and a folder has only label images.
         table: The formats.
-        special: Those of them that folders named `images` and `labels` may have.
+        special: Those formats that may also have folders named `images` and `labels`.
+
+    Returns:
+        The location of each folder's data, by role.
 
     Raises:
         DataError, ValueError: as in :func:`take_boxes`.
@@ -210,14 +220,16 @@ def take_masks(
         if name in files:
             data = coco.masks_of(files[name], _image_folder(answers, folder, files[name], kind))
         else:
-            data = _unlabelled(name, folder) if kind == UNLABELLED else cast("Reader", table[kind].masks)(folder, name)
+            with named(name):
+                reader = None if kind == UNLABELLED else cast("Reader", table[kind].masks)
+                data = reader(folder, name) if reader else _unlabelled(name, folder)
         _check_classes(data, classes)
         classes = classes or data.classes
         if classes == [BACKGROUND] or not data.images:
-            what = f"read as {kind}: {len(data.images)} images without any object"
+            what = f"was read as {kind}: {len(data.images)} images without any object"
             raise DataError(folder, what, NOTHING.format(name=name))
         what, goal = f"{name}: {folder} read as {kind}", answers.output / "data" / name
-        with converting(goal, answers.force) as partial:
+        with named(name), converting(goal, answers.force) as partial:
             used = write_labels(data, classes, partial, kind != UNLABELLED, answers.workers)
         print(f"{what}: {len(used)} images, classes {some(classes)} -> {goal}{data.described()}")
         root = goal / "images" if any(image.pixels for image in used) else data.root
@@ -228,7 +240,7 @@ def take_masks(
 
 
 def _is_native(folder: Path, images: Path, special: Mapping[str, Format]) -> bool:
-    """Whether there are images and label images that training reads as they are."""
+    """Whether there are images and label images that training reads without conversion."""
     labels = folder / "labels"
     if not (images.is_dir() and labels.is_dir()):
         return False

@@ -1,8 +1,8 @@
 """Pascal VOC's XML, in the folders of the challenge or beside the images; and KITTI's text files.
 
 VOC counts pixels from 1 and includes both ends: (xmin, ymin, xmax, ymax) is (xmin - 1, ymin - 1, xmax, ymax) half-open.
-Some programs count from 0; a folder where an xmin or ymin is below 1 shows that, and is read as half-open. KITTI's are
-from 0. Source: the development kits of VOC2012 and of KITTI's object benchmark.
+Some programs count from 0. If any xmin or ymin in a folder is below 1, its boxes are read as half-open from 0. KITTI
+counts from 0. Source: the development kits of VOC2012 and of KITTI's object benchmark.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from gcisg_suite.formats.forms import (
     required_image,
 )
 from gcisg_suite.images import displayed_size
+from gcisg_suite.progress import progress
 from gcisg_suite.text import read_lines
 
-XML = "Correct the file, or remove it and its image"
-KITTI_LINE = "Expected 15 or 16 values: type truncated occluded alpha left top right bottom and 7 of the box in space"
+XML = "Correct the file, or remove it with its image and its line in ImageSets"
+KITTI_LINE = "Expected 15 or 16 values: type truncated occluded alpha left top right bottom and 7 of the 3D box"
 ANNOTATIONS = ("Annotations", "annotations", "labels", "xml", "xmls")
 IMAGES = ("JPEGImages", "images", "Images")
 
@@ -41,7 +42,7 @@ def _voc_home(folder: Path) -> Path:
 def _is_voc_file(path: Path) -> bool:
     try:
         return next(ET.iterparse(path, events=("start",)))[1].tag == "annotation"
-    except Exception:  # a parser can raise nearly anything
+    except Exception:  # the parser raises many types of errors
         return False
 
 
@@ -63,12 +64,12 @@ def _voc_files(home: Path, role: str) -> list[Path]:
 
 
 def read_voc(folder: Path, role: str) -> Data:
-    """Boxes; objects that are `difficult` count as crowds, as the challenge ignores them."""
+    """Boxes; `difficult` objects become crowds, as the challenge ignores them in the evaluation."""
     home, images = _voc_home(folder), []
     files = _voc_files(home, role)
     if not files:
         raise DataError(folder, "holds no XML file of VOC", "Export the boxes; label images are for segmentation")
-    for file in files:
+    for file in progress(files, "reading", "file"):
         with reading(file, "XML", XML):
             root = ET.parse(file).getroot()
         images.append(BoxImage(_voc_image(home, file, root), _voc_size(file, root), _voc_boxes(file, root)))
@@ -91,7 +92,7 @@ def _voc_image(home: Path, file: Path, root: ET.Element) -> Path:
             return folder / named
         if path := beside(folder / file.stem):
             return path
-    what = f"belongs to the image {named or file.stem!r}, which is in none of {', '.join(IMAGES)} and not beside it"
+    what = f"belongs to the image {named or file.stem!r}, which is not in {', '.join(IMAGES)} or beside the file"
     raise DataError(file, what, "Restore it, or remove both")
 
 
@@ -117,7 +118,7 @@ def _voc_boxes(file: Path, root: ET.Element) -> list[Box]:
 
 
 def _kitti_labels(folder: Path, role: str) -> Path | None:
-    """`training/label_2`, `label_2`, or `labels` beside `images`; of a part where there are some."""
+    """`training/label_2`, `label_2`, or `labels` beside `images`; in the role's part if the folder has parts."""
     homes = [folder, folder / "training", *(folder / part for part in ("train", "val"))]
     if part := part_of([path.name for path in folder.iterdir() if path.is_dir()], role):
         homes.insert(0, folder / part)
@@ -126,7 +127,7 @@ def _kitti_labels(folder: Path, role: str) -> Path | None:
 
 
 def is_kitti(folder: Path) -> bool:
-    """Whether the first label that is not empty has lines of KITTI."""
+    """Whether the first non-empty label file is in KITTI's format."""
     labels = _kitti_labels(folder, "all")
     for path in sorted(labels.glob("*.txt"))[:20] if labels else ():
         lines = [line.split() for line in path.read_text(errors="replace").splitlines() if line.strip()]
@@ -136,13 +137,13 @@ def is_kitti(folder: Path) -> bool:
 
 
 def read_kitti(folder: Path, role: str) -> Data:
-    """Boxes of all types but `DontCare`, which is counted as left out."""
+    """Boxes of all types except `DontCare`, which are counted as left out."""
     labels = _kitti_labels(folder, role)
     if labels is None:
         raise DataError(folder, "holds no label_2/*.txt", "Name the folder that holds image_2 and label_2")
     images_of = {"label_2": "image_2", "labels": "images"}[labels.name]
     data = Data(labels.parent, [], [])
-    for file in sorted(labels.glob("*.txt")):
+    for file in progress(sorted(labels.glob("*.txt")), "reading", "file"):
         path, boxes = required_image(labels.parent / images_of / file.stem, file), []
         for index, line in enumerate(read_lines(file), start=1):
             words = line.split()
@@ -153,7 +154,7 @@ def read_kitti(folder: Path, role: str) -> Data:
                 raise DataError(where, f"{len(words)} values", KITTI_LINE)
             x1, y1, x2, y2 = (finite(word, where, "a side of the box", KITTI_LINE) for word in words[4:8])
             if words[0] == "DontCare":
-                data.leave("regions DontCare")
+                data.leave("DontCare regions")
             else:
                 boxes.append(Box(words[0], (x1, y1, x2, y2)))
         data.images.append(BoxImage(path, displayed_size(path), boxes))

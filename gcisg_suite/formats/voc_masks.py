@@ -1,7 +1,7 @@
 """Pascal VOC's label images: `JPEGImages/a.jpg`, `SegmentationClass/a.png`, `ImageSets/Segmentation/<part>.txt`.
 
-The colours are those of `labelmap.txt` (`name:R,G,B:parts:actions`), as CVAT and Datumaro write it; else the
-challenge's, in whose order of classes the file may be as well.
+The colours are those of `labelmap.txt` (`name:R,G,B:parts:actions`), which CVAT and Datumaro write. Without it, they
+are the challenge's. Label images without colours hold the index of the class in the same list.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NAMES = ("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", 
          "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
          "tvmonitor")  # fmt: skip
 BORDER = ((224, 224, 192, 255), (255,))
-COLOURS = f"Write the classes and their colours into {MAP}, a line `name:R,G,B::` each"
+COLOURS = f"Write the classes and their colours into {MAP}, one line `name:R,G,B::` for each"
 
 
 def find_masks(folder: Path) -> Path | None:
@@ -28,7 +28,7 @@ def find_masks(folder: Path) -> Path | None:
 
 
 def read_masks(folder: Path, role: str) -> Data:
-    """Classes by colour; objects' borders have none. Raises `DataError`."""
+    """Classes by colour; the borders of objects have no class. Raises `DataError`."""
     home = find_masks(folder)
     if home is None:
         raise DataError(folder, f"holds no {FOLDER}", "Put the label images there; boxes alone are for detection")
@@ -47,7 +47,7 @@ def read_masks(folder: Path, role: str) -> Data:
 
 
 def _classes(file: Path) -> tuple[list[str], Keys]:
-    """The names, and the class of each colour and index."""
+    """The names of the classes, and the class of each colour and index."""
     fields = (
         [line.split(":") for line in read_lines(file) if line.strip()[:1] not in ("", "#")] if file.is_file() else []
     )
@@ -63,5 +63,5 @@ def _classes(file: Path) -> tuple[list[str], Keys]:
 
 
 def _colour(index: int) -> tuple[int, ...]:
-    """The challenge's colour of a class: bits 0, 3, 6 are red's highest, 1, 4, 7 green's and 2, 5 blue's."""
+    """The challenge's colour of a class: index bits 0, 3, 6 become the high bits of red, 1, 4, 7 green, 2, 5 blue."""
     return tuple(sum((index >> (3 * k + channel) & 1) << (7 - k) for k in range(3)) for channel in range(3))

@@ -1,4 +1,4 @@
-"""Writes what was read of any format as training reads it: a COCO file, or a folder of label PNGs."""
+"""Writes the data of any format in the form that training reads: a COCO file, or a folder of label PNGs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,21 @@ from gcisg_core.problems import DataError
 from gcisg_suite.audit.parallel import check_all
 from gcisg_suite.formats.forms import Data, MaskImage
 from gcisg_suite.images import displayed_size
+from gcisg_suite.progress import progress
 
 COCO, LIST = "annotations.json", "images.txt"
-NONE = 255  # the value of pixels without a class in a label PNG
-SHOWN = 5  # names in a line
+NONE = 255  # value of pixels without a class in a label PNG
+SHOWN = 5  # most names in a message
 
 
 def write_coco(data: Data, classes: list[str], partial: Path, goal: Path, what: str) -> Path:
-    """Write boxes as a COCO file into a folder that becomes `goal`, and say so; returns the folder of the images.
+    """Write boxes as a COCO file into `partial`, which becomes `goal`, and print a summary that begins with `what`.
+
+    Returns:
+        The folder of the images.
 
     Raises:
-        DataError: there are boxes, and none can be used.
+        DataError: there are boxes, but none is usable.
     """
     numbers = {name: number for number, name in enumerate(classes, start=1)}
     images: list[dict[str, Any]] = []
@@ -35,7 +39,7 @@ def write_coco(data: Data, classes: list[str], partial: Path, goal: Path, what: 
     extracted = any(image.pixels for image in data.images)
     if extracted:
         _write_pixels(data.images, partial / "images")
-    for key, image in enumerate(data.images, start=1):
+    for key, image in enumerate(progress(data.images, "writing boxes"), start=1):
         width, height = image.size or displayed_size(image.path)
         name = image.path if image.pixels else Path(os.path.relpath(image.path, data.root))
         images.append({"id": key, "file_name": name.as_posix(), "width": width, "height": height})
@@ -52,9 +56,7 @@ def write_coco(data: Data, classes: list[str], partial: Path, goal: Path, what: 
     if others:
         data.leave(f"boxes of {some([*others])}, which are not among the classes", "", others.total())
     if not annotations and any(image.boxes for image in data.images):
-        raise DataError(
-            data.root, f"no box of it can be used{data.described()}", "Correct them, or name other --classes"
-        )
+        raise DataError(data.root, f"has no usable box{data.described()}", "Correct the boxes, or name other --classes")
     categories = [{"id": number, "name": name} for name, number in numbers.items()]
     write_json(partial / COCO, {"images": images, "annotations": annotations, "categories": categories})
     found = f"{len(images)} images, {len(annotations)} boxes of {some(classes)}"
@@ -63,12 +65,12 @@ def write_coco(data: Data, classes: list[str], partial: Path, goal: Path, what: 
 
 
 def some(names: list[str]) -> str:
-    """The first names, and how many more there are."""
+    """The first names, and the number of further ones."""
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _write_pixels(images: list[Any], folder: Path) -> None:
-    for image in images:
+    for image in progress(images, "extracting"):
         with replacing(folder / image.path) as partial:
             Image.fromarray(image.pixels()).save(partial)
 
@@ -78,9 +80,9 @@ def write_labels(data: Data, classes: list[str], folder: Path, labelled: bool, w
     extracted = any(image.pixels for image in data.images)
     home = Path() if extracted else data.root
     names = [PurePath(os.path.relpath(image.path, home)) for image in data.images]
-    # The first of each name counts.
+    # Of images with the same name, the first is used.
     used = {name.with_suffix("").as_posix(): image for name, image in zip(names[::-1], data.images[::-1], strict=True)}
-    data.leave("images that differ from another by the suffix alone", "", len(names) - len(used))
+    data.leave("images that differ from another only in the suffix", "", len(names) - len(used))
     if extracted:
         _write_pixels([*used.values()], folder / "images")
     if labelled:
@@ -93,7 +95,7 @@ def write_labels(data: Data, classes: list[str], folder: Path, labelled: bool, w
 
 
 def _write_label(classes: list[str], task: tuple[MaskImage, Path]) -> Counter[str]:
-    """Write one; returns the pixels of classes that are not wanted."""
+    """Write one label PNG; returns the number of pixels of each class that was not requested."""
     image, path = task
     values, names = image.labels()
     numbers, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)

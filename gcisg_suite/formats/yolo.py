@@ -1,7 +1,8 @@
-"""YOLO's text files: `images/.../a.jpg`, `labels/.../a.txt`, and `data.yaml` or `classes.txt`; or both side by side.
+"""YOLO's text files: `images/.../a.jpg`, `labels/.../a.txt`, and `data.yaml` or `classes.txt`.
 
-A line of a label is an object: the number of its class, then centre x, centre y, width and height, or an outline of 3
-or more points x, y; all as shares of the image's size. Source: the documentation of Ultralytics' data sets.
+Images and labels may also be side by side. Each line of a label file is an object: its class number, then centre x,
+centre y, width and height, or an outline of 3 or more points x, y. All coordinates are fractions of the image's size.
+Source: the documentation of Ultralytics' data sets.
 """
 
 from __future__ import annotations
@@ -29,17 +30,20 @@ from gcisg_suite.formats.forms import (
     part_of,
 )
 from gcisg_suite.images import displayed_size
+from gcisg_suite.progress import progress
 from gcisg_suite.text import read_lines, read_yaml
 
 YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 NAMES = ("classes.txt", "obj.names", "labels/classes.txt", "_darknet.labels")
-SLACK = 0.001  # by which rounding lets shares pass 0 and 1
-LISTS = {"train": "train.txt", "valid": "valid.txt", "val": "val.txt", "test": "test.txt"}  # of Darknet, CVAT
-LINE = "Expected: class, centre x, centre y, width, height; or class and an outline x y x y x y ...; shares of 0 to 1"
+SLACK = 0.001  # rounding may move fractions this far below 0 or above 1
+LISTS = {"train": "train.txt", "valid": "valid.txt", "val": "val.txt", "test": "test.txt"}  # of Darknet and CVAT
+LINE = (
+    "Expected: class, centre x, centre y, width, height; or class and an outline x y x y x y ...; fractions of 0 to 1"
+)
 
 
 def is_yolo(folder: Path) -> bool:
-    """Whether there are text files in `labels` or beside images, and the names of the classes."""
+    """Whether there are text files in `labels` or beside images, and a file with the names of the classes."""
     if _yaml_of(folder) is None and _names_of(folder) is None:
         return False
     if any(path.name not in NAMES for path in folder.rglob("labels/**/*.txt")):
@@ -48,7 +52,7 @@ def is_yolo(folder: Path) -> bool:
 
 
 def _names_of(folder: Path) -> Path | None:
-    """The list of the classes, in the folder or in one of its parts."""
+    """The file that lists the classes, in the folder or in one of its parts."""
     patterns = [start + name for name in NAMES for start in ("", "*/", "labels/*/")]
     return next((path for pattern in patterns for path in sorted(folder.glob(pattern)) if path.is_file()), None)
 
@@ -76,16 +80,16 @@ def _classes(folder: Path, file: Path | None) -> list[str]:
     if isinstance(names, dict) and sorted(map(str, names)) == sorted(map(str, range(len(names)))):
         names = [names[key] for key in sorted(names, key=int)]
     if not isinstance(names, list) or not names or len({*map(str, names)}) < len(names):
-        expected = "expected a list of different names, or `0: name` and so on without a gap"
+        expected = "expected a list of unique names, or a mapping `0: name`, `1: name`, ... without gaps"
         raise DataError(file, f"`names` is {shown(names)}, {expected}", "Write the classes in the order of the numbers")
     count = content.get("nc")
     if count is not None and count != len(names):
-        raise DataError(file, f"`nc` is {shown(count)}, but `names` has {len(names)}", "Make both agree")
+        raise DataError(file, f"`nc` is {shown(count)}, but `names` has {len(names)} entries", "Make them agree")
     return [str(name) for name in names]
 
 
 def _folders(folder: Path, file: Path | None, role: str) -> list[Path]:
-    """What the YAML file names for the role's part: folders of images or lists of them; else `images/<part>`."""
+    """The role's part in the YAML file, as folders of images or files that list images; without it, `images/<part>`."""
     content = _plain(file) if file else {}
     part = part_of([key for key in content if content[key]], role)
     if part and file:
@@ -93,7 +97,7 @@ def _folders(folder: Path, file: Path | None, role: str) -> list[Path]:
         named = content[part] if isinstance(content[part], list) else [content[part]]
         found = [_locate(str(name), base, file.parent) for name in named]
         if None in found:
-            what = f"`{part}` names {named[found.index(None)]}, which does not exist below {base}"
+            what = f"`{part}` is {named[found.index(None)]}, which does not exist below {base}"
             raise DataError(file, what, "Correct `path` or the part's folder")
         return [path for path in found if path]
     lists = {part: folder / name for part, name in LISTS.items() if (folder / name).is_file()}
@@ -105,8 +109,11 @@ def _folders(folder: Path, file: Path | None, role: str) -> list[Path]:
 
 
 def _locate(name: str, *roots: Path) -> Path | None:
-    """What a file names, from one of the folders; or with the first parts of the name cut off: Roboflow names
-    `../train/images` beside `train`, Darknet `data/obj_train_data`, and paths of another machine are common."""
+    """The path `name` in one of the folders, with leading parts of the name removed if necessary.
+
+    Roboflow writes `../train/images` in a file beside `train`, Darknet writes `data/obj_train_data`, and absolute paths
+    of another machine are common.
+    """
     parts = PurePosixPath(name.replace("\\", "/")).parts
     tries = [root / name for root in roots]
     tries += [root.joinpath(*parts[cut:]) for cut in range(1, len(parts)) for root in roots]
@@ -114,7 +121,8 @@ def _locate(name: str, *roots: Path) -> Path | None:
 
 
 def _label_of(image: Path) -> Path:
-    """`labels` in place of the last folder `images`; else beside the image, in a folder `labels` or in the same."""
+    """The label file: with `labels` in place of the last folder `images`, or in a folder `labels` beside the image, or
+    beside the image."""
     parts = list(image.parent.parts)
     tries = [image.parent / "labels" / f"{image.stem}.txt", image.with_suffix(".txt")]
     if "images" in parts:
@@ -140,7 +148,7 @@ def _images(folder: Path, role: str) -> tuple[list[str], list[Path]]:
 
 
 def _objects(file: Path, count: int) -> list[tuple[int, list[float]]]:
-    """Class and shares of each line; an image without a file has no object."""
+    """Class and coordinates (fractions) of each line; an image without a label file has no objects."""
     found = []
     for index, line in enumerate(read_lines(file) if file.is_file() else (), start=1):
         words = line.split()
@@ -149,12 +157,12 @@ def _objects(file: Path, count: int) -> list[tuple[int, list[float]]]:
         where = f"{file} line {index}"
         label, values = number(words[0]), [finite(word, where, "a value", LINE) for word in words[1:]]
         if label is None or not label.is_integer() or not 0 <= label < count:
-            what = f"class {words[0]!r}, expected a whole number of 0 to {count - 1}"
-            raise DataError(where, what, "Correct it, or the classes")
+            what = f"class is {words[0]!r}, expected a whole number from 0 to {count - 1}"
+            raise DataError(where, what, "Correct it, or the list of the classes")
         if len(values) != 4 and (len(values) < 6 or len(values) % 2):
-            raise DataError(where, f"{len(words)} values, expected 5, or 7 and more in pairs", LINE)
+            raise DataError(where, f"has {len(words)} values, expected 5, or an odd number from 7 on", LINE)
         if outside := [value for value in values if not -SLACK <= value <= 1 + SLACK]:
-            raise DataError(where, f"{outside[0]} is not a share of the image, expected 0 to 1", LINE)
+            raise DataError(where, f"{outside[0]} is not a fraction of the image's size, expected 0 to 1", LINE)
         found.append((int(label), values))
     return found
 
@@ -164,10 +172,10 @@ def _pixels(values: list[float], size: tuple[int, int]) -> list[float]:
 
 
 def read_boxes(folder: Path, role: str) -> Data:
-    """Boxes, also around outlines."""
+    """Boxes; outlines become the boxes around them."""
     classes, paths = _images(folder, role)
     images = []
-    for path in paths:
+    for path in progress(paths, "reading"):
         size, boxes = displayed_size(path), []
         for label, values in _objects(_label_of(path), len(classes)):
             if len(values) == 4:
@@ -181,10 +189,10 @@ def read_boxes(folder: Path, role: str) -> Data:
 
 
 def read_masks(folder: Path, role: str) -> Data:
-    """Pixels within outlines; those of no object are the background."""
+    """Labels made from the outlines; pixels outside all objects are background."""
     classes, paths = _images(folder, role)
     images = [MaskImage(path, functools.partial(_paint, path, _label_of(path), classes)) for path in paths]
-    used = {label for path in paths for label, _ in _objects(_label_of(path), len(classes))}
+    used = {label for path in progress(paths, "reading") for label, _ in _objects(_label_of(path), len(classes))}
     return Data(folder, images, [BACKGROUND, *(classes[label] for label in sorted(used))])
 
 

@@ -1,1 +1,1 @@
-"""Grids of experiments over seeds."""
+"""Sweeps: several configs trained and evaluated over several seeds."""

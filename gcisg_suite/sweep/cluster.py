@@ -17,29 +17,30 @@ from gcisg_suite.progress import Progress
 
 from .run import Run, append_runs
 
-JOBS = "jobs.json"  # in the folder of the jobs' logs: run -> its job, so that a sweep that was stopped finds it again
+JOBS = "jobs.json"  # beside the jobs' logs: run -> job id, so that a restarted sweep finds its jobs again
 DEFAULTS = {"timeout_min": 24 * 60, "cpus_per_task": 2, "name": "gcisg"}
-SECONDS = 1.0  # between two looks at the jobs; submitit itself asks Slurm once a minute
-MOST_STARTS = 100  # of a job that is stopped by its time limit
+SECONDS = 1.0  # interval at which jobs are polled; submitit itself asks Slurm once a minute
+MOST_STARTS = 100  # how often a job that hits its time limit is requeued
 
 
 def submit_all(runs: Sequence[Run], out: Path, launcher: str, jobs: int, options: Sequence[str] = ()) -> list[str]:
-    """Run what is to do as jobs, and wait for them; what is stopped meanwhile goes on without this process.
+    """Submit the missing runs as jobs, and wait for them. If this process is stopped, the jobs go on without it.
 
-    A job of an earlier start of the sweep that is still in the queue, or runs, is waited for and not started again.
+    A job that an earlier start of the sweep submitted, and that is still queued or running, is waited for instead of
+    submitting it again.
 
     Args:
-        runs: What is missing.
-        out: The sweep's lines; each run's is added when its job has ended.
+        runs: The missing runs.
+        out: File of the sweep's results; the line of a run is added when its job has ended.
         launcher: A cluster of submitit: `slurm`, `local`, or `debug`, which runs in this process.
-        jobs: How many may be in the queue at once.
-        options: `NAME=VALUE` each, of submitit's `AutoExecutor.update_parameters`.
+        jobs: Largest number of jobs in the queue at the same time.
+        options: `NAME=VALUE` each, arguments of submitit's `AutoExecutor.update_parameters`.
 
     Returns:
-        What failed and why.
+        A line for each failed run, with the reason.
 
     Raises:
-        ValueError: submitit is not installed, there is no such cluster here, or an option is unknown.
+        ValueError: submitit is not installed, the cluster is not available here, or an option is unknown.
     """
     lines = [run.finished() for run in runs]
     append_runs(out, filter(None, lines))
@@ -83,7 +84,7 @@ def _executor(folder: Path, launcher: str, options: Sequence[str]) -> Any:
         executor = submitit.AutoExecutor(folder=folder, cluster=launcher, slurm_max_num_timeout=MOST_STARTS)
     except RuntimeError as error:
         raise ValueError(f"--launcher {launcher}: {reason(error)}") from error
-    gpus = {"gpus_per_node": 1} if launcher == "local" and torch.cuda.is_available() else {}  # else it hides them all
+    gpus = {"gpus_per_node": 1} if launcher == "local" and torch.cuda.is_available() else {}  # else it hides all GPUs
     try:
         executor.update_parameters(**{**DEFAULTS, **gpus, **dict(map(_option, options))})
     except (AssertionError, NameError, TypeError, ValueError) as error:
@@ -101,7 +102,7 @@ def _option(text: str) -> tuple[str, Any]:
 
 
 def _earlier(folder: Path, launcher: str, job_id: str | None) -> Any:
-    """The job of an earlier start, if it is in the queue or runs."""
+    """The job of an earlier start, if it is still queued or running."""
     if job_id is None:
         return None
     if launcher == "slurm":
@@ -118,7 +119,7 @@ def _earlier(folder: Path, launcher: str, job_id: str | None) -> Any:
 
 
 def _is_over(job: Any) -> bool:
-    """Whether a job has ended; submitit does not know it of one of this machine that another process started."""
+    """Whether a job has ended. For a local job that another process started, submitit cannot tell."""
     if getattr(job, "_process", job) is not None:
         return bool(job.done())
     with suppress(OSError):
@@ -131,10 +132,10 @@ def _is_over(job: Any) -> bool:
 
 
 def _outcome(run: Run, job: Any) -> tuple[dict[str, Any] | None, str]:
-    """The line of a run whose job has ended, or the last line of what went wrong and where its log is."""
+    """The result of a run whose job has ended, or the last line of its error with the path of its log."""
     if line := run.finished():
         return line, ""
     error = job.exception()
-    text = str(error).strip().splitlines() if error else ["it left no result"]
+    text = str(error).strip().splitlines() if error else ["it ended without a result"]
     trace = [line for line in text if line.strip() and not line.startswith(("-", "You can check", "or at", "  - "))]
     return None, f"{(trace or text)[-1].strip()} (log: {job.paths.stderr})"

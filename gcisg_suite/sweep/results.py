@@ -1,6 +1,6 @@
-"""Writes `docs/results.md` and its plots from the sweeps' runs and `docs/results.yml`, what is said of them.
+"""Writes `docs/results.md` and its plots, from the runs of the sweeps and the texts in `docs/results.yml`.
 
-No figure of ours is typed: the tables are those that `gcisg sweep` prints, beside the papers' figures.
+The tables are those that `gcisg sweep` prints, so none of our figures is typed by hand; the papers' figures are.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _section(section: dict[str, Any], root: Path) -> Iterator[str]:
         heads.pop()
         rows = [row[:-1] for row in rows]
     yield tabulate(rows, headers=heads, tablefmt="github", disable_numparse=True)
-    if "paper" in section:  # of other data and another recipe, so in no row of ours
+    if "paper" in section:  # not in our rows: the data and the recipe differ
         figures = ", ".join(f"{name} {figure}" for name, figure in section["paper"].items())
         yield f"For comparison, {section['metric']}: {figures}."
     if "rows" not in section:
@@ -81,14 +81,14 @@ def _section(section: dict[str, Any], root: Path) -> Iterator[str]:
 
 
 def _networks(section: dict[str, Any], runs: list[dict[str, Any]], root: Path) -> str:
-    """Differences, each a mean over seeds, on the first network and on those of the section's own sweep.
+    """A table of differences (means over seeds) on the first reference network and on those of the section's sweep.
 
-    `networks` has the `sweep` of the first network's runs and `differences`, pairs of its variants.
+    `networks` has the `sweep` with the first network's runs, and `differences`, pairs of its variants.
     """
     asked = section["networks"]
     task, first = _runs({**section, **asked}, root)
     metric = metrics_of(task, runs, section["split"])[0]
-    values: dict[str, dict[str, dict[int, float]]] = {}  # of a network, a variant, a seed
+    values: dict[str, dict[str, dict[int, float]]] = {}  # network -> variant -> seed -> value
     for entry in [*first, *runs]:
         name, _, network = entry["variant"].partition(", ")
         values.setdefault(network, {}).setdefault(name, {})[entry["seed"]] = entry[section["split"]][metric]

@@ -1,4 +1,4 @@
-"""The runs of a sweep: what each is, and the lines that they leave."""
+"""The runs of a sweep, and the file with one line for each finished run."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .variants import Variant
 
 
 def read_runs(path: Path) -> list[dict[str, Any]]:
-    """The finished runs; a last line that a kill cut short counts as not there."""
+    """The finished runs. An incomplete last line, which a killed process leaves, is ignored."""
     return read_json_lines(path) if path.is_file() else []
 
 
 def append_runs(path: Path, runs: Iterable[dict[str, Any]]) -> None:
-    """Adds lines, in the place of one that a kill cut short."""
+    """Append lines; an incomplete last line, which a killed process leaves, is replaced."""
     cut_half_line(path)
     with path.open("ab") as file:
         file.writelines(json.dumps(run).encode() + b"\n" for run in runs)
@@ -37,13 +37,13 @@ def append_runs(path: Path, runs: Iterable[dict[str, Any]]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run of a sweep; called, it trains and evaluates, or goes on where it was stopped.
+    """A run of a sweep. Calling it trains and evaluates, or continues a run that was stopped.
 
     Attributes:
-        task: Its name in the table of tasks.
-        name, variant: Of the sweep.
-        seed: The run's.
-        split: What it is evaluated on.
+        task: Name of the task.
+        name, variant: The sweep's variant, with its name.
+        seed: The random seed.
+        split: The split that it is evaluated on.
         work: The folder of the sweep's runs.
     """
 
@@ -56,32 +56,32 @@ class Run:
 
     @property
     def file(self) -> Path:
-        """Its config."""
+        """The config file."""
         row = TASKS[self.task]
         return row.folder / f"{self.variant.config}{row.suffix}"
 
     @cached_property
     def digest(self) -> str:
-        """Of its config's content; in the folder's name, so that another config's run is no part of this one."""
+        """Hash of the config's content; part of the folder's name, so that a changed config gets a new folder."""
         return config_hash(self.file, self.variant.overrides)
 
     @property
     def folder(self) -> Path:
-        """Where it is trained."""
+        """The folder of the training run."""
         return Path(self.work) / re.sub("[^A-Za-z0-9.]+", "_", self.name) / f"seed_{self.seed}_{self.digest}"
 
     def finished(self) -> dict[str, Any] | None:
-        """Its line, once it has ended."""
+        """The result of the run; None if it has not finished."""
         file = self.folder / "run.json"
         return read_json_object(file) or None
 
     def __call__(self) -> dict[str, Any]:
-        """Train and evaluate; what is finished is read, not repeated.
+        """Train and evaluate. A finished run is read and not repeated.
 
         Returns:
-            The line of the run. ``seconds`` and ``peak_mb`` (MiB) are of its last start where it says ``resumed``.
+            The result of the run. With ``resumed``, ``seconds`` and ``peak_mb`` (MiB) cover its last start only.
         """
-        import torch  # the frameworks are loaded where something is run: printing commands takes no time
+        import torch  # imported late, so that printing the commands of a sweep is fast
 
         torch.set_num_threads(1)
         if line := self.finished():
@@ -107,19 +107,19 @@ class Run:
         write_text(folder / "run.json", json.dumps(line))
         from joblib.externals.loky import get_reusable_executor
 
-        # What made the run's data is idle now, and this process would wait five minutes for it to end by itself.
+        # The idle workers that made the data would otherwise keep this process waiting for five minutes.
         get_reusable_executor().shutdown()
         return line
 
     def checkpoint(self) -> Any:
-        """What submitit puts into the queue again when the job's time is over, or its machine is taken from it."""
+        """The job that submitit requeues after a time-out or a preemption."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
 
 
 def alone(run: Run) -> dict[str, Any]:
-    """A run in a process of its own, which ends with the sweep's; its log is in its folder."""
+    """Run in a separate process, which ends when the sweep's process ends; the log is in the run's folder."""
     threading.Thread(target=_end_with_the_sweep, daemon=True).start()
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123
         os.dup2(nowhere.fileno(), 1)
@@ -128,7 +128,7 @@ def alone(run: Run) -> dict[str, Any]:
 
 
 def _end_with_the_sweep() -> None:
-    """A run that outlived a killed sweep would be in the way of the next one's."""
+    """Exit with the parent: a run that outlived a killed sweep would disturb the next start of the sweep."""
     parent = multiprocessing.parent_process()
     if parent:
         parent.join()
@@ -136,6 +136,6 @@ def _end_with_the_sweep() -> None:
 
 
 def config_hash(file: Path, overrides: list[str]) -> str:
-    """8 hexadecimal digits of a config's whole content, what it inherits included."""
+    """8 hexadecimal digits of the hash of a config's content, with everything that it inherits."""
     text = framework_of(file).as_text(read_config(file, overrides))
     return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""Train and evaluate variants of a config over seeds, each run in a process of its own; `gcisg sweep`."""
+"""`gcisg sweep`: trains and evaluates variants of a config over seeds, each run in a separate process."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ GREY: dict[Any, str] = dict.fromkeys(INKS, "#808080")
 
 
 def check_runs(runs: Sequence[dict[str, Any]], variants: dict[str, Variant], path: Path) -> None:
-    """What was run must be what the sweep says.
+    """Check that earlier runs have the settings that the sweep states. Prints a note if their configs differ.
 
     Raises:
-        ValueError: a variant has other settings now, or its runs differ in their configs.
+        ValueError: a variant of the sweep has other settings now.
     """
     hashes: dict[str, set[str]] = {}
     for entry in runs:
@@ -43,7 +43,7 @@ def check_runs(runs: Sequence[dict[str, Any]], variants: dict[str, Variant], pat
         for key, value in asked._asdict().items():
             if entry.get(key, value) != value:
                 raise ValueError(
-                    f"{path}: {name!r}, seed {entry['seed']}, was run with the {key} {entry[key]}, the sweep says "
+                    f"{path}: {name!r}, seed {entry['seed']}, was run with the {key} {entry[key]}, but the sweep has "
                     f"{value}. Remove its lines, or give the variant another name"
                 )
         if "hash" in entry:
@@ -68,19 +68,19 @@ def finished_runs(path: Path, split: str) -> tuple[str, list[dict[str, Any]]]:
 
 
 def in_order(runs: Sequence[dict[str, Any]], variants: dict[str, Variant], split: str) -> list[dict[str, Any]]:
-    """The sweep's runs that were evaluated on this split, in its order."""
+    """The runs that were evaluated on this split, in the order of the sweep's variants."""
     order = list(variants)
     found = [entry for entry in runs if entry["variant"] in variants and split in entry]
     return sorted(found, key=lambda entry: order.index(entry["variant"]))
 
 
 def metrics_of(task: str, runs: Sequence[dict[str, Any]], split: str) -> list[str]:
-    """The task's metrics that every run has; the first one is compared."""
+    """The task's metrics that all runs have; the first one is used for comparisons."""
     return [key for key in TASKS[task].metrics if all(key in entry[split] for entry in runs)]
 
 
 def table(runs: Sequence[dict[str, Any]], split: str, metrics: Sequence[str]) -> Iterator[list[str]]:
-    """Rows of the printed table, the variants in the order of the runs' first appearance."""
+    """Rows of the printed table: one for each variant, in the order of the runs."""
     for variant, paired in differences(runs, split, metrics[0]).items():
         own = {entry["seed"]: entry[split] for entry in runs if entry["variant"] == variant}
         row = [variant, str(len(own))]
@@ -105,23 +105,23 @@ def differences(runs: Sequence[dict[str, Any]], split: str, metric: str) -> dict
 
 
 def interval(differences: np.ndarray) -> tuple[float, float] | None:
-    """The 95 % t-interval of the mean, where the differences say something of it."""
+    """The 95 % interval (Student's t) of the mean; None if there are fewer than two differences, or all are equal."""
     if len(differences) < 2 or differences.std() == 0:
         return None
-    from scipy import stats  # takes longer than all that goes before, and not every call comes here
+    from scipy import stats  # imported late: it is slow, and often not needed
 
     low, high = stats.t.interval(0.95, len(differences) - 1, differences.mean(), stats.sem(differences))
     return float(low), float(high)
 
 
 def with_interval(differences: np.ndarray) -> str:
-    """The mean, with its interval."""
+    """The mean with its interval, if there is one."""
     mean, ends = f"{differences.mean():+.2f}", interval(differences)
     return mean if ends is None else f"{mean} [{ends[0]:+.2f}, {ends[1]:+.2f}]"
 
 
 def draw(runs: Sequence[dict[str, Any]], split: str, metric: str, path: Path) -> None:
-    """A dot a run and a bar at each variant's mean, in the order of the table; for light and dark pages."""
+    """Plot a dot for each run and a bar at each variant's mean, in the order of the table, for light and dark pages."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -141,9 +141,10 @@ def draw(runs: Sequence[dict[str, Any]], split: str, metric: str, path: Path) ->
 
 
 def _context(modules: Iterable[str]) -> multiprocessing.context.BaseContext:
-    """How the process of a run starts: as a fork of one that has loaded its modules, so that it need not.
+    """How processes are started: as forks of a process that has already imported the modules.
 
-    With a GPU it starts from nothing: the frameworks look for one when loaded, and torch then refuses it to forks.
+    With a GPU, each process starts fresh: the frameworks initialise CUDA on import, and torch then refuses to use it in
+    a fork.
     """
     import torch
 
@@ -155,7 +156,7 @@ def _context(modules: Iterable[str]) -> multiprocessing.context.BaseContext:
 
 
 def _run_all(runs: Sequence[Run], out: Path, jobs: int) -> list[str]:
-    """Run what is to do, each in a process of its own; returns what failed and why."""
+    """Run each in a separate process; returns a line for each failed run, with the reason."""
     doors = {("mini" if run.variant.is_mini else "paper", run.task) for run in runs}
     context = _context({TASKS[task].place(door).partition(":")[0] for door, task in doors})
 
@@ -184,7 +185,7 @@ def _collect(folder: Path, out: Path, done: set[tuple[str, int]]) -> None:
 
 @dataclass
 class Options:
-    """What `gcisg sweep` is asked for, by the names of its flags."""
+    """The options of `gcisg sweep`, named like its flags."""
 
     file: Path
     config: Path | None = None
@@ -202,18 +203,18 @@ class Options:
 
 
 def sweep(args: Options) -> None:
-    """Run, print or collect, as the arguments say.
+    """Run the sweep, print its commands, or collect its results, depending on the options.
 
     Raises:
-        ValueError: the sweep, a variant or the split does not exist, or the output belongs to another sweep.
-        FileNotFoundError: there is no such sweep.
+        ValueError: a variant or the split does not exist, or the output belongs to another sweep.
+        FileNotFoundError: the sweep's file does not exist.
     """
     task, variants = read_sweep(args.file, args.scale, args.config)
     check_configs(args.file, task, variants)
     mini = all(variant.is_mini for variant in variants.values())
     split = args.split or ("dev" if mini else "test")
     if split == "dev" and not mini:
-        raise ValueError("--split dev: only the miniature has splits; the papers' data have one test set")
+        raise ValueError("--split dev: only the miniature has a dev split; the papers' data have one test set")
     given = ["--sweep", args.file, *(["--config", args.config] if args.config else []), "--scale", args.scale]
     parts = [
         args.file.stem,
@@ -256,4 +257,4 @@ def sweep(args: Options) -> None:
     if args.plot:
         draw(runs, split, metrics[0], args.plot)
     if failed:
-        sys.exit("\n".join([f"{len(failed)} runs failed; the same command tries them again", *failed]))
+        sys.exit("\n".join([f"{len(failed)} runs failed; run the same command to try them again", *failed]))

@@ -1,4 +1,4 @@
-"""Sweeps: the configs and overrides that `gcisg sweep` runs, in miniature and on the papers' data."""
+"""Reads sweep files: the configs and overrides that `gcisg sweep` runs, in miniature or on the papers' data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEYS = ("task", "variants", "grid", "paper")
 
 
 class Variant(NamedTuple):
-    """A config, by its name in the task's project or its path without suffix, and overrides in the framework's form."""
+    """A config (its name in the task's project, or its path without suffix) with overrides in the framework's form."""
 
     config: str
     overrides: list[str]
@@ -27,17 +27,17 @@ class Variant(NamedTuple):
 
 
 def read_sweep(path: Path, scale: str = "mini", config: Path | None = None) -> tuple[str, dict[str, Variant]]:
-    """The task, and name -> variant with the product of the grid included.
+    """The task of a sweep, and name -> variant, with all combinations of the grid.
 
     Args:
         path: The sweep's file.
-        scale: ``mini``, or ``paper``: each config's counterpart for the papers' data, with what the file's ``paper``
-            replaces.
-        config: Takes the place of the sweep's one config.
+        scale: ``mini``, or ``paper`` for each config's counterpart on the papers' data. The file's ``paper`` replaces
+            other keys at that scale.
+        config: Replaces the config of a sweep that has only one.
 
     Raises:
-        ValueError: a key or the task is unknown, the sweep does not exist at this scale, or names several configs
-            where ``config`` is given.
+        ValueError: a key or the task is unknown, the sweep does not exist at this scale, or ``config`` is given for a
+            sweep with several configs.
     """
     content = read_yaml(path)
     _check(path, "it", content, dict, "keys and values")
@@ -50,7 +50,7 @@ def read_sweep(path: Path, scale: str = "mini", config: Path | None = None) -> t
     paper = content.get("paper", {})
     if scale == "paper":
         if paper is False:
-            raise ValueError(f"{path} asks about the miniature alone (paper: false)")
+            raise ValueError(f"{path} is for the miniature only (paper: false)")
         content |= paper
     variants = content.get("variants") or ({config.stem: {"config": ""}} if config else {})
     grid = content.get("grid") or {}
@@ -63,7 +63,7 @@ def read_sweep(path: Path, scale: str = "mini", config: Path | None = None) -> t
     for key, values in grid.items():
         _check(path, f"grid.{key}", values, list, "a list of values")
     if config and len({variant["config"] for variant in variants.values()}) > 1:
-        raise ValueError(f"{path} compares several configs: --config {config} cannot take the place of them all")
+        raise ValueError(f"{path} compares several configs, which --config {config} cannot replace")
     result = {}
     for name, variant in variants.items():
         chosen_config = _name(task, config) if config else variant["config"]
@@ -80,7 +80,7 @@ def read_sweep(path: Path, scale: str = "mini", config: Path | None = None) -> t
 
 
 def check_configs(path: Path, task: str, variants: dict[str, Variant]) -> None:
-    """Raises `DataError` where a variant of the sweep in `path` names a config that does not exist."""
+    """Raise `DataError` if a variant of the sweep in `path` names a config that does not exist."""
     row = TASKS[task]
     for name, variant in variants.items():
         file = row.folder / f"{variant.config}{row.suffix}"
@@ -95,12 +95,12 @@ def _check(path: Path, field: str, value: Any, kind: type, expected: str) -> Non
 
 
 def _counterpart(value: Any, recipe: str) -> Any:
-    """The papers' config for one of the miniature; anything else as it is."""
+    """The full-size counterpart of a miniature config; other values are returned unchanged."""
     return value.removesuffix("mini") + recipe if isinstance(value, str) and value.endswith("_mini") else value
 
 
 def _name(task: str, config: Path) -> str:
-    """The name of a config of the task's project; of any other file, the path without suffix."""
+    """The name of a config in the task's project; for any other file, its path without suffix."""
     return config.stem if config.resolve().parent.name == task else str(config.resolve().with_suffix(""))
 
 

@@ -1,4 +1,4 @@
-"""The metrics of a checkpoint under a config of mmengine."""
+"""Evaluates a checkpoint under an mmengine config."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from gcisg_core.integrations.mmengine import build_runner, load_for_evaluation, 
 
 def evaluate(config: str, checkpoint: str, with_metrics: bool, work_dir: str) -> dict[str, float]:
     """Load a checkpoint strictly and, if asked, evaluate it; see :class:`gcisg_suite.tasks.Framework`."""
-    # By default a name of config and second, which two tasks can share, and with it the registries' scope.
-    name = re.sub(r"\W", "_", Path(checkpoint).stem)  # a comma would make a list of it
+    # The default name, of config and second, may be the same for two tasks, which would then share a registry scope.
+    name = re.sub(r"\W", "_", Path(checkpoint).stem)  # a comma would turn the value into a list
     settings = ["log_level=WARNING", f"experiment_name=zoo_{name}"]
     runner = build_runner(config, settings, work_dir)
     load_for_evaluation(unwrap(runner.model), checkpoint)

@@ -1,7 +1,7 @@
-"""The settings of the zoo's full-size recipes with their origins: `docs/recipes.md`, as text.
+"""Makes the text of `docs/recipes.md`: the settings of the zoo's full-size recipes, and the origin of each.
 
-Values are read from the resolved configs, origins from `docs/recipes.yml`, whose head says how it is written.
-`tools/zoo_write.py` writes the page, and shows a paper's figure beside a recipe that follows this paper only.
+Values are read from the resolved configs, origins from `docs/recipes.yml`, whose first lines describe its format.
+`tools/zoo_write.py` writes the page. It shows a paper's figure only beside a recipe that follows that paper.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gcisg_core.problems import DataError
 from gcisg_suite.tasks import framework_of, read_config
 
 ROOT = Path(__file__).resolve().parents[2]
-HIDDEN_STEPS = ("Load", "Pack")  # of a pipeline: they choose nothing
+HIDDEN_STEPS = ("Load", "Pack")  # steps of a pipeline without settings worth showing
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Recipe:
     Attributes:
         name: ``<task>/<config>``.
         config: Path of the config, from the root of the repository.
-        follows: Whose recipe it is, "CSG" for example; empty for ours.
-        about: What that means: what is not the source's, or why the recipe is ours.
-        like: The name of the recipe that it is a variant of, or empty.
+        follows: The paper that it follows, "CSG" for example; empty for our own recipes.
+        about: Note on that: what differs from the paper, or why the recipe is ours.
+        like: Name of the recipe that it is a variant of, or empty.
         rows: Setting -> (value, origin).
     """
 
@@ -46,17 +46,17 @@ class Recipe:
 
 
 def resolved(config: str) -> dict[str, Any]:
-    """A config as a nested dictionary, with every field of its method's settings under ``method``.
+    """A config as a nested dictionary, with all settings of its method under ``method``.
 
-    In detection, what is at Detectron2's own default is there too.
+    For detection, it includes the values that are at Detectron2's defaults.
     """
     kept = os.environ.copy()
-    os.environ.pop("GCISG_DATA", None)  # else the values would be of this machine
+    os.environ.pop("GCISG_DATA", None)  # otherwise the values would contain paths of this machine
     try:
         return _READERS[framework_of(config).name](read_config(ROOT / config))
     finally:
         os.environ.clear()
-        os.environ.update(kept)  # reading a detector's config sets it
+        os.environ.update(kept)  # reading a detection config sets GCISG_DATA
 
 
 def _method(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,7 +91,7 @@ _READERS = {"mmengine": _mmengine, "detectron2": _detectron2}
 
 
 def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(path, value) of every value in nested dictionaries; lists count as values, and empty ones as nothing."""
+    """(path, value) of every value in nested dictionaries. Lists are values; empty values are skipped."""
     if isinstance(node, Mapping):
         for key, value in node.items():
             yield from leaves(value, f"{path}.{key}" if path else str(key))
@@ -100,14 +100,14 @@ def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def look_up(node: Any, path: str) -> Any:
-    """The value at a dotted path; None where there is none, or an empty one."""
+    """The value at a dotted path; None if it is missing or empty."""
     for key in path.split("."):
         node = node.get(key) if isinstance(node, Mapping) else None
     return None if node in ({}, [], (), "") else node
 
 
 def render(value: Any) -> str:
-    """A value as a reader wants it: ``RandomFlip(prob=0.5)`` of a dictionary with a type, ``a=1, b=2`` of another."""
+    """A value in readable form: ``RandomFlip(prob=0.5)`` for a dictionary with a type, ``a=1, b=2`` for any other."""
     if isinstance(value, Mapping):
         inner = ", ".join(
             f"{key} ({render(item)})" if isinstance(item, Mapping) and "type" not in item else f"{key}={render(item)}"
@@ -123,7 +123,7 @@ def render(value: Any) -> str:
 
 
 def rows(about: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, str]:
-    """Setting -> value of a resolved config: those of `docs/recipes.yml`, then the fields of the method."""
+    """Setting -> value of a resolved config: the settings of `docs/recipes.yml`, then those of the method."""
     values = {}
     for setting, keys in about["settings"].items():
         present = {key: value for key in keys if (value := look_up(found, key)) is not None}
@@ -137,7 +137,7 @@ def rows(about: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _named(key: str, value: Any, keys: Sequence[str]) -> str:
-    """`momentum=0.9` of a key among others, with its parent's name where two end alike; a type is its value alone."""
+    """`momentum=0.9`, with the parent's name if two keys end in the same name; for a type, the value alone."""
     parent, _, last = key.rpartition(".")
     if last == "type":
         return render(value)
@@ -146,7 +146,7 @@ def _named(key: str, value: Any, keys: Sequence[str]) -> str:
 
 
 def uncovered(about: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """The keys of a resolved config that no setting shows and that are not called technical."""
+    """The keys of a resolved config that no setting shows and that are not listed as technical."""
     known = [key for keys in about["settings"].values() for key in keys] + about["technical"] + ["method"]
     framework = {}
     if "SOLVER" in found:
@@ -167,8 +167,8 @@ def read(root: Path) -> dict[str, Recipe]:
         root: The folder with `docs/recipes.yml` and `zoo/rows.yml`.
 
     Raises:
-        DataError: a full-size row of the zoo has no entry, an entry no row, a setting no origin, an origin no setting,
-            or a paper's figure stands beside a recipe that is not the paper's.
+        DataError: a full-size row of the zoo has no entry, an entry has no row, a setting has no origin, an origin has
+            no setting, or a recipe that is ours has a paper's figure.
     """
     path, zoo_path = root / "docs" / "recipes.yml", root / "zoo" / "rows.yml"
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -182,18 +182,18 @@ def read(root: Path) -> dict[str, Recipe]:
             raise DataError(path, f"{name} has no entry", "Add it: each full-size row of rows.yml has one")
         entry = entries.pop(name)
         if "paper" in row and not entry.get("follows"):
-            what = f"{name} has the figure {row['paper']} of a paper, and recipes.yml calls it ours"
+            what = f"{name} has a paper's figure, {row['paper']}, but recipes.yml calls the recipe ours"
             raise DataError(zoo_path, what, "Take the figure out: it belongs to another recipe")
         about, found = content["tasks"][task], resolved(row["config"])
         values, origins = rows(about, found), {**content["common"], **_origins(content["recipes"], name)}
         faults = {
             "has no origin": [f"{key} ({value})" for key, value in values.items() if key not in origins],
             "is not a setting of the config": [key for key in entry.get("origins", {}) if key not in values],
-            "stands in no setting and is not called technical": uncovered(about, found),
+            "is in no setting and not listed as technical": uncovered(about, found),
         }
         for what, keys in faults.items():
             if keys:
-                remedy = "Correct the entry: each setting has an origin, and what chooses nothing is technical"
+                remedy = "Correct the entry: give each setting an origin, and list keys without effect as technical"
                 raise DataError(path, f"{name}: {', '.join(keys)} {what}", remedy)
         table = {key: (value, origins[key]) for key, value in values.items()}
         whose, like = entry.get("follows", ""), entry.get("like", "")
@@ -204,14 +204,14 @@ def read(root: Path) -> dict[str, Recipe]:
 
 
 def _origins(entries: Mapping[str, Any], name: str) -> dict[str, str]:
-    """Setting -> origin of a recipe, with those of the recipe that it is like."""
+    """Setting -> origin of a recipe, including those inherited from the recipe that it is a variant of."""
     entry = choose(entries, name, "recipe of docs/recipes.yml")
     inherited = _origins(entries, entry["like"]) if "like" in entry else {}
     return {**inherited, **entry.get("origins", {})}
 
 
 def page(root: Path, recipes: Mapping[str, Recipe]) -> str:
-    """docs/recipes.md."""
+    """The text of docs/recipes.md."""
     content = yaml.safe_load((root / "docs" / "recipes.yml").read_text(encoding="utf-8"))
     overview = [
         (f"[{_stem(recipe)}](#{_stem(recipe)})", name.partition("/")[0], recipe.follows or "ours", recipe.about)
@@ -237,7 +237,7 @@ def _section(recipe: Recipe, recipes: Mapping[str, Recipe]) -> str:
         shown = {key: row for key, row in shown.items() if base.rows.get(key) != row}
         without = [key for key in base.rows if key not in recipe.rows]
         text += f"As [{_stem(base)}](#{_stem(base)})" + (f", without {', '.join(without)}" if without else "")
-        text += ", but for:\n\n" if shown else ".\n\n"
+        text += ", except:\n\n" if shown else ".\n\n"
     if not shown:
         return text
     return text + tabulate(

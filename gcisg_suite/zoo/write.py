@@ -1,7 +1,7 @@
 """Writes the model zoo's files, `zoo/metafile.yml`, `MODEL_ZOO.md` and `docs/recipes.md`, and packs checkpoints.
 
-Packing keeps the task model alone, its weights as torch's 8-bit floats (a quarter of the size; loading makes 32-bit
-ones of them), compresses the file, names it by its hash, and evaluates what was packed and what it was packed from.
+Packing keeps only the task model, stores its weights as 8-bit floats (a quarter of the size; loading converts them to
+32 bits), compresses the file, names it by its hash, and evaluates both the packed and the original checkpoint.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from . import recipes
 from .zoo import Model, load_and_evaluate, sha256
 
 PACKED = torch.float8_e4m3fn
-LARGE = 200_000  # values of a weight, above which two of its three mantissa bits are kept: the zoo is small
+LARGE = 200_000  # weights with more values keep two of the three mantissa bits, to keep the zoo small
 INTRODUCTION = """\
 # Model zoo
 
@@ -43,13 +43,14 @@ python tools/train_net.py --config CONFIG --eval-only --checkpoint zoo/FILE
 python tools/zoo.py verify
 ```
 
-- **We did not train the papers' settings.** If a recipe is a paper's, its row shows that paper's figure, which is not
-  ours. The last column says whose recipe it is; [docs/recipes.md](docs/recipes.md) gives the origin of each setting.
-- The rows named `_mini` are those of the [miniature](docs/miniature.md): mean ± standard deviation over seeds of data,
-  order and heads, on the test split. Time and memory (peak of the process) are those of one run on one CPU core.
-- A checkpoint holds the task model of one seed, with its weights as 8-bit floats. Beside the link are the figures of
-  the file and, in brackets, those of the model before it was packed. The files are in `zoo/`; they are not published at
-  an address yet.
+- **We did not train the papers' settings.** If a recipe follows a paper, its row shows that paper's figure, which is
+  not ours. The last column says whose recipe it is; [docs/recipes.md](docs/recipes.md) has the origin of each setting.
+- Rows named `_mini` belong to the [miniature](docs/miniature.md): mean ± standard deviation on the test split, over
+  seeds that change the data, their order and the initial heads. Time and memory (peak of the process) are those of one
+  run on one CPU core.
+- A checkpoint holds the task model of one seed, with its weights as 8-bit floats. The figures beside the link are those
+  of the file and, in brackets, those of the model before packing. The files are in `zoo/`; they are not published at
+  any address yet.
 - `verify` compares hashes, loads each file with `strict=True`, and evaluates it again if the miniature's data exist
   (`python tools/prepare_mini.py`). `show` and `download` take names of the form `<task>/<config>`.
 
@@ -61,13 +62,13 @@ COSTS = (("Training Time (s)", "s"), ("Training Memory (GB)", "GB"), ("Seeds", "
 
 
 def runs_of(config: str, sweep: Path) -> list[dict[str, Any]]:
-    """The finished runs of a config as it is, without overrides."""
+    """The finished runs of a config without overrides."""
     name = Path(config).stem
     return [run for run in read_runs(sweep) if run["config"] == name and not run["overrides"] and "test" in run]
 
 
 def models(content: dict[str, Any], checkpoints: dict[str, Any], whose: dict[str, str], root: Path) -> Iterator[Model]:
-    """The metafile's entries, in the order of the rows; `whose` recipe each full-size one is."""
+    """The entries of the metafile, in the order of the rows. `whose`: full-size model -> whose recipe it is."""
     for name, task in content["tasks"].items():
         for row in task["rows"]:
             model_name = f"{name}/{Path(row['config']).stem}"
@@ -102,7 +103,7 @@ def models(content: dict[str, Any], checkpoints: dict[str, Any], whose: dict[str
 
 
 def verdict(name: str, content: dict[str, Any], root: Path) -> str:
-    """What GCISG gains over the baseline in a task's miniature, and the versions of those runs; "" without runs."""
+    """The gain of GCISG over the baseline in a task's miniature, with the versions of the runs; "" without runs."""
     task = content["tasks"][name]
     rows = {Path(row["config"]).stem: row for row in task["rows"]}
     found = {
@@ -149,7 +150,7 @@ def table(name: str, content: dict[str, Any], entries: list[Model]) -> str:
 
 
 def evaluated(model: Model) -> str:
-    """`mean ± standard deviation` of each metric; empty where there are no runs."""
+    """`mean ± standard deviation` of each metric; empty if there are no runs."""
     if "Results" not in model:
         return ""
     (result,) = model["Results"]
@@ -168,7 +169,7 @@ def _file_cell(model: Model) -> str:
 
 
 def contents(folder: Path) -> dict[Path, str]:
-    """File -> text of everything that is generated; reads only."""
+    """File -> text of all generated files; writes nothing."""
     content = yaml.safe_load((folder / "rows.yml").read_text(encoding="utf-8"))
     checkpoints = json.loads((folder / "checkpoints.json").read_text(encoding="utf-8"))
     known = recipes.read(folder.parent)
@@ -195,7 +196,7 @@ def _small(weight: Tensor) -> Tensor:
 
 
 def pack(source: Path, goal: Path, meta: dict[str, Any]) -> Path:
-    """Write the task model of a training's checkpoint in little space; returns `<goal>-<hash>.pth`."""
+    """Write the task model of a training checkpoint in packed form; returns `<goal>-<hash>.pth`."""
     loaded = CheckpointLoader.load_checkpoint(str(source), map_location="cpu")
     key = "state_dict" if "state_dict" in loaded else "model"
     small = {
@@ -214,7 +215,7 @@ def pack(source: Path, goal: Path, meta: dict[str, Any]) -> Path:
 
 
 def add(folder: Path, name: str, checkpoint: Path, log: Path, seed: int) -> None:
-    """Pack a checkpoint and its log into the zoo, evaluate it, and remember it in `checkpoints.json`."""
+    """Pack a checkpoint and its log into the zoo, evaluate it, and add it to `checkpoints.json`."""
     content = yaml.safe_load((folder / "rows.yml").read_text(encoding="utf-8"))
     task = content["tasks"][name.partition("/")[0]]
     config = next(row["config"] for row in task["rows"] if Path(row["config"]).stem == name.partition("/")[2])

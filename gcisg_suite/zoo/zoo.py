@@ -1,4 +1,4 @@
-"""The model zoo: what there is, whether its files are whole and as good as stated, and how to get them; `gcisg zoo`."""
+"""`gcisg zoo`: lists the models, downloads checkpoints, and verifies their hashes and metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gcisg_suite.progress import named, training_bars
 from gcisg_suite.tasks import framework_of, load
 
 Model = dict[str, Any]
-TOLERANCE = 0.5  # points: other versions of torch sum in another order
+TOLERANCE = 0.5  # points; results differ slightly between versions of torch, which sum in different orders
 
 
 def read_models(folder: Path) -> dict[str, Model]:
@@ -31,10 +31,10 @@ def read_models(folder: Path) -> dict[str, Model]:
 
 
 def choose_model(name: str) -> Model:
-    """The model of a name.
+    """The model with this name.
 
     Raises:
-        ValueError: there is none; the nearest name is given.
+        ValueError: there is no such model; the message names the nearest.
     """
     return choose(read_models(zoo_folder()), name, "model of the zoo")
 
@@ -45,7 +45,10 @@ def sha256(path: Path) -> str:
 
 @functools.cache
 def _work_folder() -> tempfile.TemporaryDirectory:
-    """One for the process: mmengine writes on in the folder of a run that began in the same second."""
+    """A temporary folder for all evaluations of this process.
+
+    It must not be deleted between them: mmengine writes into the folder of a run that began in the same second.
+    """
     return tempfile.TemporaryDirectory()
 
 
@@ -53,7 +56,7 @@ def load_and_evaluate(config: str, checkpoint: str, with_metrics: bool = True) -
     """Load a checkpoint strictly and, if asked, evaluate it on the test data of its config.
 
     Raises:
-        DataError, ValueError: The file is damaged or not of this config's model, or the data cannot be used.
+        DataError, ValueError: the file is damaged or belongs to another model, or the data cannot be used.
     """
     evaluate = load(framework_of(config).evaluate)
     metrics: dict[str, float] = evaluate(config, checkpoint, with_metrics, _work_folder().name)
@@ -61,10 +64,10 @@ def load_and_evaluate(config: str, checkpoint: str, with_metrics: bool = True) -
 
 
 def verify(folder: Path, model: Model) -> str:
-    """Check one model's file; returns what was found in order.
+    """Check one model's file; returns a summary of what was checked.
 
     Raises:
-        DataError: The file is absent, altered, or does not reach its metrics.
+        DataError: the file is missing, altered, or does not reach the stated metrics.
     """
     stated = model["Checkpoint"]
     path = folder / stated["File"]
@@ -77,13 +80,13 @@ def verify(folder: Path, model: Model) -> str:
     needed = data_root() / stated["Data"]
     evaluated = load_and_evaluate(find_config(model["Config"]), str(path), needed.is_dir())
     if not evaluated:
-        return f"hash and strict load in order; not evaluated: {needed} is not there (gcisg prepare)"
+        return f"hash and strict load are correct; not evaluated: {needed} does not exist (gcisg prepare)"
     for key, value in stated["Metrics"].items():
         if abs(evaluated[key] - value) > TOLERANCE:
-            what = f"{key} is {evaluated[key]:.2f}, stated are {value:.2f} ± {TOLERANCE}"
-            raise DataError(path, what, "Were the data made by this version? gcisg prepare")
+            what = f"{key} is {evaluated[key]:.2f}, expected {value:.2f} ± {TOLERANCE}"
+            raise DataError(path, what, "If the data were made by another version, make them again: gcisg prepare")
     found = ", ".join(f"{key} {evaluated[key]:.2f}" for key in stated["Metrics"])
-    return f"hash, strict load and metrics in order: {found}"
+    return f"hash, strict load and metrics are correct: {found}"
 
 
 def download(model: Model, base_url: str | None, out: Path) -> Path:
@@ -91,11 +94,11 @@ def download(model: Model, base_url: str | None, out: Path) -> Path:
 
     Args:
         model: An entry of the metafile.
-        base_url: The folder of the files, a URL or a local path; by default where they are published.
-        out: The folder that it goes to.
+        base_url: The folder of the files, as a URL or a local path; by default the address of publication.
+        out: The folder to write to.
 
     Raises:
-        DataError: There is none, it cannot be fetched, or it is not the file that the metafile means.
+        DataError: the model has no checkpoint, it cannot be downloaded, or its hash is wrong.
     """
     stated, train = model.get("Checkpoint"), f"gcisg train --config {model['Config']}"
     if not stated:
@@ -106,11 +109,11 @@ def download(model: Model, base_url: str | None, out: Path) -> Path:
         remedy = f"It is in the repository, zoo/{stated['File']}; or give --base-url, or train it: {train}"
         raise DataError(model["Name"], what, remedy)
     url = f"{base.rstrip('/')}/{stated['File']}" if "://" in base else (Path(base).resolve() / stated["File"]).as_uri()
-    import torch  # the rest needs none
+    import torch  # only needed here
 
     out.mkdir(parents=True, exist_ok=True)
     try:
-        # Writes under a temporary name, compares, renames.
+        # It writes to a temporary file, compares the hash, and renames.
         torch.hub.download_url_to_file(url, str(out / stated["File"]), stated["SHA-256"], sys.stderr.isatty())
     except (OSError, URLError) as error:
         raise DataError(url, f"cannot be fetched ({error})", "Check the address, or give another --base-url") from error
@@ -120,7 +123,7 @@ def download(model: Model, base_url: str | None, out: Path) -> Path:
 
 
 def rows(models: dict[str, Model]) -> list[list[str]]:
-    """The lines of `list`: name, what it reached here, and its file."""
+    """The rows of `gcisg zoo list`: name, our results, and the file."""
     found = []
     for name, model in models.items():
         results = ", ".join(
@@ -132,7 +135,7 @@ def rows(models: dict[str, Model]) -> list[list[str]]:
 
 
 def verify_all(names: Sequence[str]) -> int:
-    """Verify these models, by default all that have a file, a line each; returns 1 where one is wrong."""
+    """Verify these models (by default all that have a file) and print a line for each; returns 1 if any is wrong."""
     folder = zoo_folder()
     models = read_models(folder)
     chosen = {name: choose(models, name, "model of the zoo") for name in names or models}

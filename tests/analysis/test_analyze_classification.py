@@ -46,7 +46,7 @@ def arguments(files, out, *more):
             "--", "model.backbone=resnet18", f"model.weights={files / 'pretrained.pth'}", classes]  # fmt: skip
 
 
-@pytest.mark.remedy("needs validation images of the pretraining's task: --imagenet")
+@pytest.mark.remedy("needs validation images of the pretraining task: --imagenet")
 def test_a_plain_resnet_and_ours_side_by_side(files, tmp_path, monkeypatch):
     given = ["--checkpoint", f"plain={files / 'plain.pth'}", files / "ours.pth", "--imagenet", files / "imagenet"]
     given += ["--energy", "textbook"]

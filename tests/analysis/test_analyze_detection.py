@@ -83,7 +83,7 @@ def arguments(files, *more):
 
 
 @pytest.mark.remedy(
-    "needs validation images of the pretraining's task: --imagenet",
+    "needs validation images of the pretraining task: --imagenet",
     "Give data of the detector's classes as --data, or as the config's test data",
 )
 def test_a_plain_detector_and_ours_side_by_side(files, monkeypatch):
@@ -99,8 +99,8 @@ def test_a_plain_detector_and_ours_side_by_side(files, monkeypatch):
     assert isinstance(plain["metrics"]["AP50"], float)
     assert plain["confusion"]["axes"] == ["box", "background"]
     assert sum(plain["confusion"]["counts"][0]) == 3
-    assert content["reference"]["metrics"]["acc_in"] == "needs validation images of the pretraining's task: --imagenet"
+    assert content["reference"]["metrics"]["acc_in"] == "needs validation images of the pretraining task: --imagenet"
     assert content["data"]["images"] == 3
     assert len(sure) == 6
-    assert all(re.fullmatch(r"scores [\d., ]+|no box above 0.5(; the best has 0.\d\d)?", text) for text in sure)
+    assert all(re.fullmatch(r"scores [\d., ]+|no box above 0.5(; the best score is 0.\d\d)?", text) for text in sure)
     assert len(page.pictures) == 6

@@ -6,6 +6,7 @@ from scipy import stats
 from gcisg_core.model_metrics import ModelMetrics
 from gcisg_suite.analysis.analyze import Checkpoint, labels_of
 from gcisg_suite.analysis.compare import difference, over_images, over_seeds, paired
+from gcisg_suite.analysis.page import metric_rows, missing
 
 FIRST, LATER = [60.0, 62.0, 61.0, 65.0], [63.0, 64.5, 63.0, 69.0]
 
@@ -48,9 +49,20 @@ def test_the_kth_of_one_name_meets_the_kth_of_another():
     assert labels_of([Checkpoint("a", ""), Checkpoint("b", "")]) == ["a", "b"]
 
 
+@pytest.mark.remedy("{} and {} checkpoints; give the same number for each name")
 def test_seeds_without_a_partner_are_said():
     assert over_seeds(["a", "a", "b"], [{"x": 1.0}] * 3) == {
-        "b": {"all": "1 and 2 checkpoints; give as many of each name"}
+        "b": {"all": "1 and 2 checkpoints; give the same number for each name"}
     }
+    assert "x" in over_seeds(["a", "a", "b", "b"], [{"x": value} for value in (1.0, 2.0, 3.0, 5.0)])["b"]
     assert over_seeds(["a", "b"], [{"x": 1.0}] * 2) == {}
     assert over_seeds(["a", "a", "b", "b"], [{"x": 1.0}, {"x": "why"}] * 2) == {"b": {"x": "why"}}
+
+
+def test_the_table_has_numbers_and_a_note_has_the_reasons():
+    columns = {"reference": {"a": "no head", "b": "no head", "c": 1.0}, "ours": {"a": 2.0, "b": 3.0, "c": "no image"}}
+    heads = {"a": "A %", "b": "B", "c": "C"}
+    rows = metric_rows(columns, heads, {"ours - plain": {"a": -0.001, "b": "no head"}})
+    assert rows == [["A %", "-", "2.00", "+0.00"], ["B", "-", "3.00", "-"], ["C", "1.00", "-", "-"]]
+    assert missing(columns, heads) == "No A, B (reference): no head. No C (ours): no image."
+    assert missing({"ours": {"a": "no head"}}, heads) == "No A: no head."

@@ -56,7 +56,7 @@ def test_images_without_labels_and_the_same_folder_twice(folders, tmp_path, caps
     assert audit(folders, capsys, real="photos")[0] == 0
     status, printed = audit(folders, capsys, real="my/synthetic")
     kinds = json.loads(printed.out)["audits"][1]["summary"]
-    assert (status, [*kinds]) == (1, ["is an image of the training data as well"])
+    assert (status, [*kinds]) == (1, ["is also an image of the training data"])
 
 
 @pytest.mark.parametrize("folders", ["classification"], indirect=True)

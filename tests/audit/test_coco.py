@@ -81,7 +81,7 @@ REPAIRS = {
     "no iscrowd": (lambda c: c["annotations"][0].pop("iscrowd"), "annotations without `iscrowd`, taken as 0: 1"),
     "repeated box id": (lambda c: c["annotations"][1].update(id=1), "annotations: id 1 occurs twice"),
     "no size": (lambda c: c["images"][2].pop("width"), "images[2]: width None, height 24"),
-    "text": (lambda c: c["annotations"][0].update(bbox="1,2,10,8"), "boxes written as texts, read as numbers: 1"),
+    "text": (lambda c: c["annotations"][0].update(bbox="1,2,10,8"), "boxes written as strings, read as numbers: 1"),
     "no mask": (lambda c: c["annotations"][0].update(segmentation=[[1, 2]]), "without a mask head only boxes count: 1"),
 }  # fmt: skip
 
@@ -108,7 +108,7 @@ def test_the_audit_counts_what_training_keeps(tmp_path, content):
     content["annotations"] += [box(4, image=9), box(5, bbox=(3, 3, 0, 5)), box(6, image=3) | {"iscrowd": 1}]
     result = audit(tmp_path, content)
     assert [problem.what.split(":")[0] for problem in result.problems] == [
-        "annotations of no listed image, left out", "boxes without area, left out",
+        "annotations whose image is not listed, left out", "boxes without area, left out",
     ]  # fmt: skip
     assert result.counts == {
         "images": 3, "images without a box": 0, "boxes": 3, "groups (iscrowd)": 1, "boxes/car": 2, "boxes/van": 1

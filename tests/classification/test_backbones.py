@@ -218,6 +218,15 @@ def test_images_of_a_size_that_it_does_not_take_are_named():
     assert build_backbone("timm:test_vit")[0](torch.zeros(1, 3, 32, 48)).shape[0] == 1
 
 
+@pytest.mark.remedy("there are {}. Choose other stages, or another method")
+def test_a_method_for_maps_of_convolutions():
+    with pytest.raises(ValueError, match="isw does not apply to VisionTransformer.* Choose other stages, or another"):
+        SynToRealClassifier("timm:test_vit", 3, regularizer={"method": "isw"})
+    places = {"stages": (1,), "stage_locations": {1: "patch_embed.proj"}}
+    assert SynToRealClassifier("timm:test_vit", 3, regularizer={"method": "isw", **places}).regularizer
+    assert SynToRealClassifier("timm:test_vit", 3, regularizer={"method": "csg"}).regularizer
+
+
 @pytest.mark.parametrize(
     ("name", "values", "changes", "message"),
     [

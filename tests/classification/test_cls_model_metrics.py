@@ -109,9 +109,14 @@ def test_the_original_classifier_is_found_by_its_names():
     assert original_classifier({"conv1.weight": weight}) is None
 
 
+@pytest.mark.remedy("Give images of the task that the reference was trained on, a folder a class")
+@pytest.mark.remedy("needs validation images of the pretraining task: --imagenet")
 def test_acc_in_without_a_meaning_says_why(dataset):
     assert "no classifier" in original_accuracy(lambda x: x, None, dataset)
     with pytest.raises(ValueError, match="3 classes, but the reference's classifier has 4"):
         original_accuracy(lambda x: x, torch.nn.Linear(2, 4), dataset)
+    absent = original_accuracy(lambda x: x, torch.nn.Linear(3, 3), None)
+    assert absent == "needs validation images of the pretraining task: --imagenet"
+    assert 0 <= original_accuracy(lambda x: x.float().mean((2, 3)), torch.nn.Linear(3, 3), dataset) <= 100
     reason = original_accuracy(lambda x: x.float().mean((2, 3)), torch.nn.Linear(2, 3), dataset)
     assert reason == "the backbone ends in 3 channels, the classifier takes 2"

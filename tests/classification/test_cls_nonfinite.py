@@ -2,6 +2,8 @@
 
 import math
 import os
+import re
+import shlex
 import subprocess
 import sys
 from itertools import pairwise
@@ -11,8 +13,9 @@ import pytest
 import torch
 
 from gcisg_core.integrations.mmengine import build_runner
-from gcisg_core.nan.record import load
+from gcisg_core.nan.record import load, save
 from gcisg_core.nan.recorder import VERSION, NonFiniteError
+from tests.command import gcisg
 
 from .conftest import TINY
 
@@ -46,6 +49,7 @@ class Poison:
                 output["inputs"][1][0, 0, 0, 0] = math.inf
 
 
+@pytest.mark.remedy(" (batch: {}). Run it again: {}", "commands/replay.py: Record the step anew")
 def test_a_run_that_diverges_stops_and_its_step_runs_again(mini):
     with pytest.raises(NonFiniteError, match=r"loss_task is nan; .*loss_ci_stage3 is nan.*at iteration 1") as error:
         train(mini / "run", "optim_wrapper.optimizer.lr=1e30", "optim_wrapper.clip_grad=None")
@@ -63,6 +67,13 @@ def test_a_run_that_diverges_stops_and_its_step_runs_again(mini):
     assert "The step is the same" in done.stdout
     assert "loss_ci_stage4" in done.stdout
     assert "features, view 1, stage 3" in done.stdout
+    (printed,) = re.findall(r"Run it again: gcisg (replay .*?)\. custom_hooks", str(error.value))
+    assert "The step is the same" in gcisg(*shlex.split(printed)).out
+    save({name: value for name, value in record.items() if name != "losses"}, mini / "nonfinite_old.pth")
+    assert (
+        "that this version can run again (KeyError: 'losses'). Record the step anew"
+        in gcisg("replay", mini / "nonfinite_old.pth").err
+    )
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,10 @@ class Page(html.parser.HTMLParser):
             self.cells.append(data.strip())
 
 
-@pytest.mark.remedy("Make the miniature's data: gcisg prepare", "Make the miniature: gcisg prepare")
-@pytest.mark.remedy("{} is not there (gcisg prepare)", "Were the data made by this version? gcisg prepare")
+@pytest.mark.remedy(
+    "Make the miniature's data and reference network: gcisg prepare", "Make the miniature: gcisg prepare"
+)
+@pytest.mark.remedy("{} does not exist (gcisg prepare)", "made by another version, make them again: gcisg prepare")
 def test_the_miniature_is_made_where_it_is_missing(tmp_path, monkeypatch):
     """A smaller one."""
     monkeypatch.setenv("GCISG_DATA", str(tmp_path / "data"))
@@ -69,9 +71,7 @@ def test_the_miniature_is_made_where_it_is_missing(tmp_path, monkeypatch):
     assert gcisg("prepare", "--tasks", "classification").code == 0
     assert gcisg(*train).code == 0
     backbone.init_weights()
-    with pytest.raises(
-        DataError, match=r"accuracy/mean_class is .* Were the data made by this version\? gcisg prepare"
-    ):
+    with pytest.raises(DataError, match=r"accuracy/mean_class is .* If the data were made by another version, make"):
         zoo.verify(zoo.zoo_folder(), model)
     recipe = tmp_path / "data/mini/classification/test/recipe.json"
     recipe.write_text((made := recipe.read_text()).replace('"version": ', '"version": 9'))

@@ -128,9 +128,15 @@ def test_a_stopped_run_resumes_bit_for_bit(config, start, mini, mix):
     assert len(dataset.drawn) == (len(dataset.kept) if mix else 0)
 
 
+@pytest.mark.remedy("a pseudo-label; add SelfTrainingHook to the config")
 def test_training_looks_at_no_label_of_the_target(config, start, mini):
     """The same weights with the target's true labels shuffled."""
     states = []
+    hook = ', dict(type="SelfTrainingHook", start=0.5, step=0.1, end=0.7)'
+    (mini / "no_hook.py").write_text(f"_base_ = {str(config)!r}\ncustom_hooks = [dict(type='RegularizerHook')]\n")
+    assert hook in config.read_text()
+    with pytest.raises(ValueError, match="a pseudo-label; add SelfTrainingHook to the config"):
+        build_runner(mini / "no_hook.py", [start, "train_cfg.max_epochs=1"], mini / "no hook", 0).train()
     for folder in ("first", "second"):
         given = [start, "train_cfg.max_epochs=1", "val_cfg=None", "val_dataloader=None", "val_evaluator=None"]
         states.append(build_runner(config, given, mini / folder, 0).train().state_dict())

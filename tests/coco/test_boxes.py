@@ -19,7 +19,7 @@ class TestCorners:
         each("bbox", corners)(content)
         data = read(tmp_path, content)
         assert [item["bbox"] for item in data.annotations] == [list(box) for box in self.near]
-        assert any("were read so" in line for line in lines(data, Level.REPAIRED))
+        assert any("read as such" in line for line in lines(data, Level.REPAIRED))
 
     def test_where_both_readings_fit_the_outline_decides(self, tmp_path):
         content = make(self.near)

@@ -38,7 +38,7 @@ def test_ids_that_no_tool_keeps_are_numbered_in_order(tmp_path, content, value):
     data = read(tmp_path, content)
     assert [item["id"] for item in data.images] == [1, 2, 3]
     assert [item["image_id"] for item in data.annotations] == [1, 2, 3]
-    assert any("all are numbered from 1 in the file's order" in line for line in lines(data, Level.REPAIRED))
+    assert any("all are renumbered from 1 in the file's order" in line for line in lines(data, Level.REPAIRED))
 
 
 def test_gaps_and_zero_in_ids_of_images_and_categories_stay(tmp_path, content):
@@ -96,7 +96,7 @@ def test_boxes_that_reach_outside_are_clipped_and_rounding_is_kept(tmp_path, con
 REFUSED = {
     "two images of an id": (lambda c: c["images"][1].update(id=1), "id 1 occurs twice, for '1.png' and '2.png'"),
     "1 and 1.0": (lambda c: c["images"][1].update(id=1.0), "images: id 1 occurs twice"),
-    "image without id": (lambda c: c["images"][1].pop("id"), "images[1].id is None, expected a whole number or a text"),
+    "image without id": (lambda c: c["images"][1].pop("id"), "images[1].id is None, expected a whole number or a"),
     "image id NaN": (lambda c: c["images"][1].update(id=float("nan")), "images[1].id is nan"),
     "image id bool": (lambda c: c["images"][1].update(id=True), "images[1].id is True"),
     "image without file": (lambda c: c["images"][1].pop("file_name"), "images[1].file_name is None"),
@@ -108,11 +108,11 @@ REFUSED = {
     "category bool": (lambda c: c["annotations"][0].update(category_id=True), "category_id True is not in"),
     "two categories of an id": (lambda c: c["categories"][1].update(id=1), "id 1 occurs twice, as 'cup' and 'box'"),
     "two of a name": (lambda c: c["categories"][1].update(name="cup"), "name 'cup' occurs twice, with the ids 1 and 2"),
-    "no name": (lambda c: c["categories"][1].pop("name"), "categories[1].name is None, expected a text"),
+    "no name": (lambda c: c["categories"][1].pop("name"), "categories[1].name is None, expected a string"),
     "iscrowd 2": (lambda c: c["annotations"][0].update(iscrowd=2), "annotation 1: iscrowd is 2, expected 0 or 1"),
     "iscrowd list": (lambda c: c["annotations"][0].update(iscrowd=[]), "annotation 1: iscrowd is [], expected 0 or 1"),
-    "fractions": (each("bbox", [0.1, 0.2, 0.5, 0.5]), "numbers lie between 0 and 1: 3, such as annotation 1"),
-    "images from 1, boxes from 0": (each("image_id", lambda a: a["image_id"] - 1), "seem to count from 0, where the"),
+    "fractions": (each("bbox", [0.1, 0.2, 0.5, 0.5]), "numbers between 0 and 1: 3, such as annotation 1"),
+    "images from 1, boxes from 0": (each("image_id", lambda a: a["image_id"] - 1), "seem to count from 0, while the"),
     "no object": (lambda c: c["annotations"].append(5), "annotations[3] is 5, expected an object"),
     "no list": (lambda c: c.update(annotations={}), "`annotations` is {}, expected a list"),
     "no categories": (lambda c: c.update(categories=[]), "`categories` is empty"),

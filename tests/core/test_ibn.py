@@ -15,10 +15,10 @@ from gcisg_core.ibn import InstanceBatchNorm, added_names
 from gcisg_core.regularizers import build_regularizer
 
 
-def mmseg_resnet():
+def mmseg_resnet(**options):
     from mmseg.models.backbones import ResNet
 
-    return ResNet(depth=18, stem_channels=8, base_channels=8)
+    return ResNet(depth=18, stem_channels=8, base_channels=8, **options)
 
 
 def detectron2_resnet(norm="FrozenBN", block="BottleneckBlock"):
@@ -187,6 +187,16 @@ def test_trains_with_a_method_under_bfloat16(kind):
         losses, _ = gcisg.step(views, lambda: {"loss_task": network(views[0]).square().mean()})
     sum(losses.values()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+@pytest.mark.remedy("Use a ResNet with BatchNorm and a plain stem", "{} with {}; use kind a")
+def test_networks_of_other_parts():
+    with pytest.raises(ValueError, match="BasicBlock has GroupNorm as bn1. Use a ResNet with BatchNorm and a plain"):
+        apply_backbone_plugins(resnet18(norm_layer=lambda c: nn.GroupNorm(2, c)), {"ibn": "a"})
+    apply_backbone_plugins(resnet18(), {"ibn": "a"})
+    with pytest.raises(ValueError, match="IBN-Net b is not defined for BasicBlock with with_cp; use kind a"):
+        apply_backbone_plugins(mmseg_resnet(with_cp=True), {"ibn": "b"})
+    apply_backbone_plugins(mmseg_resnet(with_cp=True), {"ibn": "a"})
 
 
 @pytest.mark.parametrize(

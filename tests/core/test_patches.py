@@ -54,7 +54,10 @@ def test_maps_are_cut_alike_and_padding_enters_no_cell(size, cells):
     assert nothing is None
 
 
+@pytest.mark.remedy("use larger crops, fewer patches or an earlier stage")
 @pytest.mark.parametrize("cut", [pool_patches, cut_patches])
 def test_a_map_smaller_than_the_patches_is_an_error(cut):
     with pytest.raises(ValueError, match="4 x 9 positions cannot be cut into 8 x 8 patches"):
         cut(torch.rand(1, 2, 4, 9), (8, 8))
+    for size, patches in (((8, 18), (8, 8)), ((4, 9), (4, 8))):  # of a larger crop or an earlier stage; fewer patches
+        assert len(cut(torch.rand(1, 2, *size), patches))

@@ -123,6 +123,12 @@ def test_asg_is_the_divergence_of_the_predictions(per_location, mask, classifier
     assert 0 <= metrics["asg_agreement"] <= 1
 
 
+@pytest.mark.remedy(
+    "asg keeps its predictions and cannot work without it. Give a state dict of torchvision's form",
+    "no such file. Give a state dict of torchvision's form with fc.weight and fc.bias",
+    "Give the whole pretrained network in torchvision's form, not its backbone alone",
+    "Give the classifier of its own weights",
+)
 def test_asg_without_a_classifier_is_refused_with_the_reason(tmp_path, classifier):
     with pytest.raises(ValueError, match=r"classifier must be the file of the pretrained classifier: asg .* got ''"):
         build("asg")
@@ -131,8 +137,11 @@ def test_asg_without_a_classifier_is_refused_with_the_reason(tmp_path, classifie
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "backbone.pth")
     with pytest.raises(ValueError, match=r"fc.weight and fc.bias are not both in it \(it holds conv1.weight"):
         build("asg", classifier=str(tmp_path / "backbone.pth"))
+    assert build("asg", classifier=str(classifier)).weight.shape == (6, 5)
     with pytest.raises(ValueError, match=r"fc.weight is \(6, 5\) .*expected \(classes, 4\)"):
         build("asg", classifier=str(classifier), stage=3)
+    torch.save({"fc.weight": torch.zeros(6, 4), "fc.bias": torch.zeros(6)}, tmp_path / "own.pth")
+    assert build("asg", classifier=str(tmp_path / "own.pth"), stage=3).weight.shape == (6, 4)
 
 
 def test_a_classifier_that_would_run_code_is_refused(tmp_path):

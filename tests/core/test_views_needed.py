@@ -36,6 +36,7 @@ VARIANTS = [
 ]
 
 
+@pytest.mark.remedy("use the pipeline or preprocessor of the project, which draws as many as the method needs")
 @pytest.mark.parametrize(("method", "changes", "needed"), VARIANTS)
 def test_the_settings_know_how_many_views_a_step_uses(method, changes, needed, tmp_path):
     values = {**settings_of(method, tmp_path), **changes}
@@ -43,7 +44,8 @@ def test_the_settings_know_how_many_views_a_step_uses(method, changes, needed, t
     assert read_method(values)[1].views_needed == needed
     regularizer = build_regularizer(MiniResNet(num_classes=5), values)
     assert regularizer.views_needed == len(regularizer.taps) == needed
-    views = [torch.rand(4, 3, 32, 32) for _ in range(needed)]
+    drawn = settle_views(None, values, "data.views", "method")  # what pipelines and preprocessors draw
+    views = [torch.rand(4, 3, 32, 32) for _ in range(drawn)]
     losses, _ = regularizer.step(views, lambda: {"loss_task": regularizer.student(views[-1]).mean()})
     assert all(loss.isfinite() for loss in losses.values())
     with pytest.raises(ValueError, match=f"needs {needed} views of each image, got {needed - 1}"):
@@ -58,6 +60,7 @@ def test_the_method_decides_and_more_views_than_needed_stay(stated, method, sett
     assert settle_views(stated, {"method": method}, "data.views", "method") == settled
 
 
+@pytest.mark.remedy("Leave {} out, so that it follows the method, or set it to {} or more")
 @pytest.mark.parametrize("stated", [0, 1])
 def test_too_few_views_are_an_error_that_names_both_keys_and_the_way_out(stated):
     message = (
@@ -66,6 +69,8 @@ def test_too_few_views_are_an_error_that_names_both_keys_and_the_way_out(stated)
     )
     with pytest.raises(ValueError, match=message):
         settle_views(stated, {"method": "csg"}, "data.views", "model.method")
+    for followed in (None, 2):
+        assert settle_views(followed, {"method": "csg"}, "data.views", "model.method") == 2
 
 
 def test_a_method_that_taps_more_views_than_its_settings_say_is_refused(monkeypatch):

@@ -13,9 +13,10 @@ pytest.importorskip("detectron2")
 import gcisg_det  # noqa: F401  repairs Detectron2 0.5 before it is imported
 
 # isort: split
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
+from gcisg_core.problems import DataError
 from gcisg_det.config import read_config
 from gcisg_det.datasets import setup_datasets
 from gcisg_det.evaluation import evaluate
@@ -142,7 +143,7 @@ def test_panoptic_quality_needs_its_truth_and_a_package(given, installed, said, 
 @pytest.mark.parametrize(
     ("kind", "overrides", "message"),
     [
-        ("keypoints", ["TEST.KEYPOINT_OKS_SIGMAS", []], "TEST.KEYPOINT_OKS_SIGMAS must be 4 numbers, one a keypoint"),
+        ("keypoints", ["TEST.KEYPOINT_OKS_SIGMAS", []], "TEST.KEYPOINT_OKS_SIGMAS must be 4 numbers, one per keypoint"),
         ("keypoints", ["MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", 5, "TEST.KEYPOINT_OKS_SIGMAS", [0.1] * 5],
          "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS is 5, but real has 4: nose, left_ear"),
         ("sem_seg", ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", 9], "SEM_SEG_HEAD.NUM_CLASSES is 9, but real has 3: things"),
@@ -154,3 +155,23 @@ def test_panoptic_quality_needs_its_truth_and_a_package(given, installed, said, 
 def test_what_does_not_fit_the_data_is_named(kind, overrides, message, folder, tmp_path):
     with pytest.raises(ValueError, match=message):
         build_evaluator(config(folder, tmp_path, *ARCHITECTURES[kind], *overrides), "real")
+
+
+@pytest.mark.remedy("Use the same names in both", "Name the folder in SEM_SEG")
+def test_names_and_folder_of_label_images(folder, tmp_path):
+    def truth(*names):
+        content = {"categories": [{"id": 5 + k, "name": name, "isthing": 0} for k, name in enumerate(names)]}
+        content |= {"images": [{"id": 1}], "annotations": []}
+        (tmp_path / "truth.json").write_text(json.dumps(content))
+        panoptic = ["DATASETS.PANOPTIC", [["real", str(tmp_path / "truth.json"), str(tmp_path)]]]
+        return config(folder, tmp_path, *ARCHITECTURES["panoptic"], *panoptic)
+
+    with pytest.raises(DataError, match="`categories` lack sky with isthing 0.* Use the same names in both"):
+        truth("Sky", "road")
+    truth("sky", "road")
+    elsewhere = [["synthetic", str(tmp_path), "things, road, sky"]]
+    config(folder, tmp_path, *ARCHITECTURES["sem_seg"], "DATASETS.SEM_SEG", elsewhere, "DATASETS.TEST", ())
+    with pytest.raises(DataError, match="1.png: the label image of .* does not exist. Name the folder in SEM_SEG"):
+        DatasetCatalog.get("synthetic")
+    config(folder, tmp_path, *ARCHITECTURES["sem_seg"])
+    assert len(DatasetCatalog.get("synthetic")) == 3

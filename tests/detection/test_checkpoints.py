@@ -72,7 +72,11 @@ def test_checkpoint_is_whole_or_absent(tmp_path, monkeypatch):
     assert (tmp_path / "last_checkpoint").read_text() == "model_0000001.pth"
 
 
-@pytest.mark.remedy("Bring the file to this machine and name it in MODEL.WEIGHTS")
+@pytest.mark.remedy(
+    "Bring the file to this machine and name it in MODEL.WEIGHTS",
+    "Give weights of this detector or of its backbone",
+    "detectron2/checkpoints.py: Give the config that it was trained with, or another checkpoint",
+)
 def test_missing_truncated_and_foreign_weights_are_named(tmp_path):
     checkpointer = SafeCheckpointer(Layer(), str(tmp_path))
     with pytest.raises(DataError, match=r"absent.pkl: the weights could not be loaded .*MODEL.WEIGHTS"):
@@ -82,8 +86,19 @@ def test_missing_truncated_and_foreign_weights_are_named(tmp_path):
     checkpointer.load(str(tmp_path / "brought.pth"))
     assert checkpointer.model.weight.tolist() == [1, 1]
     torch.save({"model": {"other": torch.zeros(3)}}, tmp_path / "other.pth")
-    with pytest.raises(DataError, match=r"none of its 1 entries fits a parameter of Layer"):
-        SafeCheckpointer(Layer()).load(str(tmp_path / "other.pth"))
+    with pytest.raises(
+        DataError, match=r"none of its 1 entries fits .* Layer. Give weights of this detector or of its"
+    ):
+        checkpointer.load(str(tmp_path / "other.pth"))
+    checkpointer.load(str(tmp_path / "brought.pth"))
+    torch.save({"model": {"weight": torch.ones(2), "more": torch.ones(2)}}, tmp_path / "more.pth")
+    checkpointer.strict = True
+    with pytest.raises(DataError, match="more is not in the model .* Give the config that it was trained with, or"):
+        checkpointer.load(str(tmp_path / "more.pth"))
+    checkpointer.load(str(tmp_path / "brought.pth"))  # another checkpoint
+    checkpointer.model.more = torch.nn.Parameter(torch.zeros(2))
+    checkpointer.load(str(tmp_path / "more.pth"))  # the model that it was trained as
+    assert checkpointer.model.more.tolist() == [1, 1]
     (tmp_path / "cut.pth").write_bytes((tmp_path / "other.pth").read_bytes()[:300])
     with pytest.raises(DataError, match=r"cut.pth: cannot be read as weights, it is damaged"):
         SafeCheckpointer(Layer()).load(str(tmp_path / "cut.pth"))

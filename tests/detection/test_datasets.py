@@ -186,7 +186,7 @@ def test_deleted_objects_and_licence_plates_cover_nothing(tmp_path):
         (lambda c: c.update(imgHeight=-1), "imgHeight is -1, expected a positive integer"),
         (lambda c: c.pop("objects"), "objects is missing"),
         (lambda c: c["objects"][1].update(label=["car"]), r"objects\[1\].label is \['car'\], expected a label"),
-        (lambda c: c.update(imgWidth=10**9), "imgWidth x imgHeight is 1000000000 x 96, over 178956970 pixels"),
+        (lambda c: c.update(imgWidth=10**9), "imgWidth x imgHeight is 1000000000 x 96, above 178956970 pixels"),
         (
             lambda c: c["objects"][1].update(polygon=[[1e9, 1], [2, 2], [3, 3]]),
             "pixels up to 1,000,000",
@@ -260,7 +260,7 @@ def test_audit_finds_planted_faults_and_counts(tmp_path):
         "0000001.xml: bndbox (9.0, 9.0, 3.0, 3.0) has no area", "0000002.xml: cannot be read",
         "0000004.jpg: not a readable image", "0000005.xml: bndbox (-9.0, 1.0, 9.0, 9.0) reaches 10 pixels outside",
         "0000006.xml: object[0]/name is 'Car', expected one of car, motorbike, person",
-        "0000007.jpg: the same file as", "Annotations: 1 files have no partner in JPEGImages, such as spare",
+        "0000007.jpg: the same file as", "Annotations: 1 files have no counterpart in JPEGImages, such as spare",
         "lists 0000005 more",
     ]  # fmt: skip
     assert len(found) == 8

@@ -210,6 +210,7 @@ def test_the_exported_config_makes_the_plain_model_with_the_same_outputs(folder,
         main(["export", "--config", str(trained / "config.yaml"), *command[2:], "--output", str(tmp_path)])
 
 
+@pytest.mark.remedy("Define it in a module that can be imported without this suite, and name it in the config")
 @pytest.mark.parametrize(
     ("code", "message"),
     [
@@ -220,15 +221,23 @@ def test_the_exported_config_makes_the_plain_model_with_the_same_outputs(folder,
         ),
     ],
 )
-def test_a_part_that_the_plain_framework_has_not_is_named(folder, trained, tmp_path, code, message):
+def test_a_part_that_the_plain_framework_has_not_is_named(folder, trained, tmp_path, code, message, monkeypatch):
     checkpoint = ["--checkpoint", str(trained / "model_final.pth"), "--output", str(tmp_path)]
     own = f"\n\nclass Own(RetinaNet):\n    pass\n\n{code}\n"
     (folder / "own.py").write_text((folder / "retinanet.py").read_text() + own)
     with pytest.raises(SystemExit, match=message):
         main(["export", "--config", str(folder / "own.py"), *checkpoint])
+    if "Own" in code:
+        start = "from detectron2.modeling.meta_arch.retinanet import RetinaNet\n"
+        (tmp_path / "own_parts.py").write_text(start + own.replace(code, ""))
+        monkeypatch.syspath_prepend(tmp_path)
+        (folder / "own.py").write_text(f"{(folder / 'retinanet.py').read_text()}\nfrom own_parts import Own\n{code}\n")
+        main(["export", "--config", str(folder / "own.py"), *checkpoint])
+        assert len([*tmp_path.glob("*.pth")]) == 1
 
 
 @pytest.mark.remedy("Give the .py that was trained, which is run: --config FILE.py")
+@pytest.mark.remedy("lazy/config.py: Add --trust if the run is your own, or name the config that you trained with")
 def test_the_other_commands_take_it(folder, trained, tmp_path, capsys):
     command = ["--config", str(folder / "retinanet.py")]
     checkpoint = ["--checkpoint", str(trained / "model_final.pth")]
@@ -251,10 +260,20 @@ def test_the_other_commands_take_it(folder, trained, tmp_path, capsys):
         main(["select", str(tmp_path / "run")])
     main(["select", str(tmp_path / "run"), *command, "--source", str(folder / "real/own.json")])
     assert "model_0000003.pth" in (tmp_path / "run/selection.jsonl").read_text()
+    (tmp_path / "run/config.yaml").rename(tmp_path / "config.yaml")
+    text = (folder / "retinanet.py").read_text().replace("Path(__file__).parent", f"Path({str(folder)!r})")
+    (tmp_path / "run/retinanet.py").write_text(text)
+    with pytest.raises(SystemExit, match="retinanet.py: is a LazyConfig, .* Add --trust if the run is your own"):
+        main(["select", str(tmp_path / "run")])
+    capsys.readouterr()
+    main(["select", str(tmp_path / "run"), "--trust"])
+    assert "model_0000003.pth" in capsys.readouterr().out
+    (tmp_path / "run/retinanet.py").unlink()
+    (tmp_path / "config.yaml").rename(tmp_path / "run/config.yaml")
     main(["report", str(tmp_path / "run"), "--output", str(tmp_path / "page.html")])
     page = (tmp_path / "page.html").read_text()
     assert "Trained on synthetic; evaluated on real." in page
-    assert "a LazyConfig names its images when run" in page
+    assert "the images of a LazyConfig are only known by running it" in page
 
 
 @pytest.mark.remedy("Add --trust if the record is your own")

@@ -123,7 +123,7 @@ class TestClasses:
         assert (box["AP"], box["AP-box"]) == pytest.approx((100, 100))
         assert written["absent_classes"] == ["cup"]
         assert written["results"]["bbox"]["AP-cup"] is None
-        assert "real has no box of cup: there is no AP." in caplog.text
+        assert "real has no box of cup, so there is no AP for it." in caplog.text
         values, per_class = _task(box, NAMES)
         assert values["AP"] == pytest.approx(100)
         assert per_class["cup"]["AP"] == "no box of this kind in the truth"

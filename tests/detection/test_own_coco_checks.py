@@ -36,8 +36,8 @@ def broken(change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c["annotations"][0].update(iscrowd="x"), "own.json: `iscrowd` of another value"),
-        (lambda c: c["images"][1].update(id=1), "own.json: ids of several images"),
+        (lambda c: c["annotations"][0].update(iscrowd="x"), "own.json: `iscrowd` that is neither 0 nor 1"),
+        (lambda c: c["images"][1].update(id=1), "own.json: ids shared by several images"),
         (
             lambda c: c["categories"][1].update(name="Box"),
             "own.json: the category 'Box' is not one of the classes trained",
@@ -62,7 +62,7 @@ def test_an_image_of_the_evaluation_that_is_missing_is_named_before_the_first_st
 def test_training_goes_on_without_absent_images_where_told(folder, caplog):
     (folder / "synthetic/2.png").unlink()
     with pytest.raises(
-        DataError, match=r"1 of 3 images are missing.* In training, INPUT.ON_BAD_SAMPLE skip does without"
+        DataError, match=r"1 of 3 images are missing.* In training, INPUT.ON_BAD_SAMPLE skip leaves them out"
     ):
         Trainer.build_train_loader(config(folder))
     with framework_log(caplog):
@@ -122,10 +122,13 @@ def test_categories_without_keypoints(folder):
     config(folder, *on)
 
 
+@pytest.mark.remedy("Write iscrowd 0 for single objects")
 def test_a_training_file_of_groups_alone_is_refused(folder):
     write(folder, broken(lambda c: [item.update(iscrowd=1) for item in c["annotations"]]), "synthetic")
-    with pytest.raises(DataError, match=r"has no box to train on: all 3 are iscrowd 1"):
+    with pytest.raises(DataError, match=r"all 3 are iscrowd 1, .* Write iscrowd 0 for single objects"):
         Trainer.build_train_loader(config(folder))
+    write(folder, make(), "synthetic")
+    Trainer.build_train_loader(config(folder))
     write(folder, {**make(), "annotations": []}, "synthetic")
     with pytest.raises(DataError, match=r"has no box to train on: none is usable"):
         Trainer.build_train_loader(config(folder))

@@ -54,7 +54,7 @@ def test_own_coco_data_in_two_lines_of_config(tmp_path):
         (lambda c: c.pop("categories"), "own.json: `categories` is missing, expected a list"),
         (
             lambda c: c["annotations"][0].update(category_id=9),
-            "own.json: annotations of no listed category: 1, such as annotation 1: category_id 9",
+            "own.json: annotations whose category is not listed: 1, such as annotation 1: category_id 9",
         ),
         (
             lambda c: c["images"][0].update(file_name="b.png"),

@@ -187,7 +187,7 @@ def test_what_is_left_out_is_counted_in_the_line(here, capsys):
     Path("classes.txt").write_text("car\n")
     assert new_project("detection", "--classes", "classes.txt") == 0
     line = capsys.readouterr().out.splitlines()[0]
-    counts = "3 images, 3 boxes of car -> out/data/synthetic/annotations.json; left out: 3 regions DontCare, "
+    counts = "3 images, 3 boxes of car -> out/data/synthetic/annotations.json; left out: 3 DontCare regions, "
     assert counts + "3 boxes of person, which are not among the classes" in line
     content = json.loads(Path("out/data/real/annotations.json").read_text())
     assert [item["name"] for item in content["categories"]] == ["car"]
@@ -231,7 +231,7 @@ def test_tags_that_do_not_tell_the_version_are_asked_about(here, capsys):
         Image.fromarray(label).save(path)
     assert new_project("segmentation") == 1
     error = capsys.readouterr().err
-    assert "syn/semantic: its labels are CARLA's, but no tag is above 22" in error
+    assert "syn/semantic: holds CARLA's labels, but no tag is above 22" in error
     (remedy,) = re.findall(r"--format (carla-[\d.]+\d)", error)
     assert new_project("segmentation", "--format", f"synthetic={remedy}") == 0
 

@@ -45,7 +45,10 @@ def test_options_that_would_do_nothing_on_converted_folders_are_refused(task, op
     make("replicator")
     assert new_project(task, *option.split()) == 1
     error = capsys.readouterr().err
-    assert f"error: {option.split()[0]} is for labels that are read as they are; syn is read as replicator." in error
+    assert (
+        f"error: {option.split()[0]} applies to labels that are read as they are, but syn is read as replicator."
+        in error
+    )
     assert not Path("out").exists()
 
 
@@ -94,7 +97,7 @@ def test_what_was_changed_in_the_converted_data_is_kept(task, maker, edited, her
     assert "error: out/data/real: 2 files were changed or added since it was written, such as " in error
     assert (path.read_bytes(), (real / "notes.txt").read_text()) == (b"mine", "mine, too")
     assert new_project(task, "--force") == 0
-    assert "kept: out/data/real_old1, what out/data/real was" in capsys.readouterr().out
+    assert "kept the old out/data/real as out/data/real_old1" in capsys.readouterr().out
     assert (Path("out/data/real_old1") / path.relative_to(real)).read_bytes() == b"mine"
     assert (Path("out/data/real_old1/notes.txt").read_text(), path.read_bytes()) == ("mine, too", written)
     assert not (real / "notes.txt").exists()
@@ -102,19 +105,17 @@ def test_what_was_changed_in_the_converted_data_is_kept(task, maker, edited, her
     assert not [*Path("out/data").glob(".*.partial")]
 
 
-@pytest.mark.remedy(
-    "Name the file: --labels FILE", "Name the JSON file as it lies in a folder (--annotations, --labels)"
-)
+@pytest.mark.remedy("Name the file: --labels FILE", "Give the JSON file as a path inside one of the folders")
 def test_a_named_json_counts_in_the_folder_that_has_it(here, capsys):
     make("blenderproc")
     for name in ("a.json", "b.json"):
         shutil.copy("syn/coco_annotations.json", f"syn/{name}")
     Path("syn/coco_annotations.json").unlink()
     assert new_project("detection") == 1
-    assert "syn: 2 JSON files in COCO's format (a.json, b.json), expected 1" in capsys.readouterr().err
+    assert "syn: holds 2 JSON files in COCO's format (a.json, b.json), expected 1" in capsys.readouterr().err
     for given in ("a.json", "syn/a.json"):
         assert new_project("detection", "--labels", given, "--force") == 0
         assert '["synthetic", "syn/a.json", "syn"]' in Path("out/baseline.yaml").read_text()
     assert new_project("segmentation", "--labels", "a.json") == 0
     assert new_project("detection", "--annotations", "c.json") == 1
-    assert "error: c.json: no such file in syn or real. Name the JSON file as it lies" in capsys.readouterr().err
+    assert "error: c.json: no such file in syn or real. Give the JSON file as a path inside" in capsys.readouterr().err

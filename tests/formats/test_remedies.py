@@ -25,9 +25,7 @@ def moved(pattern, goal):
         path.rename(goal / path)
 
 
-@pytest.mark.remedy(
-    "Name the folder that holds the labels, or its format where it is another one (--format {name}=NAME)"
-)
+@pytest.mark.remedy("Name the folder that holds the labels, or another format (--format {name}=NAME)")
 @pytest.mark.parametrize("name", ["syn", "real"])
 def test_a_folder_read_in_another_format_than_its_own(name, here, capsys):
     make("kitti")
@@ -38,13 +36,11 @@ def test_a_folder_read_in_another_format_than_its_own(name, here, capsys):
     folders.photo(Path(name, "training/image_2/0.png"))
     folders.text(Path(name, "training/label_2/0.txt"), "car 0 0 0 20 10 60 40 1 1 1 1 1 9 0")
     assert new_project("detection", "--format", f"{which}=yolo") == 1
-    assert f"Name the folder that holds the labels, or its format where it is another one (--format {which}=" in said(
-        capsys
-    )
+    assert f"Name the folder that holds the labels, or another format (--format {which}=" in said(capsys)
     assert new_project("detection", "--format", f"{which}=kitti", "--force") == 0
 
 
-@pytest.mark.remedy("Correct them, or name other --classes")
+@pytest.mark.remedy("Correct the boxes, or name other --classes")
 def test_boxes_of_which_none_can_be_used(here, capsys):
     make("kitti")
     (file, *others) = sorted(Path("syn").rglob("label_2/*.txt"))
@@ -52,27 +48,27 @@ def test_boxes_of_which_none_can_be_used(here, capsys):
         path.write_text("")
     file.write_text("car 0 0 0 60 10 20 40 1 1 1 1 1 9 0\nperson 0 0 0 20 10 60 40 1 1 1 1 1 9 0")
     assert new_project("detection", "--classes", "car") == 1
-    assert "syn/training: no box of it can be used; left out: 1 boxes without area (such as car [" in said(capsys)
+    assert "syn/training: has no usable box; left out: 1 boxes without area (such as car [" in said(capsys)
     assert new_project("detection", "--classes", "person") == 0
     file.write_text(file.read_text().replace("60 10 20", "20 10 60"))
     assert new_project("detection", "--classes", "car", "--force") == 0
 
 
-@pytest.mark.remedy("Training learns from labels: name the folder that holds them, or its format")
+@pytest.mark.remedy("Training needs labels: name the folder that holds them, or its format")
 def test_the_part_of_the_synthetic_folder_that_holds_images_alone(here, capsys):
     make("yolo")
     arguments = ["--task", "detection", "--real", "real", "--output", "out", "--workers", "1", "--synthetic"]
     inner = next(path.parent for path in Path("syn").rglob("*.jpg"))
     assert gcisg("new-project", *arguments, str(inner)) == 1
-    assert "has images and no labels that are known here. Training learns from labels: name the" in said(capsys)
+    assert "has images, but no labels in a known format. Training needs labels: name the" in said(capsys)
     assert gcisg("new-project", *arguments, "syn") == 0
 
 
-@pytest.mark.remedy("{}; {} is read as {}. Leave it out, or give another --format")
+@pytest.mark.remedy("{}, but {} is read as {}. Leave the option out, or give another --format")
 def test_an_option_of_labels_that_are_read_in_place(here, capsys):
     make("replicator")
     assert new_project("segmentation", "--ignore-index", "9") == 1
-    assert "syn is read as replicator. Leave it out, or give another --format" in said(capsys)
+    assert "syn is read as replicator. Leave the option out, or give another --format" in said(capsys)
     assert new_project("segmentation") == 0
     for name in ("syn", "real"):  # another format: that of labels that are read in place
         for number in range(2):
@@ -82,7 +78,7 @@ def test_an_option_of_labels_that_are_read_in_place(here, capsys):
     assert new_project("segmentation", "--format", "native", *given) == 0, said(capsys)
 
 
-@pytest.mark.remedy("Give names that both folders have (--classes A B ...), or rename those of one")
+@pytest.mark.remedy("Give names that both folders have (--classes A B ...), or rename the classes of one")
 def test_classes_that_a_folder_does_not_have(here, capsys):
     make("kitti")
     files = [*Path("real").rglob("label_2/*.txt")]
@@ -92,7 +88,7 @@ def test_classes_that_a_folder_does_not_have(here, capsys):
     for path in with_bus:
         path.write_text(f"{path.read_text()}bus 0.00 0 -1.57 1.00 1.00 9.00 9.00 1 1 1 1 1 9 0\n")
     assert new_project("detection", "--classes", "car") == 1
-    assert "real/training has none of them; it has Car, Person, bus. Give names that both" in said(capsys)
+    assert "those of real/training are Car, Person, bus. Give names that both" in said(capsys)
     assert new_project("detection", "--classes", "bus") == 0
     for path in files:
         path.write_text(path.read_text().replace("Car ", "car "))
@@ -104,7 +100,7 @@ def test_images_of_a_coco_file_that_lie_elsewhere(here, capsys):
     make("blenderproc")
     shutil.move("syn/images", "photos")
     assert new_project("detection") == 1
-    assert "are in no folder below syn. Put the images there, or correct `file_name`" in said(capsys)
+    assert "were not found below syn. Put the images there, or correct `file_name`" in said(capsys)
     shutil.move("photos", "syn/photos")
     file = Path("syn/coco_annotations.json")
     text = file.read_text()
@@ -153,14 +149,16 @@ def test_hdf5_without_its_package(here, capsys, monkeypatch):
                  "--output", "out2", "--workers", "1") == 0  # fmt: skip
 
 
-@pytest.mark.remedy("Add it to the data that write_hdf5 is given", 'Set default_values={"category_id": 0} in enable_')
+@pytest.mark.remedy(
+    "Add it to the data that you pass to write_hdf5", 'Set default_values={"category_id": 0} in enable_'
+)
 @pytest.mark.parametrize(
     ("part", "value", "words"),
     [
         (
             "instance_segmaps",
             None,
-            "has no instance_segmaps, it has class_segmaps, colors, instance_attribute_maps. Add",
+            "has no instance_segmaps; its keys are class_segmaps, colors, instance_attribute_maps. Add",
         ),
         ("instance_attribute_maps", '[{"idx": 0}]', 'Set default_values={"category_id": 0} in enable_segmentation_'),
     ],
@@ -192,12 +190,12 @@ def pairs(here):
 
 
 @pytest.mark.remedy(
-    "Remove or rename one of the two, or say which suffix counts (img_suffix or seg_map_suffix in a config"
+    "Remove or rename one of the two, or say which suffix to use (img_suffix or seg_map_suffix in a config"
 )
 def test_two_images_of_a_name(pairs, capsys):
     Image.new("RGB", (96, 64)).save("real/images/0.bmp")
     assert gcisg(*PAIRS) == 1
-    assert "or say which suffix counts" in said(capsys)
+    assert "or say which suffix to use" in said(capsys)
     assert gcisg(*PAIRS, "--image-suffix", ".jpg") == 0
     shutil.copy("real/labels/1.png", "real/labels/1.bmp")
     assert gcisg(*PAIRS, "--image-suffix", ".jpg") == 1
@@ -207,12 +205,12 @@ def test_two_images_of_a_name(pairs, capsys):
     assert gcisg(*PAIRS) == 0
 
 
-@pytest.mark.remedy("Say how each ends: img_suffix='.jpg', seg_map_suffix='_mask.png' in a config, --image-suffix and")
+@pytest.mark.remedy("Give both suffixes: img_suffix='.jpg', seg_map_suffix='_mask.png' in a config, --image-suffix and")
 def test_images_and_labels_in_one_folder(pairs, capsys):
     for path in Path("real/labels").iterdir():
         path.rename(f"real/images/{path.stem}_mask.png")
     assert gcisg(*PAIRS, "--labels", "images") == 1
-    assert "Say how each ends: img_suffix='.jpg'" in said(capsys)
+    assert "Give both suffixes: img_suffix='.jpg'" in said(capsys)
     assert gcisg(*PAIRS, "--labels", "images", "--image-suffix", ".jpg", "--label-suffix", "_mask.png") == 0
 
 

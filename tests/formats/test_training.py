@@ -20,7 +20,7 @@ MAKERS = {"segmentation": folders.replicator, "detection": folders.yolo}
 # What an evaluation says in place of a score.
 SAID = {
     "classification": "The images have no labels: there is no accuracy on them.",
-    "segmentation": "real has no labels: there is no mIoU on it.",
+    "segmentation": "real has no labels, so it has no mIoU.",
     "detection": "real (own boxes): no AP, as there is no box",
 }
 
@@ -31,7 +31,7 @@ def small(task):
     return [*SMALL[task], *([crop] if task == "segmentation" else [])]
 
 
-@pytest.mark.remedy("has no labels: there is no score on it; prediction")
+@pytest.mark.remedy("has no labels, so there is no score on it. Prediction")
 @pytest.mark.parametrize("task", ["classification", "segmentation", "detection"])
 def test_real_images_without_labels(task, here, capsys):
     torch.save(torchvision.models.resnet18().state_dict(), "weights.pth")
@@ -43,7 +43,7 @@ def test_real_images_without_labels(task, here, capsys):
         folders.photo(Path(f"real/{number}.jpg"), number)
     assert new_project(task) == 0
     output = capsys.readouterr().out
-    assert "real: real has no labels: there is no score on it" in output
+    assert "real: real has no labels, so there is no score on it" in output
     start = f"{gcisg_command()} "
     commands = [f"gcisg {line.removeprefix(start)}" for line in output.splitlines() if line.startswith(start)]
     if task != "detection":  # the whole of it once is enough

@@ -114,7 +114,9 @@ def test_colours_are_not_reduced(tmp_path):
 
 def test_a_palette_of_other_colours_is_refused_and_the_remedy_reads_it(tmp_path):
     image = indexed(VOID, [(1, 2, 3), *COLOURS[1:]], (0, 1, 2))
-    with pytest.raises(DataError, match=r"1 colours of its palette are of no class, such as \['#010203'\]") as raised:
+    with pytest.raises(
+        DataError, match=r"1 colours of its palette belong to no class, such as \['#010203'\]"
+    ) as raised:
         audited_and_trained(tmp_path / "with", image, palette=COLOURS)
     assert "Leave the colours out of the classes" in raised.value.problem.remedy
     for found in audited_and_trained(tmp_path / "without", image):
@@ -124,7 +126,7 @@ def test_a_palette_of_other_colours_is_refused_and_the_remedy_reads_it(tmp_path)
 @pytest.mark.remedy("Set label_values=(0, 255) or label_values=(0, 1) on the data set")
 def test_a_mask_of_0_and_255_is_never_read_in_silence(tmp_path):
     mask = Image.fromarray(np.where(DRAWN == 1, 255, 0).astype(np.uint8))
-    with pytest.raises(DataError, match=r"values 0 and 255 alone.*label_values=\(0, 255\) or label_values=\(0, 1\)"):
+    with pytest.raises(DataError, match=r"only the values 0 and 255.*label_values=\(0, 255\) or label_values=\(0, 1\)"):
         audited_and_trained(tmp_path / "unsaid", mask, classes=2)
     for name, second in (("mask", 1), ("none", 255)):
         values = (0, 255) if name == "mask" else (0, 1)
@@ -200,6 +202,7 @@ class TestFolders:
     def build(self, folder, **more):
         return ImageLabelDataset(str(folder), {"classes": NAMES, "palette": COLOURS}, pipeline=PIPELINE, **more)
 
+    @pytest.mark.remedy("Nothing to do if they are no data")
     def test_converted_hidden_and_other_files_are_left_out_and_counted(self, folder):
         for name in ("0_labelTrainIds.png", "1.color.png", "._0.png", ".ipynb_checkpoints/0-checkpoint.png", "a.json"):
             path = folder / "labels" / name
@@ -208,6 +211,7 @@ class TestFolders:
         assert len(self.build(folder)) == 3
         result = audit(folder)
         assert (result.problems, result.counts["all"]) == ([], 3)
+        assert result.notes[0].remedy == "Nothing to do if they are no data"
         assert result.notes[0].what == (
             "left out 5 files: 2 hidden by their name (such as ._0.png), 1 of another name (such as a.json), "
             f"2 converted from the label beside it (such as {folder / 'labels/0_labelTrainIds.png'})"
@@ -229,7 +233,7 @@ class TestFolders:
     @pytest.mark.parametrize("name", ["0.PNG", "0.jpg"])
     def test_names_that_differ_in_suffix_or_case_alone_are_a_fault(self, folder, name):
         Image.open(folder / "images/0.png").save(folder / "images" / name)
-        with pytest.raises(DataError, match="has the name of .* but for the suffix, or upper and lower case"):
+        with pytest.raises(DataError, match="has the name of .*, except for the suffix or for upper and lower case"):
             self.build(folder)
         if name == "0.jpg":  # the remedy
             assert len(self.build(folder, img_suffix=".png")) == 3
@@ -249,7 +253,9 @@ class TestFolders:
         for path in (folder / "labels").iterdir():
             path.rename(folder / "images" / f"{path.stem}_mask.png")
         prefix = {"img_path": "images", "seg_map_path": "images"}
-        with pytest.raises(DataError, match="holds the images and the labels, which nothing tells apart"):
+        with pytest.raises(
+            DataError, match="holds both the images and the labels, and the same suffix stands for both"
+        ):
             self.build(folder, data_prefix=prefix)
         apart = {"img_suffix": (".jpg", ".tif"), "seg_map_suffix": "_mask.png"}
         for number in range(3):
@@ -272,7 +278,7 @@ class TestFolders:
             self.build(folder, on_bad_sample="skip")
 
     @pytest.mark.remedy("on_bad_sample='skip' is for training; fix or remove bad pairs before evaluating")
-    @pytest.mark.remedy("in training, on_bad_sample='skip' goes on without it")
+    @pytest.mark.remedy("in training, on_bad_sample='skip' skips it")
     def test_bad_pairs_are_replaced_where_told(self, folder):
         Image.fromarray(np.zeros((5, 5), np.uint8)).save(folder / "labels/1.png")
         with pytest.raises(DataError, match="on_bad_sample='skip'"):
@@ -301,7 +307,7 @@ class TestFolders:
         label = Image.fromarray(VOID) if mode == "L" else coloured(VOID)
         label.save(folder / f"labels/1.{'jpg' if mode == 'L' else 'png'}", format="JPEG", quality=95)
         (problem,) = audit(folder).problems
-        assert problem.what == "a JPEG, whose compression changes the values of a label"
+        assert problem.what == "is a JPEG, whose compression changes label values"
         with pytest.raises(DataError) as raised:
             self.build(folder)[1]
         assert raised.value.problem.what == problem.what

@@ -54,7 +54,7 @@ def test_image_and_label_of_a_pair_are_both_listed(gtav):
     assert [Path(p.file).parent.name for p in audit_gtav(gtav).problems] == ["images", "labels"]
 
 
-@pytest.mark.remedy("Fetch the missing parts, or use split='all'")
+@pytest.mark.remedy("Download the missing parts, or use split='all'")
 def test_split_file_that_names_absent_pairs_is_a_problem(gtav):
     savemat(gtav / "split.mat", {"trainIds": [[1], [9]], "valIds": [[2]]})
     first, second = audit_gtav(gtav).problems
@@ -133,10 +133,10 @@ def test_labels_without_a_class_and_splits_of_one_class_are_found(cityscapes):
     for path in train:
         _save(path, np.full(SIZE, 7, np.uint8))
     (problem,) = audit_cityscapes(cityscapes).problems
-    assert "every label of split train shows the class 'road' alone" in problem.what
+    assert "every label of split train shows only the class 'road'" in problem.what
     _save(train[0], np.zeros(SIZE, np.uint8))
     first, _ = audit_cityscapes(cityscapes).problems
-    assert (first.file, first.what.partition(":")[0]) == (str(train[0]), "no pixel has a class of the evaluation")
+    assert (first.file, first.what.partition(":")[0]) == (str(train[0]), "no pixel has an evaluated class")
 
 
 def test_a_frame_in_two_cities_is_found(cityscapes):

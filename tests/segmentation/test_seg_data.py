@@ -192,7 +192,7 @@ def test_files_without_a_partner_are_skipped_and_named_where_told(gtav, monkeypa
     dataset = GTAVDataset(str(gtav), pipeline=PIPELINE, on_bad_sample="skip")
     assert [Path(dataset.get_data_info(i)["img_path"]).stem for i in range(len(dataset))] == ["00002", "00004"]
     (line,) = lines
-    assert "2 files without a partner" in line
+    assert "2 files without a counterpart" in line
     assert str(gtav / "images" / "00001.png") in line
     assert str(gtav / "images" / "00003.png") in line
 

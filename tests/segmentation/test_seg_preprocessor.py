@@ -177,7 +177,9 @@ class TestImagesThatAreNotRGB:
 
     @pytest.mark.remedy("set model.data_preprocessor.value_range, or leave the normalisation to the preprocessor")
     def test_values_outside_of_the_range_are_named(self):
-        said = "values from -100 to 20, and views are drawn in 0 to 255: set model.data_preprocessor.value_range"
+        said = (
+            "values from -100 to 20, but views are made in the range 0 to 255: set model.data_preprocessor.value_range"
+        )
         with pytest.raises(ValueError, match=said):
             draw(make(), torch.tensor([-100.0, 0.0, 20.0])[:, None, None].expand(3, 4, 4))
         values = torch.tensor([-100.0, 0.0, 20.0])[:, None, None].expand(3, 4, 4)

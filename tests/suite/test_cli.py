@@ -57,6 +57,26 @@ print(json.dumps([said, sorted({name.partition(".")[0] for name in sys.modules})
 """
 
 
+MISSPELT = {
+    "projects/segmentation/gcisg_gta.py": r"no such file. Did you mean projects/segmentation/gcisg_r\d+_.*gtav2city",
+    "projects/detection/gcisg_r50_fp.yaml": "no such file. Did you mean projects/detection/gcisg_r50_fpn.yaml?",
+    "projects/clasification/gcisg_mini.py": "no such file. Did you mean projects/classification/gcisg_mini.py?",
+    "projects/segmentation/gcisg_min": "expected one of .* Did you mean projects/segmentation/gcisg_mini.py?",
+    "my own/segmentr.py": r"no such file. Did you mean my own/segmentor.py\?",
+    "nothing/like/it.py": "no such file\n",
+}
+
+
+@pytest.mark.parametrize("name", MISSPELT)
+def test_a_misspelt_config_is_answered_with_the_one_that_is_meant(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("my own").mkdir()
+    Path("my own/segmentor.py").touch()
+    ended = gcisg("train", "--config", name)
+    assert ended.code == 2
+    assert re.match(f"error: --config {name}: {MISSPELT[name]}", ended.err)
+
+
 OUTPUTS = {
     "predict": ["--config", "mine.py", "--checkpoint", "mine.py", "mine.py"],
     "export": ["--config", "mine.py", "--checkpoint", "mine.py"],
@@ -66,6 +86,7 @@ OUTPUTS = {
 }
 
 
+@pytest.mark.remedy("{} {}: {} is a file; name a folder")
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_a_file_in_the_place_of_the_output_is_named_before_anything_is_done(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -134,6 +134,7 @@ class TestSixteenBits:
         difference = np.rint(values / 257)[::-1, ::-1] - read_image(tmp_path / "a.png")
         assert abs(difference).max() == 1
 
+    @pytest.mark.remedy("Convert it to 8 or 16 bits a channel; you alone know which values are black and white")
     @pytest.mark.parametrize(
         ("dtype", "kind"), [(np.float32, "floating-point numbers"), (np.int32, "32-bit or signed integers")]
     )
@@ -200,6 +201,7 @@ class TestWhatCannotBeRead:
         Image.fromarray(pixels(shape=(300, 300, 3))).save(path)
         return path
 
+    @pytest.mark.remedy("Restore it, or remove it from the data set")
     def test_an_absent_file(self, sound):
         content = sound.read_bytes()
         sound.unlink()
@@ -207,6 +209,7 @@ class TestWhatCannotBeRead:
         sound.write_bytes(content)  # the remedy
         assert read_image(sound).shape == (300, 300, 3)
 
+    @pytest.mark.remedy("Copy or download it again, or remove it from the data set")
     @pytest.mark.parametrize("kind", ["empty", "text", "start", "half", "chunk", "folder"])
     def test_a_damaged_file(self, sound, kind):
         content = sound.read_bytes()
@@ -227,6 +230,7 @@ class TestWhatCannotBeRead:
         (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:cut])
         refused(tmp_path / "a.jpg", "not a readable image (", images.AGAIN)
 
+    @pytest.mark.remedy("Shrink it, and its labels with it, or cut both into tiles")
     def test_one_above_pillows_limit_is_read_once_it_is_smaller(self, sound, monkeypatch):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30_000)
         refused(sound, "is larger than Pillow opens (Image size (90000 pixels) exceeds limit of 60000", images.SMALLER)
@@ -251,6 +255,10 @@ class TestWhatCannotBeRead:
 
 
 class TestSizesOfBoxes:
+    @pytest.mark.remedy(
+        "Correct width and height in the annotation; were its boxes drawn at another size?",
+        "turn them as the image is displayed, or save the image without its EXIF orientation",
+    )
     @pytest.mark.parametrize("orientation", STORED)
     @pytest.mark.parametrize("suffix", ["jpg", "tif"])
     def test_both_sizes_are_named_where_the_orientation_exchanges_them(self, tmp_path, orientation, suffix):
@@ -267,3 +275,7 @@ class TestSizesOfBoxes:
         assert problem.remedy == remedy
         with pytest.raises(DataError, match="says None x 7.*Correct width and height"):
             check_boxes_size(path, (60, 40), (None, 7))
+        check_boxes_size(path, (60, 40), (60, 40))  # width and height corrected, or labels as it is displayed
+        if orientation > 4:
+            Image.fromarray(stored).save(path)
+            check_boxes_size(path, displayed_size(path), (40, 60))

@@ -69,7 +69,8 @@ def test_a_benchmark_outside_of_a_checkout(monkeypatch, tmp_path):
 
 @pytest.mark.remedy(
     "pip install 'gcisg[guides]'", "pip install 'gcisg[export]'", "pip install 'gcisg[cluster]'",
-    "Install pillow-heif (python -m pip install pillow-heif)", "python -m pip install {}", "Install it: {}",
+    "Install pillow-heif (python -m pip install pillow-heif)", "python -m pip install {}",
+    "is not installed. Install it: {}",
 )  # fmt: skip
 def test_what_pip_is_told_to_install_is_an_extra_a_package_of_one_or_a_tracker(monkeypatch):
     found = {}
@@ -85,3 +86,14 @@ def test_what_pip_is_told_to_install_is_an_extra_a_package_of_one_or_a_tracker(m
         extra = re.fullmatch(r"gcisg\[(.*)\]", what)
         assert extra[1] in found["extras_require"] if extra else what in packages or what == "git", what
     assert {"h5py", "submitit", "timm", "onnxscript"} <= packages
+
+
+@pytest.mark.remedy("install Python 3.10 or later", "fix the lines above")
+def test_what_the_doctor_says_of_python_and_of_a_check_that_needs_what_is_missing(monkeypatch):
+    monkeypatch.setattr(doctor, "TASKS", {})
+    monkeypatch.setattr(doctor, "GENERAL", (doctor.python_version, doctor.device))
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "version_info", (3, 9, 1))
+        patch.setitem(sys.modules, "torch", None)
+        assert [row.fix for row in doctor._look()] == ["install Python 3.10 or later", "fix the lines above"]
+    assert [row.fix for row in doctor._look()] == ["", ""]

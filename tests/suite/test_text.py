@@ -4,7 +4,7 @@ import pytest
 
 from gcisg_core.problems import DataError
 from gcisg_core.shell import command_line
-from gcisg_suite.text import read_lines, read_text, read_yaml
+from gcisg_suite.text import read_json_lines, read_json_object, read_lines, read_text, read_yaml
 
 TEXT = "straße 1\nperson 2\n"
 WRITTEN = {
@@ -77,3 +77,42 @@ def test_yaml_that_does_not_parse_or_is_far_larger_than_it_seems_names_file_and_
     (tmp_path / "a b.yaml").write_text(text)
     with pytest.raises(DataError, match=f"a b.yaml{message}"):
         read_yaml(tmp_path / "a b.yaml")
+
+
+# What the message says to do, the reader, a content that provokes it, and the content after it was done.
+CONTENTS = [
+    ("Restore it, or name the right one", read_text, None, b"a"),
+    ("Save it as UTF-8", read_text, TEXT.encode("latin-1"), TEXT.encode()),
+    ("Save it as UTF-8", read_text, "road".encode("utf-16-le"), b"road"),
+    ("Correct the line; indent with spaces", read_yaml, b"a:\n\t- 2\n", b"a:\n  - 2\n"),
+    ("Write plain values: numbers, texts, lists; (1, 2) is a tuple as it is", read_yaml,
+        b"a: !!python/tuple [1, 2]", b"a: (1, 2)"),
+    ("Remove it, or restore it", read_json_object, b"{", b"{}"),
+    ("Remove it, or restore it", read_json_object, b"{", None),
+    ("Remove the line", read_json_lines, b'{"a": 1}\n{\n', b'{"a": 1}\n'),
+    ("Remove the line", read_json_lines, b"{}\n[1]\n", b"{}\n"),
+]  # fmt: skip
+
+
+@pytest.mark.remedy(*CONTENTS)
+@pytest.mark.parametrize(("words", "read", "spoilt", "good"), CONTENTS)
+def test_what_the_message_says_is_done(tmp_path, words, read, spoilt, good):
+    def write(content):
+        (tmp_path / "a.txt").unlink(missing_ok=True)
+        if content is not None:
+            (tmp_path / "a.txt").write_bytes(content)
+
+    write(spoilt)
+    with pytest.raises(DataError) as raised:
+        read(tmp_path / "a.txt")
+    assert raised.value.problem.remedy == words
+    write(good)
+    read(tmp_path / "a.txt")
+
+
+@pytest.mark.remedy("Name a text file that can be read")
+def test_a_folder_in_place_of_a_file(tmp_path):
+    with pytest.raises(DataError, match="cannot be read .* Name a text file that can be read"):
+        read_text(tmp_path)
+    (tmp_path / "a.txt").write_text("a")
+    assert read_text(tmp_path / "a.txt") == "a"

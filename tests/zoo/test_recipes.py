@@ -83,7 +83,9 @@ def test_a_papers_figure_and_schedule_belong_to_the_recipe_of_the_row(found):
 
 def test_a_figure_beside_a_recipe_of_ours_is_refused(own):
     root = own(f"  {CSG}:\n    follows: CSG\n", f"  {CSG}:\n")
-    with pytest.raises(DataError, match=rf"{CSG} has the figure \[64.05\] of a paper, and recipes.yml calls it ours"):
+    with pytest.raises(
+        DataError, match=rf"{CSG} has a paper's figure, \[64.05\], but recipes.yml calls the recipe ours"
+    ):
         recipes.read(root)
 
 
@@ -115,5 +117,44 @@ def test_a_new_key_of_a_config_needs_a_setting(monkeypatch):
         return node
 
     monkeypatch.setattr(recipes, "resolved", with_more)
-    with pytest.raises(DataError, match="optim_wrapper.clip_grad.max_norm stands in no setting"):
+    with pytest.raises(DataError, match="optim_wrapper.clip_grad.max_norm is in no setting"):
         recipes.read(ROOT)
+
+
+# What the message says to do, the file, and what becomes what in it; back again, the message was followed.
+ENTRIES = [
+    ("Correct the entry: give each setting an origin", "docs/recipes.yml",
+        "    like: detection/csg_r101_fpn\n    origins: {Network:",
+        "    like: detection/csg_r101_fpn\n    origins: {none: ours, Network:"),
+    ("Remove the entry", "docs/recipes.yml", "recipes:\n", "recipes:\n  detection/none: {about: none}\n"),
+    ("Add it: each full-size row of rows.yml has one", "zoo/rows.yml", "csg_r101_visda17", "csg_r102_visda17"),
+]  # fmt: skip
+
+
+@pytest.mark.remedy(*ENTRIES)
+@pytest.mark.remedy("Take the figure out: it belongs to another recipe")
+def test_what_the_message_says_of_an_entry_is_done(own, found, tmp_path, monkeypatch):
+    resolved = {recipe.config: recipes.resolved(recipe.config) for recipe in found.values()}
+    monkeypatch.setattr(recipes, "resolved", resolved.get)
+    own("recipes:\n", "recipes:\n")
+    for words, file, right, wrong in ENTRIES:
+        text = (tmp_path / file).read_text(encoding="utf-8")
+        assert right in text
+        (tmp_path / file).write_text(text.replace(right, wrong, 1), encoding="utf-8")
+        with pytest.raises(DataError, match=re.escape(words)):
+            recipes.read(tmp_path)
+        (tmp_path / file).write_text(text, encoding="utf-8")
+        assert recipes.read(tmp_path) == found
+    rows = yaml.safe_load((tmp_path / "zoo/rows.yml").read_text(encoding="utf-8"))
+    entries = yaml.safe_load((tmp_path / "docs/recipes.yml").read_text(encoding="utf-8"))["recipes"]
+    row = next(
+        row for task, about in rows["tasks"].items() for row in about["rows"]
+        if "paper" not in row and not entries.get(f"{task}/{Path(row['config']).stem}", {"follows": 1}).get("follows")
+    )  # fmt: skip
+    row["paper"] = {"mIoU %": 1}
+    (tmp_path / "zoo/rows.yml").write_text(yaml.safe_dump(rows, sort_keys=False), encoding="utf-8")
+    with pytest.raises(DataError, match="Take the figure out: it belongs to another recipe"):
+        recipes.read(tmp_path)
+    del row["paper"]
+    (tmp_path / "zoo/rows.yml").write_text(yaml.safe_dump(rows, sort_keys=False), encoding="utf-8")
+    assert recipes.read(tmp_path) == found

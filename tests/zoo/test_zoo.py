@@ -121,7 +121,7 @@ def test_each_file_is_whole_and_loads_strictly(own, capsys):
     assert command(["verify"]) == 0
     lines = capsys.readouterr().out.splitlines()
     for name in SHIPPED:
-        assert [line.startswith(f"{name}: hash and strict load in order; not evaluated") for line in lines].count(
+        assert [line.startswith(f"{name}: hash and strict load are correct; not evaluated") for line in lines].count(
             True
         ) == 1
 
@@ -164,10 +164,10 @@ def images(own):
 
 def test_metrics_are_measured_again_where_data_are(own, images, capsys):
     assert command(["verify", NAME]) == 1
-    found = re.search(r"WRONG: .*accuracy/mean_class is ([\d.]+), stated are", capsys.readouterr().out)
+    found = re.search(r"WRONG: .*accuracy/mean_class is ([\d.]+), expected", capsys.readouterr().out)
     model = {**SHIPPED[NAME], "Checkpoint": {**SHIPPED[NAME]["Checkpoint"]}}
     model["Checkpoint"]["Metrics"] = {"accuracy/mean_class": float(found[1])}
-    assert zoo.verify(own, model) == f"hash, strict load and metrics in order: accuracy/mean_class {found[1]}"
+    assert zoo.verify(own, model) == f"hash, strict load and metrics are correct: accuracy/mean_class {found[1]}"
 
 
 @pytest.mark.remedy("--pack needs the files --checkpoint and --log")
@@ -181,7 +181,7 @@ def test_packing_asks_for_its_files(own, images, monkeypatch, capsys):
     assert len([*own.glob("classification_gcisg_mini-*.pth")]) == 1
 
 
-@pytest.mark.remedy("Check the address, or give another --base-url")
+@pytest.mark.remedy("Check the address, or give another --base-url", "Fetch it from elsewhere")
 def test_download_compares_before_it_gives_the_name(own, tmp_path, capsys):
     file = SHIPPED[NAME]["Checkpoint"]["File"]
     for base in (str(ZOO), ZOO.as_uri()):
@@ -190,7 +190,7 @@ def test_download_compares_before_it_gives_the_name(own, tmp_path, capsys):
         assert capsys.readouterr().out.strip() == str(out / file)
         assert zoo.sha256(out / file) == zoo.sha256(ZOO / file)
     (own / file).write_bytes((own / file).read_bytes()[:-9])
-    with pytest.raises(SystemExit, match="is not the file of the metafile"):
+    with pytest.raises(SystemExit, match="is not the file of the metafile .* Fetch it from elsewhere"):
         command(["download", NAME, "--out", str(tmp_path / "bad"), "--base-url", str(own)])
     assert list((tmp_path / "bad").iterdir()) == []
     with pytest.raises(SystemExit, match=r"cannot be fetched .*give another --base-url"):

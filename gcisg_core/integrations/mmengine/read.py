@@ -33,7 +33,8 @@ RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self"
 REGISTERED = re.compile(r"(mm\w+\.)?\w+")
 KNOWN = re.compile(r"(gcisg_\w+|mmengine|mmcv|mmseg|mmdet|mmpretrain)(\..*)?")
 FLOATS = {"inf": float("inf"), "nan": float("nan")}  # as `repr` writes them
-SPACE = "\0"  # in place of one that is kept
+SPACE = "\0"  # stands for a space that is kept
+PATH_KEYS = ("checkpoint", "data_root", "load_from", "work_dir")  # their values are strings, also where unset
 PLAIN = (
     "Restore what training wrote, or name the config that you trained with, which is run: gcisg select --config FILE"
 )
@@ -114,7 +115,7 @@ def import_custom(config: Config, path: str | Path) -> None:
     except (ImportError, TypeError) as error:
         cause = error.__cause__ or error.__context__ or error
         what = f"custom_imports {config['custom_imports']}: {reason(cause)}"
-        remedy = how_to_install(cause) or "Install the module, or start where it lies with PYTHONPATH=."
+        remedy = how_to_install(cause) or "Install the module, or start in its folder with PYTHONPATH=."
         raise DataError(path, what, remedy) from error
 
 
@@ -211,7 +212,7 @@ def _types(value: Any) -> Iterator[str]:
 def apply_overrides(config: Config, overrides: Sequence[str]) -> None:
     """Apply ``key=value`` overrides. Raises as :func:`load_config`.
 
-    A comma makes a list, but not where the config has a text, or where there is a file of that name.
+    A comma makes a list, unless the key holds a string or a path, or a file of that name exists.
     """
     given = {}
     for override in overrides:
@@ -230,8 +231,8 @@ def apply_overrides(config: Config, overrides: Sequence[str]) -> None:
         if not parents and last not in config and last not in RUNNER_KEYS:
             raise unknown_name(last, config, "config key")
         now = parent.get(last) if isinstance(parent, dict) else None
-        a_text = "," in text and text[0] not in "[(" and (isinstance(now, str) or exists(Path(text)))
-        given[key] = text if a_text else _parsed(override)
+        is_string = isinstance(now, str) or last in PATH_KEYS or exists(Path(text))
+        given[key] = text if "," in text and text[0] not in "[(" and is_string else _parsed(override)
     config.merge_from_dict(given)
 
 

@@ -1,4 +1,4 @@
-"""The analysis of detectors: of this suite, and plain ones of Detectron2."""
+"""The analysis of detectors, both of this suite and of plain Detectron2."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from gcisg_suite.analysis.task import EvalTask, Options, Window
 from .model_metrics import SCORE, Boxes, bottom_up, detections, evaluate, truths
 from .setups import setup_of
 
-LEAST_CELLS = 6  # along a map's shorter side, for Grad-CAM
-MOST_SCORES = 4  # written below an image
+LEAST_CELLS = 6  # smallest size of a map's shorter side for Grad-CAM
+MOST_SCORES = 4  # largest number of scores below an image
 TRUTH, FOUND = "#f0e442", "#56b4e9"  # Okabe and Ito's yellow and sky blue
 
 
@@ -30,22 +30,22 @@ class DetectionTask(EvalTask):
     """See :class:`gcisg_suite.analysis.task.EvalTask`.
 
     Args:
-        config: A config of Detectron2, plain or of this project, of either kind; it stays as it is. Its first test set
-            is used, or what ``data`` says: a folder for `DATASETS.ROOT`, or a JSON file in COCO's format that lies
-            above its images.
-        options: Of the command line.
+        config: A config of Detectron2 or of this project (YAML or LazyConfig); it is not changed. Its first test set is
+            used, or that in ``data``: a folder for `DATASETS.ROOT`, or a JSON file in COCO's format in a folder above
+            its images.
+        options: Options of the command line.
 
     Raises:
-        ValueError: the data have another number of classes than the detector.
+        ValueError: the data and the detector have different numbers of classes.
     """
 
     title = "detection"
     heads = {"AP": "AP", "AP50": "AP50", "AP75": "AP75"}  # noqa: RUF012
     score = (
-        f"the share of boxes, those of the truth and those found with a score of at least {SCORE}, that have a partner "
-        "of their class with an IoU of at least 0.5"
+        f"the share of boxes (those of the truth, and predicted ones with a score of at least {SCORE}) that match a "
+        "box of the other kind, of the same class and with an IoU of at least 0.5"
     )
-    cam = f"the log-odds of the boxes found with a score of at least {SCORE}, of all boxes where there is none"
+    cam = f"the log-odds of the predicted boxes with a score of at least {SCORE}, or of all boxes if there is none"
 
     def __init__(self, config: Any, options: Options) -> None:
         self.setup, self.options = setup_of(config), options
@@ -54,12 +54,12 @@ class DetectionTask(EvalTask):
             self.setup.use_data("analysis", options.data)
         self.setup.register()
         self.name = self.setup.data
-        self.data = f"{self.name} {options.data or self.setup.root}".strip()
+        self.data = str(options.data) if options.data else f"{self.name} {self.setup.root}".strip()
         self.records, self.mapper = DatasetCatalog.get(self.name), self.setup.mapper()
         self._check_classes()
         self.truths = truths(self.name)
         self.is_bgr = self.setup.image_format == "BGR"
-        self.shell: Any = self.setup.build()  # prepares images, and becomes the reference
+        self.shell: Any = self.setup.build()  # preprocesses images, and becomes the reference
         self.take_reference(self._pretrained, options.reference, self.setup.weights)
 
     def _check_classes(self) -> None:
@@ -84,7 +84,7 @@ class DetectionTask(EvalTask):
         return model
 
     def evaluate(self, model: Any) -> ModelMetrics:
-        self.setup.register()  # another task may have registered its own since
+        self.setup.register()  # another task may have registered other data in the meantime
         return evaluate(model, self.setup, self.name, self.reference, self.options.form)
 
     def acc_in(self, backbone: nn.Module) -> Value:
@@ -95,7 +95,7 @@ class DetectionTask(EvalTask):
         )
 
     def _normalised(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W), RGB, uint8, as the backbone wants them."""
+        """The backbone's input for images (B, 3, H, W), RGB, uint8."""
         ordered = swap_bgr(images, self.is_bgr)
         normalised: Tensor = (ordered.to(self.shell.device) - self.shell.pixel_mean) / self.shell.pixel_std
         return normalised
@@ -104,7 +104,7 @@ class DetectionTask(EvalTask):
         return bottom_up(model)
 
     def item(self, index: int) -> dict[str, Any]:
-        """An image as the detector takes it."""
+        """An image in the form that the detector takes."""
         item: dict[str, Any] = self.mapper(dict(self.records[index]))
         return item
 
@@ -124,13 +124,13 @@ class DetectionTask(EvalTask):
             with make_tap(network, [deepest]).collect(network) as features:
                 found = model([self.item(index)])[0]["instances"].scores
             sure = found[found >= SCORE]
-            # The gradient of a score near 1 vanishes, that of its log-odds does not; where nothing is found it is zero.
+            # Near 1 the gradient of a score vanishes, but not that of its log-odds. Without boxes it is zero.
             return (torch.logit(sure if len(sure) else found, 1e-6).sum() + 0 * features[deepest].sum()).reshape(1, 1)
 
         return scores, None
 
     def explained_stage(self, backbone: nn.Module) -> int:
-        """The deepest whose map has enough cells to tell places apart; small images leave few at stride 32."""
+        """The deepest stage whose map is large enough to locate objects; small images have tiny maps at stride 32."""
         maps = self.maps(backbone, self.inputs(0))
         fine = [stage for stage, features in maps.items() if min(features.shape[-2:]) >= LEAST_CELLS]
         return max(fine, default=min(maps))
@@ -146,7 +146,7 @@ class DetectionTask(EvalTask):
         scores = model([self.item(index)])[0]["instances"].scores
         sure = [f"{score:.2f}" for score in scores[scores >= SCORE].sort(descending=True).values.tolist()]
         if not sure:
-            best = f"; the best has {float(scores.max()):.2f}" if len(scores) else ""
+            best = f"; the best score is {float(scores.max()):.2f}" if len(scores) else ""
             return f"no box above {SCORE}{best}"
         return f"scores {', '.join(sure[:MOST_SCORES])}{', ...' * (len(sure) > MOST_SCORES)}"
 

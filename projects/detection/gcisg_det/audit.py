@@ -1,4 +1,4 @@
-"""Audits of the detection data for `tools/audit_data.py`: every file is read, every defect is one line."""
+"""Audits of Sim10k and Cityscapes for detection: every file is read, and every problem is one line."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gcisg_suite.images import check_boxes_size
 
 from .datasets import cityscapes, sim10k
 
-OUTSIDE = 1.0  # pixels: published boxes may start at 0 in place of 1
+OUTSIDE = 1.0  # pixels that a box may reach outside: some published boxes start at 0 instead of 1
 
 
 class Found(NamedTuple):
-    """What one image and its annotation gave."""
+    """The result for one image and its annotation."""
 
     problems: list[Problem]
     counts: Counter
@@ -27,7 +27,7 @@ class Found(NamedTuple):
 
 
 def _image(file: Path, sizes: set[tuple[int, int]]) -> tuple[list[Problem], list[Look]]:
-    """Decodes an image and compares it with the sizes that its annotations state."""
+    """Decode an image and compare its size with those that its annotations state."""
     try:
         seen = look(file)
     except DataError as error:
@@ -86,7 +86,7 @@ def _cityscapes_image(split: str, image: Path) -> Found:
 
 
 def _collect(found: list[Found]) -> tuple[list[Problem], Counter]:
-    """All problems, those between the images included, and all counts."""
+    """All problems, including those found by comparing images, and all counts."""
     counts: Counter = Counter()
     for item in found:
         counts.update(item.counts)
@@ -100,22 +100,22 @@ def _duplicates(listing: Path, names: list[str]) -> list[Problem]:
 
 
 def _unlisted(folder: Path, names: list[str]) -> list[Problem]:
-    """A line for images without annotation and one for annotations without image, whatever the list says."""
+    """Problems for images without an annotation and for annotations without an image, outside of the list."""
     stems = {part: {file.stem for file in (folder / part).iterdir()} for part in ("JPEGImages", "Annotations")}
     problems = []
     for part, other in (("JPEGImages", "Annotations"), ("Annotations", "JPEGImages")):
         if left := sorted(stems[part] - stems[other] - set(names)):
-            what = f"{len(left)} files have no partner in {other}, such as {left[0]}; the list does not name them"
-            problems.append(Problem(str(folder / part), what, "Fetch the partners, or remove the files"))
+            what = f"{len(left)} files have no counterpart in {other}, such as {left[0]}; the list does not name them"
+            problems.append(Problem(str(folder / part), what, "Download the counterparts, or remove the files"))
     return problems
 
 
 def audit_sim10k(root: Path, workers: int = 1) -> AuditResult:
-    """Audits Sim10k.
+    """Audit Sim10k.
 
     Args:
-        root: The folder that holds `VOC2012`.
-        workers: Processes to use.
+        root: The folder that contains `VOC2012`.
+        workers: Number of processes.
     """
     folder, split = root / "VOC2012", "trainval10k"
     try:
@@ -130,18 +130,18 @@ def audit_sim10k(root: Path, workers: int = 1) -> AuditResult:
 
 
 def audit_cityscapes_boxes(root: Path, workers: int = 1) -> AuditResult:
-    """Audits the car boxes of Cityscapes, those of train and val that are there, in both conventions.
+    """Audit the car boxes of Cityscapes in both conventions, for those of the splits train and val that exist.
 
     Args:
-        root: The folder that holds `leftImg8bit` and `gtFine`.
-        workers: Processes to use.
+        root: The folder that contains `leftImg8bit` and `gtFine`.
+        workers: Number of processes.
     """
     faults: list[Problem] = []
     found: list[Found] = []
     looks: dict[str, list[Look]] = {}
     paths: list[Path] = []
     splits = ("train", "val")
-    # A target of which only one split was fetched is in order; a root without any is not.
+    # It is fine if only one split was downloaded, but not if there is none.
     present = [s for s in splits if any((root / part / s).is_dir() for part in ("leftImg8bit", "gtFine"))] or splits
     for split in present:
         try:

@@ -1,4 +1,4 @@
-"""COCO's AP by pycocotools, with the convention of the boxes named, and numbers that exist."""
+"""COCO's AP by pycocotools, with the box convention in the results, and without NaN."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from pycocotools.cocoeval import COCOeval
 from gcisg_core.files import write_json
 from gcisg_core.screen import tell_step
 
-logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
+logger = logging.getLogger(f"detectron2.{__name__}")  # below the framework's logger, so that it uses its handlers
 
 HEADLINE, RECALL = ("AP", "AP50", "AP75"), ("AR@100", "AR@1000")
 
 
 class BoxEvaluator(COCOEvaluator):
-    """COCO's AP by pycocotools, with the convention of the boxes in the log and in `results.json`.
+    """COCO's AP by pycocotools, with the box convention in the log and in `results.json`.
 
-    A detector that finds nothing has an AP of 0. A class, or a range of sizes, of which the truth has no box has no AP:
-    it is null in `results.json`, which lists such classes, and left out of what :meth:`evaluate` returns.
+    A detector without detections has an AP of 0. A class, or a range of sizes, without a box in the truth has no AP: it
+    is null in `results.json`, which lists such classes, and :meth:`evaluate` does not return it.
 
-    The framework's faster copy of pycocotools needs its compiled extension and is not the official code.
+    The framework's faster copy of pycocotools is not used: it needs a compiled extension and is not the official code.
 
     Args:
         dataset_name: A registered data set in Detectron2's or COCO's form.
         output_dir: Folder for predictions, results and the ground truth in COCO's form.
-        tasks: ``bbox``, ``segm``, ``keypoints``; None for those of which there are predictions.
-        sigmas: Of the keypoints, as shares of an object's size; empty for COCO's 17.
+        tasks: ``bbox``, ``segm``, ``keypoints``; None for those with predictions.
+        sigmas: Standard deviations of the keypoints, as fractions of an object's size; empty for COCO's 17.
 
     Raises:
-        DataError: The data cannot be used.
+        DataError: the data cannot be used.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class BoxEvaluator(COCOEvaluator):
     ) -> None:
         metadata = MetadataCatalog.get(dataset_name)
         file = Path(output_dir) / f"{dataset_name}_coco_format.json"
-        # The framework would keep a ground truth that it converted before the data or the folder changed.
+        # Otherwise the framework would use a ground truth that it converted before the data or the folder changed.
         metadata.__dict__.pop("json_file", None)
         if own := metadata.get("own"):
-            DatasetCatalog.get(dataset_name)  # makes the classes known
+            DatasetCatalog.get(dataset_name)  # registers the classes
         if comm.is_main_process():
             if own:
                 write_json(file, with_counted_keypoints(own.read().content, len(metadata.get("keypoint_names", ()))))
@@ -70,14 +70,14 @@ class BoxEvaluator(COCOEvaluator):
         counts = Counter(item["category_id"] for item in self._coco_api.anns.values() if not item.get("iscrowd", 0))
         self.absent = [item["name"] for key, item in sorted(self._coco_api.cats.items()) if not counts[key]]
         if self.absent:
-            logger.warning("%s has no box of %s: there is no AP.", dataset_name, ", ".join(self.absent))
+            logger.warning("%s has no box of %s, so there is no AP for it.", dataset_name, ", ".join(self.absent))
 
     def process(self, inputs: Any, outputs: Any) -> None:
         super().process(inputs, outputs)
         tell_step("evaluating", len(self._predictions), len(self._coco_api.imgs))
 
     def evaluate(self, img_ids: list | None = None) -> OrderedDict:
-        """Returns the framework's results that are numbers, after all were logged and written."""
+        """Log and write all results; returns those that are numbers."""
         results = super().evaluate(img_ids)
         if not results:
             return results
@@ -101,7 +101,7 @@ class BoxEvaluator(COCOEvaluator):
         self._results["box_proposals"] = {key: float(value) for key, value in self._results["box_proposals"].items()}
 
     def _derive_coco_results(self, coco_eval: COCOeval | None, iou_type: str, class_names: Any = None) -> dict:
-        """The framework's; where nothing was found, pycocotools' own result for that in place of NaN."""
+        """The framework's results; without detections, those of pycocotools instead of NaN."""
         found: dict = super()._derive_coco_results(coco_eval or self._nothing_found(iou_type), iou_type, class_names)
         return found
 
@@ -118,7 +118,7 @@ class BoxEvaluator(COCOEvaluator):
 
 
 def with_counted_keypoints(content: dict[str, Any], keypoints: int) -> dict[str, Any]:
-    """COCO's form with what pycocotools asks of each object of keypoint data: places, and how many are labelled."""
+    """COCO's form with the fields that pycocotools needs for keypoints: their positions, and how many are labelled."""
     for item in content["annotations"] if keypoints else ():
         places = item.setdefault("keypoints", [0] * 3 * keypoints)
         item["num_keypoints"] = sum(visible > 0 for visible in places[2::3])

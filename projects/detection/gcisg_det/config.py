@@ -27,6 +27,18 @@ from . import custom_imports
 
 # Keys of DATASETS that hold paths, in which environment variables ($GCISG_DATA) are replaced.
 DATA_KEYS = ("ROOT", "COCO", "SEM_SEG", "PANOPTIC", "OWN")
+# What yacs says of a value whose type is not that of the default, and what it should be, by the default's type.
+WRONG_TYPE = re.compile(
+    r"Type mismatch \(<class '(\w+)'> .*\) with values \((.*) vs\. (.*)\) for config key: (.*)", re.S
+)
+KINDS = {
+    "bool": "True or False",
+    "float": "a number with a decimal point",
+    "int": "a whole number",
+    "list": "a list",
+    "str": "a string",
+    "tuple": "a list",
+}
 
 
 def add_detection_config(cfg: CfgNode) -> None:
@@ -76,7 +88,7 @@ def _keys(node: CfgNode, prefix: str = "") -> Iterator[str]:
 
 
 def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | None = None) -> CfgNode:
-    """Reads a config file and `KEY VALUE` overrides over Detectron2's defaults and this project's keys.
+    """Read a config file and `KEY VALUE` overrides over Detectron2's defaults and this project's keys.
 
     Args:
         file: A `.yaml` file.
@@ -84,10 +96,10 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
         cfg: Defaults to start from, for projects with more keys.
 
     Raises:
-        FileNotFoundError: The file does not exist.
-        DataError: The file, or one that it names as `_BASE_`, is not plain YAML: it does not parse, or a tag asks for
-            an object of Python. Nothing of it is run.
-        ValueError: A key does not exist; the message names the nearest that does. Or a value is impossible.
+        FileNotFoundError: the file does not exist.
+        DataError: the file, or a file that it names as `_BASE_`, is not plain YAML: it does not parse, or a tag asks
+            for a Python object. Nothing in it is run.
+        ValueError: a key does not exist (the message names the nearest valid key), or a value is invalid.
     """
     if not Path(file).is_file():
         raise FileNotFoundError(f"config file {file} does not exist")
@@ -104,7 +116,7 @@ def read_config(file: str | Path, overrides: Sequence[str] = (), cfg: CfgNode | 
             allow_overrides(cfg, overrides)
             cfg.merge_from_list(list(overrides))
         except ValueError as error:
-            raise ValueError(f"{file}: {error}") from error
+            raise ValueError(f"{file}: {_reason(error)}") from error
     except yaml.YAMLError as error:  # of an override
         raise not_plain(error, f"{file} with the overrides {list(overrides)}") from error
     except (KeyError, AssertionError) as error:
@@ -167,6 +179,15 @@ def _expanded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(map(_expanded, value))
     return os.path.expandvars(value) if isinstance(value, str) else value
+
+
+def _reason(error: ValueError) -> str:
+    """The message of an error; a wrong type as key, value and what was expected."""
+    found = WRONG_TYPE.search(str(error))
+    if not found:
+        return str(error)
+    kind, default, value, key = found.groups()
+    return f"{key} is {value or repr(value)}, expected {KINDS.get(kind, kind)}, such as {default or repr(default)}"
 
 
 def _check_numbers(file: str | Path, cfg: CfgNode, defaults: CfgNode, prefix: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Your own code that a `.yaml` config names: modules that register models or data, functions that add keys."""
+"""The user's own code in a `.yaml` config: modules that register models or data, and functions that add keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXPECTED = 'a list of "module" and "module:add_..." (a function of cfg that adds
 
 
 def named(contents: Sequence[Mapping[str, Any]], overrides: Sequence[Any], file: object) -> list[str]:
-    """What a config imports.
+    """The names of what a config imports.
 
     Args:
         contents: The contents of its files, base files last.
@@ -24,7 +24,7 @@ def named(contents: Sequence[Mapping[str, Any]], overrides: Sequence[Any], file:
         file: The config.
 
     Raises:
-        DataError: It is not a list of strings.
+        DataError: the value is not a list of strings.
     """
     found: Any = next((content[KEY] for content in contents if KEY in content), [])
     if KEY in overrides[::2]:
@@ -39,21 +39,21 @@ def load(names: Sequence[str], file: object) -> None:
     """Import the modules.
 
     Raises:
-        DataError: One cannot be imported.
+        DataError: a module cannot be imported.
     """
     for name in names:
         try:
             import_module(name.partition(":")[0])
-        except Exception as error:  # the module is a program
+        except Exception as error:  # importing the user's module may raise anything
             what = f"{KEY} {name!r} cannot be imported ({type(error).__name__}: {reason(error)})"
-            raise DataError(file, what, "Install the module, or start where it lies with PYTHONPATH=.") from error
+            raise DataError(file, what, "Install the module, or start in its folder with PYTHONPATH=.") from error
 
 
 def add_keys(cfg: CfgNode, names: Sequence[str], file: object) -> None:
     """Let the functions add their keys to the defaults.
 
     Raises:
-        DataError: There is no such function.
+        DataError: a function does not exist, or its name does not begin with `add_`.
     """
     for name in names:
         module, _, function = name.partition(":")
@@ -68,7 +68,7 @@ def trainer(name: str, base: type, file: object) -> type:
     """The class of `CUSTOM_TRAINER`, `module:Class`; ``base`` if it names none.
 
     Raises:
-        DataError: It cannot be imported, or is not derived from ``base``.
+        DataError: the class cannot be imported, or is not derived from ``base``.
     """
     if not name:
         return base
@@ -77,5 +77,5 @@ def trainer(name: str, base: type, file: object) -> type:
     chosen = getattr(import_module(module), found, None)
     if not isinstance(chosen, type) or not issubclass(chosen, base):
         what = f'CUSTOM_TRAINER is {name!r}, expected "module:Class" of a class derived from {base.__module__}.Trainer'
-        raise DataError(file, what, "Name one, and derive it from that class in the place of DefaultTrainer")
+        raise DataError(file, what, "Name such a class, derived from that Trainer instead of DefaultTrainer")
     return chosen

@@ -1,4 +1,4 @@
-"""The metrics of a checkpoint."""
+"""Evaluates a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def evaluate(config: str, checkpoint: str, with_metrics: bool, work_dir: str) ->
     """Load a checkpoint strictly and, if asked, evaluate it on the last test set, the one to report.
 
     Raises:
-        DataError, ValueError: the file is damaged or not of this config's model, or the data cannot be used.
+        DataError, ValueError: the file is damaged or belongs to another model, or the data cannot be used.
     """
     cfg = read_config(config, ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "OUTPUT_DIR", work_dir])
     cfg.DATASETS.TEST = cfg.DATASETS.TEST[-1:]

@@ -1,4 +1,4 @@
-"""The evaluators that an architecture's outputs need on a data set, and what of their results is named first."""
+"""The evaluators for an architecture's outputs on a data set, and the metrics that are reported first."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from gcisg_core.config import require
 from .coco_evaluator import HEADLINE, BoxEvaluator
 from .config import architecture, head_key
 
-logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
+logger = logging.getLogger(f"detectron2.{__name__}")  # below the framework's logger, so that it uses its handlers
 
-# What a model is evaluated for -> the figures that stand first, in this order.
+# Evaluated task -> its main metrics, in the order of printing.
 HEADLINES: dict[str, tuple[str, ...]] = {
     "bbox": HEADLINE,
     "segm": HEADLINE,
@@ -38,7 +38,7 @@ HEADLINES: dict[str, tuple[str, ...]] = {
     "sem_seg": ("mIoU", "pACC"),
     "panoptic_seg": ("PQ", "SQ", "RQ"),
 }
-# The framework's data sets that have rules of their own, by `evaluator_type` of their metadata.
+# The framework's data sets with their own evaluation rules, by the `evaluator_type` of their metadata.
 OWN_RULES: dict[str, Callable[[str, str], DatasetEvaluator]] = {
     "cityscapes_instance": lambda name, _: CityscapesInstanceEvaluator(name),
     "cityscapes_sem_seg": lambda name, _: CityscapesSemSegEvaluator(name),
@@ -48,14 +48,14 @@ OWN_RULES: dict[str, Callable[[str, str], DatasetEvaluator]] = {
 
 
 def build_evaluator(cfg: CfgNode, name: str) -> DatasetEvaluator:
-    """COCO's AP of boxes, masks and keypoints, or the recall of proposals; mean IoU where there are label images.
+    """COCO's AP of boxes, masks and keypoints, or the recall of proposals; and mean IoU if there are label images.
 
-    Panoptic quality too where the data have a panoptic truth and `panopticapi` is installed. Pascal VOC, LVIS and
-    Cityscapes of the framework's own catalogue are evaluated by their own rules.
+    Panoptic quality is added if the data have a panoptic truth and `panopticapi` is installed. Pascal VOC, LVIS and
+    Cityscapes from the framework's catalogue are evaluated by their own rules.
 
     Raises:
-        ValueError: The keypoints' sigmas, or a number of classes or keypoints, do not fit the data.
-        DataError: The data cannot be used.
+        ValueError: the sigmas of the keypoints, or a number of classes or keypoints, do not fit the data.
+        DataError: the data cannot be used.
     """
     check_numbers(cfg, name)
     folder = str(Path(cfg.OUTPUT_DIR) / "inference" / name)
@@ -76,7 +76,7 @@ def build_evaluator(cfg: CfgNode, name: str) -> DatasetEvaluator:
 
 
 def _panoptic(name: str, folder: str) -> list[DatasetEvaluator]:
-    """The framework's evaluator of panoptic quality, or none, which is said in a line."""
+    """The framework's evaluator of panoptic quality; if it cannot be used, an empty list, and a warning why."""
     if not MetadataCatalog.get(name).get("panoptic_json"):
         lacks = "it has no panoptic truth, which DATASETS.PANOPTIC names"
     elif importlib.util.find_spec("panopticapi") is None:
@@ -88,10 +88,10 @@ def _panoptic(name: str, folder: str) -> list[DatasetEvaluator]:
 
 
 def check_numbers(cfg: CfgNode, name: str) -> None:
-    """Compare the numbers of classes and of keypoints of a config with those of a data set, as far as it has any.
+    """Compare the numbers of classes and keypoints in a config with those of a data set, if it states them.
 
     Raises:
-        ValueError: They differ; the message names the key.
+        ValueError: they differ; the message names the key.
     """
     metadata = MetadataCatalog.get(name)
     found: list[tuple[str, int, list[str]]] = []
@@ -104,7 +104,7 @@ def check_numbers(cfg: CfgNode, name: str) -> None:
         number, sigmas = cfg.MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS, cfg.TEST.KEYPOINT_OKS_SIGMAS
         found.append(("MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", number, metadata.get("keypoint_names", [])))
         fits = len(sigmas) == number or (not sigmas and number == 17)
-        what = f"{number} numbers, one a keypoint (COCO's are .025 to .107 of an object's size); its 17 alone need none"
+        what = f"{number} numbers, one per keypoint (COCO's: .025 to .107 of an object's size; COCO's 17 need none)"
         require(fits, "TEST.KEYPOINT_OKS_SIGMAS", sigmas, what)
     for field, stated, names in found:
         if names and len(names) != stated:
@@ -112,12 +112,12 @@ def check_numbers(cfg: CfgNode, name: str) -> None:
 
 
 def main_metrics(results: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The metrics of boxes, or of what an architecture without boxes is evaluated for; empty if there are none."""
+    """The metrics of boxes or, without boxes, those of the first evaluated task; empty if there are none."""
     return dict(next((results[task] for task in HEADLINES if task in results), {}))
 
 
 def headline(results: Mapping[str, Mapping[str, float]]) -> str:
-    """The figures that are named first, in words."""
+    """The main metrics as text."""
     parts = OrderedDict[str, str]()
     for task, keys in HEADLINES.items():
         values: Mapping[str, Any] = results.get(task, {})

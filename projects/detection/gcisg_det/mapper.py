@@ -15,22 +15,22 @@ from PIL import Image
 from gcisg_core.problems import DataError
 from gcisg_suite.images import check_boxes_size, read_image
 
-logger = logging.getLogger(f"detectron2.{__name__}")  # logs where the framework does
+logger = logging.getLogger(f"detectron2.{__name__}")  # below the framework's logger, so that it uses its handlers
 
 
 class CheckedMapper(DatasetMapper):
     """The framework's mapper; images come from :func:`gcisg_suite.images.read_image`."""
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
-        """Maps one data set dictionary to the model's input.
+        """Map one data set dictionary to the model's input.
 
         Raises:
-            DataError: The image cannot be read, or its size differs from the annotation's.
+            DataError: the image cannot be read, or its size differs from the annotation's.
         """
         file, framework_read = dataset_dict["file_name"], detection_utils.read_image
 
         def read(name: str, format: str | None = None) -> np.ndarray:
-            if name != file:  # a label, whose values must stay
+            if name != file:  # a label image, whose values must not change
                 labels: np.ndarray = framework_read(name, format)
                 return labels
             image = read_image(file)
@@ -45,7 +45,7 @@ class CheckedMapper(DatasetMapper):
 
 
 class SkippingMapper:
-    """Gives None for an image that cannot be used, after a warning that names it; the loader then draws another.
+    """Returns None for an unusable image, after a warning that names it; the loader then draws another image.
 
     Args:
         mapper: The mapper that does the work.

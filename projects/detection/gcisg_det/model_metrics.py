@@ -1,4 +1,4 @@
-"""What a detector keeps of the pretrained network, how much style matters to it, and its task's metrics."""
+"""Metrics of detectors: similarity to the pretrained network, sensitivity to style, and AP."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from gcisg_suite.progress import progress
 from .coco_evaluator import HEADLINE, BoxEvaluator
 from .setups import DetectorSetup
 
-IOU = 0.5  # from here on two boxes match
-SCORE = 0.5  # from here on a detection is one, for the match rate, the confusion matrix and the pictures
+IOU = 0.5  # lowest IoU of two boxes that match
+SCORE = 0.5  # lowest score of a detection that counts, for the match rate, the confusion matrix and the pictures
 BACKGROUND = "background"
 
 
@@ -39,14 +39,14 @@ class Boxes(NamedTuple):
 
 
 def match(first: Boxes, second: Boxes, same_class: bool = True) -> list[tuple[int, int]]:
-    """Pairs of boxes that overlap by an IoU of at least 0.5, each box once, as many pairs as there can be.
+    """The largest set of pairs of boxes with an IoU of at least 0.5 in which each box occurs at most once.
 
     Args:
         first, second: The two sets.
-        same_class: Only boxes of one class match.
+        same_class: Whether only boxes of the same class match.
 
     Returns:
-        Positions in both sets.
+        The positions in both sets, for each pair.
     """
     allowed = box_iou(first.boxes, second.boxes) >= IOU
     if same_class:
@@ -56,7 +56,7 @@ def match(first: Boxes, second: Boxes, same_class: bool = True) -> list[tuple[in
 
 
 def agreement(first: Boxes, second: Boxes) -> tuple[int, int]:
-    """How many boxes of two sets have a partner in the other, and how many boxes there are."""
+    """The number of boxes in two sets that match a box of the other set, and the number of all boxes."""
     return 2 * len(match(first, second)), len(first.boxes) + len(second.boxes)
 
 
@@ -64,17 +64,17 @@ def agreement(first: Boxes, second: Boxes) -> tuple[int, int]:
 def evaluate(
     model: Any, setup: DetectorSetup, name: str, reference: nn.Module | None = None, form: str = "published"
 ) -> ModelMetrics:
-    """Everything but Acc_IN, in one pass over the images, one at a time.
+    """All metrics except Acc_IN, in one pass over the images, one at a time.
 
-    The match rate is the share of boxes with a score of at least 0.5, on the images and on their restyles together,
-    that have a partner of their class on the other one (IoU of at least 0.5).
+    The match rate compares the detections (score of at least 0.5) on an image with those on a restyled copy. It is the
+    share of all these boxes that match a box of the same class on the other image (IoU of at least 0.5).
 
     Args:
-        model: A detector of Detectron2, with or without a method beside it.
-        setup: What its config says of how images are read and resized.
-        name: The data set, registered.
+        model: A detector of Detectron2, with or without a method.
+        setup: Its config, which defines how images are read and resized.
+        name: Name of the registered data set.
         reference: The pretrained bottom-up network, in eval mode.
-        form: Of the energy.
+        form: Form of the energy.
     """
     model.eval()
     student = bottom_up(model)
@@ -111,12 +111,12 @@ def evaluate(
 
 
 def bottom_up(model: Any) -> nn.Module:
-    """The network that was pretrained: what lies below a feature pyramid, or the backbone itself."""
+    """The pretrained part: the network below a feature pyramid, or the backbone itself."""
     return below_pyramid(model.backbone)
 
 
 def detections(output: dict[str, Any]) -> Boxes:
-    """The boxes of an image with a score of at least 0.5."""
+    """The detections of an image with a score of at least 0.5."""
     found = output["instances"].to("cpu")
     found = found[found.scores >= SCORE]
     return Boxes(found.pred_boxes.tensor, found.pred_classes)
@@ -142,7 +142,7 @@ def _input_of(network: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def truths(name: str) -> dict[Any, Boxes]:
-    """Image -> its boxes; groups are left out."""
+    """Image id -> its true boxes, without groups."""
     truths = {}
     for record in DatasetCatalog.get(name):
         items = [item for item in record.get("annotations", []) if not item.get("iscrowd", 0)]
@@ -153,7 +153,7 @@ def truths(name: str) -> dict[Any, Boxes]:
 
 
 def _count(confusion: Tensor, truth: Boxes, found: Boxes) -> None:
-    """Add an image; boxes without a partner of any class are counted with the background, the last row and column."""
+    """Add an image; boxes without a match are counted in the last row and column, the background."""
     pairs = match(truth, found, same_class=False)
     for row, column in pairs:
         confusion[truth.classes[row], found.classes[column]] += 1
@@ -173,7 +173,7 @@ def _rate(counts: Sequence[tuple[int, int]]) -> Value:
 
 
 def _task(box: dict[str, float], names: Sequence[str]) -> tuple[dict[str, Value], dict[str, dict[str, Value]]]:
-    """The metrics of the data and of each class; what the evaluator left out has no box in the truth."""
+    """The metrics of the data and of each class. Those that the evaluator leaves out have no box in the truth."""
     none = "no box of this kind in the truth"
     values: dict[str, Value] = {key: box.get(key, none) for key in HEADLINE}
     each = {names[0]: box.get("AP", none)} if len(names) == 1 else {n: box.get(f"AP-{n}", none) for n in names}

@@ -1,4 +1,4 @@
-"""A project of your own: its audits and configs; see `gcisg new-project`."""
+"""The audits and configs of a new detection project; see `gcisg new-project`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gcisg_suite.formats.take import take_boxes
 from gcisg_suite.new_project import MINE, THEIRS, Answers, Project
 from gcisg_suite.schedule import Schedule
 
-BATCH, EPOCHS, MOST = 4, 30, 20_000  # of own_data.yaml, of the paper, and of own_data.yaml
-WARMUP = 1000  # iterations, the framework's
+BATCH, EPOCHS, MOST = 4, 30, 20_000  # batch size and most iterations as in own_data.yaml, epochs as in the paper
+WARMUP = 1000  # the framework's default, in iterations
 
 
 def detection(answers: Answers) -> Project:
-    """Boxes in both folders, in any format of :mod:`gcisg_suite.formats.table`.
+    """The project for boxes in both folders, in any format of :mod:`gcisg_suite.formats.table`.
 
-    The classes are those given, or those of the synthetic boxes.
+    The classes are the given ones, or else those of the synthetic boxes.
     """
     given = answers.options.get("classes")
     classes = named_classes(given)[0] if given else None
@@ -52,7 +52,7 @@ SOLVER:
 
 
 def _categories(file: object) -> list[str]:
-    """The names in the order of the labels; none where the file cannot be used, which the audit says."""
+    """The names in the order of the labels; empty if the file cannot be used, which the audit reports."""
     try:
         return [item["name"] for item in read_categories(str(file))]
     except DataError:

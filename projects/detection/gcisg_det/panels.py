@@ -1,4 +1,4 @@
-"""Pictures of the boxes that an evaluation left on disk."""
+"""Pictures of the boxes that an evaluation saved."""
 
 from __future__ import annotations
 
@@ -47,10 +47,13 @@ def evaluated(runs: Mapping[str, TrainingRun]) -> Evaluated:
     """The boxes of the runs that were evaluated, on the last data set of the first of them.
 
     Raises:
-        ValueError: none was.
+        ValueError: no run was evaluated.
+        FileNotFoundError: the images do not exist.
     """
     if lazy := [name for name, run in runs.items() if "DATASETS" not in run.config]:
-        raise ValueError(f"{', '.join(lazy)}: a LazyConfig names its images when run; a report runs none")
+        raise ValueError(
+            f"{', '.join(lazy)}: the images of a LazyConfig are only known by running it, and reports run none"
+        )
     inference = {name: _evaluated(run) for name, run in runs.items()}
     found = {name: folder for name, folder in inference.items() if folder is not None}
     if not found:

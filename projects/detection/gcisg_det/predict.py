@@ -1,4 +1,4 @@
-"""Boxes for images, by Detectron2's own model and visualiser."""
+"""Predicts boxes for images, with Detectron2's own model and visualiser."""
 
 from __future__ import annotations
 

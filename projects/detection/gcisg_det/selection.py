@@ -1,4 +1,4 @@
-"""The images that checkpoints of a detector are chosen on."""
+"""The choice of a detector's checkpoint: its images, and the hook that evaluates checkpoints in training."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gcisg_suite.selection.during_training import Selector
 from .datasets import setup_datasets
 from .setups import setup_of
 
-logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
+logger = logging.getLogger(f"detectron2.{__name__}")  # below the framework's logger, so that it uses its handlers
 
 
 def target_config(config: Any, data: str | None = None) -> Any:
-    """The config as it is: its first test set is used, or what the analysis is given as ``data``."""
+    """The unchanged config: its first test set is used, or the ``data`` that the analysis is given."""
     return config
 
 
@@ -28,8 +28,8 @@ def source_config(config: Any, data: str) -> Any:
 
     Args:
         config: The run's config.
-        data: A folder for `DATASETS.ROOT`, in which the first of `DATASETS.TRAIN` is found, or a JSON file in COCO's
-            format that lies above its images.
+        data: A folder for `DATASETS.ROOT` with the first data set of `DATASETS.TRAIN`, or a JSON file in COCO's format
+            in a folder above its images.
     """
     setup = setup_of(config)
     setup.use_data("source_validation", data)
@@ -40,29 +40,29 @@ def source_config(config: Any, data: str) -> Any:
 
 
 class SelectionHook(HookBase):
-    """Evaluates each checkpoint for its choice when it is written, on one process; the ranking goes to the log.
+    """Evaluates each checkpoint when it is written, on one process, and logs the ranking at the end.
 
-    It stands behind the hook that writes checkpoints.
+    It must come after the hook that writes checkpoints.
     """
 
     def before_train(self) -> None:
-        """Reads the lists of images."""
+        """Read the lists of images."""
         self.seen = ""
         cfg = self.trainer.cfg
         self.selector = Selector(Path(cfg.OUTPUT_DIR), cfg, cfg.MODEL.DEVICE) if comm.is_main_process() else None
         setup_datasets(cfg)
 
     def after_step(self) -> None:
-        """Evaluates what was written in this step."""
+        """Evaluate the checkpoint that was written in this step, if any."""
         pointer = Path(self.trainer.cfg.OUTPUT_DIR) / POINTER
         written = pointer.read_text() if self.selector and pointer.is_file() else ""
         if self.selector and written != self.seen:
             self.seen = written
             self.selector.evaluate()
-            setup_datasets(self.trainer.cfg)  # the source's images were registered under the same names
+            setup_datasets(self.trainer.cfg)  # the evaluation registered the source images under the same names
 
     def after_train(self) -> None:
-        """Says what is chosen, if training went to its end."""
+        """Log the choice, if training is complete."""
         if self.selector and self.trainer.iter >= self.trainer.max_iter:
             logger.info("Checkpoints:\n%s", self.selector.report())
             setup_datasets(self.trainer.cfg)

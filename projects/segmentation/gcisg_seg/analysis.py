@@ -1,4 +1,4 @@
-"""The analysis of segmentors: of this suite, and plain ones of MMSegmentation."""
+"""The analysis of segmentors, both of this suite and of plain MMSegmentation."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class SegmentationTask(EvalTask):
     """See :class:`gcisg_suite.analysis.task.EvalTask`.
 
     Args:
-        config: A config of mmseg, plain or of this project; its test images are used, or those under ``data``, a
-            folder with the layout that the config's data set expects.
-        options: Of the command line.
+        config: A config of mmseg or of this project. Its test images are used, or those in ``data``, a folder with the
+            layout that the config's data set expects.
+        options: Options of the command line.
     """
 
     title = "segmentation"
     heads = {"mIoU": "mIoU %", "aAcc": "pixel accuracy %"}  # noqa: RUF012
-    score = "the share of its labelled pixels that are right"
-    cam = "the class of the image's truth with the second largest area (the largest, if it is alone), on its pixels"
+    score = "the share of its labelled pixels that are classified correctly"
+    cam = "the class with the second largest area in the image's truth (or the only class), on its pixels"
 
     def __init__(self, config: Config, options: Options) -> None:
         init_default_scope("mmseg")
@@ -106,7 +106,7 @@ class SegmentationTask(EvalTask):
         return np.asarray(swap_bgr(image, not self.is_rgb).permute(1, 2, 0))
 
     def truth(self, index: int) -> Tensor:
-        """(H, W), classes, or what the data set ignores.
+        """(H, W), the class of each pixel, or the value that the data set ignores.
 
         Raises:
             ValueError: the data set has no labels.
@@ -132,7 +132,7 @@ class SegmentationTask(EvalTask):
 
         def score(scores: Tensor) -> Tensor:
             mask = F.interpolate(here.to(scores), scores.shape[-2:], mode="area")[0, 0]
-            # One channel (`out_channels=1`) is the score of the second class against the first.
+            # With one channel (`out_channels=1`), its value is the score of the second class relative to the first.
             chosen = scores[category] if len(scores) > 1 else (2 * category - 1) * scores[0]
             return (chosen * mask).sum()
 
@@ -154,14 +154,14 @@ class SegmentationTask(EvalTask):
         batch = pseudo_collate([self.dataset[index]])
         sample = model.test_step(batch)[0]
         scores, found = sample.seg_logits.data, predicted_classes(sample).cpu()
-        one = scores.sigmoid() if len(scores) == 1 else None  # of the second class, against the first
+        one = scores.sigmoid() if len(scores) == 1 else None  # probability of the second of two classes
         shares = scores.softmax(dim=0).amax(dim=0) if one is None else torch.maximum(one, 1 - one)
         lines = [f"mean confidence {100 * float(shares.mean()):.0f} %"]
         labels = getattr(batch["data_samples"][0], "gt_sem_seg", None)
         if labels is not None:
             valid = labels.data[0] != getattr(self.dataset, "ignore_index", 255)
             right = (found == labels.data[0])[valid].double().mean()
-            lines.append(f"{100 * float(right):.0f} % of pixels right")
+            lines.append(f"{100 * float(right):.0f} % of pixels correct")
         return "\n".join(lines)
 
     def legend(self) -> list[tuple[str, Any]]:
@@ -169,7 +169,7 @@ class SegmentationTask(EvalTask):
         return [(names[label], np.array(colour) / 255) for label, colour in self.colours().items()]
 
     def colours(self) -> dict[int, tuple[int, int, int]]:
-        """Class -> colour: the commonest 8 but the first, by the pixels of 20 images; the others have none."""
+        """Class -> colour for the 2nd to 9th most common classes, by the pixels of 20 images; the others get none."""
         if not self._colours:
             count = len(self.dataset.metainfo["classes"])
             shown = np.linspace(0, len(self) - 1, min(20, len(self))).astype(int)

@@ -1,4 +1,4 @@
-"""Audits of segmentation data: every pair is decoded and asked what training would ask. No framework needed."""
+"""Audits of segmentation data: every pair is decoded and checked as in training. No framework is needed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from gcisg_suite.classes import named_classes
 
 NO_CLASS = "Correct the list of classes or the labels"
 CLASSES = [trainId2label[number].name for number in range(19)]
-MASKS_READ = 200  # labels that decide whether those of two classes are masks of 0 and 255
-MOST_ROWS = 40  # of the table of labels
+MASKS_READ = 200  # labels that are read to find out whether two-class labels are masks with the values 0 and 255
+MOST_ROWS = 40  # largest number of rows in the table of labels
 
 
 class _Checked(NamedTuple):
-    """What is wrong with a pair, its image's look, the classes that its label shows, and its pixels as read."""
+    """The problems of a pair, the summary of its image, the classes in its label, and its pixels as they were read."""
 
     problems: list[Problem]
     look: Look | None
@@ -51,12 +51,12 @@ def _audit(
     reader: LabelReader = OFFICIAL,
     parts: int = 1,
 ) -> AuditResult:
-    """Check the pairs of all splits together; counts pairs of each, and labels that show a class."""
+    """Check the pairs of all splits together; counts the pairs of each split, and the labels with each class."""
     pairs = [pair for found in splits.values() for pair in found]
     checked = check_all(functools.partial(_check, reader), pairs, workers, unit="pair")
     problems = [problem for found in checked for problem in found.problems]
     looks = [found.look for found in checked]
-    trained = len(next(iter(splits.values()), ()))  # the first split is that of training
+    trained = len(next(iter(splits.values()), ()))  # the first split is the training split
     problems += compare(looks) + repeated_names((pair.image for pair in pairs), parts)
     problems += near_duplicates(looks[:trained], looks[trained:])
     counts: dict[str, int] = {}
@@ -65,7 +65,7 @@ def _audit(
         labels = Counter(number for _ in members for number in next(shown))
         counts |= {split: len(members), **{f"{split}/{name}": labels[i] for i, name in enumerate(classes)}}
         if len(labels) == 1 and reader is OFFICIAL:
-            what = f"every label of split {split} shows the class {classes[next(iter(labels))]!r} alone"
+            what = f"every label of split {split} shows only the class {classes[next(iter(labels))]!r}"
             folder = str(Path(members[0].label).parent)
             problems.append(Problem(folder, what, "Are these the label files of this data set, unconverted?"))
     as_read = _as_read(pairs, [found.pixels or Counter() for found in checked], classes)
@@ -75,11 +75,11 @@ def _audit(
 def _as_read(
     pairs: Sequence[Pair], pixels: Sequence[Counter[tuple[str, str, str, int]]], classes: Sequence[str]
 ) -> tuple[list[Problem], list[dict[str, str]]]:
-    """How labels of your own were read: a note for each way of reading, and the table of what they hold."""
+    """How the user's own labels were read: a note for each way of reading, and a table of their values and colours."""
     notes = []
     for way, words in WAYS.items():
         if count := sum(any(row[0] == way for row in found) for found in pixels):
-            remedy = BY_INDEX if way == "palette" else "The table has what was found"
+            remedy = BY_INDEX if way == "palette" else "The table shows what was found"
             notes.append(Problem(str(Path(pairs[0].label).parent), f"{count} labels are read {words}", remedy))
     found: Counter[tuple[str, str, str, int]] = sum(pixels, Counter())
     total = max(found.total(), 1)
@@ -93,7 +93,7 @@ def _as_read(
 
 
 def audit_gtav(root: Path, workers: int = 1) -> AuditResult:
-    """Audit GTAV; counts the pairs of the folder and of each split when `split.mat` is there."""
+    """Audit GTAV; counts the pairs of the folder and, if there is a `split.mat`, of each split."""
     layout = LAYOUTS["gtav"]
     pairs, faults, unpaired, notes = find_pairs(root / layout.image_dir, root / layout.label_dir, layout)
     problems = faults + unpaired
@@ -110,7 +110,9 @@ def audit_gtav(root: Path, workers: int = 1) -> AuditResult:
             if names - present:
                 absent = len(names - present)
                 what = f"{absent} of the {len(names)} pairs of split {split} are not in the folder"
-                problems.append(Problem(str(root / "split.mat"), what, "Fetch the missing parts, or use split='all'"))
+                problems.append(
+                    Problem(str(root / "split.mat"), what, "Download the missing parts, or use split='all'")
+                )
     return AuditResult(problems + result.problems, result.counts, notes)
 
 
@@ -125,23 +127,24 @@ def audit_image_labels(
     fixed: bool = False,
     **settings: Any,
 ) -> AuditResult:
-    """Audit folders of your own, as `gcisg_seg.datasets.ImageLabelDataset` reads them; each class must be shown.
+    """Audit the user's own folders, as `gcisg_seg.datasets.ImageLabelDataset` reads them. Each class must occur.
 
-    Masks of two classes that have 255 and never 1 are read with `label_values=(0, 255)`, see :func:`find_label_values`.
+    Two-class masks with the value 255 and without 1 are read with `label_values=(0, 255)`, see
+    :func:`find_label_values`.
 
     Args:
         images, labels: The two folders.
         classes: Names in the order of the label values.
-        colours: Those of the classes, for colour labels.
-        suffixes: How images and labels end, as in `ImageLabelDataset`.
-        workers: Processes to use.
-        only: Names without suffix to which the images are restricted.
-        fixed: The classes are those of an official table, of which some may be absent.
-        **settings: Further ones of `gcisg_seg.own_labels.LabelRule`.
+        colours: The colours of the classes, for colour labels.
+        suffixes: Suffixes of images and labels, as in `ImageLabelDataset`.
+        workers: Number of processes.
+        only: Names (without suffix) of the images to use; None for all.
+        fixed: Whether the classes are those of an official table, so that some may be absent.
+        **settings: Further settings of `gcisg_seg.own_labels.LabelRule`.
     """
     pairs, problems, unpaired, notes = find_pairs(images, labels, own_layout(*suffixes), only)
     if only is not None:
-        notes = []  # the list says what counts
+        notes = []  # the list decides which files are used
     if values := find_label_values(pairs, LabelRule(len(classes), tuple(colours or ()) or None, **settings)):
         settings["label_values"] = values
         what = f"its masks have the values 0 and 255: 255 is {classes[1]!r}"
@@ -161,11 +164,11 @@ def audit_image_labels(
 
 
 def find_label_values(pairs: Sequence[Pair], rule: LabelRule) -> tuple[int, ...] | None:
-    """(0, 255) where the first labels are masks of these values, None where they are numbers or cannot be read."""
+    """(0, 255) if the first labels are masks with these values; None if they hold class numbers or cannot be read."""
     try:
         return mask_values((read_own_label(pair.label) for pair in pairs[:MASKS_READ]), rule)
     except DataError:
-        return None  # the audit names it
+        return None  # the audit reports it
 
 
 def audit_pairs(
@@ -184,12 +187,12 @@ def audit_pairs(
     """`audit_image_labels` of two folders below `root`.
 
     Args:
-        root: Holds both folders.
-        workers: Processes to use.
+        root: The folder that contains both.
+        workers: Number of processes.
         images, labels: The folders.
-        image_suffix, label_suffix: How their files end.
-        classes: Names, or one file that has them, see `gcisg_suite.classes.named_classes`.
-        num_classes: Where there are no names.
+        image_suffix, label_suffix: The suffixes of their files.
+        classes: Names, or a file that lists them, see `gcisg_suite.classes.named_classes`.
+        num_classes: Number of classes, if there are no names.
         label_values, reduce_zero_label, ignore_index: As in `gcisg_seg.own_labels.LabelRule`.
     """
     names, colours = pair_classes(classes, num_classes)
@@ -204,7 +207,7 @@ def audit_pairs(
 
 
 def pair_classes(classes: Sequence[str] | None, num_classes: int) -> tuple[list[str], list[Colour] | None]:
-    """Names and colours as they were given, else a name for each number."""
+    """The given names and colours; without names, `class 0`, `class 1`, ..."""
     return named_classes(classes) if classes else ([f"class {number}" for number in range(num_classes)], None)
 
 
@@ -214,7 +217,7 @@ def _audit_splits(name: str, root: Path, workers: int = 1) -> AuditResult:
     problems: list[Problem] = []
     notes: list[Problem] = []
     folders = {s: tuple(root / d.format(split=s) for d in (layout.image_dir, layout.label_dir)) for s in layout.splits}
-    # A target of which only one split was fetched is in order; a root without any is not.
+    # It is fine if only one split was downloaded, but not if there is none.
     present = {s: pair for s, pair in folders.items() if any(folder.is_dir() for folder in pair)} or folders
     for split, (image_dir, label_dir) in present.items():
         found = find_pairs(image_dir, label_dir, layout)
@@ -225,7 +228,7 @@ def _audit_splits(name: str, root: Path, workers: int = 1) -> AuditResult:
     return AuditResult(problems + result.problems, result.counts, notes)
 
 
-# Audits of `(root, workers)`, of the splits that are there.
+# Audits with the arguments `(root, workers)`; they check the existing splits.
 audit_acdc = functools.partial(_audit_splits, "acdc")
 audit_bdd100k = functools.partial(_audit_splits, "bdd100k")
 audit_bdd100k_seg = functools.partial(_audit_splits, "bdd100k_seg")

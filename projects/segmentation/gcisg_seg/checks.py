@@ -1,4 +1,4 @@
-"""What can be wrong with one image and its label; training and the auditor ask the same functions."""
+"""Checks of an image and its label, used by both training and the audit."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from gcisg_seg.layouts import IGNORED, IN_RED, LABEL_TABLES, OUTSIDE, Pair
 from gcisg_seg.own_labels import Colour, LabelRule, OwnLabel, class_numbers, decode_own_label, shown
 from gcisg_suite.images import other_size, read_image
 
-FETCH_AGAIN = "Fetch the file again, or remove the pair"
+FETCH_AGAIN = "Download the file again, or remove the pair"
 LABEL = "a label image"
-REMOVE = "Remove the pair; in training, on_bad_sample='skip' goes on without it"
+REMOVE = "Remove the pair; in training, on_bad_sample='skip' skips it"
 
 
 def read_label(path: str, table: str = "") -> np.ndarray:
@@ -25,23 +25,23 @@ def read_label(path: str, table: str = "") -> np.ndarray:
 
     Args:
         path: The file.
-        table: The table of its values, a key of `LABEL_TABLES`; of some, the values lie in the red channel.
+        table: The table of its values, a key of `LABEL_TABLES`; for some tables, the red channel holds the values.
 
     Raises:
-        DataError: The file is unreadable or holds colours in place of one 8-bit value a pixel.
+        DataError: the file is unreadable, or holds colours instead of one 8-bit value per pixel.
     """
     if table in IN_RED:
         return _red_channel(path)
     with reading(path, LABEL, FETCH_AGAIN), Image.open(path) as image:
         mode, values = image.mode, np.asarray(image)
     if mode not in ("P", "L"):
-        what = f"image mode {mode}: a label has one 8-bit value a pixel (mode P or L)"
+        what = f"image mode {mode}: a label has one 8-bit value per pixel (mode P or L)"
         raise DataError(path, what, "Use the label file, not its colour rendering")
     return values
 
 
 def _red_channel(path: str) -> np.ndarray:
-    """The red channel, shape (H, W), uint8, of 8 or 16 bits, which OpenCV keeps and Pillow cuts off."""
+    """The red channel, shape (H, W), uint8. Read with OpenCV, as Pillow truncates 16-bit channels."""
     import cv2
 
     with reading(path, LABEL, FETCH_AGAIN):
@@ -50,20 +50,20 @@ def _red_channel(path: str) -> np.ndarray:
         raise DataError(path, "unreadable (no format that OpenCV knows)", FETCH_AGAIN)
     if values.ndim != 3 or values[..., 2].max(initial=0) > 255:
         found = f"{values.shape[2]} channels of {values.dtype}" if values.ndim == 3 else f"1 channel of {values.dtype}"
-        what = f"{found}: such a label has 3 or 4 channels, the class in the red one"
-        raise DataError(path, what, "Use the label file as it was written, not a converted one")
+        what = f"{found}: such a label has 3 or 4 channels, with the class in the red channel"
+        raise DataError(path, what, "Use the original label file, not a converted one")
     return np.ascontiguousarray(values[..., 2].astype(np.uint8))
 
 
 def check_not_flat(path: str, image: np.ndarray) -> None:
-    """Raise `DataError` when an image (H, W, 3) has one colour only, as some frames of GTAV have."""
-    # The first row decides for nearly every good image.
+    """Raise `DataError` if all pixels of an image (H, W, 3) have the same colour, as in some frames of GTAV."""
+    # The first row is enough for nearly every good image.
     if (image[0] == image[0, 0]).all() and (image == image[0, 0]).all():
         raise DataError(path, f"every pixel has the colour {image[0, 0].tolist()}", REMOVE)
 
 
 def check_size(path: str, label: Sequence[int], image: str, size: Sequence[int]) -> None:
-    """Raise `DataError` when a label does not have the size of its image as it is displayed.
+    """Raise `DataError` if a label does not have the displayed size of its image.
 
     Args:
         path: The label file.
@@ -80,15 +80,15 @@ def to_train_ids(path: str, values: np.ndarray, table: str) -> np.ndarray:
     """Map label values to train IDs.
 
     Args:
-        path: The label file, for the message.
+        path: The label file, for error messages.
         values: Shape (H, W), uint8.
         table: A key of `LABEL_TABLES`.
 
     Returns:
-        Shape (H, W), uint8: 0-18, or 255 where the pixel is not evaluated.
+        Shape (H, W), uint8: 0 to 18, or 255 for pixels that are not evaluated.
 
     Raises:
-        DataError: A value is not in the table.
+        DataError: a value is not in the table.
     """
     train_ids = LABEL_TABLES[table][values]
     outside = train_ids == OUTSIDE
@@ -100,10 +100,10 @@ def to_train_ids(path: str, values: np.ndarray, table: str) -> np.ndarray:
 
 
 def read_own_label(path: str) -> OwnLabel:
-    """Decode a label of your own.
+    """Decode one of the user's own labels.
 
     Raises:
-        DataError: The file is unreadable or has another form.
+        DataError: the file is unreadable or has an unsupported form.
     """
     with reading(path, LABEL, FETCH_AGAIN), Image.open(path) as image:
         image.load()
@@ -111,9 +111,9 @@ def read_own_label(path: str) -> OwnLabel:
 
 
 class LabelReader(NamedTuple):
-    """How a label becomes numbers of classes: `decode(path, table)`, then `number(pair, decoded)`.
+    """Functions that turn a label into class numbers: `decode(path, table)`, then `number(pair, decoded)`.
 
-    `show(decoded, numbers)` counts what the audit lists of labels of your own, see `gcisg_seg.own_labels.shown`.
+    `show(decoded, numbers)` counts values and colours for the audit's table, see `gcisg_seg.own_labels.shown`.
     """
 
     decode: Callable[[str, str], Any]
@@ -141,13 +141,13 @@ OFFICIAL = LabelReader(read_label, _official_number)
 
 
 def own_reader(classes: int, colours: Sequence[Colour] | None = None, **settings: Any) -> LabelReader:
-    """The reader of labels of your own; it can be sent to another process. The settings are those of `LabelRule`."""
+    """The reader of the user's own labels, with the settings of `LabelRule`. It can be pickled."""
     rule = LabelRule(classes, None if colours is None else tuple(colours), **settings)
     return LabelReader(_own_decode, functools.partial(_own_number, rule), functools.partial(_own_shown, rule))
 
 
 class Inspected(NamedTuple):
-    """One pair as the audit finds it; None where a file could not be used."""
+    """The result of checking a pair; None for a file that could not be used."""
 
     problems: list[Problem]
     image: np.ndarray | None
@@ -156,7 +156,7 @@ class Inspected(NamedTuple):
 
 
 def inspect_pair(pair: Pair, reader: LabelReader = OFFICIAL) -> Inspected:
-    """Everything that is wrong with one pair, in the order in which training would meet it, and what was decoded."""
+    """All problems of a pair, in the order in which training would raise them, and its decoded files."""
     problems: list[Problem] = []
     image = label = train_ids = None
     try:
@@ -176,8 +176,10 @@ def inspect_pair(pair: Pair, reader: LabelReader = OFFICIAL) -> Inspected:
     except DataError as error:
         problems.append(error.problem)
     if train_ids is not None and not problems and (train_ids == IGNORED).all():
-        what = "no pixel has a class of the evaluation: all are to be ignored"
-        problems.append(Problem(pair.label, what, "Is it the label of this data set? Remove the pair if so"))
+        what = "no pixel has an evaluated class: all are ignored"
+        problems.append(
+            Problem(pair.label, what, "Check that the label belongs to this data set; if so, remove the pair")
+        )
     if train_ids is None or reader.show is None:
         return Inspected(problems, image, train_ids)
     return Inspected(problems, image, train_ids, reader.show(label, train_ids))

@@ -1,4 +1,4 @@
-"""The segmentation part of the demonstration."""
+"""The segmentation section of the demonstration."""
 
 from __future__ import annotations
 

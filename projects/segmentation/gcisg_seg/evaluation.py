@@ -1,4 +1,4 @@
-"""mIoU for each target domain and their mean; a config trained and evaluated."""
+"""The metric: mIoU for each target domain, and their mean. Also trains and evaluates a config."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from gcisg_core.integrations.mmengine import build_runner
 
 
 def predicted_classes(sample: Any) -> torch.Tensor:
-    """(H, W), int64, the classes that a segmentor of mmseg predicted.
+    """(H, W), int64, the classes that a segmentor predicted.
 
-    With one output channel (`num_classes=2, out_channels=1`) mmseg gives them as floating-point numbers.
+    With one output channel (`num_classes=2, out_channels=1`), mmseg stores them as floating-point numbers.
     """
     classes: torch.Tensor = sample.pred_sem_seg.data[0]
     return classes.long()
@@ -29,17 +29,17 @@ def predicted_classes(sample: Any) -> torch.Tensor:
 
 @METRICS.register_module()
 class DomainIoUMetric(IoUMetric):
-    """mmseg's `IoUMetric` once for each target domain, as `cityscapes/mIoU`, and `mIoU`, the mean over domains.
+    """mmseg's `IoUMetric` for each target domain (`cityscapes/mIoU`), and the mean over domains (`mIoU`).
 
-    Several targets are one `ConcatDataset`; each sample tells its domain by the meta key `domain`, which
-    `PackSegInputs(meta_keys=...)` must list. Pixels are counted in float64: in float32 mmseg's sums lose counts
-    above 2^24, eight Cityscapes images. The mIoU is not rounded; with one domain it is that of the official
-    Cityscapes evaluation.
+    Several targets form one `ConcatDataset`. The meta key `domain` of a sample names its domain;
+    `PackSegInputs(meta_keys=...)` must list it. Pixels are counted in float64: in float32, mmseg's sums lose counts
+    above 2^24, which is eight Cityscapes images. The mIoU is not rounded; with one domain it equals that of the
+    official Cityscapes evaluation.
 
     Args:
-        foreground: Give `foreground_mIoU` too, the mean without the first class, for data whose first class is a ground
-            that covers most pixels.
-        **kwargs: mmseg's.
+        foreground: Also report `foreground_mIoU`, the mean without the first class, for data whose first class is a
+            background that covers most pixels.
+        **kwargs: Those of mmseg's metric.
     """
 
     def __init__(self, foreground: bool = False, **kwargs: Any) -> None:
@@ -52,14 +52,14 @@ class DomainIoUMetric(IoUMetric):
     ) -> tuple[torch.Tensor, ...]:
         """mmseg's four histograms of one image, each (classes,), in float64.
 
-        A label outside the classes is ignored like `ignore_index`: mmseg would count its pixels as predicted only.
+        Labels outside the classes are ignored like `ignore_index`; mmseg would count their pixels as predicted only.
         """
         label = label.masked_fill(label >= num_classes, ignore_index)
         areas = IoUMetric.intersect_and_union(pred_label, label, num_classes, ignore_index)
         return tuple(area.double() for area in areas)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count each sample that has a label, with its domain. Raises `ValueError` when it has no domain."""
+        """Count each sample with a label, by domain. Raises `ValueError` if a sample has no domain."""
         for sample in data_samples:
             if "domain" not in sample:
                 raise ValueError(f"{sample.get('img_path')}: no 'domain'; list it in PackSegInputs(meta_keys=...)")
@@ -75,7 +75,7 @@ class DomainIoUMetric(IoUMetric):
         if self.format_only:
             return super().compute_metrics(results)
         for domain in sorted({domain for domain, areas in results if areas is None}):
-            print_log(f"{domain} has no labels: there is no mIoU on it.", logger="current", level=logging.WARNING)
+            print_log(f"{domain} has no labels, so it has no mIoU.", logger="current", level=logging.WARNING)
         domains = defaultdict(list)
         for domain, areas in results:
             if areas is not None:
@@ -95,10 +95,10 @@ class DomainIoUMetric(IoUMetric):
 
 
 def train_and_test(file: Path, work_dir: Path, overrides: Sequence[str], seed: int) -> dict[str, Any]:
-    """Train a config and evaluate it; a run that was stopped goes on.
+    """Train a config and evaluate it; a run that was stopped continues.
 
     Returns:
-        As ``test`` mIoU, aAcc and mAcc in per cent, the means over the domains, and ``seconds`` of training.
+        ``test``: mIoU, aAcc and mAcc in per cent, as means over the domains. ``seconds``: duration of the training.
     """
     start = time.perf_counter()
     runner = build_runner(file, overrides, work_dir, seed, resume=True)

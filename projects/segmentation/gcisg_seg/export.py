@@ -1,4 +1,4 @@
-"""A trained segmentor for plain MMSegmentation."""
+"""Export a trained segmentor to plain MMSegmentation."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from gcisg_seg.segmentors import SynToReal, SynToRealMixin, parent_of
 
 
 def export(config: Config, checkpoint: str) -> Export:
-    """The segmentor without the method, and a config that needs mmseg alone, with the run's test pipeline and mode.
+    """The segmentor without the method, and a config that needs only mmseg, with the run's test pipeline and mode.
 
-    It was tried: the plain segmentor was built and took the tensors strictly. mmseg has no head of
-    :mod:`gcisg_seg.heads`; the config then imports that module.
+    Verified: the tensors load into the plain segmentor with `strict=True`. For a head of :mod:`gcisg_seg.heads`, which
+    mmseg does not have, the config imports that module.
 
     Raises:
-        ValueError: the backbone is this suite's own or was changed (IBN-Net, MixStyle), so mmseg has no such network.
-        RuntimeError: the checkpoint is one of another model.
+        ValueError: the backbone is this suite's own or was changed (IBN-Net, MixStyle), so mmseg cannot build it.
+        RuntimeError: the checkpoint belongs to another model.
     """
     trained_with = config.pretty_text
     init_default_scope("mmseg")
@@ -79,13 +79,13 @@ class _Scores(nn.Module):
         self.segmentor = segmentor
 
     def forward(self, images: Tensor) -> Tensor:
-        # The first image's size is taken for all; a list as long as the batch would fix its number.
+        # mmseg uses the first image's size for all; a list with one entry per image would fix the batch size.
         scores: Tensor = self.segmentor.encode_decode(images, [{"img_shape": images.shape[2:]}])
         return scores
 
 
 def class_meta(config: Config, checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Names and colours of the classes: those that the config chose, else those that the checkpoint kept, if any."""
+    """Names and colours of the classes: those of the config, or else those in the checkpoint, if any."""
     dataset = config.get("test_dataloader", {}).get("dataset")
     if dataset is None:
         kept = checkpoint.get("meta", {})

@@ -1,4 +1,4 @@
-"""Formats of `gcisg new-project` for segmentation that need Cityscapes' classes: official data sets, and CARLA."""
+"""Formats of `gcisg new-project` with Cityscapes' classes: official segmentation data sets, and CARLA."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from gcisg_suite.formats.table import Format
 
 CLASSES = [trainId2label[number].name for number in range(19)]
 NAMES = dict(enumerate(CLASSES))
-HIGHEST_TAG, HIGHEST_OF_EARLIER = 28, 22  # of CARLA's tags, and of those of 0.9.13
-DEEPEST, SAMPLES = 3, 50  # how deep folders are looked at, and how many of them and of their labels
-# The colours of all versions (LibCarla's `CityScapesPalette.h`): without a counterpart in Cityscapes; road lines, which
-# lie on the road; fences and terrain of 0.9.10 to 0.9.13; and Cityscapes' own.
+HIGHEST_TAG, HIGHEST_OF_EARLIER = 28, 22  # highest tag of CARLA, and of CARLA up to 0.9.13
+DEEPEST, SAMPLES = 3, 50  # levels of folders that are searched; most folders, and most labels in each, that are read
+# The colours of all versions (LibCarla's `CityScapesPalette.h`), in this order: those without a counterpart in
+# Cityscapes; road lines, which lie on the road; fences and terrain of 0.9.10 to 0.9.13; Cityscapes' own colours.
 PALETTE = {
     **dict.fromkeys(
         ((0, 0, 0), (110, 190, 160), (170, 120, 50), (55, 90, 80), (45, 60, 150), (81, 0, 81), (150, 100, 100),
@@ -36,7 +36,7 @@ PALETTE = {
     **{trainId2label[number].color: number for number in range(19)},
 }  # fmt: skip
 WHICH = (
-    "Say which: --format carla for CARLA 0.9.14 and later, --format carla-0.9.13 for earlier ones; of one folder, "
+    "Say which: --format carla for CARLA 0.9.14 and later, --format carla-0.9.13 for earlier ones; for one folder, "
     "--format synthetic=carla"
 )
 
@@ -50,7 +50,7 @@ def _is_layout(layout: Layout, folder: Path) -> bool:
 
 
 def _read_layout(layout: Layout, folder: Path, role: str) -> Data:
-    """The pairs of the splits that the role uses, of those that are there."""
+    """The pairs of the existing splits that the role uses."""
     parts = layout.splits if "{split}" in layout.image_dir else layout.splits[:1]
     present = [split for split in parts if all(path.is_dir() for path in _folders(layout, folder, split))]
     chosen = [split for split in present if split.rpartition("/")[2] in PARTS[role]] or present or [*layout.splits[:1]]
@@ -61,7 +61,7 @@ def _read_layout(layout: Layout, folder: Path, role: str) -> Data:
             raise DataError(problem.file, problem.what, problem.remedy)
         data.images += [MaskImage(Path(pair.image), functools.partial(_official, pair)) for pair in found.pairs]
         for problem in found.unpaired:
-            data.leave("files without a partner", problem.file)
+            data.leave("images or labels without a counterpart", problem.file)
     return data
 
 
@@ -70,7 +70,7 @@ def _official(pair: Pair) -> Labels:
 
 
 class _Carla(NamedTuple):
-    """Folders of images and of CARLA's label images, whether these are colours, and the highest tag that was seen."""
+    """The folders of images and of CARLA's label images, whether the labels are colours, and the highest tag found."""
 
     images: Path
     labels: Path
@@ -79,7 +79,7 @@ class _Carla(NamedTuple):
 
 
 def _find_carla(folder: Path) -> _Carla | None:
-    """Two folders with files of the same names, one of which has tags in the red channel or colours of the palette."""
+    """Two folders with files of the same names, one with tags in the red channel or with colours of the palette."""
     found = (path for path in (folder, *folders_below(folder, DEEPEST)) if image_files(path, deep=False))
     folders = [*itertools.islice(found, SAMPLES)]
     for labels in folders:
@@ -97,11 +97,11 @@ def _find_carla(folder: Path) -> _Carla | None:
 
 
 def _look(path: Path) -> tuple[bool, int] | None:
-    """Whether a label has colours of the palette, and its highest tag; None for any other image."""
+    """Whether a label uses colours of the palette, and its highest tag; None for any other image."""
     try:
         with Image.open(path) as image:
             pixels = np.asarray(image)
-    except Exception:  # the reader names it, if it is a label
+    except Exception:  # if it is a label, the reader reports it
         return None
     if pixels.ndim != 3 or pixels.dtype != np.uint8:
         return None
@@ -112,17 +112,19 @@ def _look(path: Path) -> tuple[bool, int] | None:
 
 
 def _is_carla(folder: Path) -> bool:
-    """Raises `DataError` where the tags do not tell CARLA's version."""
+    """Whether the folder holds CARLA's labels. Raises `DataError` if their tags do not reveal CARLA's version."""
     found = _find_carla(folder)
     if found and not found.coloured and found.highest <= HIGHEST_OF_EARLIER:
-        what = f"its labels are CARLA's, but no tag is above {HIGHEST_OF_EARLIER}: those of 0.9.13 mean other classes"
+        what = (
+            f"holds CARLA's labels, but no tag is above {HIGHEST_OF_EARLIER}, and up to 0.9.13 tags had other meanings"
+        )
         raise DataError(found.labels, what, WHICH)
-    # Colours in `labels` are read as they are, by the colours of the classes' file.
+    # Colour labels in a folder `labels` are read without conversion, by the colours in the file of the classes.
     return found is not None and not (found.coloured and found.labels.name == "labels")
 
 
 def _read_carla(table: str, folder: Path, role: str) -> Data:
-    """Cityscapes' classes by CARLA's tags or colours; all other tags are no class."""
+    """Cityscapes' classes by CARLA's tags or colours; all other tags have no class."""
     found = _find_carla(folder)
     if found is None:
         what = "holds no two folders with PNGs of the same names, one of them with CARLA's tags in the red channel"
@@ -146,7 +148,7 @@ def _by_colour(path: Path) -> Labels:
     """Train IDs of a label in colours. Raises `DataError`."""
     label, rule = read_own_label(str(path)), LabelRule(len(PALETTE), tuple(PALETTE))
     if label.way(rule) == "value":
-        raise DataError(path, "holds numbers, others of its folder colours", "Save all labels in one way")
+        raise DataError(path, "holds numbers, but other labels in its folder hold colours", "Save all in the same form")
     train_ids = np.full(256, IGNORED, np.uint8)
     train_ids[: len(PALETTE)] = [*PALETTE.values()]
     return Labels(train_ids[class_numbers(str(path), label, rule)], NAMES)
@@ -165,7 +167,7 @@ def _never(folder: Path) -> bool:
     return False
 
 
-# Until 2.0 of Mapillary Vistas, whose download has the labels of 1.2 in a folder of their own.
+# Mapillary Vistas before 2.0; the download of 2.0 has the labels of 1.2 in a separate folder.
 MAPILLARY_V1 = replace(LAYOUTS["mapillary"], label_dir="{split}/labels")
 
 
@@ -173,7 +175,7 @@ def _is_mapillary_v1(folder: Path) -> bool:
     return _is_layout(MAPILLARY_V1, folder) and any((folder / s / "instances").is_dir() for s in MAPILLARY_V1.splits)
 
 
-# They are asked before a folder counts as one of label images that are read as they are.
+# These are tried before a folder is taken as label images that can be read without conversion.
 STREETS = {
     **{name.replace("_", "-"): _layout_row(name, layout) for name, layout in LAYOUTS.items()},
     "mapillary-v1": _layout_row("mapillary-v1", MAPILLARY_V1, _is_mapillary_v1),
@@ -186,7 +188,7 @@ STREETS = {
         "the same of CARLA 0.9.13 and before", _never, masks=functools.partial(_read_carla, "carla_0_9_13_ids")
     ),
 }
-# Those of CARLA come last, as they look into the images.
+# CARLA's come last, as recognising them requires reading images.
 FORMATS = {
     **{name: row for name, row in STREETS.items() if not name.startswith("carla")},
     **{name: row for name, row in GENERAL.items() if row.masks and name not in STREETS},

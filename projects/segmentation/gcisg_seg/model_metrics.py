@@ -1,4 +1,4 @@
-"""What a segmentor keeps of the pretrained network, how much style matters to it, and its task's metrics."""
+"""Metrics of segmentors: similarity to the pretrained network, sensitivity to style, and mIoU."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from gcisg_suite.progress import progress
 
 @torch.no_grad()
 def evaluate(model: Any, dataset: Any, reference: nn.Module | None = None, form: str = "published") -> ModelMetrics:
-    """Everything but Acc_IN, in one pass over the images, one at a time.
+    """All metrics except Acc_IN, in one pass over the images, one at a time.
 
-    The match rate is the share of all pixels whose class a restyle leaves; unlabelled pixels count. Features are
-    those of the windows in which the model predicts.
+    The match rate is the share of pixels, labelled or not, whose predicted class stays the same in a restyled image.
+    Features are those of the windows in which the model predicts.
 
     Args:
-        model: A segmentor of mmseg, with or without a method beside it.
+        model: A segmentor of mmseg, with or without a method.
         dataset: A data set of mmseg with its test pipeline.
         reference: The pretrained backbone, in eval mode.
-        form: Of the energy.
+        form: Form of the energy.
     """
     model.eval()
     names, ignored = dataset.metainfo["classes"], getattr(dataset, "ignore_index", 255)
@@ -90,7 +90,7 @@ def metric_values(model: Any, dataset: Any, reference: nn.Module | None = None) 
 
 
 def predict(model: Any, batch: dict[str, Any]) -> Tensor:
-    """(H, W), the classes of a batch of one image."""
+    """(H, W), the predicted classes of a batch with one image."""
     with naming_sizes(model.backbone, REMEDY):
         return predicted_classes(model.test_step(batch)[0])
 
@@ -108,7 +108,7 @@ def _totals(areas: list[tuple[Tensor, ...]]) -> dict[str, np.ndarray]:
 
 
 def _task(areas: dict[str, list[tuple[Tensor, ...]]]) -> dict[str, Value]:
-    """mmseg's figures from its histograms of each image, domain by domain."""
+    """mmseg's metrics from its histograms of each image, domain by domain."""
     if not areas:
         return {"mIoU": UNLABELLED, "aAcc": UNLABELLED}
     domains = {domain: _totals(images) for domain, images in areas.items()}

@@ -1,4 +1,4 @@
-"""A project of your own: its audits and configs; see `gcisg new-project`."""
+"""The audits and configs of a new segmentation project; see `gcisg new-project`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from gcisg_suite.formats.take import Place, take_masks
 from gcisg_suite.new_project import MINE, THEIRS, Answers, Project, ask
 from gcisg_suite.schedule import Schedule
 
-BATCH, EPOCHS, MOST = 8, 40, 20_000  # of own_data.py, of the recipes, and of own_data.py
-# Option -> what a data set of own_data.py calls it.
+BATCH, EPOCHS, MOST = 8, 40, 20_000  # batch size and most iterations as in own_data.py, epochs as in the recipes
+# Option -> its name in a data set of own_data.py.
 FIELDS = {"image_suffix": "img_suffix", "label_suffix": "seg_map_suffix"}
 RULE = ("label_values", "reduce_zero_label", "ignore_index")
 Classes = tuple[list[str], list[Colour] | None]
 
 
 def segmentation(answers: Answers) -> Project:
-    """Images and labels in any format of :mod:`gcisg_seg.formats`; label images need classes."""
+    """The project for images and labels in any format of :mod:`gcisg_seg.formats`. Label images need classes."""
     options = answers.options
 
     def given() -> Classes | None:
@@ -63,7 +63,7 @@ model = dict(regularizer=dict(method="gcisg", patches=(8, 8)))
 
 
 def _home(name: str, place: Place, answers: Answers) -> dict[str, Any]:
-    """Where the data set of a config finds the files."""
+    """The settings with which a config's data set finds the files."""
     if place.suffixes:
         kind = {} if place.labelled else {"type": "UnlabelledImageDataset"}
         prefix = {"img_path": str(place.images), "seg_map_path": str(place.labels)}
@@ -78,13 +78,13 @@ def _home(name: str, place: Place, answers: Answers) -> dict[str, Any]:
 def _look(
     place: Place, classes: list[str], colours: list[Colour] | None, answers: Answers
 ) -> tuple[AuditResult, dict[str, Any]]:
-    """The audit of a place, and how its data set reads labels."""
+    """The audit of a place, and the settings with which its data set reads labels."""
     if not place.labelled:
         return audit_images(place.images, answers.workers), {}
     suffixes: tuple[Suffix, Suffix] = place.suffixes, ".png"
     if place.listed:
         only = names_in(str(place.listed))
-        # 255 in converted labels is always no class
+        # In converted labels, 255 always means no class.
         rule: dict[str, Any] = {"label_values": (0, 1)} if len(classes) == 2 else {}
     else:
         suffixes, only = (answers.options.get("image_suffix"), answers.options.get("label_suffix")), None
@@ -93,7 +93,7 @@ def _look(
         place.images, place.labels, classes, colours, suffixes, answers.workers, only, place.fixed, **rule
     )
     pairs = find_pairs(place.images, place.labels, own_layout(*suffixes), only).pairs
-    # The audit finds them by itself, and says so.
+    # The audit has found the same values, and reported them.
     if values := find_label_values(pairs, LabelRule(len(classes), tuple(colours or ()) or None, **rule)):
         rule["label_values"] = values
     return audit, rule

@@ -1,4 +1,4 @@
-"""Label images of your own: by which rule their values or colours become numbers of classes. No framework needed."""
+"""The user's own label images: the rule that turns their values or colours into class numbers. Needs no framework."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from gcisg_seg.layouts import IGNORED, OUTSIDE
 Colour = tuple[int, int, int]
 MODES = ("P", "L", "LA", "1", "RGB", "RGBA")
 BY_INDEX = "Leave the colours out of the classes to have such files read by index"
-MASK = (0, IGNORED)  # the values of a mask of two classes, as drawing programs write it
+MASK = (0, IGNORED)  # values of a two-class mask, as drawing programs write it
 
 
 @dataclass(frozen=True)
 class LabelRule:
-    """What the labels of a data set mean.
+    """The meaning of the labels of a data set.
 
-    An image of colours is read by the colours of the classes. So is an indexed one (palette) where the classes have
-    colours, unless its palette is a ramp of greys: the order of a palette is that of the program that wrote it. Every
-    other image has the value of the class at each pixel.
+    Colour images are read by the colours of the classes. If the classes have colours, images with a palette are read by
+    the colours of the palette, because the order of its entries depends on the program that wrote it; a palette that is
+    a ramp of greys is ignored. All other images hold the value of the class at each pixel.
 
     Attributes:
-        classes: How many there are.
-        colours: (R, G, B) of each.
-        label_values: The value of each in the files; 0, 1, ... unless given, from 1 on with `reduce_zero_label`.
-        reduce_zero_label: Whether the value 0 is no class and 1 is the first, as in mmseg. Colours are not affected.
-        ignore_index: A further value of pixels without a class, beside 255.
+        classes: Number of classes.
+        colours: (R, G, B) of each class.
+        label_values: The value of each class in the files; by default 0, 1, ..., or 1, 2, ... with `reduce_zero_label`.
+        reduce_zero_label: Whether the value 0 means no class and 1 the first class, as in mmseg. Colours are not
+            affected.
+        ignore_index: Another value that means no class, in addition to 255.
 
     Raises:
-        ValueError: a setting has another length or range.
+        ValueError: a setting has a wrong length or range.
     """
 
     classes: int
@@ -70,7 +71,7 @@ class LabelRule:
 
     @property
     def is_ambiguous_mask(self) -> bool:
-        """Whether 255 may stand for the second class as well as for none."""
+        """Whether 255 may mean either the second class or no class."""
         return self.classes == 2 and self.label_values is None and not self.reduce_zero_label
 
 
@@ -79,7 +80,7 @@ class OwnLabel(NamedTuple):
 
     Attributes:
         values: (H, W) values, or (H, W, 3) colours, uint8.
-        palette: (N, 3), uint8, the colours of an indexed image, N up to 256.
+        palette: (N, 3), uint8, the colours of a palette image, N up to 256; None for other images.
     """
 
     values: np.ndarray
@@ -90,21 +91,21 @@ class OwnLabel(NamedTuple):
         return self.values.shape
 
     def way(self, rule: LabelRule) -> str:
-        """How the label is read: "colour", "palette" (the colours of an indexed image) or "value"."""
+        """How the label is read: "colour", "palette" (by the colours of its palette) or "value"."""
         if self.values.ndim == 3:
             return "colour"
         return "palette" if self.palette is not None and rule.colours is not None else "value"
 
 
 def decode_own_label(path: str, image: Image.Image) -> OwnLabel:
-    """The label in an opened image.
+    """Decode the label in an opened image.
 
     Raises:
-        DataError: it has another form.
+        DataError: its format or mode cannot be a label.
     """
     values = np.asarray(image)
     if image.format in ("JPEG", "MPO"):
-        raise DataError(path, "a JPEG, whose compression changes the values of a label", "Export the labels as PNG")
+        raise DataError(path, "is a JPEG, whose compression changes label values", "Export the labels as PNG")
     if image.mode not in MODES:
         expected = "a label has the class's number at each pixel (mode P or L), or its colour (RGB)"
         raise DataError(path, f"image mode {image.mode}: {expected}", "Convert the labels")
@@ -114,31 +115,32 @@ def decode_own_label(path: str, image: Image.Image) -> OwnLabel:
         return OwnLabel(values[..., 0])
     palette = np.array(image.getpalette() or (), np.uint8).reshape(-1, 3) if image.mode == "P" else None
     if palette is not None and len(palette) > 1 and (palette == np.arange(len(palette))[:, None]).all():
-        palette = None  # a ramp of greys says nothing but the index
+        palette = None  # a ramp of greys only repeats the index
     return OwnLabel(values.astype(np.uint8), palette)
 
 
 def class_numbers(path: str, label: OwnLabel, rule: LabelRule) -> np.ndarray:
-    """Numbers of classes, shape (H, W), uint8.
+    """Class numbers, shape (H, W), uint8.
 
     Args:
-        path: The label file, for the message.
-        label: What was decoded.
-        rule: Of its data set.
+        path: The label file, for error messages.
+        label: The decoded label.
+        rule: The rule of its data set.
 
     Returns:
-        255 where a pixel has no class: by the value 255 or `ignore_index`, or black where no class is black.
+        The class of each pixel, or 255 for no class: the value is 255 or `ignore_index`, or the colour is black and no
+        class is black.
 
     Raises:
-        DataError: a value or colour belongs to no class, there are colours and the classes have none, or a mask of
-            0 and 255 can be read in two ways.
+        DataError: a value or colour belongs to no class, the label has colours but the classes do not, or a mask with
+            0 and 255 is ambiguous.
     """
     way = label.way(rule)
     if way == "colour":
         keys = label.values.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
         if rule.colours is None:
-            what = "a colour at each pixel, and the classes have none"
-            raise DataError(path, what, "Give the palette of the colours")
+            what = "has a colour at each pixel, but the classes have no colours"
+            raise DataError(path, what, "Give the colours of the classes as the palette")
         numbers: np.ndarray = _colour_table(rule.colours)[keys]
     else:
         keys = label.values
@@ -148,13 +150,13 @@ def class_numbers(path: str, label: OwnLabel, rule: LabelRule) -> np.ndarray:
     if outside.size:
         raise DataError(path, *_unknown(label, rule, outside[:5].tolist(), outside.size))
     if way == "value" and rule.is_ambiguous_mask and (keys == IGNORED).any() and not (keys == 1).any():
-        what = "values 0 and 255 alone: is 255 the second class, or no class?"
+        what = "has only the values 0 and 255: is 255 the second class, or no class?"
         raise DataError(path, what, "Set label_values=(0, 255) or label_values=(0, 1) on the data set")
     return numbers
 
 
 def _unknown(label: OwnLabel, rule: LabelRule, found: Sequence[int], count: int) -> tuple[str, str]:
-    """What to say of values or colours of no class."""
+    """What is wrong and the remedy, for values or colours that belong to no class."""
     way = label.way(rule)
     if way == "value":
         expected = ", ".join(map(str, rule.values)) if rule.label_values else f"{rule.values[0]} to {rule.values[-1]}"
@@ -165,15 +167,15 @@ def _unknown(label: OwnLabel, rule: LabelRule, found: Sequence[int], count: int)
         found = [int("{:02x}{:02x}{:02x}".format(*colours.get(index, (0, 0, 0))), 16) for index in found]
     named = [f"#{value:06x}" for value in found]
     if way == "palette":
-        what = f"{count} colours of its palette are of no class, such as {named}"
+        what = f"{count} colours of its palette belong to no class, such as {named}"
         return what, f"Add them to the palette of the classes. {BY_INDEX}"
-    remedy = "Add its colour to the palette; a lossy format such as JPEG has blurred the colours of a label"
+    remedy = "Add the colours to the palette. A lossy format such as JPEG changes the colours of a label"
     return f"{count} values or colours of no class, such as {named}", remedy
 
 
 @functools.lru_cache(maxsize=4)
 def _colour_table(colours: tuple[Colour, ...]) -> np.ndarray:
-    """A lookup of shape (256 * 256 * 256,), uint8: R, G, B as one number -> class; black is no class by default."""
+    """A lookup table, shape (256 * 256 * 256,), uint8: R, G, B as one number -> class; black defaults to no class."""
     table = np.full(1 << 24, OUTSIDE, np.uint8)
     table[0] = IGNORED
     for number, (red, green, blue) in enumerate(colours):
@@ -183,7 +185,7 @@ def _colour_table(colours: tuple[Colour, ...]) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4)
 def _value_table(rule: LabelRule) -> np.ndarray:
-    """A lookup of shape (256,), uint8: value -> class, 255 or `OUTSIDE`."""
+    """A lookup table of shape (256,), uint8: value -> class, 255 or `OUTSIDE`."""
     table = np.full(256, OUTSIDE, np.uint8)
     table[IGNORED] = IGNORED
     if rule.reduce_zero_label:
@@ -195,7 +197,7 @@ def _value_table(rule: LabelRule) -> np.ndarray:
 
 
 def _palette_table(palette: Any, rule: LabelRule) -> np.ndarray:
-    """A lookup of shape (256,), uint8: index -> class by its colour; 255 and `ignore_index` are no class by default."""
+    """A lookup table, shape (256,), uint8: index -> class by its colour; 255 and `ignore_index` default to no class."""
     table = np.full(256, OUTSIDE, np.uint8)
     keys = palette.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
     table[: len(keys)] = _colour_table(rule.colours or ())[keys]
@@ -205,7 +207,7 @@ def _palette_table(palette: Any, rule: LabelRule) -> np.ndarray:
     return table
 
 
-# How a label is read -> how the audit says it.
+# How a label is read -> its description in the audit.
 WAYS = {
     "colour": "by the colours of their pixels",
     "palette": "by the colours of their palettes",
@@ -214,7 +216,7 @@ WAYS = {
 
 
 def shown(label: OwnLabel, rule: LabelRule, numbers: np.ndarray) -> Counter[tuple[str, str, str, int]]:
-    """Pixels of each (way, index or value, colour, class) in a label; "" for what a way of reading has not."""
+    """Number of pixels of each (way, index or value, colour, class) in a label; fields that do not apply are ""."""
     way = label.way(rule)
     if way == "colour":
         colours = rule.colours or ()
@@ -232,7 +234,7 @@ def _hex(colours: Sequence[Sequence[int]], index: int) -> str:
 
 
 def mask_values(labels: Iterable[OwnLabel], rule: LabelRule) -> tuple[int, ...] | None:
-    """The values of two classes by the labels themselves: (0, 255) where 255 occurs and 1 never does, else None."""
+    """The values of two classes, found from the labels: (0, 255) if 255 occurs and no other value but 0, else None."""
     if not rule.is_ambiguous_mask:
         return None
     found = False

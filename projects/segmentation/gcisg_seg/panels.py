@@ -1,4 +1,4 @@
-"""Pictures of what segmentors predict."""
+"""Pictures of the predictions of segmentors."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from gcisg_suite.report.grid import picture_grid
 from gcisg_suite.report.page import Picture
 from gcisg_suite.report.runs import TrainingRun, trained_models
 
-# Grey for the ground, the colours of Okabe and Ito, and black: told apart by colour-blind people.
+# Grey for the background, then Okabe and Ito's palette with black: distinguishable with colour blindness.
 COLOURS = np.array([
     (200, 200, 200), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
     (204, 121, 167), (0, 0, 0),
 ], np.uint8)  # fmt: skip
-CAPTION = "Real scenes, evenly spaced through all: image, truth, and each model's prediction."
+CAPTION = "Real scenes, evenly spaced through the data: image, truth, and each model's prediction."
 
 
 def panel(
@@ -39,8 +39,8 @@ def panel(
         names: Class -> its name in the legend, by default the class.
 
     Raises:
-        ValueError: no run has one, or it is not of the run's config.
-        FileNotFoundError: the images are not there.
+        ValueError: no run has a checkpoint, or a checkpoint does not fit its run's config.
+        FileNotFoundError: the images do not exist.
     """
     models, data = trained_models(runs)
     dataset = DATASETS.build(data)
@@ -58,14 +58,14 @@ def draw(
     """A column a scene, a row each for image, truth and every model's prediction.
 
     Args:
-        dataset: Of mmseg, in test mode; without labels there is no row of the truth.
+        dataset: A data set of mmseg, in test mode; without labels there is no row for the truth.
         models: Segmentors by name.
         colours: (classes, 3), uint8, of the classes.
         names: See :func:`panel`.
         count: Scenes.
     """
     table = np.zeros((256, 3), np.uint8)
-    table[: len(colours)] = colours  # what is ignored is black
+    table[: len(colours)] = colours  # ignored pixels stay black
     labelled = "gt_sem_seg" in dataset[0]["data_samples"]
     figure, axes = picture_grid(["image", *(["truth"] if labelled else []), *models], count, (2.1, 1.65))
     shown = np.linspace(0, len(dataset) - 1, count).astype(int)

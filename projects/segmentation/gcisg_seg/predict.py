@@ -1,4 +1,4 @@
-"""Label maps for images, by mmseg's own inference and visualiser."""
+"""Predicts label maps for images, with mmseg's own inference and visualiser."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from gcisg_seg.windows import REMEDY
 
 
 class Predictor:
-    """See `gcisg predict`, which uses it.
+    """The predictor of `gcisg predict`.
 
     Args:
-        config: Of this suite or of plain mmseg.
-        checkpoint: Of training, with or without the method, or of plain mmseg.
-        device: Where the network runs.
-        score: Of boxes; not used.
+        config: A config of this suite or of plain mmseg.
+        checkpoint: A checkpoint of training, with or without the method, or of plain mmseg.
+        device: The device that the network runs on.
+        score: Not used; for detectors only.
 
     Raises:
-        ValueError: the checkpoint is one of another model, or cannot be read.
+        ValueError: the checkpoint belongs to another model, or cannot be read.
     """
 
     def __init__(self, config: Config, checkpoint: str, device: str, score: float = 0.0) -> None:
@@ -47,13 +47,13 @@ class Predictor:
         head = self.model.decode_head
         count = getattr(head, "num_classes", None) or head[-1].num_classes
         self.classes, self.palette = _named(class_meta(config, read_checkpoint(checkpoint)), count)
-        # mmseg's rule: with `reduce_zero_label` the first class has the value 1 in files.
+        # As in mmseg, with `reduce_zero_label` the first class has the value 1 in files.
         self.first = int(bool(config.get("test_dataloader", {}).get("dataset", {}).get("reduce_zero_label")))
         self.visualizer = SegLocalVisualizer(alpha=0.5)
         self.visualizer.dataset_meta = {"classes": self.classes, "palette": self.palette}
 
     def predict(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """mmseg's results for images (H, W, 3), uint8, RGB; those of one size that follow each other run together."""
+        """mmseg's results for images (H, W, 3), uint8, RGB; consecutive images of the same size run as one batch."""
         results: list[Any] = []
         for _, group in groupby(images, key=lambda image: image.shape):
             with naming_sizes(self.model.backbone, REMEDY):
@@ -63,17 +63,17 @@ class Predictor:
         return results
 
     def _loaded(self, image: np.ndarray) -> np.ndarray:
-        """An image in RGB as mmcv's loader gives it."""
+        """An RGB image in the form that mmcv's loader returns."""
         return mmcv.rgb2gray(image) if self.grey else mmcv.rgb2bgr(image)
 
     def record(self, result: Any, about: dict[str, Any]) -> list[dict[str, Any]]:
-        """One entry: the share of the pixels that each class has."""
+        """One entry: the share of pixels of each class."""
         counts = np.bincount(_labels(result).ravel(), minlength=len(self.classes)) / _labels(result).size
         return [{**about, "shares": {self.classes[i]: float(counts[i]) for i in counts.nonzero()[0]}}]
 
     def draw(self, image: np.ndarray, result: Any) -> np.ndarray:
         """The classes' colours and names over the image."""
-        if image.shape[:2] == (1, 1):  # mmseg's visualizer takes a mask of one pixel for an index
+        if image.shape[:2] == (1, 1):  # mmseg's visualizer would treat a mask of one pixel as an index
             return image
         self.visualizer.add_datasample("", image, result, draw_gt=False)
         drawn: np.ndarray = self.visualizer.get_image()
@@ -92,7 +92,7 @@ def _labels(result: Any) -> np.ndarray:
 
 
 def _named(meta: dict[str, Any], count: int) -> tuple[list[str], list[list[int]]]:
-    """Names and colours of the classes; numbers, and colours around the circle, where they are not known."""
+    """Names and colours of the classes; unknown names become `class 0`, ..., unknown colours evenly spaced hues."""
     names, palette = list(meta.get("classes") or ()), list(meta.get("palette") or ())
     if len(names) != count:
         names, palette = [f"class {i}" for i in range(count)], []

@@ -26,16 +26,17 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
     is mmseg's: the value ``pad_val`` after normalisation (0, the mean colour), the same in all views.
 
     Args:
-        views: Number of views of each image; the segmentor gets a list of that many batches. None: as many as its
-            method needs, so a baseline has the same colour jitter as a method's task view. 0: training as in mmseg.
+        views: Number of views of each image; the segmentor gets a list with that many batches. None: as many as the
+            method needs, so that a baseline gets the same colour jitter as a method's task view. 0: training as in
+            mmseg.
         photometric: Arguments of :class:`gcisg_core.views.PhotometricView`.
-        plain_views: Numbers of the views, from 0, that stay as the pipeline made them; the others are drawn. CSG's code
-            trains the task on the plain image and compares it with a drawn one: ``(0,)``.
+        plain_views: Numbers of the views, from 0, that are not changed. CSG's code trains the task on the plain image
+            and compares it with a changed one: ``(0,)``.
         value_range: Lowest and highest value of a loaded image. The views stay within it.
-        rgb_to_bgr: As in mmseg. If it is not set, images are taken as BGR, as mmcv's loaders give them.
+        rgb_to_bgr: As in mmseg. If it is not set, images are taken as BGR, as mmcv's loaders return them.
         **kwargs: Arguments of mmseg's class.
 
-    Images of one channel, and each band of images without three channels, only vary in brightness and contrast.
+    Images without three channels only vary in brightness and contrast, each channel by itself.
 
     Raises:
         ValueError: ``views`` or one of ``plain_views`` is negative, or ``views`` is given together with
@@ -89,7 +90,7 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
             return super().forward(data, training)
         data = self.cast_data(data)
         images = data["inputs"]
-        # mmengine calls this inside autocast, in which the draws would lose precision.
+        # mmengine calls this inside autocast, in which the random changes would lose precision.
         with torch.autocast(self.device.type, enabled=False):
             first, *others = self.other.views(
                 self.views,
@@ -97,7 +98,7 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
                 lambda change: [self.draw(image, change) for image in images],
             )
         batch: dict[str, Any] = super().forward({**data, "inputs": first}, training)
-        # The labels are padded with the first view; the others get empty samples.
+        # The labels are padded together with the first view; the other views get empty samples.
         batch["inputs"] = [
             batch["inputs"],
             *(
@@ -118,10 +119,10 @@ class PhotometricSegDataPreProcessor(SegDataPreProcessor):
         width = self.highest - self.lowest
         if image.dtype != torch.uint8 or (self.lowest, self.highest) != (0, 255):
             found = [value.item() for value in image.aminmax()]
-            # Resizing by splines leaves the range a little.
+            # Spline interpolation may exceed the range slightly.
             if found[0] < self.lowest - 0.1 * width or found[1] > self.highest + 0.1 * width:
                 raise ValueError(
-                    f"an image has values from {found[0]:g} to {found[1]:g}, and views are drawn in "
+                    f"an image has values from {found[0]:g} to {found[1]:g}, but views are made in the range "
                     f"{self.lowest:g} to {self.highest:g}: set model.data_preprocessor.value_range, or leave the "
                     f"normalisation to the preprocessor"
                 )

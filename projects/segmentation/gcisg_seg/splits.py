@@ -1,4 +1,4 @@
-"""Which of the pairs are meant: lists of names, and GTAV's official split file."""
+"""Selects pairs: by lists of names, and by GTAV's official split file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gcisg_core.problems import DataError, reading
 from gcisg_suite.text import read_lines
 
 MOST_NUMBERS, SECONDS = 1_000_000, 60  # GTAV has 24,966 images
-# In a process of its own, as scipy's reader ends the process at some damaged files. Sizes are asked before inflating.
+# Runs in a separate process, as scipy's reader crashes on some damaged files. Sizes are checked before decompression.
 READ = """
 import json, math, sys
 from scipy.io import loadmat, whosmat
@@ -24,7 +24,7 @@ print(json.dumps(loadmat(path, variable_names=[field])[field].ravel().tolist()))
 
 
 def names_in(listed: str) -> set[str] | None:
-    """The lines of a list of names without suffix, subfolders with "/" or the backslash; None for no list.
+    """The names (without suffix) in a list file, with "/" or a backslash for subfolders; None without a list.
 
     Raises:
         DataError: the file cannot be read.
@@ -35,14 +35,14 @@ def names_in(listed: str) -> set[str] | None:
 
 
 def gtav_split(root: Path, split: str) -> set[str]:
-    """Names of the images of one split, as `"00001"`.
+    """The names of the images in a split, such as `"00001"`.
 
     Args:
-        root: The folder that holds `split.mat`.
+        root: The folder that contains `split.mat`.
         split: `"train"`, `"val"` or `"test"`.
 
     Raises:
-        DataError: The file is absent, unreadable, or lacks the split.
+        DataError: the file is missing, unreadable, or lacks the split.
     """
     path = root / "split.mat"
     remedy, field = "Put the official split.mat there, or use split='all'", f"{split}Ids"

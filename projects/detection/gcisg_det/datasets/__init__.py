@@ -1,8 +1,8 @@
-"""Data sets under the names that configs use, and own data in COCO's JSON format.
+"""Registers data sets under the names that configs use, and the user's own data in COCO's JSON format.
 
 Names: `sim10k_trainval_car`, `cityscapes_<train|val|test>_car_<coco|da_faster>`. Their root is the config key
-`DATASETS.ROOT`, else the environment variable `GCISG_DATA`, else `data`; below it lie `sim10k/VOC2012` and
-`cityscapes`. Own data needs two lines of config (and `MODEL.ROI_HEADS.NUM_CLASSES` where it is not 1):
+`DATASETS.ROOT`, or else the environment variable `GCISG_DATA`, or else `data`; it contains `sim10k/VOC2012` and
+`cityscapes`. Own data needs two lines of config (and `MODEL.ROI_HEADS.NUM_CLASSES` if there is more than one class):
 
     DATASETS:
       COCO: [["my_train", "my/annotations/train.json", "my/images"]]
@@ -29,11 +29,11 @@ from .absent import skipped_sets
 from .formats import own_formats
 from .own import IGNORED, OwnData, keypoint_metadata, load_own, own_data_sets, panoptic_metadata
 
-SPLITS = ("train", "val", "test")  # Cityscapes keeps the labels of its test images; the miniature has some
+SPLITS = ("train", "val", "test")  # Cityscapes does not publish the labels of its test split; the miniature has some
 
 
 def data_root(root: str = "") -> Path:
-    """The folder of all data sets: `root`, else `$GCISG_DATA`, else `data`."""
+    """The folder of all data sets: `root`, or else `$GCISG_DATA`, or else `data`."""
     return Path(root) if root else places.data_root()
 
 
@@ -54,11 +54,11 @@ def _register(name: str, load: functools.partial, **metadata: object) -> None:
 
 
 def register_datasets(root: str = "", skipped: Collection[str] = ()) -> None:
-    """Registers Sim10k and Cityscapes; a second call replaces the first. The root is looked up when data are read.
+    """Register Sim10k and Cityscapes, replacing an earlier registration. The root is resolved when data are read.
 
     Args:
         root: As in :func:`data_root`.
-        skipped: Those that do without images that are absent.
+        skipped: Names of the data sets that skip missing images.
     """
     load = functools.partial(_load_sim10k, root, "sim10k_trainval_car" in skipped)
     _register("sim10k_trainval_car", load, thing_classes=["car"], convention="voc")
@@ -70,11 +70,11 @@ def register_datasets(root: str = "", skipped: Collection[str] = ()) -> None:
 
 
 def setup_datasets(cfg: CfgNode) -> None:
-    """Registers what a config names: the root of the known data sets, and own data in COCO's format.
+    """Register the data sets of a config: the known ones below its root, and own data.
 
     Raises:
-        ValueError: An entry of `DATASETS.COCO` is not [name, json file, image folder], or one of `DATASETS.OWN` not
-            what its format takes.
+        ValueError: an entry of `DATASETS.COCO` is not [name, json file, image folder], or an entry of `DATASETS.OWN`
+            does not have the fields of its format.
     """
     for name, read, metadata in own_formats(cfg):
         _register(name, read, **metadata)
@@ -88,16 +88,16 @@ def setup_datasets(cfg: CfgNode) -> None:
 
 
 def register_coco(name: str, file: str, images: str, classes: Sequence[str] | None = None) -> None:
-    """Makes own data in COCO's format known under a name without `DATASETS.COCO`, as in a LazyConfig.
+    """Register own data in COCO's format under a name, without `DATASETS.COCO`; for LazyConfigs.
 
     Args:
-        name: The data set's.
+        name: Name of the data set.
         file: The JSON file.
         images: The folder of the images.
-        classes: Their order, of the labels; the file's own by default.
+        classes: The classes in the order of the labels; by default the file's own order.
 
     Raises:
-        DataError: The file is there and cannot be used; one that is not there is missed when the data are read.
+        DataError: the file exists but cannot be used. A missing file is reported when the data are read.
     """
     own = OwnData(name, file, images, order=tuple(classes) if classes else None, masks="polygon")
     keypoints = Path(file).is_file() and any(item.get("keypoints") for item in read_categories(file))
@@ -106,21 +106,21 @@ def register_coco(name: str, file: str, images: str, classes: Sequence[str] | No
 
 
 def class_ids(cfg: CfgNode) -> dict[str, int]:
-    """:func:`class_ids_of` for a config's first data set; empty too where its own JSON file is not on this machine.
+    """:func:`class_ids_of` for a config's first data set; also empty if its JSON file is not on this machine.
 
     Raises:
-        DataError: The JSON file cannot be used.
+        DataError: the JSON file cannot be used.
     """
     return class_ids_of(next(iter((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)), ""))
 
 
 def class_ids_of(name: str) -> dict[str, int]:
-    """Class name -> category id in COCO's form, of a registered data set, in the order of the labels.
+    """Class name -> category id in COCO's form, for a registered data set, in the order of the labels.
 
-    Empty where they are not known here: there is no such data set, or its own JSON file is not on this machine.
+    Empty if the classes are unknown: there is no such data set, or its JSON file is not on this machine.
 
     Raises:
-        DataError: The JSON file cannot be used.
+        DataError: the JSON file cannot be used.
     """
     metadata = MetadataCatalog.get(name) if name in DatasetCatalog.list() else None
     if metadata is None:
@@ -129,7 +129,7 @@ def class_ids_of(name: str) -> dict[str, int]:
         found = {item["name"]: item["id"] for item in read_categories(own.file)} if Path(own.file).is_file() else {}
         return {item: found[item] for item in own.order if item in found} if isinstance(own.order, tuple) else found
     if not metadata.get("thing_classes"):
-        with contextlib.suppress(Exception):  # of what the user's code registered; it is for names alone
+        with contextlib.suppress(Exception):  # errors of data that the user's code registered; only names are needed
             DatasetCatalog.get(name)
     ids = {label: number for number, label in metadata.get("thing_dataset_id_to_contiguous_id", {}).items()}
     return {item: ids.get(label, label) for label, item in enumerate(metadata.get("thing_classes", ()))}

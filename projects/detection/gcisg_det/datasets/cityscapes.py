@@ -1,11 +1,11 @@
-"""Cars of Cityscapes as boxes, in the two conventions of the literature.
+"""Reads the cars of Cityscapes as boxes, in the two conventions of the literature.
 
-`coco`: a box around the visible pixels of each `car` polygon; groups (`cargroup`) are `iscrowd`, so they are neither
-hits nor misses. The rule is that of Detectron2's own reader: later polygons cover earlier ones, `deleted` objects and
-licence plates do not. The pixels are drawn as Cityscapes' own tools draw them.
+`coco`: a box around the visible pixels of each `car` polygon. Groups (`cargroup`) are `iscrowd`, so they count neither
+as hits nor as misses. The rule is that of Detectron2's own reader: later polygons cover earlier ones, except for
+`deleted` objects and licence plates. Polygons are drawn as by Cityscapes' own tools.
 
-`da_faster`: the tight box of every value of `instanceIds.png` that is a car (DA-Faster R-CNN, CVPR 2018, and the
-GCISG paper); there is no minimum size, and all groups of an image, which share one value, count as one car.
+`da_faster`: the tight box of every car value in `instanceIds.png` (DA-Faster R-CNN, CVPR 2018, and the GCISG paper).
+There is no minimum size, and all groups of an image, which share one value, count as one car.
 
 Boxes are half-open (x1, y1, x2, y2), counted from 0: one pixel is 1 wide.
 """
@@ -36,7 +36,7 @@ CONVENTIONS = {
 }
 CAR_ID = 26
 CARS = ("car", "cargroup")
-# Labels that are drawn; `license plate` (id -1) never is. Groups exist for the classes with instances and for poles.
+# All labels; `license plate` (id -1) is never drawn. Groups exist for the classes with instances and for poles.
 WITH_INSTANCES = ("person", "rider", "car", "truck", "bus", "caravan", "trailer", "train", "motorcycle", "bicycle")
 LABELS = {
     *WITH_INSTANCES, *(f"{name}group" for name in (*WITH_INSTANCES, "pole")), "unlabeled", "ego vehicle",
@@ -48,9 +48,9 @@ DOWNLOAD = (
     "Download `leftImg8bit_trainvaltest.zip` and `gtFine_trainvaltest.zip` of Cityscapes and unpack both so that "
     "{folder} holds leftImg8bit/<split>/<city>/*.png and gtFine/<split>/<city>/*"
 )
-MISSING = "Fetch it again, or remove its label"
+MISSING = "Download it again, or remove its label"
 DAMAGED = "Unpack gtFine_trainvaltest.zip again"
-# Far more than any file of the download has; drawing what a damaged file may claim would take hours.
+# Far above the values of the official files. Without limits, drawing a damaged file could take hours.
 MOST_OBJECTS, MOST_POINTS, FARTHEST = 2000, 50_000, 1e6
 Box = tuple[float, float, float, float]
 
@@ -69,13 +69,13 @@ def _check_polygon(points: Any, file: Path, field: str) -> list[tuple[float, flo
 
 
 def parse_polygons(file: Path) -> tuple[int, int, list[tuple[str, list[tuple[float, float]]]]]:
-    """Reads a `*_gtFine_polygons.json`.
+    """Read a `*_gtFine_polygons.json`.
 
     Returns:
         Height and width in pixels, and (label, polygon) of the objects that are not deleted, in drawing order.
 
     Raises:
-        DataError: The file is missing, is not valid JSON, or a field is missing or wrong.
+        DataError: the file is missing or not valid JSON, or a field is missing or wrong.
     """
     with reading(file, "JSON", DAMAGED):
         content = json.loads(file.read_bytes())
@@ -86,10 +86,10 @@ def parse_polygons(file: Path) -> tuple[int, int, list[tuple[str, list[tuple[flo
             raise DataError(file, f"{field} is {shown(content.get(field))}, expected a positive integer", DAMAGED)
     height, width = content["imgHeight"], content["imgWidth"]
     if height * width > most_pixels():
-        raise DataError(file, f"imgWidth x imgHeight is {width} x {height}, over {most_pixels()} pixels", DAMAGED)
+        raise DataError(file, f"imgWidth x imgHeight is {width} x {height}, above {most_pixels()} pixels", DAMAGED)
     objects = content.get("objects")
     if not isinstance(objects, list) or not all(isinstance(item, dict) for item in objects):
-        raise DataError(file, "objects is missing or no list of objects, expected {label, polygon} each", DAMAGED)
+        raise DataError(file, "objects is missing or not a list of objects, expected {label, polygon} each", DAMAGED)
     if len(objects) > MOST_OBJECTS:
         raise DataError(file, f"objects has {len(objects)} entries, expected at most {MOST_OBJECTS}", DAMAGED)
     polygons = []
@@ -106,7 +106,7 @@ def parse_polygons(file: Path) -> tuple[int, int, list[tuple[str, list[tuple[flo
 
 
 def _extent(points: Sequence[tuple[float, float]], height: int, width: int) -> tuple[int, int, int, int]:
-    """The pixels (x1, y1, x2, y2), half-open, that a polygon can touch inside the image."""
+    """The half-open box (x1, y1, x2, y2) of the pixels that a polygon may cover inside the image."""
     x, y = zip(*points, strict=True)
     x1, y1, x2, y2 = math.floor(min(x)), math.floor(min(y)), math.ceil(max(x)) + 1, math.ceil(max(y)) + 1
     return max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
@@ -116,7 +116,7 @@ def coco_boxes(file: Path) -> tuple[int, int, list[tuple[Box, int]]]:
     """Boxes of one image in the convention `coco`.
 
     Returns:
-        Height and width in pixels, and (box, iscrowd) of each car or group of which a pixel is visible.
+        Height and width in pixels, and (box, iscrowd) of each car or group with at least one visible pixel.
     """
     height, width, polygons = parse_polygons(file)
     polygons = [(label, points) for label, points in polygons if label != "license plate"]
@@ -124,13 +124,13 @@ def coco_boxes(file: Path) -> tuple[int, int, list[tuple[Box, int]]]:
     extents = [(x1, y1, x2, y2) for x1, y1, x2, y2 in extents if x1 < x2 and y1 < y2]
     if not extents:
         return height, width, []
-    # Once for all and on the whole image, as Cityscapes' tools do; the rounding of edges depends on the origin.
+    # All polygons on one full-size canvas, as in Cityscapes' tools: the rounding of edges depends on the origin.
     canvas = Image.new("I", (width, height))
     draw = ImageDraw.Draw(canvas)
     for number, (label, points) in enumerate(polygons, start=1):
         draw.polygon(points, fill=number if label in CARS else 0)
     left, top, right, bottom = (edge(extent[i] for extent in extents) for i, edge in enumerate((min, min, max, max)))
-    from scipy.ndimage import find_objects  # half a second, for evaluations alone
+    from scipy.ndimage import find_objects  # imported late: it takes half a second
 
     found = find_objects(np.asarray(canvas)[top:bottom, left:right], len(polygons))
     boxes: list[tuple[Box, int]] = []
@@ -149,7 +149,7 @@ def da_faster_boxes(file: Path) -> tuple[int, int, list[tuple[Box, int]]]:
         Height and width in pixels, and (box, 0) of each car.
 
     Raises:
-        DataError: The file is missing, cannot be decoded, or is no single-channel image of 16-bit integers or longer.
+        DataError: the file is missing, cannot be decoded, or is not one channel of integers of 16 bits or more.
     """
     with reading(file, "an image", DAMAGED), Image.open(file) as image:
         ids = np.asarray(image)
@@ -159,7 +159,7 @@ def da_faster_boxes(file: Path) -> tuple[int, int, list[tuple[Box, int]]]:
     rows, columns = np.nonzero((ids == CAR_ID) | (ids // 1000 == CAR_ID))
     _, numbers = np.unique(ids[rows, columns], return_inverse=True)
     labels = np.zeros(ids.shape, np.int32)
-    labels[rows, columns] = numbers + 1  # of as many values as there are pixels, each is looked at once
+    labels[rows, columns] = numbers + 1  # consecutive, so that find_objects is fast for any values
     from scipy.ndimage import find_objects
 
     found = ((float(x.start), float(y.start), float(x.stop), float(y.stop)) for y, x in find_objects(labels))
@@ -170,10 +170,10 @@ READERS = {"coco": ("polygons.json", coco_boxes), "da_faster": ("instanceIds.png
 
 
 def list_images(folder: Path, split: str) -> list[Path]:
-    """Returns the images of a split in the order of their names.
+    """The images of a split, sorted by name.
 
     Raises:
-        DataError: A folder is missing or holds no image.
+        DataError: a folder is missing or contains no image.
     """
     images = folder / "leftImg8bit" / split
     for part in (images, folder / "gtFine" / split):
@@ -186,7 +186,7 @@ def list_images(folder: Path, split: str) -> list[Path]:
 
 
 def without_image(folder: Path, split: str, suffixes: Iterable[str]) -> list[Path]:
-    """The images that are not there though there are annotations of them, in the order of their names."""
+    """The missing images that have annotations, sorted by name."""
     found = set()
     for suffix in suffixes:
         for file in (folder / "gtFine" / split).glob(f"*/*_gtFine_{suffix}"):
@@ -204,16 +204,16 @@ def annotation_of(image: Path, suffix: str) -> Path:
 def load_cityscapes_cars(
     folder: str | Path, split: str = "val", convention: str = "coco", skips: bool = False
 ) -> list[dict]:
-    """Reads the cars of Cityscapes as Detectron2's data set dictionaries; images without cars stay.
+    """Read the cars of Cityscapes as Detectron2's data set dictionaries; images without cars are kept.
 
     Args:
-        folder: Holds `leftImg8bit` and `gtFine`.
-        split: A folder of both.
+        folder: Contains `leftImg8bit` and `gtFine`.
+        split: Name of a folder in both.
         convention: A key of :data:`CONVENTIONS`.
-        skips: Training goes on without the images that are absent.
+        skips: Whether missing images are skipped.
 
     Raises:
-        DataError: A file or folder is missing or damaged, or no image has a car.
+        DataError: a file or folder is missing or damaged, or no image has a car.
     """
     folder, (suffix, read) = Path(folder), choose(READERS, convention, "box convention")
     images = list_images(folder, split)

@@ -1,10 +1,10 @@
-"""The formats of detection data that `DATASETS.OWN` takes: a format is a file with a reader, and a row here.
+"""The formats of detection data for `DATASETS.OWN`. Each format is a file with a reader, and a row here.
 
     DATASETS:
       OWN: [["my_val", "cityscapes", "my/streets", "val", "coco"]]  # name, format, the format's fields
       TEST: ("my_val",)
 
-COCO's JSON is `DATASETS.COCO`: it is evaluated as it is, whereas the truth of these is converted.
+For COCO's JSON there is `DATASETS.COCO`: it is evaluated unchanged, while the truth of these formats is converted.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from .sim10k import load_sim10k
 
 
 class Format(NamedTuple):
-    """A row.
+    """A row of the table.
 
     Attributes:
-        fields: What an entry names behind the data set and the format.
+        fields: The fields of an entry, after the name of the data set and the format.
         load: `(**fields)` -> Detectron2's data set dictionaries; raises `DataError`.
         classes: `(**fields)` -> the classes in the order of `category_id`; raises `DataError`.
-        skips: Whether `load` also takes `skips`: training goes on without absent images.
+        skips: Whether `load` also takes the argument `skips`, which skips missing images.
     """
 
     fields: tuple[str, ...]
@@ -53,7 +53,7 @@ def own_formats(cfg: CfgNode) -> Iterator[tuple[str, functools.partial, dict[str
     """Name, reader and metadata of each entry of `DATASETS.OWN`.
 
     Raises:
-        ValueError: A format is unknown, or an entry does not name the fields of its format.
+        ValueError: a format is unknown, or an entry does not have the fields of its format.
     """
     for entry in cfg.DATASETS.OWN:
         texts = isinstance(entry, list | tuple) and all(isinstance(item, str) for item in entry)
@@ -64,7 +64,7 @@ def own_formats(cfg: CfgNode) -> Iterator[tuple[str, functools.partial, dict[str
         fields = dict(zip(row.fields, entry[2:], strict=True))
         try:
             known = {"thing_classes": [*row.classes(**fields)]}
-        except DataError:  # not on this machine, which a prediction does not need; the reader says what is wrong
+        except DataError:  # the data may be missing here, as prediction does not need them; the reader reports it
             known = {}
         skips = {"skips": entry[0] in skipped_sets(cfg)} if row.skips else {}
         yield entry[0], functools.partial(row.load, **fields, **skips), {**known, "convention": entry[1]}

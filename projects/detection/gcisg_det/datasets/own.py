@@ -1,4 +1,4 @@
-"""Own data in COCO's JSON format: :mod:`gcisg_suite.coco` reads, Detectron2's own reader makes the records."""
+"""Own data in COCO's JSON format: :mod:`gcisg_suite.coco` reads it, and Detectron2's own reader makes the records."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from gcisg_suite.coco.findings import Level
 from gcisg_suite.coco.load import CocoData, load_coco, read_categories, starting_folder
 from gcisg_suite.images import check_boxes_size, displayed_size
 
-logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
-IGNORED = 255  # in label images
+logger = logging.getLogger(f"detectron2.{__name__}")  # below the framework's logger, so that it uses its handlers
+IGNORED = 255  # value in label images for pixels without a class
 
 
 class OwnData(NamedTuple):
-    """An entry of `DATASETS.COCO`, and what the config says of its use.
+    """An entry of `DATASETS.COCO`, with the settings of the config that affect how it is read.
 
     Attributes:
-        name: The data set's.
+        name: Name of the data set.
         file: The JSON file.
         root: The folder of the images.
-        masks: How the model takes masks, ``polygon`` or ``bitmask``; None without a mask head.
-        trained: It is one of `DATASETS.TRAIN`.
-        skips: Training goes on without the images that are absent.
-        order: Whose classes, in which order, the labels are: another JSON file, or names; None for its own.
-        labels: The folder of its label images, if it has any.
-        stuff: The classes of these, in the order of their numbers.
-        boxes: Whether the model has a use for boxes.
+        masks: The mask format that the model takes, ``polygon`` or ``bitmask``; None without a mask head.
+        trained: Whether it is in `DATASETS.TRAIN`.
+        skips: Whether missing images are skipped.
+        order: Source of the classes and their order: another JSON file, or names; None for its own categories.
+        labels: The folder of its label images, if any.
+        stuff: The classes of the label images, in the order of their numbers.
+        boxes: Whether the model uses boxes.
     """
 
     name: str
@@ -56,17 +56,17 @@ class OwnData(NamedTuple):
     boxes: bool = True
 
     def read(self) -> CocoData:
-        """What training, evaluation and analysis share; a file that did not change is read once.
+        """The data for training, evaluation and analysis. A file is read again only if it changed.
 
         Raises:
-            DataError: The file cannot be used, an image does not exist, or there is no box to train on.
+            DataError: the file cannot be used, an image does not exist, or there is no box to train on.
         """
         path = Path(self.file)
         stamp = (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else None
         return _read(self._replace(order=self._classes()), stamp)
 
     def _classes(self) -> tuple[str, ...] | None:
-        """The names of the labels in order; None where the data's own order is taken."""
+        """The classes in the order of the labels; None to use the order of the data's own categories."""
         if not isinstance(self.order, str) or self.order == self.file:
             return None if isinstance(self.order, str) else self.order
         if Path(self.order).is_file():
@@ -89,7 +89,7 @@ def _read(own: OwnData, stamp: object) -> CocoData:
         data = _without(data, missing)
     elif missing:
         what = f"is listed in {own.file} but does not exist; {len(missing)} of {len(data.images)} images are missing"
-        above = starting_folder(Path(own.root), missing[0]) or "the one they start from"
+        above = starting_folder(Path(own.root), missing[0]) or "the one that the file names are relative to"
         raise DataError(Path(own.root) / missing[0], what, f"Name the images' folder in DATASETS.COCO: {above}. {SKIP}")
     if not own.trained:
         _check_sizes(own, data)
@@ -111,14 +111,14 @@ def _without(data: CocoData, names: list[str]) -> CocoData:
 
 
 def _check_sizes(own: OwnData, data: CocoData) -> None:
-    """What the evaluation would else find after training: an image that is none, or of another size than stated."""
+    """Check for unreadable images and wrong sizes, which the evaluation would otherwise find only after training."""
     for item in data.images:
         path = Path(own.root) / item["file_name"]
         check_boxes_size(path, displayed_size(path), (item["width"], item["height"]), "the JSON file")
 
 
 def load_own(own: OwnData) -> list[dict[str, Any]]:
-    """Detectron2's records; the data set's classes become known. Raises as :meth:`OwnData.read`."""
+    """Detectron2's records; this also registers the classes. Raises as :meth:`OwnData.read`."""
     api = pycocotools.coco.COCO()
     api.dataset = own.read().content
     with contextlib.redirect_stdout(io.StringIO()):
@@ -129,19 +129,19 @@ def load_own(own: OwnData) -> list[dict[str, Any]]:
         label = Path(own.labels) / Path(record["file_name"]).relative_to(own.root).with_suffix(".png")
         if not label.is_file():
             raise DataError(
-                label, f"is missing, the label image of {record['file_name']}", "Name the folder in SEM_SEG"
+                label, f"the label image of {record['file_name']} does not exist", "Name the folder in SEM_SEG"
             )
         record["sem_seg_file_name"] = str(label)
         if not own.boxes:
-            del record["annotations"]  # or the framework would leave out the images without any
+            del record["annotations"]  # otherwise the framework would drop images without annotations
     return records
 
 
 def keypoint_metadata(file: str) -> dict[str, Any]:
-    """What Detectron2 wants to know of keypoints: names, pairs that a mirror swaps (left, right), lines between them.
+    """Detectron2's metadata for keypoints: names, pairs that are swapped by flipping (left, right), and connections.
 
     Raises:
-        DataError: No category has `keypoints`, or two differ in them.
+        DataError: no category has `keypoints`, or categories have different ones.
     """
     lists = [item for item in read_categories(file) if item.get("keypoints")]
     names = lists[0]["keypoints"] if lists else []
@@ -160,10 +160,10 @@ def keypoint_metadata(file: str) -> dict[str, Any]:
 
 
 def own_data_sets(cfg: CfgNode) -> list[OwnData]:
-    """The entries of `DATASETS.COCO`; labels are those of the first of `DATASETS.TRAIN`, matched by name.
+    """The entries of `DATASETS.COCO`. Their labels follow the first data set of `DATASETS.TRAIN`, matched by name.
 
     Raises:
-        ValueError: An entry is not [name, json file, image folder].
+        ValueError: an entry is not [name, json file, image folder].
     """
     for entry in cfg.DATASETS.COCO:
         if len(entry) != 3 or not all(isinstance(item, str) for item in entry):
@@ -182,11 +182,11 @@ def own_data_sets(cfg: CfgNode) -> list[OwnData]:
 
 
 def panoptic_metadata(cfg: CfgNode) -> dict[str, dict[str, Any]]:
-    """Data set -> what the evaluation of panoptic quality asks of it, of `DATASETS.PANOPTIC`.
+    """Data set -> metadata for the evaluation of panoptic quality, from `DATASETS.PANOPTIC`.
 
     Raises:
-        ValueError: An entry is not [name, json file, folder], or of data without label images.
-        DataError: The file cannot be used, or lacks a class of the label images.
+        ValueError: an entry is not [name, json file, folder], or its data set has no label images.
+        DataError: the file cannot be used, or lacks a class of the label images.
     """
     stuff = {name: classes for name, (_, classes) in _label_images(cfg).items()}
     found = {}
@@ -202,7 +202,7 @@ def panoptic_metadata(cfg: CfgNode) -> dict[str, dict[str, Any]]:
         classes = stuff[name][1:] if stuff[name][0] == "things" else stuff[name]
         if missing := [label for label in classes if label not in ids]:
             what = f"`categories` lack {', '.join(missing)} with isthing 0, which DATASETS.SEM_SEG has"
-            raise DataError(file, what, "Call both alike")
+            raise DataError(file, what, "Use the same names in both")
         numbers = {ids[label]: stuff[name].index(label) for label in classes}
         metadata = {"panoptic_json": file, "panoptic_root": folder, "stuff_dataset_id_to_contiguous_id": numbers}
         found[name] = metadata
@@ -210,7 +210,7 @@ def panoptic_metadata(cfg: CfgNode) -> dict[str, dict[str, Any]]:
 
 
 def _label_images(cfg: CfgNode) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Data set -> folder and classes, of `DATASETS.SEM_SEG`."""
+    """Data set -> folder and classes, from `DATASETS.SEM_SEG`."""
     known = [entry[0] for entry in cfg.DATASETS.COCO]
     found = {}
     for entry in cfg.DATASETS.SEM_SEG:

@@ -1,6 +1,6 @@
-"""Sim10k's cars, read from the VOC folders as they are published.
+"""Reads the cars of Sim10k from the VOC folders of the download.
 
-Published boxes count pixels from 1 and include both ends. Detectron2's boxes are half-open edges counted from 0, so
+Published boxes count pixels from 1 and include both ends. Detectron2's boxes are half-open and count from 0, so
 (xmin, ymin, xmax, ymax) becomes (xmin - 1, ymin - 1, xmax, ymax), as in Detectron2's own Pascal VOC reader.
 """
 
@@ -23,7 +23,7 @@ from gcisg_suite.text import read_text
 
 from .absent import SKIP, goes_on
 
-logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
+logger = logging.getLogger(f"detectron2.{__name__}")  # below the framework's logger, so that it uses its handlers
 
 CLASSES = ("car", "motorbike", "person")
 DOWNLOAD = (
@@ -36,7 +36,7 @@ DAMAGED = "Unpack the annotations of Sim10k again"
 
 @dataclass(frozen=True)
 class VocObject:
-    """One annotated object; `box` as published: (xmin, ymin, xmax, ymax), from 1, both ends inside."""
+    """One annotated object; `box` as published: (xmin, ymin, xmax, ymax), counted from 1, both ends included."""
 
     name: str
     difficult: bool
@@ -55,13 +55,13 @@ def _number(node: ET.Element, field: str, file: Path, where: str) -> float:
 
 
 def parse_annotation(file: Path) -> tuple[int, int, list[VocObject]]:
-    """Reads one annotation file.
+    """Read one annotation file.
 
     Returns:
         Width and height of the image in pixels, and its objects.
 
     Raises:
-        DataError: The file is missing, is not valid XML, or a field is missing or no number.
+        DataError: the file is missing or not valid XML, or a field is missing or not a number.
     """
     with reading(file, "XML", DAMAGED):
         root = ET.parse(file).getroot()
@@ -86,11 +86,11 @@ def parse_annotation(file: Path) -> tuple[int, int, list[VocObject]]:
 
 
 def car_boxes(width: int, height: int, objects: list[VocObject]) -> tuple[list[Box], list[tuple[str, VocObject]]]:
-    """Chooses the cars to train on, as half-open boxes (x1, y1, x2, y2) from 0, clipped to the image.
+    """The cars to train on, as half-open boxes (x1, y1, x2, y2) counted from 0, clipped to the image.
 
     Returns:
-        The boxes, each of positive area, and what was dropped with the rule that dropped it:
-        `difficult`, or `degenerate` when no area is left inside the image.
+        The boxes, each with a positive area; and the dropped objects with the reason: `difficult`, or `degenerate` if
+        no area is left inside the image.
     """
     boxes: list[Box] = []
     dropped = []
@@ -109,10 +109,10 @@ def car_boxes(width: int, height: int, objects: list[VocObject]) -> tuple[list[B
 
 
 def list_images(folder: Path, split: str) -> list[str]:
-    """Returns the image names of a split, after the folder was seen to have Sim10k's layout.
+    """The image names of a split. Checks that the folder has Sim10k's layout.
 
     Raises:
-        DataError: A folder or the list is missing or the list is empty.
+        DataError: a folder or the list is missing, or the list is empty.
     """
     for part in ("JPEGImages", "Annotations"):
         if not (folder / part).is_dir():
@@ -122,12 +122,12 @@ def list_images(folder: Path, split: str) -> list[str]:
         raise DataError(listing, "the list of images does not exist", DOWNLOAD.format(folder=folder))
     names = read_text(listing).split()
     if not names:
-        raise DataError(listing, "lists no image, expected one name on each line", DAMAGED)
+        raise DataError(listing, "lists no images, expected one name on each line", DAMAGED)
     return names
 
 
 def log_dropped(folder: Path, dropped: list[tuple[str, str]]) -> None:
-    """Logs (rule, example) pairs once: the count per rule and some examples."""
+    """Log the number of dropped objects for each reason, with some examples. `dropped`: (reason, example) pairs."""
     findings = Findings(folder)
     for rule, example in sorted(dropped, key=lambda pair: pair[0]):
         findings.add(Level.LEFT_OUT, f"{rule} boxes, left out", example, "Nothing to do")
@@ -136,15 +136,15 @@ def log_dropped(folder: Path, dropped: list[tuple[str, str]]) -> None:
 
 
 def load_sim10k(folder: str | Path, split: str = "trainval10k", skips: bool = False) -> list[dict]:
-    """Reads the cars of Sim10k as Detectron2's data set dictionaries, one for each image.
+    """Read the cars of Sim10k as Detectron2's data set dictionaries, one for each image.
 
     Args:
         folder: The `VOC2012` folder of the download.
-        split: A list of `ImageSets/Main`.
-        skips: Training goes on without the images that are absent.
+        split: Name of a list in `ImageSets/Main`.
+        skips: Whether missing images are skipped.
 
     Raises:
-        DataError: A file or folder is missing or damaged, or no image has a car.
+        DataError: a file or folder is missing or damaged, or no image has a car.
     """
     folder = Path(folder)
     names = list_images(folder, split)

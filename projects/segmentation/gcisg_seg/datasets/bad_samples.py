@@ -1,4 +1,4 @@
-"""What becomes of pairs that cannot be used."""
+"""Handles pairs that cannot be used."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from gcisg_seg.layouts import Found, Pair
 
 
 class BadSamples:
-    """Adds `on_bad_sample` to a data set of mmseg; comes before it in the bases of a class.
+    """Adds `on_bad_sample` to a data set of mmseg; put it before the data set in the bases of a class.
 
     Args:
-        *args: The data set's.
-        on_bad_sample: `"error"` stops at the first pair that cannot be used and names it. `"skip"` logs a warning that
-            names it and goes on: without files that lack their partner, and with another sample in place of a pair that
-            turns out bad when it is read. Evaluation never skips: its figure would be of another set of images.
-        **kwargs: The data set's.
+        *args: Arguments of the data set.
+        on_bad_sample: `"error"` stops at the first unusable pair and names it. `"skip"` logs a warning that names it
+            and continues: images or labels without a counterpart are left out, and a pair that cannot be read is
+            replaced by another sample. Evaluation never skips, as its result would belong to other images.
+        **kwargs: Arguments of the data set.
 
     Raises:
-        ValueError: there is no such choice, or it is "skip" in evaluation.
+        ValueError: the value is invalid, or it is "skip" in evaluation.
     """
 
     def __init__(self, *args: Any, on_bad_sample: str = "error", **kwargs: Any) -> None:
@@ -34,14 +34,14 @@ class BadSamples:
         super().__init__(*args, **kwargs)
 
     def usable(self, found: Found) -> list[Pair]:
-        """The pairs, after what is left out was logged. Raises `DataError`, with "skip" only if no pair is left."""
+        """Log what is left out, and return the pairs. Raises `DataError`; with "skip", only if no pair is left."""
         for note in found.notes:
             print_log(str(note), logger="current")
         faults = found.problems + found.unpaired
         if self.on_bad_sample == "skip" and found.pairs and found.unpaired and not found.problems:
             names = ", ".join(problem.file for problem in found.unpaired[:3])
             more = ", ..." if len(found.unpaired) > 3 else ""
-            text = f"Skipped: {len(found.unpaired)} files without a partner ({names}{more})"
+            text = f"Skipped: {len(found.unpaired)} files without a counterpart ({names}{more})"
             print_log(text, logger="current", level=logging.WARNING)
         elif faults:
             raise _first_of(faults)

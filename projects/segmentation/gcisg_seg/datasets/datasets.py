@@ -14,19 +14,19 @@ from gcisg_seg.splits import gtav_split, names_in
 
 
 class _StreetScenes(BadSamples, BaseSegDataset):
-    """Pairs of one layout.
+    """Pairs of images and labels in an official layout.
 
     Args:
-        data_root: The folder that holds the layout's folders.
+        data_root: The folder that contains the layout's folders.
         split: One of the layout's splits.
         on_bad_sample: As in :class:`gcisg_seg.datasets.bad_samples.BadSamples`.
-        domain: The name under which `DomainIoUMetric` reports; the layout's name unless given.
-        data_prefix: Folders relative to `data_root`, where they are not the official ones.
+        domain: Name of the domain in the results of `DomainIoUMetric`; by default the layout's name.
+        data_prefix: Folders relative to `data_root`, if they are not the official ones.
         **kwargs: As in mmseg's `BaseSegDataset`.
 
     Raises:
-        DataError: No image, or one without its partner; names the folder that was searched.
-        ValueError: An argument has no such value, or asks for what the official label tables decide.
+        DataError: there is no image, or a file has no counterpart; names the folder that was searched.
+        ValueError: an argument has an invalid value, or overrides what the official label tables define.
     """
 
     METAINFO = CityscapesDataset.METAINFO
@@ -54,12 +54,12 @@ class _StreetScenes(BadSamples, BaseSegDataset):
             data_root=data_root,
             data_prefix={key: folder.format(split=split) for key, folder in folders.items()},
             img_suffix=self.layout.image_suffix,
-            seg_map_suffix=" or ".join(self.layout.label_suffixes),  # for people; `find_pairs` applies them
+            seg_map_suffix=" or ".join(self.layout.label_suffixes),  # only for display; `find_pairs` applies them
             **kwargs,
         )
 
     def names(self) -> set[str] | None:
-        """Names to restrict the folder to, without suffix: the lines of `ann_file`; None for all."""
+        """The names (without suffix) in `ann_file`, to which the images are restricted; None for all."""
         return names_in(self.ann_file)
 
     def load_data_list(self) -> list[dict]:
@@ -85,7 +85,7 @@ class GTAVDataset(_StreetScenes):
     """GTA5 (Playing for Data): `images/` and palette label images in `labels/`.
 
     Args:
-        data_root: Holds both folders, and `split.mat` when a split is asked for.
+        data_root: Contains both folders, and `split.mat` if `split` is not "all".
         split: `"all"` (the usual training set, 24,966 images), or `"train"`, `"val"`, `"test"` of `split.mat`.
         **kwargs: As in `_StreetScenes`.
     """
@@ -101,7 +101,7 @@ class GTAVDataset(_StreetScenes):
 
 @DATASETS.register_module()
 class CityscapesLabelIdsDataset(_StreetScenes):
-    """Cityscapes from `labelIds` as shipped; `labelTrainIds` files are used where they exist."""
+    """Cityscapes with the `labelIds` files of the download; `labelTrainIds` files are used if they exist."""
 
     LAYOUT = "cityscapes"
 
@@ -115,28 +115,28 @@ class BDD100KLabelIdsDataset(_StreetScenes):
 
 @DATASETS.register_module()
 class BDD100KSegDataset(_StreetScenes):
-    """The same in the older folders, `seg/images` and `seg/labels/<split>/*_train_id.png`."""
+    """BDD100K in the older folders, `seg/images` and `seg/labels/<split>/*_train_id.png`."""
 
     LAYOUT = "bdd100k_seg"
 
 
 @DATASETS.register_module()
 class FoggyCityscapesDataset(_StreetScenes):
-    """Foggy Cityscapes, fog of density 0.02, with Cityscapes' labels."""
+    """Foggy Cityscapes with a fog density of 0.02 and Cityscapes' labels."""
 
     LAYOUT = "foggy_cityscapes"
 
 
 @DATASETS.register_module()
 class ACDCDataset(_StreetScenes):
-    """ACDC; a split is a condition's, such as `"fog/val"`."""
+    """ACDC; a split names a condition and a part, such as `"fog/val"`."""
 
     LAYOUT = "acdc"
 
 
 @DATASETS.register_module()
 class SHIFTDataset(_StreetScenes):
-    """SHIFT's discrete images of the front camera, the 13 of Cityscapes' classes that its tags tell."""
+    """SHIFT's discrete images of the front camera, with the 13 of Cityscapes' classes that its tags distinguish."""
 
     LAYOUT = "shift"
 

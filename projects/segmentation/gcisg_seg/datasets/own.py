@@ -1,4 +1,4 @@
-"""Your own images and label images, with your own classes and colours."""
+"""The user's own images and label images, with their own classes and colours."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class ImageLabelDataset(BadSamples, BaseSegDataset):
     """Pairs with the same name in a folder of images and a folder of labels, including subfolders.
 
     Args:
-        data_root: Holds both folders.
+        data_root: The folder that contains both.
         metainfo: ``classes``, their names in the order of the label values, and optionally ``palette``, a colour (R,
             G, B) for each class. With it, colour labels and indexed labels are read by their colours.
         data_prefix: The folders; by default ``images`` and ``labels``.
         img_suffix: One or several suffixes of images, in upper or lower case; by default any image suffix.
         seg_map_suffix: The same for labels.
-        domain: The name under which `DomainIoUMetric` reports; by default that of the folder.
+        domain: Name of the domain in the results of `DomainIoUMetric`; by default the name of the folder.
         label_values: The value of each class in the files, such as (0, 255); by default 0, 1, ...
         reduce_zero_label: Whether 0 means no class and 1 the first class.
-        ignore_index: Another value in the files that means no class, beside 255. Loaded labels always have 255 there.
+        ignore_index: Another value in the files that means no class, in addition to 255. Loaded labels have 255 there.
         on_bad_sample: As in :class:`gcisg_seg.datasets.bad_samples.BadSamples`.
         **kwargs: As in mmseg's `BaseSegDataset`.
 
     Raises:
-        DataError: There is no image, or one without its partner.
+        DataError: there is no image, or a file has no counterpart.
         ValueError: ``metainfo`` has no classes, or a setting does not fit them.
     """
 
@@ -73,7 +73,7 @@ class ImageLabelDataset(BadSamples, BaseSegDataset):
         self.domain = domain or Path(data_root).name
         super().__init__(
             data_root=data_root,
-            # Without a palette mmseg draws one, to show pictures; with None it fails.
+            # Without a palette mmseg makes one up for its pictures; with None it fails.
             metainfo={key: value for key, value in metainfo.items() if value is not None},
             data_prefix={"img_path": "images", "seg_map_path": "labels", **(data_prefix or {})},
             img_suffix=img_suffix,
@@ -93,14 +93,14 @@ class ImageLabelDataset(BadSamples, BaseSegDataset):
 
 @DATASETS.register_module()
 class UnlabelledImageDataset(ImageLabelDataset):
-    """The images of such a data set without its labels, for prediction, analysis and the choice of a checkpoint.
+    """Images without labels, for prediction, analysis and the choice of a checkpoint; not for training.
 
     Args:
-        pipeline: Steps that load labels are left out.
-        **kwargs: As in :class:`ImageLabelDataset`; there is nothing to train on.
+        pipeline: The pipeline; steps that load labels are removed.
+        **kwargs: As in :class:`ImageLabelDataset`.
 
     Raises:
-        DataError: No image.
+        DataError: there is no image.
     """
 
     def __init__(self, pipeline: Sequence[dict[str, Any]] = (), **kwargs: Any) -> None:
@@ -119,14 +119,14 @@ class UnlabelledImageDataset(ImageLabelDataset):
         ]
         if not names:
             what = f"0 images: nothing here is named *{' or *'.join(suffixes)}"
-            raise DataError(folder, what, "Name the images' folder")
+            raise DataError(folder, what, "Name the folder of the images")
         shared = {"domain": self.domain, "reduce_zero_label": self.reduce_zero_label}
         return [{"img_path": str(folder / name), **shared, "seg_fields": []} for name in names]
 
 
 @TRANSFORMS.register_module()
 class LoadClassLabels(LoadAnnotations):
-    """Read a label of :class:`ImageLabelDataset`, by its rule; comes after `LoadCheckedImage`."""
+    """Read a label of :class:`ImageLabelDataset` by its rule; must come after `LoadCheckedImage`."""
 
     def _load_seg_map(self, results: dict) -> None:
         """Add `gt_seg_map` (H, W), uint8. Raises `DataError`."""

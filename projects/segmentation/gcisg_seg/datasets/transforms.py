@@ -1,4 +1,4 @@
-"""Loading transforms that name the file at fault."""
+"""Loading transforms whose errors name the file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gcisg_suite.images import read_image
 
 @TRANSFORMS.register_module(force=True)
 class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
-    """mmcv's image loader by :func:`gcisg_suite.images.read_image`, in its place for every pipeline of mmseg.
+    """Replaces mmcv's image loader in all pipelines of mmseg; reads with :func:`gcisg_suite.images.read_image`.
 
-    So a plain config, and one that names mmcv's loader, sees the pixels that the audit and `gcisg predict` see.
+    A plain config, or one that names mmcv's loader, thus gets the same pixels as the audit and `gcisg predict`.
 
     Args:
-        **kwargs: As in mmcv's class. `imdecode_backend` has no effect; a `color_type` other than "color" and
-            `backend_args` leave the work to mmcv.
+        **kwargs: As in mmcv's class. `imdecode_backend` has no effect. With a `color_type` other than "color", or with
+            `backend_args`, mmcv reads the image.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
@@ -43,7 +43,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
 
 @TRANSFORMS.register_module()
 class LoadCheckedImage(LoadImageFromFile):
-    """The image loader, refusing frames of a single colour too."""
+    """The image loader, which also refuses images of a single colour."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
         """As the parent's. Raises `DataError`."""
@@ -55,10 +55,10 @@ class LoadCheckedImage(LoadImageFromFile):
 
 @TRANSFORMS.register_module()
 class LoadLabelIds(LoadAnnotations):
-    """Read label values as they lie in the official files and map them to the 19 train IDs.
+    """Read the label values of the official files and map them to the 19 train IDs.
 
-    The data set says by `label_table` which table holds (see `gcisg_seg.layouts.LABEL_TABLES`). Comes after
-    `LoadCheckedImage`; with `Resize` between the two, only the image is resized, as mmseg's test pipelines want it.
+    The data set names the table in `label_table` (see `gcisg_seg.layouts.LABEL_TABLES`). Must come after
+    `LoadCheckedImage`; with `Resize` between the two, only the image is resized, as in mmseg's test pipelines.
     """
 
     def _load_seg_map(self, results: dict) -> None:
