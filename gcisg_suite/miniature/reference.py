@@ -191,7 +191,7 @@ def evaluate(
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Train the miniature's reference network again.")
+    parser = argparse.ArgumentParser(description="The training of the miniature's reference network.")
     parser.add_argument("--output", type=Path, default=Path("reference.safetensors"), help="the file to write")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives another network")
     parser.add_argument("--scenes", type=int, default=16000, help="scenes that are drawn")

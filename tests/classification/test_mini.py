@@ -43,9 +43,7 @@ class Page(html.parser.HTMLParser):
             self.cells.append(data.strip())
 
 
-@pytest.mark.remedy(
-    "Make the miniature's data and reference network: gcisg prepare", "Make the miniature: gcisg prepare"
-)
+@pytest.mark.remedy("Make the miniature's data: gcisg prepare", "Make the miniature: gcisg prepare")
 @pytest.mark.remedy("{} does not exist (gcisg prepare)", "made by another version, make them again: gcisg prepare")
 def test_the_miniature_is_made_where_it_is_missing(tmp_path, monkeypatch):
     """A smaller one."""

@@ -14,6 +14,7 @@ from tests.remedies import ROOT, given, spelt, trees
 
 # Of git, pip, and the programs that write the miniature.
 OTHERS = {"abbrev", "always", "dirty", "exclude", "no-deps", "eval-scenes", "train-scenes", "reference-seed"}
+OTHERS |= {"scenes", "per-class", "iterations"}  # of gcisg_suite.miniature.reference
 # Of Chromium.
 OTHERS |= {"headless", "no-sandbox", "disable-gpu", "hide-scrollbars", "virtual-time-budget", "blink-settings"}
 OTHERS |= {"screenshot", "window-size"}
