@@ -40,7 +40,6 @@ VERSION = 18  # raise it whenever the pictures change, so that folders of an old
 # Split of Cityscapes -> of the digits, of the photographs. `train` is for the criteria alone: what real labels bring.
 SPLITS = {"train": ("train", "reference"), "val": ("dev", "dev"), "test": ("test", "test")}
 SIDES = (36, 56)  # smallest and largest side of a digit, pixels
-INK = (0.85, 1.0)  # strength of the ink of real digits, smallest and largest
 PITCH = {"gtav": 5, "sim10k": 6}  # of the synthetic dots in each layout, pixels
 # digit -> Cityscapes class and its share of the digits drawn
 CLASSES = {
@@ -68,7 +67,7 @@ def restyled_scene(seed: int, index: int) -> Scene:
     """The source's *shapes* in the real look, on the reference's photographs (for the criteria)."""
     rng = np.random.default_rng([STREAMS["restyled"], seed, index])
     ink, objects = _digits(lambda digit, side: scanned(draw_digit(digit, rng), side), rng)
-    return Scene(real_look(photo_background("reference", (HEIGHT, WIDTH), rng), ink, rng, INK), objects)
+    return Scene(real_look(photo_background("reference", (HEIGHT, WIDTH), rng), ink, rng), objects)
 
 
 def real_scene(split: str, index: int, seed: int = 0) -> Scene:
@@ -88,7 +87,7 @@ def real_scene(split: str, index: int, seed: int = 0) -> Scene:
     rng = np.random.default_rng([STREAMS[split], seed, index])
     inks, labels = real_digits(digits)
     ink, objects = _digits(lambda digit, side: scanned(rng.choice(inks[labels == digit]), side), rng)
-    return Scene(real_look(photo_background(strip, (HEIGHT, WIDTH), rng), ink, rng, INK), objects)
+    return Scene(real_look(photo_background(strip, (HEIGHT, WIDTH), rng), ink, rng), objects)
 
 
 def _digits(
