@@ -101,7 +101,7 @@ def read_file(path: str | Path) -> Config:
         if Config._is_lazy_import(str(path)):  # its classes become their import paths, which registries take as names
             config = Config(config.to_dict(), filename=str(path))
     except Exception as error:  # the file is a program
-        raise DataError(_place(error, path), f"is not a config that runs ({_what(error)})", "Correct it") from error
+        raise DataError(_place(error, path), f"cannot be executed ({_what(error)})", "Correct it") from error
     keep_imports(config, path)
     import_custom(config, path)
     rename_model_keys(config.get("model"))
