@@ -33,7 +33,7 @@ NODES = {
     "empty": ("", "empty.yaml: it is None, expected keys and values"),
     "node": ("MODEL: {RPN: 3}\n", "node.yaml: MODEL.RPN is 3, expected keys and values"),
     "number": ("1: 2\n", "number.yaml: it is {1: 2}, expected keys and values"),
-    "type": ("SOLVER: {MAX_ITER: [1]}\n", "type.yaml: Type mismatch"),
+    "type": ("SOLVER: {MAX_ITER: [1]}\n", "type.yaml: SOLVER.MAX_ITER is [1], expected a whole number, such as 40000"),
 }
 GRIDS = {
     "tab": NODES["tab"],
