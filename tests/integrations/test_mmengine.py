@@ -85,7 +85,7 @@ def test_the_sampler_goes_on_where_it_was():
     assert {index for _, index in expected[:5]} == set(dataset)
 
 
-@pytest.mark.remedy("train_dataloader=dict({}) goes on exactly")
+@pytest.mark.remedy("Use train_dataloader=dict({}) for an exact resume")
 @pytest.mark.parametrize("sampler", [SeededSampler(range(5), seed=3), InfiniteSampler(range(5), seed=3)])
 @pytest.mark.parametrize("dataset", [SeededDataset(Keys()), Keys()])
 def test_a_resumed_run_whose_data_are_drawn_anew_says_so(dataset, sampler, monkeypatch):
