@@ -263,7 +263,7 @@ def test_the_other_commands_take_it(folder, trained, tmp_path, capsys):
     (tmp_path / "run/config.yaml").rename(tmp_path / "config.yaml")
     text = (folder / "retinanet.py").read_text().replace("Path(__file__).parent", f"Path({str(folder)!r})")
     (tmp_path / "run/retinanet.py").write_text(text)
-    with pytest.raises(SystemExit, match="retinanet.py: is a LazyConfig, .* Add --trust if the run is your own"):
+    with pytest.raises(SystemExit, match="retinanet.py: is a LazyConfig: .* Add --trust if the run is your own"):
         main(["select", str(tmp_path / "run")])
     capsys.readouterr()
     main(["select", str(tmp_path / "run"), "--trust"])
