@@ -1,4 +1,4 @@
-"""What a task model makes of a batch for its backbone: its own normalisation, padding and scale."""
+"""Finds the backbone's input in a task model: the batch after the model's normalisation, padding and scaling."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class _InputReachedError(Exception):
 
 
 def backbone_input(backbone: nn.Module, run: Callable[[], Any], model: str) -> Tensor:
-    """(B, 3, H, W), the first argument of the backbone in the model's forward pass, which ends there.
+    """Return the backbone's first argument (B, 3, H, W) in the model's forward pass, which is stopped there.
 
     Args:
         backbone: A part of the model.

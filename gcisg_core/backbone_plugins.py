@@ -1,4 +1,4 @@
-"""Plugins of a backbone: layers that any method can be combined with, chosen by name; all are off by default."""
+"""Backbone plugins: layers, chosen by name, that can be combined with any method. All are off by default."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BACKBONE_PLUGINS: dict[str, Callable[[nn.Module, Any], None]] = {"ibn": convert_
 
 
 def apply_backbone_plugins(backbone: nn.Module, plugins: Mapping[str, Any] | None) -> None:
-    """Put plugins into a backbone, in place: before its weights are loaded and before a method is built for it.
+    """Add plugins to a backbone, in place. Call it before weights are loaded and before a method is built.
 
     Args:
         backbone: A ResNet of torchvision, MMSegmentation or Detectron2.

@@ -1,4 +1,4 @@
-"""The order of an image's channels: ours is RGB; a framework's loader may give BGR."""
+"""Channel order of images: RGB in this package; the loader of a framework may give BGR."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 def swap_bgr(images: Tensor, is_bgr: bool = True) -> Tensor:
-    """RGB images (..., 3, H, W) of BGR ones, or the other way round; unless ``is_bgr``, as they are."""
+    """Swap RGB and BGR in images (..., 3, H, W) if ``is_bgr``; otherwise return them unchanged."""
     return images.flip(-3) if is_bgr else images
 
 
 def in_rgb(change: Callable[[Tensor], Tensor], images: Tensor, is_bgr: bool) -> Tensor:
-    """Images (..., 3, H, W) after a change that wants RGB, in the order that they had."""
+    """Apply a change that expects RGB to images (..., 3, H, W); their channel order is kept."""
     return swap_bgr(change(swap_bgr(images, is_bgr)), is_bgr)

@@ -1,4 +1,4 @@
-"""Settings of a method: dataclasses are the only home of defaults; every framework's config is checked against them."""
+"""Settings of a method. Dataclasses hold all defaults; the configs of every framework are checked against them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Settings:
         stage_locations: Stage -> path of a submodule, or key or position in the backbone's output. For backbones whose
             stages :func:`gcisg_core.feature_tap.find_stages` does not find.
         task_view: Which view of an image the task sees, 0 or 1.
-        other_view: How the view beside the task's is made (:mod:`gcisg_core.other_view`). ``same``: another draw of the
+        other_view: How the other view is made (:mod:`gcisg_core.other_view`). ``same``: another draw of the
             task's transform. ``style_only``: the same geometry in another style, by a strong jitter and a blur.
             ``style_pasta``: the same, and perturbed Fourier amplitudes. ``identical``: the task's view again, as a
             control. Or a dictionary of arguments of :class:`gcisg_core.views.PhotometricView`, which replace those of
@@ -58,7 +58,7 @@ class Settings:
 
     @property
     def views_drawn(self) -> int:
-        """How many of them the task's transform draws: all, or only the task's if the other one is made from it."""
+        """How many of them the task's transform draws: all, or only the task view if the other view is made from it."""
         return self.views_needed if self.other_view == "same" else 1
 
 
@@ -69,7 +69,7 @@ def require(condition: bool, field: str, value: object, expected: str) -> None:
 
 
 def require_stages(field: str, stages: tuple[int, ...]) -> None:
-    """Stages are distinct numbers from 0 to 4."""
+    """Raise a ValueError unless the stages are distinct numbers from 0 to 4."""
     require(set(stages) <= set(range(5)) and len(set(stages)) == len(stages), field, stages, "distinct stages 0 to 4")
 
 
@@ -79,7 +79,7 @@ def parse_settings(cls: type[S], values: Mapping[str, Any], beside: Sequence[str
     Args:
         cls: The method's dataclass.
         values: Field -> value; lists stand for tuples; ``preset`` names a bundle of defaults of the class.
-        beside: What else the config takes at this place, for the error's list of names.
+        beside: Further names that the config accepts here, for the list in the error message.
 
     Raises:
         ValueError: a field is unknown (the nearest valid name is given), or a value has the wrong type or range.

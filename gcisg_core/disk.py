@@ -1,4 +1,4 @@
-"""Whether a run's checkpoints will find room, asked before its first step."""
+"""Checks the disk space for a run's checkpoints before its first step."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ CHECKPOINTS = 2  # a new one is written before an old one is removed
 
 
 def check_space(folder: Path, model: nn.Module, optimizer: Optimizer) -> None:
-    """Refuse to start where two checkpoints find no room; what the start made in the folder is removed.
+    """Refuse to start without space for two checkpoints; files that the start wrote to the folder are removed.
 
     Args:
-        folder: Where they go; it exists.
-        model: All of its state is saved.
-        optimizer: Momenta count, whether or not they are there yet.
+        folder: The existing folder of the checkpoints.
+        model: Its whole state is saved.
+        optimizer: Its momenta count even if they do not exist yet.
 
     Raises:
-        ValueError: the disk has less room; says how much there is and how much is needed.
+        ValueError: the disk has less space; the message gives the free and the required space.
     """
     needed, free = CHECKPOINTS * checkpoint_bytes(model, optimizer), shutil.disk_usage(folder).free
     if free < needed:
@@ -32,7 +32,7 @@ def check_space(folder: Path, model: nn.Module, optimizer: Optimizer) -> None:
 
 
 def checkpoint_bytes(model: nn.Module, optimizer: Optimizer) -> int:
-    """The size of a checkpoint, but for what is small: all tensors of the model, and the momenta of the optimiser."""
+    """The approximate size of a checkpoint: all tensors of the model, and the momenta of the optimiser."""
     momenta = sum(
         (2 if "betas" in group else 1 if group.get("momentum") else 0) * sum(p.nbytes for p in group["params"])
         for group in optimizer.param_groups

@@ -1,4 +1,4 @@
-"""The networks beside the student: projectors, momentum encoder, frozen reference (GCISG, Fig. 1)."""
+"""The auxiliary networks of a method: projectors, momentum encoder, frozen reference (GCISG, Fig. 1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gcisg_core.feature_tap import Features, StageTap
 from gcisg_core.precision import full_precision
 
 _COUNTER = "num_batches_tracked"
-# Classes that do nothing but convolve and normalise, of torch, mmcv and Detectron2; by name, since the core imports no
+# Classes of torch, mmcv and Detectron2 that only convolve or normalise; by name, since the core imports no
 # framework. Their subclasses may do more: mmcv's ConvWS2d standardises weights, timm's BatchNormAct2d has a ReLU.
 _CONVOLUTIONS = ("Conv2d",)
 _BATCH_NORMS = ("BatchNorm2d", "SyncBatchNorm", "NaiveSyncBatchNorm", "_BatchNormXd", "FrozenBatchNorm2d")
@@ -48,9 +48,9 @@ class StageProjectors(nn.ModuleDict):
 
 @torch.no_grad()
 def follow(average: AveragedModel, model: nn.Module) -> None:
-    """`average.update_parameters(model)` of an average that has begun, without its question whether it has.
+    """`average.update_parameters(model)` without its check whether the average has started.
 
-    The answer is on the device, and asking for it waits for the whole step before.
+    That check reads a value from the device, so it would wait for the whole previous step.
     """
     assert average.multi_avg_fn is not None
     pairs = zip(average.module.parameters(), model.parameters(), strict=True)
@@ -82,7 +82,7 @@ class MomentumEncoder(nn.Module):
     Args:
         student: The backbone; copied.
         projectors: Their initial state is copied and never changes.
-        tap: Says which stages are wanted.
+        tap: Defines the stages that are read.
         decay: m, in [0, 1].
 
     Raises:
@@ -114,10 +114,10 @@ class MomentumEncoder(nn.Module):
         self.average.n_averaged.fill_(1)
 
     def update(self, student: nn.Module) -> None:
-        """One step of the average; to be called after each optimiser step.
+        """Update the average. Call it after each optimiser step.
 
         Raises:
-            ValueError: the student has other parameters than at the construction.
+            ValueError: the student's parameters have changed since the construction.
         """
         if not self._compared:  # parameters are averaged in their order
             mine, theirs = (dict(net.named_parameters()).keys() for net in (self.average.module, student))
@@ -141,9 +141,9 @@ class MomentumEncoder(nn.Module):
 class ReferenceEncoder(FrozenModule):
     """f_r: the pretrained backbone, frozen, always in eval mode.
 
-    The BatchNorm layers of ResNets are folded into the convolutions before them: the same function, in fewer passes
-    over memory. Which ones is decided here and by name, so a framework may convert the layers of the whole model
-    (to SyncBatchNorm and back, say) between the construction and :meth:`capture`.
+    In ResNets, BatchNorm layers are folded into the convolutions before them: the same function with fewer memory
+    accesses. The layers are chosen here, by name, so a framework may convert the layers of the whole model (for
+    example to SyncBatchNorm and back) between the construction and :meth:`capture`.
 
     Args:
         student: The backbone, copied.
@@ -188,7 +188,7 @@ def copy_weights(source: nn.Module, goal: nn.Module) -> None:
 
 
 def is_batch_norm(module: object) -> bool:
-    """Whether it is a plain BatchNorm layer of torch, mmengine or Detectron2, frozen, synchronised or not."""
+    """Whether the module is plain BatchNorm of torch, mmengine or Detectron2; it may be frozen or synchronised."""
     return type(module).__name__ in _BATCH_NORMS
 
 
@@ -198,8 +198,8 @@ def foldable_pairs(backbone: nn.Module, tapped: Iterable[object] = ()) -> list[t
     Knows the ResNets of torchvision and MMSegmentation, in which a convolution and its normalisation are neighbours
     (``conv1, bn1``), and those of Detectron2, in which the convolution owns it (``conv1.norm``).
 
-    Not folded are other networks, layers that are not plain BatchNorm (IBN, GroupNorm), BatchNorm without running
-    statistics, layers with hooks, and convolutions whose own output is tapped.
+    Other networks are not folded, nor layers that are not plain BatchNorm (IBN, GroupNorm), BatchNorm without running
+    statistics, layers with hooks, and convolutions whose output is tapped.
 
     Args:
         backbone: As it was built.
@@ -234,7 +234,7 @@ def fold_batch_norm(backbone: nn.Module, pairs: Sequence[tuple[str, str]] | None
     Args:
         backbone: Changed.
         pairs: Names of convolutions and their BatchNorm layers, all of :func:`foldable_pairs` by default; a pair that
-            is none any more is left alone.
+            no longer qualifies is skipped.
     """
     modules = dict(backbone.named_modules())
     for conv, norm in foldable_pairs(backbone) if pairs is None else pairs:

@@ -1,4 +1,4 @@
-"""Checkpoints to publish: the task model alone, named by the hash of the file."""
+"""Exported checkpoints: only the task model, with the hash of the file in its name."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from torch import Tensor, nn
 from gcisg_core.files import replacing, write_text
 from gcisg_core.problems import DataError
 
-METHOD_PREFIX = "regularizer."  # of what a method keeps beside the task model
+METHOD_PREFIX = "regularizer."  # of the tensors that a method adds to the task model
 HASH_LENGTH = 8
 DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])")
 
 
 class Export(NamedTuple):
-    """What the plain framework needs of a trained model.
+    """A trained model in the form that the plain framework needs.
 
     Attributes:
         state: The task model's tensors under the plain framework's names.
-        key: Under which the framework looks for them in a checkpoint; empty: the file is the state dict.
+        key: The key of the state dict in the framework's checkpoints; empty: the file is the state dict.
         config: The plain framework's config as text, with ``{checkpoint}`` for the file's name.
         suffix: Of the config's file.
         meta: Class names, palette, ...: plain values.
@@ -45,12 +45,12 @@ class Export(NamedTuple):
 
 
 def without_method(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict without what the method keeps beside the task model."""
+    """Return a state dict without the tensors that a method adds to the task model."""
     return {name: value.detach().clone() for name, value in state.items() if not name.startswith(METHOD_PREFIX)}
 
 
 def save(exported: Export, path: Path) -> None:
-    """Write the checkpoint in torch's format, as the plain framework expects it."""
+    """Write the checkpoint in torch's format, in the form that the plain framework expects."""
     torch.save({exported.key: exported.state, "meta": exported.meta} if exported.key else exported.state, path)
 
 
@@ -61,9 +61,9 @@ def write_export(
     extension: str = "pth",
     writer: Callable[[Export, Path], None] = save,
 ) -> Path:
-    """Write ``<stem>-<hash>.<extension>``, its config and what is known of it (``.json``); returns the first's path.
+    """Write ``<stem>-<hash>.<extension>``, its config and its metadata (``.json``); return the checkpoint's path.
 
-    The hash is the first eight digits of the file's SHA-256. The first gets its name last: where it is, all are.
+    The hash is the first eight digits of the file's SHA-256. The checkpoint is renamed last: if it exists, all do.
     """
 
     def write_others(path: Path) -> None:
@@ -79,7 +79,7 @@ def write_hashed(path: Path, write: Callable[[Path], None], before: Callable[[Pa
     Args:
         path: The name without the hash.
         write: Writes the content to a path.
-        before: Called with the name that the file gets, right before it does.
+        before: Called with the file's final name, just before the file is renamed.
     """
     unnamed = path.with_name(f".{path.stem}.partial.unnamed{path.suffix}")
     try:
@@ -103,7 +103,7 @@ def file_hash(path: Path) -> str:
 
 
 def verify_hash(path: Path) -> None:
-    """Compare a file with the hash that its name carries, if it carries one; a date (``-20240131.pth``) is none.
+    """Compare a file with the hash in its name, if there is one; a date (``-20240131.pth``) is not a hash.
 
     Raises:
         DataError: the file was altered or is incomplete.

@@ -1,7 +1,7 @@
-"""Read the stage outputs of any backbone without changing it; :mod:`gcisg_core.stages` says where they are.
+"""Reads the stage outputs of any backbone without changing it; :mod:`gcisg_core.stages` finds the stages.
 
 A stage's values are those that its submodule returned, even if a later operation overwrites them (an in-place ReLU
-after a BatchNorm). Only such stages are copied; a tap's first pass finds them.
+after a BatchNorm). Only such stages are copied; the first pass of a tap detects them.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ CALL = re.compile(r"(relu|tokens)\((.+)\)")
 
 
 class _DeepestStageReachedError(Exception):
-    """Ends a forward pass of which nothing more is needed."""
+    """Ends a forward pass after the last stage that is needed."""
 
 
 class StageTap:
-    """Collects stage outputs by forward hooks, which exist only while they are used.
+    """Collects stage outputs by forward hooks, which are registered only while outputs are collected.
 
     Args:
         locations: Stage number -> where its output is.
 
     Raises:
-        ValueError: no stage is named.
+        ValueError: ``locations`` is empty.
     """
 
     def __init__(self, locations: Mapping[int, StageLocation]) -> None:
@@ -63,12 +63,12 @@ class StageTap:
         the graph.
 
         Args:
-            backbone: Holds the submodules that were named.
+            backbone: A network with the submodules in ``locations``.
             stop_after: A stage after which the forward pass ends by an exception (see :meth:`run`).
 
         Raises:
             ValueError: a location is not in this backbone, or in a part of it that runs without gradients.
-            RuntimeError: a stage was overwritten that never was before.
+            RuntimeError: a stage was overwritten that was not overwritten in earlier passes.
         """
         features: Features = {}
         read: dict[int, tuple[Tensor, int]] = {}  # stage -> the tensor itself, and its version when it was read
@@ -116,7 +116,7 @@ class StageTap:
                 )
 
     def run(self, backbone: nn.Module, images: Tensor) -> Features:
-        """The stage outputs for ``images``; nothing is computed beyond the deepest stage.
+        """Return the stage outputs for ``images``; the pass ends after the deepest stage.
 
         Args:
             backbone: Called with the images alone.
@@ -133,15 +133,15 @@ class StageTap:
         return features
 
     def channels(self, backbone: nn.Module) -> dict[int, int]:
-        """Stage -> channels C, seen in one pass of a black image: a small one, or of a size that the backbone takes."""
+        """Return stage -> channels C, found in one pass of a black image of a size that the backbone accepts."""
         features, _ = self.look(backbone, [(64, 64), *image_sizes(backbone)])
         return {stage: maps.shape[1] for stage, maps in features.items()}
 
     def look(self, backbone: nn.Module, sizes: Sequence[tuple[int, int]]) -> tuple[Features, tuple[int, int]]:
-        """The stages of a black image of the first size (H, W) that the backbone takes, and that size.
+        """Return the stages of a black image of the first size (H, W) that the backbone accepts, and that size.
 
         Raises:
-            Exception: it takes none; what it raised for the last.
+            Exception: the backbone accepts no size; this is its error for the last one.
         """
         for size in sizes[:-1]:
             with suppress(Exception), unchanged(backbone):
@@ -151,7 +151,7 @@ class StageTap:
 
 
 def _note_size(images: list[tuple[int, int]], module: nn.Module, inputs: Any, keywords: Any) -> None:
-    """Height and width of the images, which the tokens of a transformer do not tell."""
+    """Store height and width of the images; they do not follow from a transformer's tokens."""
     first = next((value for value in (*inputs, *keywords.values()) if isinstance(value, Tensor)), None)
     images.append((first.shape[-2], first.shape[-1]) if first is not None and first.ndim == 4 else (0, 0))
 
@@ -189,7 +189,7 @@ def _find(
 def make_tap(
     backbone: nn.Module, stages: Sequence[int], locations: Mapping[int, StageLocation] | None = None
 ) -> StageTap:
-    """A tap of some stages of a backbone.
+    """Make a tap of the given stages of a backbone.
 
     Raises:
         ValueError: a stage does not exist in the backbone.

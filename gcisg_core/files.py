@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic file operations: a file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-EARLIER = f"*.{'[0-9a-f]' * 32}.tmp"  # what earlier versions wrote
+EARLIER = f"*.{'[0-9a-f]' * 32}.tmp"  # temporary names of earlier versions
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, of its suffix, that takes its place at the end; an error leaves `path` as it is.
+    """Yield a temporary path, with the suffix of `path`, that is renamed to `path` at the end, but not after an error.
 
-    Missing folders are made.
+    Missing folders are created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         with named_errors(path):
             yield partial
-            with partial.open("rb") as stream:  # a name must not be on the disk before its content
+            with partial.open("rb") as stream:  # the content must be on the disk before its name
                 os.fsync(stream.fileno())
             partial.replace(path)
     finally:
@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Says of a failed write which file it was, where Python does not; torch has its own error for a full disk.
+    """Add the file's name to the error of a failed write if it is missing; torch has its own error for a full disk.
 
     Raises:
         OSError: with the file's name.
@@ -50,7 +50,7 @@ def named_errors(path: Path) -> Iterator[None]:
     except RuntimeError as error:
         if "inline_container" not in str(error) and "PytorchStreamWriter" not in str(error):
             raise
-        cause = error.__context__  # what the file said, which torch covers
+        cause = error.__context__  # the file's error, which torch hides
         why = cause.strerror if isinstance(cause, OSError) else str(error).splitlines()[0]
         raise OSError(getattr(cause, "errno", errno.EIO), f"cannot be written, {why}", str(path)) from error
 
@@ -63,10 +63,10 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def is_file(path: Path) -> bool:
-    """Whether the file exists; False for a name that no file can have, where pathlib raises an error."""
+    """Whether the file exists; False for an impossible file name, for which pathlib raises an error."""
     try:
         return path.is_file()
-    except (OSError, ValueError):  # longer than the file system allows, with a zero byte
+    except (OSError, ValueError):  # too long for the file system, or with a zero byte
         return False
 
 
@@ -79,7 +79,7 @@ def exists(path: Path) -> bool:
 
 
 def replace_folder(new: Path, goal: Path) -> None:
-    """Give a folder the place of another, which is removed; a kill leaves a whole folder by the name, or none."""
+    """Replace a folder by another one. If the process is killed, the name has a complete folder or none."""
     old = goal.with_name(f".{goal.name}.partial-old")
     shutil.rmtree(old, ignore_errors=True)
     if goal.exists():
@@ -89,20 +89,20 @@ def replace_folder(new: Path, goal: Path) -> None:
 
 
 def cut_half_line(path: Path) -> None:
-    """Remove a last line without its end, which a killed writer left: the next one's would begin in it."""
+    """Remove an incomplete last line that a killed writer left, so that the next line does not continue it."""
     if path.is_file():
         with path.open("rb+") as file:
             file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def keep_copy(path: Path) -> Path:
-    """Rename a file or folder to `<name>_old1`, or the next number that is free; returns its new path."""
+    """Rename a file or folder to `<name>_old1`, or with the next free number; return its new path."""
     names = (path.with_name(f"{path.stem}_old{number}{path.suffix}") for number in count(1))
     return path.rename(next(name for name in names if not name.exists()))
 
 
 def remove_partial(folder: Path) -> list[Path]:
-    """Remove what killed writers left in a folder and below, those of earlier versions too; returns what was there."""
+    """Remove what killed writers, also of earlier versions, left in a folder tree; return the removed paths."""
     patterns = ("*.partial", "*.partial.*", EARLIER)  # a file without suffix has none behind
     found = [path for pattern in patterns for path in folder.rglob(pattern) if path.is_file()]
     for path in found:
@@ -111,7 +111,7 @@ def remove_partial(folder: Path) -> list[Path]:
 
 
 def write_json(path: Path, content: Any, indent: int | None = None) -> Path:
-    """Write plain values as JSON by :func:`replacing`; NaN and infinities, which JSON has not, become null."""
+    """Write plain values as JSON by :func:`replacing`; NaN and infinities, which JSON lacks, become null."""
     return write_text(path, json.dumps(_finite(content), indent=indent, allow_nan=False))
 
 

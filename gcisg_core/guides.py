@@ -1,4 +1,4 @@
-"""Networks other than the student's initial copy that may guide it."""
+"""Guides other than the student's pretrained copy."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class GuideNetwork(nn.Module):
-    """A network and the normalisation of its images; subclasses return its last feature map in :meth:`forward`.
+    """A network with its input normalisation; subclasses return the last feature map in :meth:`forward`.
 
     Args:
         network: Takes normalised RGB images (B, 3, H, W).
-        mean, std: Of its normalisation, for colours in [0, 1].
+        mean, std: The normalisation, for colours in [0, 1].
     """
 
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -71,7 +71,7 @@ class GuideEncoder(FrozenModule):
 
     Args:
         name: ``source:model``, a source of :data:`GUIDES`.
-        weights: A file; the source decides what an empty name means.
+        weights: A file; the meaning of an empty name depends on the source.
         view_mean, view_std: Normalisation of the student's views, for RGB in [0, 1].
         size: Size in pixels to which the views are resized; 0 keeps their size.
 

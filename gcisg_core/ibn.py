@@ -21,7 +21,7 @@ from gcisg_core.lookup import choose
 
 logger = logging.getLogger(__name__)
 
-# Kind -> whether the instance normalisations of `b` have weights; `a` has none of them.
+# Kind -> whether the instance normalisations that `b` adds have weights; `a` adds none.
 KINDS: dict[str, bool] = {"a": True, "b": True, "isw": False}
 SHARE = "instance_share"  # the mark of an IBN-Net's layer in a state dict
 
@@ -29,13 +29,13 @@ SHARE = "instance_share"  # the mark of an IBN-Net's layer in a state dict
 class InstanceBatchNorm(nn.Module):
     """Instance normalisation of the first channels, batch normalisation of the others.
 
-    The tensors are those of the layer that it replaces, whose kind (trained or frozen) stays. The running statistics
-    of the first channels are kept and not used. On several GPUs the batch part is not synchronised.
+    It keeps the tensors of the layer that it replaces, and its kind (trained or frozen). The running statistics of
+    the first channels are kept but not used. On several GPUs the batch part is not synchronised.
 
     Args:
         norm: A BatchNorm layer of torch or Detectron2.
-        share: Of the channels that are instance normalised.
-        affine: Whether these have weight and bias.
+        share: Share of the channels that are instance normalised.
+        affine: Whether these channels have weight and bias.
 
     Shape:
         (B, C, H, W) -> the same.
@@ -52,7 +52,7 @@ class InstanceBatchNorm(nn.Module):
             self.register_parameter(name, parameter)
         for name, buffer in norm.named_buffers(recurse=False):
             self.register_buffer(name, buffer)
-        # Part of the state dict: weights trained with it must not be taken for those of a plain network.
+        # Part of the state dict, so that weights trained with it are not mistaken for those of a plain network.
         self.register_buffer(SHARE, torch.tensor(share))
         self.channels = int(share * len(self.running_mean))
         self.affine = affine
@@ -89,7 +89,7 @@ class _AddedInstanceNorm(nn.InstanceNorm2d):
 
 
 class _EndsInInstanceNorm:
-    """Comes before the class of a residual block: normalises the sum of branch and shortcut, before the last ReLU."""
+    """Mixin of a residual block: normalises the sum of branch and shortcut, before the last ReLU."""
 
     def forward(self, x: Tensor) -> Tensor:
         block: Any = self
@@ -105,16 +105,16 @@ class _EndsInInstanceNorm:
 
 
 def convert_to_ibn(backbone: nn.Module, kind: str) -> None:
-    """Make a ResNet an IBN-Net, in place.
+    """Convert a ResNet to an IBN-Net, in place.
 
     Args:
-        backbone: Of torchvision, MMSegmentation or Detectron2, with BatchNorm, frozen or not.
+        backbone: A ResNet of torchvision, MMSegmentation or Detectron2, with BatchNorm, frozen or not.
         kind: ``a``: half of the channels after the first convolution of every block of stages 1 to 3. ``b``: the stem,
             and after the addition in the last block of stages 1 and 2. ``isw``: as ``b`` without weights, the network
             of RobustNet (Choi et al., CVPR 2021), for the method of that name.
 
-    It loads plain weights (what they lack is reported and stays as it was made), its own, and the state dicts that
-    IBN-Net's authors publish, whose ``a`` keeps both halves of a layer apart (``bn1.IN``, ``bn1.BN``).
+    It loads plain weights (missing tensors are reported and keep their initial values), its own weights, and those
+    published by IBN-Net's authors, in which ``a`` stores the two halves of a layer apart (``bn1.IN``, ``bn1.BN``).
 
     Raises:
         ValueError: the kind is unknown, or the network is none of these.
@@ -134,7 +134,7 @@ def convert_to_ibn(backbone: nn.Module, kind: str) -> None:
 
 
 def normalised_stages(backbone: nn.Module) -> dict[int, StageLocation]:
-    """The stages of a backbone; a ResNet's where RobustNet whitens them, behind a normalisation and before the ReLU.
+    """Find the stages of a backbone; in ResNets, where RobustNet whitens: after a normalisation, before the ReLU.
 
     Stage 0 is the last normalisation of the stem; 1 and 2 are the ones that ``b`` and ``isw`` add, where there are any.
 
@@ -165,7 +165,7 @@ def is_standardised(module: nn.Module | None) -> bool:
 
 
 def added_names(backbone: nn.Module) -> tuple[str, ...]:
-    """The names in the state dict of a converted backbone that weights of other origin may lack."""
+    """The names in a converted backbone's state dict that other weights may lack."""
     return tuple(_added_names(backbone))
 
 
@@ -173,17 +173,17 @@ def _added_names(backbone: nn.Module) -> Iterator[str]:
     for path, module in backbone.named_modules():
         if isinstance(module, InstanceBatchNorm):
             yield f"{path}.{SHARE}"
-            if module.channels == len(module.running_mean):  # statistics that nothing uses
+            if module.channels == len(module.running_mean):  # unused statistics
                 yield from (f"{path}.{name}" for name, _ in module.named_buffers() if name != SHARE)
         elif isinstance(module, _AddedInstanceNorm):
             yield from (f"{path}.{name}" for name in module.state_dict())
 
 
 def join_halves(state: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
-    """A state dict with the layers of IBN-Net's ``a`` as :class:`InstanceBatchNorm` has them.
+    """Convert the layers of IBN-Net's ``a`` in a state dict to the form of :class:`InstanceBatchNorm`.
 
     ``X.IN.weight`` (h), ``X.BN.weight`` (C - h) and their like become ``X.weight`` (C), for names under ``prefix``;
-    other tensors stay as they are. The statistics of the first h channels, which nothing uses, are 0 and 1.
+    other tensors stay as they are. The statistics of the first h channels, which are not used, are 0 and 1.
     """
     ends = ("IN.weight", "IN.bias", *(f"BN.{name}" for name in ("weight", "bias", "running_mean", "running_var")))
     joined = dict(state)
@@ -202,7 +202,7 @@ def join_halves(state: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tens
 
 
 def ibn_layers(state: Mapping[str, Tensor]) -> dict[str, float]:
-    """Path -> share of its channels, of the layers in a joined state dict that make it an IBN-Net's.
+    """Return path -> instance-normalised share of the channels, for IBN-Net's layers in a joined state dict.
 
     The stem of the authors' ``b`` has no mark; the normalisations that ``b`` adds have none either, and a share of 1.
     """
@@ -211,7 +211,7 @@ def ibn_layers(state: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 def _read(module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-    """Before loading: both of IBN-Net's forms are read; what other weights lack stays as it is, and is named."""
+    """Before loading: accept both forms of IBN-Net's weights; tensors that others lack are kept and reported."""
     joined = join_halves(state, prefix)
     for name in state.keys() - joined.keys():
         del state[name]
@@ -256,7 +256,7 @@ def _blocks(backbone: nn.Module, stage: int) -> list[nn.Module]:
 
 
 def _norm_of(block: Any, number: int) -> tuple[Any, str]:
-    """Where the normalisation after a block's convolution is: its owner and its name there."""
+    """Find the normalisation after a block's convolution: its parent module and its name there."""
     conv = getattr(block, f"conv{number}", None)
     if getattr(conv, "norm", None) is not None:
         return conv, "norm"

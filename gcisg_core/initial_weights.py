@@ -1,10 +1,10 @@
-"""Initial weights of any origin in any ResNet at hand.
+"""Loads initial weights of any common origin into any ResNet.
 
-Both sides' names are brought to one form, that of torchvision (with ``stem.0`` to ``stem.7`` for the three convolutions
-of a deep stem, as MMSegmentation has them). Read are the names of torchvision, timm, MMSegmentation and MMPretrain,
-Detectron2 and Caffe2 (MSRA), under any prefix (``backbone.``, ``module.encoder_q.``, ``backbone.bottom_up.``).
-Backbones that are not ResNets take weights under their own names. IBN-Nets take plain weights, those of their authors
-(``bn1.IN``, ``bn1.BN``) and their own.
+Names of the file and of the backbone are converted to those of torchvision (with ``stem.0`` to ``stem.7`` for the three
+convolutions of a deep stem, as in MMSegmentation). Accepted are the names of torchvision, timm,
+MMPretrain, MMSegmentation, Detectron2 and Caffe2 (MSRA), under any prefix (``backbone.``, ``module.encoder_q.``,
+``backbone.bottom_up.``). Backbones that are not ResNets need weights under their own names. IBN-Nets accept plain
+weights, those of their authors (``bn1.IN``, ``bn1.BN``) and their own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gcisg_core.ranks import rank
 MIN_MATCH_RATIO = 0.9
 
 _ANCHORS = ("layer1.0.", "res2.0.", "res2_0_")  # the first block of a ResNet: torchvision's, Detectron2's, Caffe2's
-_AVERAGED = re.compile(r"encoder_k|momentum|target|teacher|ema\b|regularizer")  # copies of the network beside it
+_AVERAGED = re.compile(r"encoder_k|momentum|target|teacher|ema\b|regularizer")  # copies of the network in the same file
 _CAFFE2 = re.compile(r"res(?P<stage>\d)_(?P<block>\d+)_branch(?P<part>1|2[abc])(?P<norm>_bn)?_(?P<tensor>\w+)")
 _CAFFE2_TENSORS = {
     "w": "weight", "b": "bias", "s": "weight", "gamma": "weight", "beta": "bias", "rm": "running_mean",
@@ -39,20 +39,21 @@ _NO_WEIGHTS = ("num_batches_tracked", SHARE)
 def load_initial_weights(
     backbone: nn.Module, state: Mapping[str, Tensor], file: object, min_match_ratio: float = MIN_MATCH_RATIO
 ) -> None:
-    """Load what fits, and print what matched and what did not.
+    """Load the tensors that fit, and print which ones matched and which did not.
 
     Args:
         backbone: Changed in place, unless the weights are refused.
         state: See :func:`gcisg_core.safe_load.read_state_dict`.
-        file: Where it comes from, for the messages.
-        min_match_ratio: The share of tensors that must match: of the backbone's, and of those in the file that are of a
-            backbone (a deeper network's do not fit). Another stem is refused in any case but 0, which takes what fits.
+        file: The file's name, for messages.
+        min_match_ratio: The share of tensors that must match: of the backbone's, and of the file's backbone
+            tensors (those of a deeper network do not fit). Another stem is always refused, unless the share is 0,
+            which loads whatever fits.
 
-    Where the file has no running statistics at all, they are absorbed in weight and bias (MSRA): 0 and 1 are loaded.
+    If the file has no running statistics, weight and bias have absorbed them (MSRA): 0 and 1 are loaded.
 
     Raises:
-        DataError: too little matches, or the file is of another kind of network: deep and plain stems, an IBN-Net's
-            weights for a backbone that is none.
+        DataError: too few tensors match, or the file is of another kind of network: deep and plain stems differ, or it
+            holds an IBN-Net's weights and the backbone is not one.
         ValueError: `min_match_ratio` is not in [0, 1].
     """
     require(0 <= min_match_ratio <= 1, "min_match_ratio", min_match_ratio, "in [0, 1]")
@@ -66,7 +67,7 @@ def load_initial_weights(
         )
         raise DataError(file, f"is of another network than {type(backbone).__name__}: {why}{match}", remedy)
     own = backbone.state_dict()
-    kept = {name: own[name] for name in added_names(backbone)}  # as it is where the file lacks it, which is reported
+    kept = {name: own[name] for name in added_names(backbone)}  # tensors that the file lacks are kept and reported
     backbone.load_state_dict(kept | match.state, strict=False)
     if rank() == 0:
         print(report)
@@ -79,11 +80,11 @@ class Match:
     Attributes:
         state: The tensors that fit, under the backbone's names.
         total: Tensors that had to match.
-        prefix: Of the names in the file.
+        prefix: The common prefix of the names in the file.
         wrong: The backbone's names that the file lacks or has in another shape, with the reason.
         unused: Names of the file that were not used.
         difference: Why the file is of another kind of network (stem, IBN-Net); empty if it is not.
-        notes: What else is to be known.
+        notes: Further remarks.
     """
 
     state: dict[str, Tensor]
@@ -119,7 +120,7 @@ def match_names(backbone: nn.Module, state: Mapping[str, Tensor]) -> Match:
     names = {canonical[name.removeprefix(inner)]: name for name in own if not name.endswith(_NO_WEIGHTS)}
     prefix, theirs = _best_prefix(names, state)
     added = added_names(backbone)
-    # Statistics that an IBN-Net does not use need not be in the file.
+    # The file may lack statistics that an IBN-Net does not use.
     unused_here = {name for name in added if name.endswith(_STATISTICS)}
     names = {new: name for new, name in names.items() if new in theirs or name not in unused_here}
     notes = []
@@ -152,14 +153,14 @@ def match_names(backbone: nn.Module, state: Mapping[str, Tensor]) -> Match:
 
 
 def _common_prefix(names: Iterable[str]) -> str:
-    """The modules in which all of a state dict's names lie, ending in a dot; empty where there are several."""
+    """The common module prefix of all names in a state dict, with a dot at the end; empty if there is none."""
     paths = [name.split(".")[:-1] for name in names]
     shared = itertools.takewhile(lambda parts: len({*parts}) == 1, zip(*paths, strict=False))
     return "".join(f"{parts[0]}." for parts in shared)
 
 
 def canonical_names(names: Iterable[str]) -> dict[str, str]:
-    """Name -> the same in torchvision's form, for a ResNet's names without prefix; others stay as they are."""
+    """Convert a ResNet's names, without prefix, to torchvision's form; other names are not changed."""
     names = list(names)
     deep = any(re.match(r"stem\.(0|conv2)\.|conv1\.0\.", name) for name in names)
     return {name: _canonical(name, deep) for name in names}
@@ -191,7 +192,7 @@ def _canonical(name: str, deep: bool) -> str:
 
 
 def _best_prefix(names: Mapping[str, str], state: Mapping[str, Tensor]) -> tuple[str, dict[str, str]]:
-    """The prefix under which most of the canonical `names` are, and canonical name -> name in the file there."""
+    """Return the prefix under which most canonical `names` are found, and canonical name -> name in the file."""
     residual = any(name.startswith(_ANCHORS) for name in names)
     anchors = _ANCHORS if residual else tuple(names)[:1]
     pattern = re.compile(rf"(|.*?\.)({'|'.join(map(re.escape, anchors))})")
@@ -208,7 +209,7 @@ def _best_prefix(names: Mapping[str, str], state: Mapping[str, Tensor]) -> tuple
 
 
 def _absorbed(backbone: nn.Module, names: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, Tensor]:
-    """The statistics that change nothing, as Detectron2's frozen layers have them, for a file that has none at all."""
+    """Statistics that change nothing, as in Detectron2's frozen layers, for a file without any."""
     found: dict[str, Tensor] = {}
     if any(name.endswith(_STATISTICS) for name in theirs):
         return found
@@ -225,14 +226,14 @@ def _absorbed(backbone: nn.Module, names: Mapping[str, str], theirs: Mapping[str
 def _stems(
     names: Mapping[str, str], own: Mapping[str, Tensor], theirs: Mapping[str, str], state: Mapping[str, Tensor]
 ) -> str:
-    """How the stems differ; empty where they do not, or where one side has none."""
+    """How the stems differ; empty if they do not, or if one side has no stem."""
     here = _stem({new: own[name] for new, name in names.items()})
     there = _stem({new: state[name] for new, name in theirs.items()})
     return f"the file has {there}, the backbone {here}" if here and there and here[:6] != there[:6] else ""
 
 
 def _ibn_difference(own: Mapping[str, Tensor], prefix: str, state: Mapping[str, Tensor]) -> str:
-    """Where the file has an IBN-Net's layer and the backbone another one; empty where it has none of those."""
+    """Which IBN-Net layer of the file differs from the backbone's layer; empty if there is none."""
     inside = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
     here, there = (
         ibn_layers({new: tensors[name] for name, new in canonical_names(tensors).items()}) for tensors in (own, inside)
@@ -259,7 +260,7 @@ def _stem(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _stride_in_1x1(backbone: nn.Module) -> bool:
-    """Whether the second stage's first block strides in its first convolution, or has no other (basic blocks)."""
+    """Whether the second stage's first block strides in its first convolution, the only one in basic blocks."""
     for path in ("layer2.0", "res3.0"):
         block: Any = dict(backbone.named_modules()).get(path)
         if block is not None:

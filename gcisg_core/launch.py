@@ -1,4 +1,4 @@
-"""Several processes of one run: what goes wrong in one ends all, and is said once, by the process that started them."""
+"""Starts the processes of a run. An error in one ends all of them; the starting process reports it once."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from gcisg_core.problems import worker_message
 from gcisg_core.screen import ONE_LINE_ERRORS
 
 TIMEOUT = "GCISG_RANK_TIMEOUT"  # seconds
-FIRST_ERROR = "GCISG_FIRST_ERROR"  # of a started process: the file for what it cannot go on from
-SECONDS = 1800  # torch's own; a process may have to wait for another that evaluates or downloads
-# What the backends say where another process is gone, or does not answer.
+FIRST_ERROR = "GCISG_FIRST_ERROR"  # in a started process: the file for an error that ends it
+SECONDS = 1800  # torch's default; a process may have to wait for another one that evaluates or downloads
+# Messages of the backends if another process has ended or does not answer.
 LOST = re.compile(
     r"Connection (closed|reset|refused)|Broken pipe|[Tt]imed out|[Tt]imeout|no data received|remote process"
 )
-SETTLE_SECONDS = 3  # what ended the other process is noticed first, and is the better message
+SETTLE_SECONDS = 3  # so that the other process's error, the better message, is noticed first
 
 
 def rank_timeout() -> timedelta:
@@ -45,12 +45,12 @@ def rank_timeout() -> timedelta:
 
 
 class Machines(NamedTuple):
-    """The machines of a run, each of which starts as many processes.
+    """The machines of a run; each starts the same number of processes.
 
     Attributes:
         number: How many.
-        rank: Which of them this one is, from 0.
-        address: Where machine 0 is met, `tcp://HOST:PORT`; `auto` on one machine alone.
+        rank: The number of this machine, from 0.
+        address: The address of machine 0, `tcp://HOST:PORT`; `auto` works only on a single machine.
     """
 
     number: int = 1
@@ -58,10 +58,10 @@ class Machines(NamedTuple):
     address: str = "auto"
 
     def host_and_port(self) -> tuple[str, str]:
-        """Where the processes meet.
+        """Host and port at which the processes meet.
 
         Raises:
-            ValueError: the machines cannot meet there, or there is no machine of that number.
+            ValueError: the address is invalid, or there is no machine of that number.
         """
         if not 0 <= self.rank < self.number:
             raise ValueError(f"--machine-rank {self.rank}: expected 0 to {self.number - 1}, as --num-machines says")
@@ -81,18 +81,18 @@ ONE = Machines()
 
 
 def launch(call: Callable[..., None], processes: int, *args: Any, machines: Machines = ONE) -> None:
-    """Run `call(*args)` in several processes of this machine, which find each other as torchrun's do.
+    """Run `call(*args)` in several processes on this machine, connected as by torchrun.
 
     Args:
-        call: A function of a module, as it is sent to each process.
-        processes: How many on this machine.
-        *args: The same for all.
-        machines: Those that run the same line.
+        call: A module-level function, because it is pickled.
+        processes: The number of processes on this machine.
+        *args: Arguments, the same for all.
+        machines: All machines that run the same command.
 
     Raises:
-        ValueError: one of them failed of what the user can fix, or was killed; the others were ended.
+        ValueError: a process failed with an error that the user can fix, or was killed; the others were ended.
     """
-    rank_timeout()  # a wrong one is said before anything starts
+    rank_timeout()  # reports a wrong value before anything starts
     place = machines.host_and_port()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # else each would use all cores
     with said_once():
@@ -109,7 +109,7 @@ def _rank(local: int, processes: int, machines: Machines, place: tuple[str, str]
 
 @contextmanager
 def said_once() -> Iterator[None]:
-    """In the process that starts others: the first error of :func:`run_rank` in one of them is raised here, once.
+    """For the starting process: raises the first error of :func:`run_rank` in a started process, once.
 
     Raises:
         ValueError: that error, or that a process was killed.
@@ -136,10 +136,10 @@ def said_once() -> Iterator[None]:
 
 
 def run_rank(call: Callable[[], None]) -> None:
-    """In a started process: what the user can fix is left to the starter, and that another process is gone too.
+    """For a started process: errors that the user can fix, and lost processes, are reported by the starting process.
 
     Raises:
-        SystemExit: with 1, after an error that the starter says. Other errors pass.
+        SystemExit: with 1, after an error that the starting process reports. Other errors pass.
     """
     try:
         call()
@@ -158,9 +158,9 @@ def run_rank(call: Callable[[], None]) -> None:
 
 @contextmanager
 def first_rank_speaks() -> Iterator[None]:
-    """Of processes that torchrun started: what all of them find is said once, by the first of each machine.
+    """For processes started by torchrun: an error of all is reported once, by the first process of each machine.
 
-    The others wait before they say it; torchrun ends them once the first has failed.
+    The others wait before they report it; torchrun ends them once the first has failed.
     """
     try:
         yield
@@ -171,7 +171,7 @@ def first_rank_speaks() -> Iterator[None]:
 
 
 def is_started() -> bool:
-    """Whether this process was started by one that says the errors of all."""
+    """Whether the process that started this one reports the errors."""
     return FIRST_ERROR in os.environ
 
 

@@ -1,4 +1,4 @@
-"""Look names up and refuse the unknown ones with the nearest valid name."""
+"""Looks names up; the error for an unknown name suggests the nearest valid one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def unknown_name(name: object, valid: Iterable[object], what: str) -> ValueError:
-    """The error for a name that is not among the valid ones; ``what`` says what is named ("pooling")."""
+    """Build the error for an invalid name; ``what`` is what it names ("pooling")."""
     names = sorted(map(str, valid))
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.0)
     hint = f"Did you mean {near[0]!r}? " if near else ""

@@ -49,7 +49,7 @@ def _attend(keys: Tensor, *rows_and_tau: tuple[Tensor, float]) -> tuple[Tensor, 
     """Softmax of the rows' similarities to the keys, tile by tile: its log normaliser and the mean key under it.
 
     With s_k = row . q_k / tau: (N,) log sum_k exp(s_k) and (N, d) sum_k softmax(s)_k q_k. Rows of several temperatures
-    are joined: where they are few, reading the keys is what takes the time.
+    are joined: with few rows, reading the keys takes most of the time.
     """
     scaled = torch.cat([rows * (LOG2_E / tau) for rows, tau in rows_and_tau])
     row_tile, key_tile = TILES.get(scaled.device.type, LARGE_TILE)
@@ -64,8 +64,8 @@ def _attend(keys: Tensor, *rows_and_tau: tuple[Tensor, float]) -> tuple[Tensor, 
 def _sums(block: Tensor, keys: Tensor, key_tile: int) -> tuple[Tensor, Tensor, Tensor]:
     """With s_k = row . q_k: (n, 1) a shift of s, (n, 1) sum_k 2^(s_k - shift) and (n, d) sum_k 2^(s_k - shift) q_k.
 
-    Unit rows at usual temperatures need no shift, which saves a CPU 5 % of the time. Elsewhere the question whether
-    they do would be a synchronisation, or break a compiled graph.
+    Unit rows at usual temperatures need no shift, which saves a CPU 5 % of the time. Elsewhere, a check for that
+    would synchronise with the host, or break a compiled graph.
     """
     if block.device.type == "cpu" and not torch.compiler.is_compiling():
         shift, total, weighted = _sums_relative_to(torch.zeros_like(block[:, :1]), block, keys, key_tile)
@@ -97,7 +97,7 @@ def _sums_relative_to(
 
 
 class _WithGradient(torch.autograd.Function):
-    """A value whose gradient in the rows is known already: nothing of its computation is kept for the backward pass."""
+    """A value with a known gradient in the rows: nothing of its computation is kept for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, value: Tensor, gradient: Tensor) -> Tensor:

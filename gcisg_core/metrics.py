@@ -1,4 +1,4 @@
-"""Task-independent metrics: invariance to style, and what a model kept of the pretrained network."""
+"""Task-independent metrics: invariance to style, and similarity to the pretrained network."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class LinearCKA:
         self._count += len(x)
 
     def compute(self) -> float:
-        """The alignment in [0, 1]; NaN where one of the sets does not vary.
+        """The alignment in [0, 1]; NaN if one of the sets does not vary.
 
         Raises:
             ValueError: fewer than two images were added.

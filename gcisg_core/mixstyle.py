@@ -17,12 +17,12 @@ EPSILON = 1e-6
 
 @dataclass(frozen=True)
 class MixStyle(Settings):
-    """A forward hook of a stage: in training, sometimes, mixes means and deviations of its channels.
+    """A forward hook of a stage: in training, with probability p, mixes means and deviations of its channels.
 
     Each image's mean and standard deviation (over positions, no gradient) become a mixture with those of another
     image of the batch, weighted by a draw of Beta(alpha, alpha).
 
-    It works where gradients are computed: the passes of a method's target, reference and keys stay as they are.
+    It acts only where gradients are computed: a method's passes without gradients are not changed.
 
     Attributes:
         p: Probability that a step mixes.
@@ -50,7 +50,7 @@ class MixStyle(Settings):
 
 
 def mix(features: Tensor, partner: Tensor, share: Tensor) -> Tensor:
-    """(B, C, H, W) features, with statistics mixed with those of ``features[partner]``; ``share`` (B, 1, 1, 1) own."""
+    """(B, C, H, W) features, with statistics mixed with those of ``features[partner]``; ``share``: own weight."""
     with torch.no_grad():
         variance, mean = torch.var_mean(features, dim=(2, 3), keepdim=True)
         deviation = (variance + EPSILON).sqrt()

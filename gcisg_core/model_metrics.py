@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gcisg_core.metrics import Estimate, FeatureSample, LinearCKA, estimate_energies
 
-# A number, or the sentence that says why there is none.
+# A number, or a sentence that gives the reason why there is none.
 Value: TypeAlias = "float | str"
 STAGES = (1, 2, 3, 4)
 POWERS = (0, 1, 2)  # of the energy
@@ -21,7 +21,7 @@ TOO_FEW_IMAGES = "needs at least 2 images"
 
 
 def known(value: float, otherwise: str) -> Value:
-    """A finite number as it is; ``otherwise`` in place of one that is not."""
+    """Return a finite number unchanged; otherwise ``otherwise``."""
     return value if math.isfinite(value) else otherwise
 
 
@@ -32,21 +32,21 @@ def values_alone(values: Mapping[str, Value]) -> dict[str, float]:
 
 @dataclass
 class ModelMetrics:
-    """What one model did on a set of N images.
+    """The metrics of one model on a set of N images.
 
     Attributes:
-        values: Metric -> value: the task's own, to which those of :data:`METRICS` are added.
+        values: Metric -> value: those of the task and of :data:`METRICS`.
         per_class: Class -> metric -> value.
         confusion: Counts (truth, prediction), or why there are none.
         axes: Names of the rows and columns of ``confusion``.
-        match: (N,), share of each image's prediction that a change of style leaves; NaN where it has none.
-        score: (N,), share of each image's prediction that agrees with the truth; NaN where it has none.
+        match: (N,), share of each image's prediction that a change of style does not alter; NaN without prediction.
+        score: (N,), share of each image's prediction that agrees with the truth; NaN without truth.
         failure: (N,), how bad each image's prediction is; the page shows the largest.
-        sample: Penultimate features (n, d) and which images they are of.
-        reference: Those of the pretrained network; empty where there is none.
-        labels: Classes of all images where an image has one, for the pictures.
-        alignments: Stage -> linear CKA with the pretrained network's features; empty where there is none.
-        form: Of the energy, see :func:`gcisg_core.metrics.hyperspherical_energy`.
+        sample: Penultimate features (n, d) and the images to which they belong.
+        reference: Those of the pretrained network; empty without one.
+        labels: Classes of all images, if each image has one, for the pictures.
+        alignments: Stage -> linear CKA with the pretrained network's features; empty without one.
+        form: Form of the energy, see :func:`gcisg_core.metrics.hyperspherical_energy`.
     """
 
     values: dict[str, Value] = field(default_factory=dict)
@@ -82,10 +82,10 @@ class Metric(NamedTuple):
     """A row of :data:`METRICS`.
 
     Attributes:
-        head: What tables call it.
-        compute: The metric. It returns a number, one with its standard error, the sentence that says why there is
-            none, or None where it has no meaning at all.
-        digits: Shown behind the point.
+        head: Its name in tables.
+        compute: The metric. It returns a number, a number with its standard error, a sentence that gives the reason
+            why there is none, or None where it does not apply.
+        digits: Decimal places shown.
         not_finite: The sentence for a number that is not finite.
     """
 
@@ -111,7 +111,7 @@ def _energy(power: int, evaluated: ModelMetrics) -> Estimate | str:
     return evaluated.energies.get(power, TOO_FEW_IMAGES)
 
 
-# Of any model of any task. A metric is a function and a row here.
+# For any model of any task. A new metric is a function and a row here.
 METRICS: dict[str, Metric] = {
     "cka": Metric("CKA, penultimate", _penultimate_alignment),
     **{f"cka_stage{stage}": Metric(f"CKA, stage {stage}", partial(_alignment, stage)) for stage in STAGES},
@@ -125,14 +125,14 @@ METRICS: dict[str, Metric] = {
 
 
 class FeatureMetrics:
-    """Linear CKA of each stage with the pretrained network's, and the energy of the deepest stage, batch by batch.
+    """Linear CKA of each stage with the pretrained network, and energy of the deepest stage, batch by batch.
 
-    A stage's features are its map's means over positions. Memory does not grow with the number of images.
+    A stage's features are the means of its map over positions. Memory does not grow with the number of images.
 
     Args:
-        form: Of the energy, see :func:`gcisg_core.metrics.hyperspherical_energy`.
-        sample_size: Features that the energy is of; above that number of images it is an estimate.
-        seed: Of their choice.
+        form: Form of the energy, see :func:`gcisg_core.metrics.hyperspherical_energy`.
+        sample_size: Number of features for the energy; with more images, it is an estimate.
+        seed: Seed of the choice of images.
     """
 
     def __init__(self, form: str = "published", sample_size: int = 2048, seed: int = 0) -> None:
@@ -152,7 +152,7 @@ class FeatureMetrics:
             self._cka.setdefault(stage, LinearCKA()).update(pooled[stage], theirs[stage])
 
     def found(self) -> dict[str, Any]:
-        """The fields of :class:`ModelMetrics` that are of features."""
+        """The fields of :class:`ModelMetrics` that describe features."""
         alignments: dict[int, Value] = {}
         for stage, cka in sorted(self._cka.items()):
             number = cka.compute() if self.sample.seen > 1 else math.nan

@@ -1,4 +1,4 @@
-"""Earlier names of config keys and tensors, so that older configs and checkpoints are read under today's."""
+"""Earlier names of config keys and tensors, so that older configs and checkpoints can still be read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 C = TypeVar("C", bound=type)
 
-# Earlier name -> today's: fields of a method's settings, arguments of models, and first parts of a method's tensors.
+# Earlier -> current name: fields of a method's settings, arguments of models, and first parts of a method's tensors.
 SETTINGS = {
     "tau_target": "tau_momentum",
     "target_update": "momentum_update",
@@ -21,9 +21,9 @@ TENSORS = {"target.": "momentum_encoder."}
 
 
 def rename_keys(values: MutableMapping[str, Any], names: Mapping[str, str]) -> None:
-    """Move values from earlier keys to today's, with a warning each; where both are given, the earlier key's counts.
+    """Move values from earlier keys to the current ones, each with a warning; an earlier key takes precedence.
 
-    Configs of this suite have today's keys, so whoever inherits from them and gives an earlier one means that.
+    The suite's configs have the current keys, so an earlier key in a config that inherits from them is an override.
     """
     for old in [name for name in names if name in values]:
         warn(old, names[old])
@@ -31,7 +31,7 @@ def rename_keys(values: MutableMapping[str, Any], names: Mapping[str, str]) -> N
 
 
 def warn(old: str, new: str) -> None:
-    """Say once that a name has changed."""
+    """Warn once that a name has changed."""
     warnings.warn(f"the config key {old} is called {new} now; use the new name", FutureWarning, stacklevel=3)
 
 
@@ -47,7 +47,7 @@ def rename_model_keys(model: Any) -> None:
 
 
 def current_key(key: str) -> str:
-    """The key of an override, ``model.a.b``, in today's names."""
+    """The key of an override, ``model.a.b``, with the current names."""
     first, *rest = key.split(".")
     names = SETTINGS if "regularizer" in rest else ARGUMENTS
     renamed = ".".join([first, *(names.get(part, part) for part in rest)]) if first == "model" else key
@@ -70,7 +70,7 @@ def accept_old_arguments(cls: C) -> C:
 
 
 def rename_tensors(state: MutableMapping[str, Any], prefix: str) -> None:
-    """Move the tensors of a method, whose names begin with ``prefix``, to today's names."""
+    """Move the tensors of a method, whose names begin with ``prefix``, to the current names."""
     for old, new in TENSORS.items():
         for name in [name for name in state if name.startswith(prefix + old)]:
             state[prefix + new + name.removeprefix(prefix + old)] = state.pop(name)

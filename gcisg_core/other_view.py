@@ -1,6 +1,6 @@
-"""The view beside the task's: another draw of the task's transform, as in the papers, or a different transform.
+"""The other view of an image: another draw of the task's transform, as in the papers, or a different transform.
 
-All forms but ``same`` are ours.
+All forms except ``same`` are ours.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from gcisg_core.views import PhotometricView
 
 T = TypeVar("T")
 
-# RobustNet's jitter, which the match rate has too, and a blur of every second image.
+# RobustNet's jitter, as in the match rate, and a blur of every second image.
 STRONG: dict[str, Any] = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.3, "blur": 0.5}
-# Preset -> what it adds to STRONG; None: it changes nothing.
+# Preset -> additions to STRONG; None: no change.
 PRESETS: dict[str, Mapping[str, Any] | None] = {
     "same": None,
     "identical": None,
@@ -41,7 +41,7 @@ class OtherView:
         self.change = make_change(settings.other_view)
 
     def views(self, count: int, draw_own: Callable[[int], T], draw_changed: Callable[[PhotometricView], T]) -> list[T]:
-        """The views of a batch, in their order; of ``identical`` ones, one object several times.
+        """Return the views of a batch, in order; with ``identical``, the same object several times.
 
         Args:
             count: Number of views.

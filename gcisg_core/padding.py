@@ -1,4 +1,4 @@
-"""Where the images of a batch end: a batch of unequal images is padded on the right and below to one size."""
+"""Masks for padded batches: images of different sizes are padded on the right and at the bottom to one size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def padding_mask(images: Tensor, sizes: Sequence[Sequence[int]]) -> Tensor | None:
-    """(B, H, W), False where images of these sizes were padded; None if none was.
+    """Return a mask (B, H, W), False in the padding of images of these sizes; None if there is no padding.
 
     Args:
         images: (B, 3, H, W), the padded batch.

@@ -1,4 +1,4 @@
-"""What the parts of a network return: seen in one pass of a black image, which leaves the network as it was."""
+"""Finds what the parts of a network return, in one pass of a black image; the network is not changed."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ UNEQUAL = 0.2  # how far the strides of both axes may differ (log): convolutions
 
 
 class Seen(NamedTuple):
-    """What a part of a network returned.
+    """The output of a part of a network.
 
     Attributes:
-        place: Where it is.
-        stride: Pixels of the image a step in the map.
+        place: Location of the output.
+        stride: Image pixels per step in the map.
         channels: C.
-        parameters: How many the part has; 0 for an item of the network's own output.
+        parameters: Number of parameters of the part; 0 for an item of the network's output.
         is_block: Whether the part has parts.
     """
 
@@ -47,14 +47,14 @@ class Seen(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """What was seen: maps of the network's own output, and those of its submodules, by path, in their order."""
+    """The maps in a network's output, and those of its submodules, by path, in order."""
 
     outputs: list[Seen]
     parts: dict[str, Seen]
 
 
 def stated_sizes(network: nn.Module) -> list[tuple[int, int]]:
-    """Sizes (H, W) of images that a network states as its own."""
+    """Image sizes (H, W) that a network states."""
     sizes = []
     for module in (network, getattr(network, "patch_embed", None)):
         for name in ("img_size", "image_size"):
@@ -67,7 +67,7 @@ def stated_sizes(network: nn.Module) -> list[tuple[int, int]]:
 
 
 def image_sizes(network: nn.Module) -> list[tuple[int, int]]:
-    """Sizes (H, W) that a network may take, the likeliest first; for networks that take one size alone, their own."""
+    """Sizes (H, W) that a network may accept, the likeliest first, including the sizes that it states."""
     return list(dict.fromkeys([*WIDE, *stated_sizes(network), (224, 224), (512, 512)]))
 
 
@@ -82,7 +82,7 @@ def takes(network: nn.Module, size: tuple[int, int]) -> bool:
 
 
 def resized_to_fit(network: nn.Module, images: Tensor) -> Tensor:
-    """Images (B, C, H, W), resized to a size that the network states where it does not take theirs."""
+    """Resize images (B, C, H, W) to a size that the network states, if it does not accept theirs."""
     own, given = stated_sizes(network), (images.shape[-2], images.shape[-1])
     if not own or given in own or takes(network, given):
         return images
@@ -92,14 +92,14 @@ def resized_to_fit(network: nn.Module, images: Tensor) -> Tensor:
 
 @contextmanager
 def naming_sizes(network: nn.Module, remedy: str) -> Iterator[None]:
-    """Inside the block, an error of a network of one size for images of another says which size it takes.
+    """Inside the block, a network's error for images of a wrong size names the size that it accepts.
 
     Args:
         network: A part of the model that runs.
-        remedy: What to set, with ``{size}`` for (H, W).
+        remedy: The setting to change, with ``{size}`` for (H, W).
 
     Raises:
-        ValueError: in the place of the network's own error.
+        ValueError: replaces the network's own error.
     """
     seen: list[tuple[int, int]] = []
     handle = network.register_forward_pre_hook(lambda _, inputs: seen.extend(tuple(x.shape[-2:]) for x in inputs[:1]))
@@ -121,7 +121,7 @@ def naming_sizes(network: nn.Module, remedy: str) -> Iterator[None]:
 
 @contextmanager
 def in_eval_mode(module: nn.Module) -> Iterator[None]:
-    """Inside the block the module is in eval mode; then each part of it is in its own again."""
+    """Put the module in eval mode inside the block; afterwards, restore the mode of each part."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -133,7 +133,7 @@ def in_eval_mode(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def same_buffers(network: nn.Module) -> Iterator[None]:
-    """After the block the network's buffers are as before."""
+    """Restore the network's buffers after the block."""
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     try:
         yield
@@ -146,23 +146,23 @@ def same_buffers(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def unchanged(network: nn.Module) -> Iterator[None]:
-    """Inside the block the network is in eval mode, without gradients; then it and the random state are as before."""
+    """Run the block in eval mode without gradients; afterwards, restore the network and the random state."""
     devices = {tensor.device.index for tensor in network.parameters() if tensor.is_cuda}
     with same_buffers(network), in_eval_mode(network), torch.no_grad(), torch.random.fork_rng(devices=devices):
         yield
 
 
 def black_image(network: nn.Module, size: tuple[int, int]) -> Tensor:
-    """(1, C, H, W) of zeros on the network's device; C is 3 or what the network's first convolution takes."""
+    """Return zeros (1, C, H, W) on the network's device; C is 3, or as the network's first convolution needs."""
     first = next((part.in_channels for part in network.modules() if isinstance(part, nn.Conv2d)), RGB)
     return next(network.parameters()).new_zeros(1, first if first <= BANDS else RGB, *size)
 
 
 def look(network: nn.Module) -> Pass:
-    """One pass of a black image of a size that the network takes.
+    """Run one pass of a black image of a size that the network accepts.
 
     Raises:
-        ValueError: it takes no image alone, of any of the sizes.
+        ValueError: the network accepts none of the sizes, or needs more than an image.
     """
     errors = []
     for size in image_sizes(network):
@@ -203,7 +203,7 @@ def _outputs(output: Any, size: tuple[int, int]) -> list[Seen]:
 
 
 def see(place: StageLocation, output: Any, size: tuple[int, int]) -> Seen | None:
-    """What an output is as a map of an image of a size; None if it is none."""
+    """Describe an output as a feature map of an image of the given size; None if it is not a map."""
     if not isinstance(output, Tensor) or output.shape[0] != 1 or output.ndim not in (3, 4):
         return None
     tokens = f"tokens({place})"
@@ -217,7 +217,7 @@ def see(place: StageLocation, output: Any, size: tuple[int, int]) -> Seen | None
 
 
 def _strides(shape: Sequence[int], size: tuple[int, int]) -> tuple[float, float]:
-    """The stride of a map of an image, and by how much those of its axes differ (log); infinitely if it is no map."""
+    """The stride of a map, and the difference between those of its axes (log); infinite if it is not a map."""
     rows, columns = (pixels / max(steps, 1) for pixels, steps in zip(size, shape, strict=True))
     return math.sqrt(rows * columns), abs(math.log(rows / columns)) if min(rows, columns) >= 1 else math.inf
 
@@ -225,7 +225,7 @@ def _strides(shape: Sequence[int], size: tuple[int, int]) -> tuple[float, float]
 def token_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int] | None:
     """Rows and columns of the patches of an image (H, W) among its tokens, the first of which may be class tokens.
 
-    Patches are squares. Where they divide the image, the grid is the largest such one; otherwise the image may be cut
+    Patches are square. If they divide the image, the grid is the largest such one; otherwise the image may be cropped
     or padded to whole patches.
     """
     exact: list[tuple[int, int]] = []
@@ -241,7 +241,7 @@ def tokens_to_maps(output: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, N, C) without class tokens, or (B, h, w, C), as maps (B, C, h, w) of images of a size (H, W).
 
     Raises:
-        ValueError: the tokens are none of an image of that size.
+        ValueError: the tokens do not fit an image of that size.
     """
     if output.ndim == 4:
         return output.permute(0, 3, 1, 2)

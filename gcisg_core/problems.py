@@ -1,4 +1,4 @@
-"""What is wrong with a data set, in a form that people and programs can read."""
+"""Problems of a data set, in a form for users and programs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-EXAMPLES = 3  # of a kind that are shown
-LONGEST = 2000  # characters of what is wrong
+EXAMPLES = 3  # shown of each kind
+LONGEST = 2000  # characters of the description
 ABSENT_CLASS = "class of which the data have nothing"  # a kind; no obstacle to an evaluation
 
 
@@ -19,10 +19,10 @@ class Problem:
 
     Attributes:
         file: The file or folder at fault.
-        what: What is wrong: the field and the value found, and what was expected.
-        remedy: What the user can do about it.
-        kind: What problems of its kind have in common, where that is not `what` without names and numbers.
-        count: How many defects the line stands for.
+        what: The problem: the field, the value found, and the expected value.
+        remedy: How to fix it.
+        kind: The text that problems of this kind share, if it is not `what` without names and numbers.
+        count: The number of defects that this problem stands for.
     """
 
     file: str
@@ -41,10 +41,10 @@ class Problem:
 
 
 class DataError(ValueError):
-    """A data set cannot be used as it is. Carries the problem that was found.
+    """A data set cannot be used as it is. Holds the problem that was found.
 
-    torch raises what a loader's worker raised anew, from its class and a text alone; so an error can be built from
-    that text too, and is then the same with any number of workers.
+    torch raises a worker's exception again from its class and text. The error can therefore also be built from that
+    text, and is the same with any number of workers.
     """
 
     def __init__(self, file: object, what: str = "", remedy: str = "") -> None:
@@ -60,25 +60,25 @@ class DataError(ValueError):
 
 
 class MissingPackageError(ImportError):
-    """A setting needs a package, or a compiled part of one, that is not installed; the text says what installs it."""
+    """A setting needs a package, or a compiled part of one, that is not installed; the text says how to install it."""
 
 
 def worker_message(text: str) -> str:
-    """What an exception said in a loader's worker, out of torch's text with its traceback; any other text as it is."""
+    """Extract a worker's message from torch's text with its traceback; return other texts unchanged."""
     found = re.match(r"Caught (\w+) in [^\n]*\.\nOriginal Traceback ", text)
     return re.split(rf"^(?:\w+\.)*{found[1]}: ", text, flags=re.MULTILINE)[-1].rstrip("\n") if found else text
 
 
 @contextmanager
 def reading(file: object, kind: str, remedy: str) -> Iterator[None]:
-    """Turns whatever a decoder or parser raises into an error that names the file; a `DataError` passes as it is.
+    """Turn any error of a decoder or parser into one that names the file; a `DataError` passes unchanged.
 
     Damaged files make decoders raise nearly anything: OSError, SyntaxError, struct.error, RecursionError, MemoryError.
 
     Args:
-        file: What is read.
-        kind: What it should be: "JSON", "an image".
-        remedy: What the user can do.
+        file: The file that is read.
+        kind: The expected content: "JSON", "an image".
+        remedy: How to fix it.
 
     Raises:
         DataError: anything was raised.
@@ -92,22 +92,22 @@ def reading(file: object, kind: str, remedy: str) -> Iterator[None]:
 
 
 def reason(error: object) -> str:
-    """What an exception or value says, on one line of at most 200 characters; its class where it says nothing."""
+    """Return the text of an exception or value on one line of at most 200 characters; its class if there is no text."""
     text = " ".join(str(error).split())
     return (text if len(text) <= 200 else f"{text[:197]}...") or type(error).__name__
 
 
 @dataclass(frozen=True)
 class AuditResult:
-    """What an audit of a data set found.
+    """The result of the audit of a data set.
 
     Attributes:
         problems: Every defect, in the order of the files; empty when the data can be used as it is.
         counts: Named totals: usable samples of each split that was looked at, boxes.
-        notes: What the reader repairs by itself or leaves out; nothing needs to be done.
-        labels: Segmentation: how label images were read, a row for each index or value and class.
-        looks: What comparisons with the images of another data set need, see `gcisg_suite.audit.images.Look`.
-        classes: The names that the data themselves give, by label; those of another data set must be among them.
+        notes: What the reader repairs or skips by itself; no action is needed.
+        labels: Segmentation: how label images were read, one row for each index or value and class.
+        looks: Data for comparisons with the images of another data set, see `gcisg_suite.audit.images.Look`.
+        classes: The class names in the data, by label; those of another data set must be among them.
     """
 
     problems: list[Problem]

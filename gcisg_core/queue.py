@@ -1,4 +1,4 @@
-"""The support samples Q: a ring of the momentum encoder's newest embeddings (GCISG, Section 3.1)."""
+"""The support samples Q: a ring buffer of the momentum encoder's latest embeddings (GCISG, Section 3.1)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gcisg_core.ranks import world_size
 class SupportQueue(nn.Module):
     """The last K rows that were enqueued on all ranks, in their order of arrival.
 
-    It starts with random unit vectors, the same on every rank whatever the rank's random state. Both buffers are
+    It starts with random unit vectors, which are the same on every rank. Both buffers are
     part of the state dict, so a resumed run continues with the same support samples.
 
     Args:
@@ -50,7 +50,7 @@ class SupportQueue(nn.Module):
     def enqueue(self, keys: Tensor) -> None:
         """Add the rows of all ranks, rank by rank; the oldest rows leave.
 
-        Every rank must call it, with any number of rows, also none or more than K.
+        Every rank must call it, with any number of rows; zero and more than K are allowed.
 
         Args:
             keys: (N, d).

@@ -1,4 +1,4 @@
-"""The ranges of settings whose names mean the same in every framework."""
+"""Valid ranges of settings whose names mean the same in every framework."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Range(NamedTuple):
     Attributes:
         low: The smallest one; excluded where `above`.
         high: The greatest one.
-        whole: Whole numbers alone.
-        above: See `low`.
+        whole: Only whole numbers.
+        above: Whether `low` is excluded.
     """
 
     low: float
@@ -49,10 +49,10 @@ FORMS = [(re.compile(pattern), allowed) for pattern, allowed in RANGES.items()]
 
 
 def check_ranges(file: object, settings: Mapping[str, Any]) -> None:
-    """Refuse numbers that are out of the range that their key's name stands for, and NaN of any key.
+    """Refuse numbers outside the range of their key, and NaN for any key.
 
     Args:
-        file: The config's.
+        file: The config file.
         settings: Nested containers.
 
     Raises:

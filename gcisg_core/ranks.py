@@ -1,4 +1,4 @@
-"""Which process of how many this one is; without a process group, the only one."""
+"""Rank and number of processes; without a process group, 0 and 1."""
 
 from __future__ import annotations
 

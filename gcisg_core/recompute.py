@@ -1,4 +1,4 @@
-"""A pass whose activations are not kept for the backward pass but computed again in it."""
+"""A forward pass whose activations are recomputed in the backward pass instead of kept."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from gcisg_core.probe import same_buffers
 
 
 def run_recomputed(tap: StageTap, backbone: nn.Module, images: Tensor) -> Features:
-    """``tap.run(backbone, images)``, of which the backward pass keeps the images and the stages alone.
+    """``tap.run(backbone, images)`` that keeps only the images and the stages for the backward pass.
 
-    The second pass draws the same random numbers and leaves running statistics as they are.
+    The second pass draws the same random numbers and does not update running statistics.
     """
     stages = sorted(tap.locations)
 

@@ -1,4 +1,4 @@
-"""What a start made in the folder of its run, which is removed where the start is refused afterwards."""
+"""Removes what a start created in the run's folder if the start is refused."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _before: dict[Path, set[str] | None] = {}  # folder -> the names in it before th
 
 
 def note_start(folder: Path) -> None:
-    """Remember what is in a folder, or that it is missing."""
+    """Record the contents of a folder, or that it is missing."""
     _before[folder.resolve()] = {path.name for path in folder.iterdir()} if folder.is_dir() else None
 
 
 def undo_start(folder: Path) -> None:
-    """Remove what came into a folder since :func:`note_start`, and the folder if it was missing; else do nothing."""
+    """Remove what was added to a folder after :func:`note_start`, and the folder if it was missing."""
     if folder.resolve() not in _before:
         return
     names = _before.pop(folder.resolve())

@@ -1,4 +1,4 @@
-"""The folder of a run: which run it holds, which process uses it, and the checkpoint that the run goes on from."""
+"""The folder of a run: its identity, the lock of the process that uses it, and the checkpoint to resume from."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ except ImportError:  # Windows
 IDENTITY = "identity.json"
 LOCK = ".lock"
 START = "start.json"
-POINTER = "last_checkpoint"  # mmengine and Detectron2 write into it which checkpoint is the newest
+POINTER = "last_checkpoint"  # in which mmengine and Detectron2 name the newest checkpoint
 FINAL = "model_final"  # the stem of Detectron2's last checkpoint
 MOST_DIFFERENCES = 20
 
@@ -48,22 +48,23 @@ def open_run(
     resume: bool = False,
     fresh: bool = False,
 ) -> Path | None:
-    """Take a folder for a run: for this process alone, and for one run alone. What is decided is printed.
+    """Reserve a folder for this process and a single run. The decision is printed.
 
     The run's identity (a random name, the hash of its settings, seed, start) is kept in the folder; its checkpoints
     carry the name.
 
     Args:
-        folder: Made if it is missing, and locked until :func:`release_all` or the end of the process.
-        settings: The config as plain values; what differs from the last start is printed when a run goes on.
-        seed: None where the run draws it.
-        asked: The seed was asked for, so a run of another seed is another run. Else a run goes on with its own.
-        ranks: How many processes train.
-        resume: Go on from the run's newest checkpoint, if there is one.
+        folder: Created if it is missing, and locked until :func:`release_all` or the end of the process.
+        settings: The config as plain values; differences from the last start are printed when a run resumes.
+        seed: None if the run draws it.
+        asked: Whether the user gave the seed; then, a run with another seed is another run. Otherwise, a resumed run
+            keeps its seed.
+        ranks: The number of training processes.
+        resume: Resume from the run's newest checkpoint, if there is one.
         fresh: Move an earlier run aside.
 
     Returns:
-        The checkpoint to go on from; None for a run from the beginning.
+        The checkpoint to resume from; None for a run from the beginning.
 
     Raises:
         ValueError: the folder holds another run, or another process uses it.
@@ -108,10 +109,10 @@ def open_run(
 
 
 def on_first_rank(call: Callable[[], T]) -> T:
-    """The result of a call that the first rank alone makes; without process group, of a plain call.
+    """Call a function on the first rank only, and return its result on all; without process group, just call it.
 
     Raises:
-        ValueError: what the call raised; where nobody says it once for all, the other ranks end without a word.
+        ValueError: the error of the call; if no process reports it for all, the other ranks exit silently.
     """
     if world_size() == 1:
         return call()
@@ -129,7 +130,7 @@ def on_first_rank(call: Callable[[], T]) -> T:
 
 
 def read_identity(folder: Path) -> dict[str, Any]:
-    """What :func:`open_run` wrote; empty where it did not."""
+    """Read what :func:`open_run` wrote; empty if it did not."""
     path = folder / IDENTITY
     with reading(path, "JSON", "Remove it, and the run counts as one from before runs had an identity"):
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -137,15 +138,15 @@ def read_identity(folder: Path) -> dict[str, Any]:
 
 
 def run_name(folder: Path) -> str | None:
-    """The name of the folder's run, which its checkpoints carry."""
+    """The name of the folder's run, which is stored in its checkpoints."""
     return read_identity(folder).get("run")
 
 
 def check_run(folder: Path, checkpoint: Path, name: str | None) -> None:
-    """Refuse to go on from another run's checkpoint in this folder; one without a name is of an old version.
+    """Refuse to resume from another run's checkpoint in this folder; early versions stored no name, which is accepted.
 
     Raises:
-        DataError: it is of another run.
+        DataError: it belongs to another run.
     """
     own = run_name(folder)
     if own and name and own != name and checkpoint.resolve().parent == folder.resolve():
@@ -154,9 +155,9 @@ def check_run(folder: Path, checkpoint: Path, name: str | None) -> None:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint that the folder's pointer names, or the one with the greatest number where it names none.
+    """The checkpoint that the folder's pointer names; without a pointer, the one with the greatest number.
 
-    A damaged one is left, with a word, for the one before it.
+    A damaged one is skipped with a message.
 
     Raises:
         DataError: all are damaged.
@@ -165,7 +166,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
     pointer = folder / POINTER
     named = Path(pointer.read_text(errors="replace").strip()).name if pointer.is_file() else ""
     names = [path.name for path in found]
-    if named in names:  # what has a greater number was written by another run
+    if named in names:  # greater numbers were written by another run
         found = found[: names.index(named) + 1]
     for number, path in reversed([*enumerate(found)]):
         damage = find_damage(path)
@@ -178,7 +179,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def checkpoints_in(folder: Path) -> Iterator[Path]:
-    """The checkpoints of a run by the frameworks' names for them, in no order."""
+    """The checkpoints of a run, by the frameworks' file names, in no particular order."""
     for pattern in ("iter_*.pth", "epoch_*.pth", "model_*.pth"):
         for path in folder.glob(pattern):
             if path.stem == FINAL or path.stem.rpartition("_")[2].isdecimal():
@@ -186,18 +187,18 @@ def checkpoints_in(folder: Path) -> Iterator[Path]:
 
 
 def checkpoint_number(path: Path) -> float:
-    """The iteration or epoch in a checkpoint's name; infinity of the last one of Detectron2."""
+    """The iteration or epoch in a checkpoint's name; infinity for Detectron2's final one."""
     return float("inf") if path.stem == FINAL else int(path.stem.rpartition("_")[2])
 
 
 def number_start(logs: Path) -> None:
-    """Write into the log folder of a start which start of its run it is; the names of log folders are of the clock."""
+    """Store the number of this start of the run in its log folder; the folder's name is only a clock time."""
     number = max(map(start_number, logs.parent.glob("*/")), default=0) + 1
     write_text(logs / START, json.dumps({"start": number}))
 
 
 def start_number(logs: Path) -> int:
-    """What :func:`number_start` wrote; 0 for a folder of an earlier version."""
+    """Read what :func:`number_start` wrote; 0 for a folder of an earlier version."""
     try:
         return int(json.loads((logs / START).read_text(encoding="utf-8"))["start"])
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
@@ -205,7 +206,7 @@ def start_number(logs: Path) -> int:
 
 
 def _identity_in(checkpoint: Path) -> dict[str, Any]:
-    """The run's name that a checkpoint carries; empty of an early one."""
+    """The run's name in a checkpoint; empty for early versions."""
     held = read_checkpoint(checkpoint)
     places = [held, held.get("meta")] if isinstance(held, dict) else []
     return next(({"run": place["run"]} for place in places if isinstance(place, dict) and place.get("run")), {})
@@ -250,10 +251,10 @@ def _say(text: str) -> None:
 
 
 def lock(folder: Path) -> None:
-    """Keep other processes out of a folder until :func:`release_all` or the end of this one, however it ends.
+    """Lock a folder until :func:`release_all` or the end of this process, even if it is killed.
 
     Raises:
-        ValueError: another process holds it (says which, on which machine), or nothing can be written there.
+        ValueError: another process has locked it (the message names process and machine), or it is not writable.
     """
     try:
         _lock(folder)
@@ -275,7 +276,7 @@ def _lock(folder: Path) -> None:
         owner = os.read(descriptor, 1000).decode(errors="replace") or "another process"
         os.close(descriptor)
         raise ValueError(f"{folder} is in use by {owner}. Wait for it or end it; or choose another --output") from error
-    except OSError as error:  # a file system without locks
+    except OSError as error:  # the file system has no locks
         _say(f"{folder} cannot be locked ({error}): start no second run there.")
     os.truncate(descriptor, 0)
     os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
@@ -283,12 +284,12 @@ def _lock(folder: Path) -> None:
 
 
 def release_all() -> None:
-    """Let other processes use the folders that this one has locked."""
+    """Unlock all folders that this process has locked."""
     for descriptor in _held.values():
         os.close(descriptor)
     _held.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    # In a fork, such as a worker that loads data and may outlive a killed run: the lock is its parent's alone.
+    # In a fork, such as a data worker that may outlive a killed run: only the parent holds the lock.
     os.register_at_fork(after_in_child=release_all)

@@ -1,10 +1,10 @@
-"""Reads weights of any origin without running anything that a file holds.
+"""Reads weights of any origin without running code in the file.
 
-torch's own files are read with ``weights_only=True``, plain pickles (Detectron2's and Caffe2's ``.pkl``) by a reader of
-the same rules. Beside tensors and plain containers they may hold what frameworks write: numpy's arrays and numbers,
+torch's files are read with ``weights_only=True``, plain pickles (``.pkl`` of Detectron2 and Caffe2) by a reader with
+the same rules. Besides tensors and plain containers, files may hold what frameworks write: numpy arrays and numbers,
 mmengine's ``HistoryBuffer`` and ``ConfigDict``, namespaces, paths. This module has a stand-in for each of them, so
-nothing that a file names is imported or called. What comes out are tensors, dictionaries, lists, texts and numbers.
-Arrays become tensors from their bytes: a hostile type description makes numpy's constructors read bytes as pointers.
+nothing that a file names is imported or called. The result holds tensors, dictionaries, lists, strings and numbers.
+Arrays become tensors from their bytes: a malicious dtype could make numpy's constructors read bytes as pointers.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ CONVERT = (
     "new_file), or whatever holds them instead of 'state_dict'; for a pickle of arrays pickle.dump({name: array})"
 )
 AGAIN = "Fetch it again, or choose another"
-INFLATED = 10  # times the file: torch does not compress
+INFLATED = 10  # times the file's size: torch does not compress
 
 # Suffix -> reader of further formats; integrations add theirs.
 READERS: dict[str, Callable[[Path], Any]] = {}
 
 
 def read_checkpoint(file: str | Path) -> Any:
-    """What a weights file holds, on the CPU, with arrays as tensors.
+    """Read the content of a weights file onto the CPU, with arrays as tensors.
 
-    The hash that a name carries (``resnet50-11ad3fa6.pth``) is verified first.
+    A hash in the file's name (``resnet50-11ad3fa6.pth``) is verified first.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: it was altered, is damaged, or holds more than tensors, arrays and plain containers.
+        DataError: the file was altered, is damaged, or holds more than tensors, arrays and plain containers.
     """
     path = Path(file)
     if not path.is_file():
         raise FileNotFoundError(f"{file}: no such file")
     verify_hash(path)
-    damage = find_damage(path)  # torch does not look at the check sums: a flipped bit would be another weight
+    damage = find_damage(path)  # torch ignores checksums: a flipped bit would change a weight
     if damage:
         raise DataError(file, f"cannot be read as weights, it {damage}", AGAIN)
     try:
@@ -68,7 +68,7 @@ def read_checkpoint(file: str | Path) -> Any:
         content = READERS.get(path.suffix, _read_torch if is_torch else _read_pickle)(path)
         check_extent(content)
         return content
-    except Exception as error:  # a damaged file can raise nearly anything
+    except Exception as error:  # a damaged file can raise almost any error
         foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
         reason = f"it asks for {foreign[1]}" if foreign else _torch_reason(str(error))
         if reason:
@@ -83,9 +83,9 @@ def _first_line(error: Exception) -> str:
 
 
 def find_damage(file: str | Path) -> str:
-    """What is wrong with a file of `torch.save`, by the check sums of its members; empty where nothing is.
+    """Describe the damage of a file of `torch.save`, found by its members' checksums; empty if it is intact.
 
-    The older form and other files have none; of these only an empty one is found.
+    The older format and other files have no checksums; of these, only empty files are detected.
     """
     path = Path(file)
     with path.open("rb") as stream:
@@ -98,19 +98,19 @@ def find_damage(file: str | Path) -> str:
                     return f"is damaged: {size:,} bytes that claim to hold {held:,}"
                 bad = archive.testzip()
             return f"is damaged: the check sum of {bad} is wrong" if bad else ""
-    except Exception as error:  # zipfile, zlib and lzma have many kinds
+    except Exception as error:  # zipfile, zlib and lzma raise many types
         return f"is damaged: {_first_line(error)}"
     return "" if start else "is empty"
 
 
 def _torch_reason(message: str) -> str:
-    """What torch's safe reader found, out of its long message; empty where the file is no pickle of its kind."""
+    """Extract the reason from the long message of torch's safe reader; empty if the file is not one of its pickles."""
     found = re.search(r"WeightsUnpickler error:\s*((Can only|Trying to|an array of|codec) [^\n]*)", message)
     return found[1] if found else ""
 
 
 def read_state_dict(file: str | Path) -> dict[str, Tensor]:
-    """The state dict of a weights file, whatever it is wrapped in; see :func:`read_checkpoint`.
+    """Read the state dict of a weights file, also if it is nested; see :func:`read_checkpoint`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -120,10 +120,10 @@ def read_state_dict(file: str | Path) -> dict[str, Tensor]:
 
 
 def unwrap_state_dict(content: Any, file: object) -> dict[str, Tensor]:
-    """The tensors by name of what :func:`read_checkpoint` returned; `file` is for the message.
+    """Find the named tensors in what :func:`read_checkpoint` returned; `file` is for the message.
 
     Raises:
-        DataError: there are none.
+        DataError: there are no named tensors.
     """
     while isinstance(content, Mapping):
         inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
@@ -145,7 +145,7 @@ def _read_torch(path: Path) -> Any:
 
 @contextmanager
 def allowing(stand_ins: list[Any]) -> Iterator[None]:
-    """These alone: other code of the process may have allowed what is not inert, as mmengine does with `getattr`."""
+    """Allow only these: other code in the process may have allowed unsafe globals, as mmengine does with `getattr`."""
     before = get_safe_globals()
     clear_safe_globals()
     add_safe_globals(stand_ins)
@@ -162,7 +162,7 @@ def _read_pickle(path: Path) -> Any:
 
 
 class _Dtype:
-    """Stands for `numpy.dtype`: the plain numbers alone."""
+    """Stands for `numpy.dtype`, for plain numbers only."""
 
     def __init__(self, name: str, *_: Any) -> None:
         if name not in DTYPES:
@@ -202,19 +202,19 @@ def _scalar(dtype: _Dtype, data: Any) -> Any:
 
 
 def _latin1_only(text: str, encoding: str) -> bytes:
-    """What pickles of bytes need of `_codecs.encode`; other codecs, such as those that inflate, are refused."""
+    """The part of `_codecs.encode` that pickled bytes need; other codecs, such as decompressors, are refused."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"codec {encoding!r}")
     return _codecs.encode(text, "latin1")
 
 
 def _no_bytes() -> bytes:
-    """How old protocols write an empty array's bytes; `bytes` itself would reserve any memory that it is asked for."""
+    """Stands for `bytes` in empty arrays of old protocols; `bytes` itself would reserve any requested memory."""
     return b""
 
 
 class _Record:
-    """Stands for objects that are their attributes: mmengine's `HistoryBuffer`, `argparse.Namespace`."""
+    """Stands for objects that only hold attributes: mmengine's `HistoryBuffer`, `argparse.Namespace`."""
 
     def __init__(self) -> None:
         self.fields: dict[str, Any] = {}
@@ -233,12 +233,12 @@ def _new_list(*_: Any) -> list[Any]:
 
 
 def _text(*parts: str) -> str:
-    """For paths, which are their parts."""
+    """Stands for paths, which are stored as their parts."""
     return "/".join(map(str, parts)).replace("//", "/")
 
 
 def _nothing(*_: Any) -> None:
-    """For what has no content: the methods that a `HistoryBuffer` names by `getattr`, factories of defaults."""
+    """Stands for objects without content: methods that a `HistoryBuffer` names by `getattr`, default factories."""
 
 
 def _allowed() -> dict[tuple[str, str], Any]:
@@ -268,9 +268,9 @@ def _allowed() -> dict[tuple[str, str], Any]:
 
 
 class ArrayUnpickler(pickle._Unpickler):
-    """Reads arrays, plain containers and the few classes that it has a stand-in for, all others are an error.
+    """Reads arrays, plain containers and the few classes with a stand-in; all others are an error.
 
-    Python's own form of the reader: the one in C reserves as much memory as a file claims to have shared objects.
+    It is the reader in Python: the one in C reserves memory for as many shared objects as a file claims to have.
     """
 
     allowed = _allowed()
@@ -283,7 +283,7 @@ class ArrayUnpickler(pickle._Unpickler):
 
 
 def _plain(content: Any, done: dict[int, Any]) -> Any:
-    """The same with what the stand-ins hold in their places; `done` by identity, as a file may share and nest lists."""
+    """Replace the stand-ins by their contents; `done` is keyed by identity, as a file may share and nest lists."""
     if isinstance(content, _Array):
         return content.tensor
     if id(content) in done:

@@ -13,25 +13,25 @@ from torch import Tensor
 
 from gcisg_core.config import require
 
-# The label of what gets none.
+# The label of images without a pseudo-label.
 UNLABELLED = -1
 
 
 def portion_at(epoch: int, start: float = 0.2, step: float = 0.05, end: float = 0.5) -> float:
-    """The share of each class that is kept in an epoch, counted from 0; the defaults are GCISG's (Section 4.5)."""
+    """The share of each class that is kept in an epoch (counted from 0); the defaults are GCISG's (Section 4.5)."""
     return min(start + step * epoch, end)
 
 
 def class_thresholds(probabilities: Tensor, portion: float) -> Tensor:
-    """The confidence down to which each class's ``portion`` of the images predicted as it goes.
+    """The confidence threshold that keeps a ``portion`` of the images predicted as each class.
 
     Args:
         probabilities: (N, C), rows that sum to one.
         portion: p, in (0, 1].
 
     Returns:
-        (C,). Of the confidences of the N_c images predicted as c, sorted downwards, number floor(N_c p); 1 where that
-        is none.
+        (C,). For class c: number floor(N_c p) of the descending confidences of the N_c images predicted as c; 1 if that
+        number is 0.
 
     Raises:
         ValueError: an argument is out of range.

@@ -1,4 +1,4 @@
-"""Find the stages of a backbone: from its framework's description, or else in one forward pass.
+"""Finds the stages of a backbone: from its framework's description or, without one, in a forward pass.
 
 Stages are numbered as in the papers: 0 is the stem (convolution, normalisation, ReLU; before max-pooling) and
 1 to 4 are the residual stages, whose strides are 4, 8, 16 and 32 in a ResNet.
@@ -15,28 +15,28 @@ from torch import nn
 
 from gcisg_core.probe import Pass, Seen, StageLocation, look
 
-BACKBONES = ("backbone", "image_encoder")  # what task models call the network of the images
-# What wrappers call the network that holds the pretrained weights.
+BACKBONES = ("backbone", "image_encoder")  # names of the backbone in task models
+# Names of the network with the pretrained weights in wrappers.
 INNER = ("bottom_up", "backbone", "net", "body", "timm_model")
-SHARE = 1 / 3  # a part with fewer parameters than this share of the largest of its stride is no stage's end
-BLOCKS = 3  # as many of one stride are counted in thirds
+SHARE = 1 / 3  # a part with fewer parameters than this share of the largest one of its stride does not end a stage
+BLOCKS = 3  # this many blocks of one stride are divided in thirds
 
 _found: WeakKeyDictionary[nn.Module, tuple[list[str], dict[int, StageLocation]]] = WeakKeyDictionary()
 
 
 def find_backbone(model: nn.Module) -> nn.Module | None:
-    """The network in a task model that sees the images, if it has one of the usual names."""
+    """The network in a task model that gets the images, if it has one of the usual names."""
     return next((part for name in BACKBONES if isinstance(part := getattr(model, name, None), nn.Module)), None)
 
 
 def below_pyramid(backbone: nn.Module) -> nn.Module:
-    """The network below a feature pyramid, or below a simple one; other networks as they are."""
+    """The network below a feature pyramid (or a simple one); other networks are returned unchanged."""
     below = getattr(backbone, "bottom_up", getattr(backbone, "net", backbone))
     return below if isinstance(below, nn.Module) else backbone
 
 
 def find_stages(backbone: nn.Module) -> dict[int, StageLocation]:
-    """Where the stages of a backbone are.
+    """Find the stages of a backbone.
 
     Described are the ResNets of torchvision, MMSegmentation and Detectron2 by their names, and timm's networks by their
     ``feature_info``. Others are seen in one pass: the last map of stride 16 is stage 3 and the last of stride 32 is
@@ -75,12 +75,12 @@ def _find(backbone: nn.Module) -> dict[int, StageLocation]:
 
 
 def _has_parts(module: nn.Module) -> bool:
-    """Whether it is a network, and neither a layer nor a list of networks, which does not run."""
+    """Whether it is a network, and not a layer or a list of networks, which cannot be called."""
     return any(True for _ in module.children()) and not isinstance(module, nn.ModuleList | nn.ModuleDict)
 
 
 def _within(prefix: str, place: StageLocation) -> StageLocation:
-    """A place of the inner network as one of the outer."""
+    """Convert a location in the inner network to one in the outer network."""
     text = str(place)
     return text.replace("(", f"({prefix}", 1) if "(" in text else f"{prefix}{text}"
 
@@ -91,7 +91,7 @@ def _path(seen: Seen) -> str:
 
 
 def _named(backbone: nn.Module) -> dict[int, StageLocation]:
-    """The stages of the ResNets of torchvision, MMSegmentation and Detectron2, by their children's names."""
+    """The stages of ResNets of torchvision, MMSegmentation and Detectron2, by the names of their children."""
     children = dict(backbone.named_children())
     # MobileNets have a layer0 or a layer5, and HRNet has a layer1 alone.
     if {"layer1", "layer2"} <= children.keys() and not {"layer0", "layer5"} & children.keys():
@@ -115,19 +115,19 @@ def _feature_info(backbone: nn.Module, inner: str) -> list[str]:
 
 
 def _by_stride(seen: Iterable[Seen]) -> dict[int, Seen]:
-    """The last map of each stride, if those of 16 and 32 are there."""
+    """The last map of each stride, if strides 16 and 32 exist."""
     found = {one.level: one for one in seen if 0 <= one.level <= 4}
     return found if {3, 4} <= found.keys() else {}
 
 
 def _rising(seen: Sequence[Seen]) -> dict[int, Seen]:
-    """The last maps of an output as the last stages, if their strides rise: an encoder's do, a decoder's do not."""
+    """The last maps of an output as the last stages, if their strides rise (as in encoders, not in decoders)."""
     levels = [one.level for one in seen]
     return dict(zip((4, 3, 2, 1), reversed(seen), strict=False)) if levels == sorted({*levels}) and levels[1:] else {}
 
 
 def _of_parts(backbone: nn.Module, seen: Pass, prefix: str) -> dict[int, Seen]:
-    """The stages among the submodules whose paths begin so."""
+    """The stages among the submodules with this path prefix."""
     parts = [*_outermost(backbone, seen.parts, prefix).values()]
     levels = {part.level for part in parts if part.level <= 4}
     if not levels:
@@ -143,13 +143,13 @@ def _of_parts(backbone: nn.Module, seen: Pass, prefix: str) -> dict[int, Seen]:
             break
         end = _last(parts, level)
         found[level + 4 - deepest] = end
-        parts = parts[: parts.index(end)]  # what a decoder makes of it later is no stage
+        parts = parts[: parts.index(end)]  # a decoder's later maps are not stages
         levels = {part.level for part in parts}
     return found
 
 
 def _outermost(backbone: nn.Module, parts: dict[str, Seen], prefix: str) -> dict[str, Seen]:
-    """The parts that lie in no other, but for sequences and encoders, in whose place their own parts stand."""
+    """The outermost parts; sequences and encoders are replaced by their parts."""
     modules = dict(backbone.named_modules())
     kinds = Counter(type(modules[path]) for path in parts)
 
@@ -181,7 +181,7 @@ def _is_opened(module: nn.Module, path: str, parts: dict[str, Seen]) -> bool:
 
 
 def _last(parts: Sequence[Seen], level: int) -> Seen:
-    """The last large part of a level, and what follows it there."""
+    """The last large part of a level, with the parts after it."""
     there = [part for part in parts if part.level == level]
     most = max(part.parameters for part in there)
     return _with_norm(there, [part for part in there if part.parameters >= SHARE * most][-1])

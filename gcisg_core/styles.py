@@ -1,4 +1,4 @@
-"""Views in the style of other images, from a folder that the user supplies (domain randomisation)."""
+"""Views in the style of other images, from a folder of the user (domain randomisation)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class RandomStyle(nn.Module):
     """Gives each image of a batch, with probability ``p``, the style of an image drawn from a folder.
 
     Args:
-        folder: Any folder of JPEG or PNG images, with folders in it or without; ``~`` and variables are replaced.
+        folder: A folder of JPEG or PNG images; subfolders are searched. ``~`` and variables are replaced.
         kind: ``statistics``: mean and standard deviation of each colour become those of the style image (AdaIN on
             pixels). ``fourier``: the amplitudes of its low frequencies, with the image's own phases (FDA).
-        p: Probability; by default that of DRPC's 15 styles against the image itself.
+        p: Probability; the default is that of DRPC, which has 15 styles and the image itself.
         window: For ``fourier``, half the edge of the exchanged square of low frequencies, relative to the shorter
             edge of the image.
 
@@ -36,7 +36,7 @@ class RandomStyle(nn.Module):
         DataError: the folder is missing or has no image, or an image cannot be read.
         ValueError: another argument is out of range.
 
-    Source: the task is DRPC's (Yue et al., ICCV 2019, Section 3.1), which has CycleGANs do it before training; AdaIN:
+    Source: DRPC (Yue et al., ICCV 2019, Section 3.1), which uses CycleGANs before training; AdaIN:
     Huang and Belongie (ICCV 2017), Eq. 8; FDA: Yang and Soatto (CVPR 2020), Eq. 3.
     """
 

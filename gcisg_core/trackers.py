@@ -1,4 +1,4 @@
-"""Experiment trackers that training can report to: their names, what they need, and where their local files go."""
+"""Experiment trackers for training: names, requirements, and the place of their local files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from gcisg_core.problems import MissingPackageError
 
 
 class Tracker(NamedTuple):
-    """A tracker.
+    """An experiment tracker.
 
     Attributes:
-        module: What is imported.
-        package: What pip installs.
-        backend: mmengine's class.
+        module: The module to import.
+        package: The package to install.
+        backend: The class of mmengine.
     """
 
     module: str
@@ -39,11 +39,11 @@ TRACKERS = {
 
 
 def check_trackers(names: Sequence[str], offered: Sequence[str]) -> None:
-    """Refuse a tracker that cannot be used, before anything is started.
+    """Refuse a tracker that cannot be used, before anything starts.
 
     Args:
-        names: Of trackers.
-        offered: Those that the config's framework can use.
+        names: Names of trackers.
+        offered: The trackers that the config's framework supports.
 
     Raises:
         ValueError: a name is not among them.
@@ -57,7 +57,7 @@ def check_trackers(names: Sequence[str], offered: Sequence[str]) -> None:
 
 
 def group(variable: str) -> str:
-    """What runs are collected under: the tracker's own environment variable, else `gcisg`."""
+    """The group or project of the runs: the tracker's environment variable, by default `gcisg`."""
     return os.environ.get(variable) or "gcisg"
 
 
@@ -67,6 +67,6 @@ def mlflow_server() -> str:
 
 
 def mlflow_files(run: str | Path) -> Path:
-    """The folder of MLflow's local files, in the run's; MLflow 3 writes such only where it is told that it may."""
+    """The folder of MLflow's local files, in the run's folder; MLflow 3 writes local files only if it is allowed to."""
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     return Path(run).resolve() / "mlruns"

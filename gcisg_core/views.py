@@ -31,7 +31,7 @@ class PhotometricView(nn.Module):
     Shape:
         (B, 3, H, W), RGB, floats in [0, 1] -> the same.
 
-    Source: GCISG (ECCV 2022), Sections 4.3 and 4.4; the strengths are torchvision's usual ones, the paper has none.
+    Source: GCISG (ECCV 2022), Sections 4.3 and 4.4; strengths: the usual ones of torchvision; the paper states none.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ def _gaussian_blur(sigma: tuple[float, float]) -> nn.Module:
 
 
 def restyle(image: Tensor, seed: int) -> Tensor:
-    """The photometric change of the match rate, the same for the same seed on every machine and thread.
+    """The photometric change for the match rate; it depends only on the seed, not on machine or thread.
 
     Colour jitter (brightness, contrast and saturation 0.8, hue 0.3), then a Gaussian blur of sigma 0.15 to 1.3 pixels.
 

@@ -1,6 +1,6 @@
-"""Penalties on a network's weights that never copy all of them into one vector, as their gradients would again.
+"""Penalties on a network's weights without a copy of all weights, or of their gradients, in one vector.
 
-What a method keeps of the weights is one vector (P,), every parameter in its order.
+Methods store weights as one vector (P,), with all parameters in order.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def total(tensors: Iterable[Tensor]) -> Tensor:
 
 
 def penalty(value: Tensor, gradients: Sequence[Tensor], weights: Sequence[Tensor], scale: float = 1.0) -> Tensor:
-    """A term of the loss of which the gradient is known.
+    """A term of the loss with a known gradient.
 
     Args:
         value: A scalar, without a graph.
-        gradients: Of the value by each weight, of the weights' shapes, up to ``scale``.
-        weights: Parameters, which take them in the backward pass.
-        scale: What all gradients are multiplied by, in the pass over them that the backward pass makes anyway.
+        gradients: Gradients with respect to each weight, in the weights' shapes, divided by ``scale``.
+        weights: Parameters, which get the gradients in the backward pass.
+        scale: Factor of all gradients, applied in the pass over them that the backward pass makes anyway.
     """
     result: Tensor = _Penalty.apply(value, gradients, scale, *weights)
     return result
@@ -45,7 +45,7 @@ def penalty(value: Tensor, gradients: Sequence[Tensor], weights: Sequence[Tensor
 class _Penalty(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor, gradients: Sequence[Tensor], scale: float, *weights: Tensor) -> Tensor:
-        # Not in an attribute: saved like this, it is an error if they were changed since.
+        # Saved here rather than in an attribute, so that a later change of them raises an error.
         ctx.save_for_backward(*gradients)
         ctx.scale = scale
         return value.clone()

@@ -1,4 +1,4 @@
-"""Which setting of a config an error comes from: the frameworks say what is wrong with a value, but not where it is."""
+"""Finds the config key behind an error: the frameworks describe the wrong value, but not its key."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from gcisg_core.problems import DataError, reason
 
-WRONG_VALUE = (TypeError, ValueError, AttributeError, AssertionError)  # what a constructor raises of a wrong value
+WRONG_VALUE = (TypeError, ValueError, AttributeError, AssertionError)  # what constructors raise for a wrong value
 NUMBERS = (int, float)
-# Of a constructor whose arguments the settings are not.
+# Raised if the settings are not a constructor's arguments.
 ARGUMENTS = re.compile(r"\) (got an unexpected keyword argument '(?P<name>\w+)'|missing \d+ required)")
 
 
@@ -27,15 +27,15 @@ def naming_settings(
     overrides: Sequence[str],
     builders: Collection[str],
 ) -> Iterator[None]:
-    """Turn an error of a wrong value into one that names its key, where it can be told from the traceback.
+    """Turn the error of a wrong value into one that names its key, if the traceback shows it.
 
-    Looked for in the variables of the traceback: what an override changed to another type; and, while something is
-    built from the config, the innermost setting of the same value.
+    The variables of the traceback are searched for a value whose type an override changed and, while something is
+    built from the config, for the innermost setting with the same value.
 
     Args:
-        file: The config's.
-        read: Overrides -> the config as plain containers; called after an error alone.
-        overrides: ``key=value`` each.
+        file: The config file.
+        read: Overrides -> the config as plain containers; called only after an error.
+        overrides: A list of ``key=value``.
         builders: Names of the functions that build an object from its settings.
 
     Raises:
@@ -47,7 +47,7 @@ def naming_settings(
         raise
     except WRONG_VALUE as error:
         found = None
-        with suppress(Exception):  # whatever fails here, the error itself is the better message
+        with suppress(Exception):  # if this search fails, the original error is the better message
             found = _find(error, read(overrides), read([]) if overrides else {}, overrides, builders)
             if found is None and isinstance(error, TypeError) and _is_building(error, builders):
                 found = _unknown(error, read(overrides))
@@ -78,14 +78,15 @@ def _find(
             return key, value, old
     own = frames[-1].f_globals.get("__name__", "").startswith("gcisg_")
     started = next((n for n, frame in enumerate(frames) if frame.f_code.co_name in builders), None)
-    if started is None or (own and isinstance(error, ValueError)):  # what this project refuses has its own words
+    if started is None or (own and isinstance(error, ValueError)):  # this project's messages are clear
         return None
     unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-    if unknown is not None:  # a value that is said to be wrong in that place would mislead
+    if unknown is not None:  # a value reported for the wrong key would mislead
         return next(((key, value) for key, value in _all(settings) if key.rpartition(".")[2] == unknown[1]), None)
     leaves = [(key, value) for key, value in _leaves(settings) if not key.endswith(".type")]
     inner = [pair for each in reversed(variables[started:]) for pair in each]
-    if not isinstance(error, ValueError):  # text goes on under other names: num_classes is the out_features of a layer
+    # Names of texts change on the way: num_classes becomes the out_features of a layer.
+    if not isinstance(error, ValueError):
         for _, value in inner:
             for key, leaf in leaves:
                 if isinstance(leaf, str) and _same(leaf, value):
@@ -102,7 +103,7 @@ def _is_building(error: BaseException, builders: Collection[str]) -> bool:
 
 
 def _unknown(error: TypeError, settings: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """The setting that a constructor does not take; an empty key for one that it lacks. None for other errors."""
+    """The setting that a constructor does not accept; an empty key for a missing one. None for other errors."""
     found = ARGUMENTS.search(str(error))
     if found is None:
         return None

@@ -38,7 +38,7 @@ def values_of(path, overrides, monkeypatch):
 @pytest.mark.parametrize("grid", GRIDS, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 def test_each_variant_is_a_config_that_takes_its_overrides(grid, scale, monkeypatch):
     if scale == "paper" and MINIATURE_ALONE & {grid.stem, f"{grid.parts[-3]}/{grid.stem}"}:
-        with pytest.raises(ValueError, match="miniature alone"):
+        with pytest.raises(ValueError, match="miniature only"):
             variants.read_sweep(grid, scale)
         return
     task, found = variants.read_sweep(grid, scale)

@@ -136,7 +136,7 @@ class TestSweep:
         name, overrides = "baseline_r101_visda17", ["start.config=gcisg_r101_visda17", "x=1", "y=2"]
         assert sweep.read_sweep(grid, "paper")[1] == {"A, y 2": (name, overrides)}
         grid.write_text(text + "paper: false\n")
-        with pytest.raises(ValueError, match="miniature alone"):
+        with pytest.raises(ValueError, match="miniature only"):
             sweep.read_sweep(grid, "paper")
 
     def test_the_papers_data_have_no_dev_split(self, sweep, grid):

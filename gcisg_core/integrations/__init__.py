@@ -1,1 +1,1 @@
-"""Translations to the frameworks: the only modules of the core that import one."""
+"""Integrations with the frameworks: the only modules of the core that import one."""

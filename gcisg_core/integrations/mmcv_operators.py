@@ -1,9 +1,9 @@
 """Operators of mmcv in plain PyTorch, under the names and arguments of its compiled extension `mmcv._ext`.
 
-What frameworks call on a GPU alone, and have in Python on a CPU: deformable attention (mmdetection's DETR family,
-Mask2Former's pixel decoder), where these call mmcv's own function for a CPU, and the focal loss (MaskFormer), where
-they call torchvision's. And PSANet's masks, which frameworks have in no other form. All run on any device; they are
-slower than compiled operators and take more memory.
+Two operators for which frameworks have Python code on a CPU, but not on a GPU: deformable attention (mmdetection's DETR
+family, Mask2Former's pixel decoder), which calls mmcv's function for a CPU, and focal loss (MaskFormer), which calls
+torchvision's. The third is PSANet's masks, which frameworks have in no other form. All run on any device; they are
+slower than compiled operators and need more memory.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def ms_deform_attn_forward(
     Args:
         value: (B, keys, heads, channels of a head); the keys are the pixels of all levels, one level after another.
         shapes: (levels, 2), height and width of each.
-        start_index: Of each level among the keys; not needed.
+        start_index: Index of each level's first key; not used.
         locations: (B, queries, heads, levels, points, 2), x and y in [0, 1].
         weights: (B, queries, heads, levels, points).
-        im2col_step: Of the compiled operator; not needed.
+        im2col_step: Argument of the compiled operator; not used.
 
     Returns:
         (B, queries, heads * channels of a head).
@@ -40,7 +40,7 @@ def ms_deform_attn_backward(
     value: Tensor, shapes: Tensor, start_index: Tensor, locations: Tensor, weights: Tensor, grad_output: Tensor,
     grad_value: Tensor, grad_locations: Tensor, grad_weights: Tensor, im2col_step: int,
 ) -> None:  # fmt: skip
-    """Its gradients, written into ``grad_value``, ``grad_locations`` and ``grad_weights``."""
+    """Write the gradients into ``grad_value``, ``grad_locations`` and ``grad_weights``."""
     inputs = [tensor.detach().requires_grad_() for tensor in (value, locations, weights)]
     with torch.enable_grad():
         output = ms_deform_attn_forward(inputs[0], shapes, start_index, inputs[1], inputs[2], im2col_step)
@@ -75,7 +75,7 @@ def sigmoid_focal_loss_forward(
 def sigmoid_focal_loss_backward(
     logits: Tensor, target: Tensor, weight: Tensor, grad_logits: Tensor, gamma: float, alpha: float
 ) -> None:
-    """The gradient of its sum, written into ``grad_logits``."""
+    """Write the gradient of the sum into ``grad_logits``."""
     inputs = logits.detach().requires_grad_()
     with torch.enable_grad():
         loss = _focal_loss(inputs, target, weight, gamma, alpha).sum()
@@ -87,9 +87,9 @@ def psamask_forward(masks: Tensor, output: Tensor, psa_type: int, **sizes: int) 
 
     Args:
         masks: (B, cells, H, W), at each position a mask of ``h_mask`` x ``w_mask`` cells around it, row by row.
-        output: (B, H * W, H, W): the attention from the first axis' position to the last's, or the other way round.
+        output: (B, H * W, H, W): the attention from the first axis' position to the last's, or in reverse.
         psa_type: 0 collects, 1 distributes.
-        **sizes: ``h_mask`` and ``w_mask``, and mmcv's others, which the tensors have.
+        **sizes: ``h_mask`` and ``w_mask``; mmcv's other sizes follow from the tensors.
 
     Source: PSANet (Zhao et al., ECCV 2018), Section 3.2.
     """
@@ -97,7 +97,7 @@ def psamask_forward(masks: Tensor, output: Tensor, psa_type: int, **sizes: int) 
 
 
 def psamask_backward(grad_output: Tensor, grad_masks: Tensor, psa_type: int, **sizes: int) -> None:
-    """The gradient, written into ``grad_masks``."""
+    """Write the gradient into ``grad_masks``."""
     masks = grad_masks.detach().clone().requires_grad_()  # any values: the attention is linear in them
     with torch.enable_grad():
         output = _psa_mask(masks, psa_type, sizes["h_mask"], sizes["w_mask"])

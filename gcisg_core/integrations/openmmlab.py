@@ -1,11 +1,10 @@
-"""The two OpenMMLab stacks: the official packages, and OneDL's continuation of them under the same import names.
+"""The two OpenMMLab stacks: the official packages, and OneDL's forks of them under the same import names.
 
-MMSegmentation 1.2 and mmdetection import all of mmcv's operators, compiled or not; OneDL's MMSegmentation does without
-any of them, also those that are written in Python. Where mmcv is installed without its extension (OneDL's from the
-index, mmcv-lite, a build with ``MMCV_WITH_OPS=0``), importing this module lets the import succeed: the operators
-written in Python work, deformable attention, the focal loss and PSANet's masks on any device
-(:mod:`gcisg_core.integrations.mmcv_operators`), and a compiled one says what is missing when it is called. A complete
-mmcv is left alone.
+MMSegmentation 1.2 and mmdetection import all of mmcv's operators, compiled or not; OneDL's MMSegmentation needs none
+of them, not even those in Python. If mmcv is installed without its extension (OneDL's from the index, mmcv-lite, a
+build with ``MMCV_WITH_OPS=0``), importing this module lets the import succeed. Operators in Python work, as do
+deformable attention, the focal loss and PSANet's masks, on any device (:mod:`gcisg_core.integrations.mmcv_operators`);
+a compiled operator raises an error about what is missing when it is called. A complete mmcv is not changed.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import Any
 
 from gcisg_core.problems import MissingPackageError
 
-# Import name -> its distributions on the index: the official ones, OneDL's.
+# Import name -> its distributions on the index: the official ones, then OneDL's.
 DISTRIBUTIONS = {
     "mmengine": (("mmengine", "mmengine-lite"), ("onedl-mmengine",)),
     "mmcv": (("mmcv", "mmcv-lite"), ("onedl-mmcv",)),
@@ -31,7 +30,7 @@ DISTRIBUTIONS = {
     "mmpretrain": (("mmpretrain",), ("onedl-mmpretrain",)),
 }
 PINNED = "-r requirements/frameworks.txt"  # OneDL's
-PARTS = {"mmdet": "mmdetection", "mmpretrain": "mmpretrain"}  # of which some models of mmseg are made
+PARTS = {"mmdet": "mmdetection", "mmpretrain": "mmpretrain"}  # which some models of mmseg use
 PINNED_PARTS = "--no-deps -r requirements/{}.txt"
 EXTENSION = "mmcv._ext"
 IN_PYTORCH = {
@@ -40,7 +39,7 @@ IN_PYTORCH = {
 
 
 def distributions(module: str) -> tuple[str, ...]:
-    """The names on the index of what is imported as `module`, of both stacks."""
+    """The distributions of both stacks on the index that are imported as `module`."""
     return sum(DISTRIBUTIONS[module], ())
 
 
@@ -56,16 +55,16 @@ def installed(names: Iterable[str]) -> dict[str, str]:
 
 
 def stacks() -> tuple[dict[str, str], dict[str, str]]:
-    """What is installed of the official stack and of OneDL's: versions by distribution."""
+    """The installed distributions of the official stack and of OneDL's, with versions."""
     official, onedl = zip(*DISTRIBUTIONS.values(), strict=True)
     return installed(sum(official, ())), installed(sum(onedl, ()))
 
 
 def requirements(module: str) -> str:
-    """What `pip install` needs for one of the modules, in the stack that is there; OneDL's where none is.
+    """The arguments of `pip install` for a module, in the installed stack; OneDL's if there is none.
 
-    mmseg 1.2 refuses mmcv 2.2, so for the official stack both are named, mmcv by the distribution that is there; so
-    do mmdet 3 and mmpretrain 1.
+    mmseg 1.2, mmdet 3 and mmpretrain 1 refuse mmcv 2.2, so for the official stack mmcv is included, by its installed
+    distribution.
     """
     official, onedl = stacks()
     if onedl or not official:
@@ -77,7 +76,7 @@ def requirements(module: str) -> str:
 
 
 def require_parts(model: object) -> None:
-    """For a model's settings that name parts of mmdetection or mmpretrain, `mmdet.*` and `mmpretrain.*`.
+    """Import mmdetection or mmpretrain if a model's settings use parts of them (`mmdet.*`, `mmpretrain.*`).
 
     Raises:
         MissingPackageError: it is not installed.
@@ -92,13 +91,13 @@ def require_parts(model: object) -> None:
 
 
 def how_to_install(error: BaseException | None) -> str:
-    """The command for the package of OpenMMLab that an error of an import lacks; empty for other errors."""
+    """The install command for the OpenMMLab package that an import error reports; empty for other errors."""
     module = (getattr(error, "name", None) or "").partition(".")[0]
     return f"pip install {requirements(module)} (docs/install.md)" if module in DISTRIBUTIONS else ""
 
 
 class MissingOperators(types.ModuleType):
-    """Stands for `mmcv._ext`: each operator is ours in PyTorch, or says that it is missing when it is called."""
+    """Stands for `mmcv._ext`: each operator is ours in PyTorch, or raises an error when it is called."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("__"):  # introspection, not an operator
@@ -117,7 +116,7 @@ class MissingOperators(types.ModuleType):
 
 
 class _Finder(MetaPathFinder, Loader):
-    """Asked last, so an extension that exists is found before."""
+    """Consulted last, so that an existing extension is found first."""
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
         return ModuleSpec(fullname, self) if fullname == EXTENSION else None
@@ -126,7 +125,7 @@ class _Finder(MetaPathFinder, Loader):
         return MissingOperators(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """There is nothing to run."""
+        """There is nothing to execute."""
 
 
 sys.meta_path.append(_Finder())

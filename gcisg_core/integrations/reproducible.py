@@ -1,7 +1,7 @@
-"""Randomness that depends on the seed and the position in training only.
+"""Randomness that depends only on the seed and the position in training.
 
-A run that is killed and resumed then goes on as if nothing had happened, and the number of data-loading workers does
-not matter: sample number n of a run and step number i draw the same random numbers whatever was drawn before them.
+A run that is killed and resumed therefore continues as if uninterrupted, and the number of data workers does not
+matter: sample n and step i of a run always draw the same random numbers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 
 def seed_everything(*keys: int) -> None:
-    """Seed Python, numpy and torch from non-negative numbers, well mixed; use as many keys for all that must differ."""
+    """Seed Python, numpy and torch from non-negative numbers, well mixed; use one key for each thing to tell apart."""
     python, legacy, state = np.random.SeedSequence(keys).generate_state(3).tolist()
     random.seed(python)
     np.random.seed(legacy)
@@ -28,13 +28,13 @@ def seed_everything(*keys: int) -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """The state of the generators of Python, numpy and torch, of the current GPU too."""
+    """The state of the generators of Python, numpy, torch and the current GPU."""
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
     return {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Go back to what :func:`random_state` returned; a GPU's state is left out where there is none."""
+    """Restore what :func:`random_state` returned; a GPU's state is ignored without a GPU."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"])
@@ -43,7 +43,7 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 def seeded_indices(indices: Iterable[int], seed: int, rank: int = 0, start: int = 0) -> Iterator[tuple[tuple, int]]:
-    """Pairs (key of the sample's randomness, index) for :class:`SeededDataset`; ``start`` samples were read before."""
+    """Pairs (key of the sample's randomness, index) for :class:`SeededDataset`; ``start`` samples have been read."""
     for position, index in zip(count(start), indices):
         yield (seed, rank, position), index
 
@@ -54,7 +54,7 @@ class SeededDataset(Dataset):
     Args:
         dataset: Any map-style data set.
 
-    Items are asked for by the pairs of :func:`seeded_indices`; a plain index reads without seeding.
+    Items are indexed by the pairs of :func:`seeded_indices`; a plain index reads without seeding.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -66,6 +66,6 @@ class SeededDataset(Dataset):
     def __getitem__(self, item: int | tuple[tuple[int, ...], int]) -> Any:
         if isinstance(item, tuple):
             key, item = item
-            # 1 keeps these numbers apart from those of the steps.
+            # 1 separates these numbers from those of the steps.
             seed_everything(1, *key)
         return self.dataset[item]

@@ -1,4 +1,4 @@
-"""safetensors: files that hold tensors and nothing else, such as timm's on the hub."""
+"""safetensors: files that hold only tensors, such as timm's on the hub."""
 
 from safetensors.torch import load_file
 

@@ -13,13 +13,13 @@ from gcisg_core.config import require
 
 @PARAM_SCHEDULERS.register_module()
 class WarmupPolyLR(LRSchedulerMixin, _ParamScheduler):
-    """Polynomial decay under a short quadratic warm-up: the schedule of the authors' code of ASG and CSG.
+    """Polynomial decay with a short quadratic warm-up: the schedule of the ASG and CSG authors' code.
 
     Before step t (from 0) each group's own rate is multiplied by
 
         min(start + (1 - start) (t / warmup)^2, 1) * (1 - min(t / end, hold_after))^power.
 
-    It sets the rates instead of multiplying the current ones, so it must be the only scheduler of the rate.
+    It sets the rates instead of multiplying the current ones, so it must be the only learning-rate scheduler.
 
     Args:
         optimizer: The optimiser or its wrapper; mmengine gives it.

@@ -1,4 +1,4 @@
-"""timm: any of its models as a guide or as a classifier's backbone, DINOv2, DINOv3 and CLIP's encoders among them."""
+"""timm: any of its models, such as DINOv2, DINOv3 and CLIP encoders, as a guide or a classifier's backbone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gcisg_core.lookup import unknown_name
 from gcisg_core.problems import DataError, MissingPackageError
 from gcisg_core.safe_load import read_state_dict
 
-START = 20_250_607  # no file has this random start: what stays as it was is absent from a file
+START = 20_250_607  # no file has these random values: a tensor that keeps them is missing in a file
 
 
 class TimmGuide(GuideNetwork):
@@ -36,17 +36,17 @@ def create(
     state: Mapping[str, Tensor] | None = None,
     seed: int | None = START,
 ) -> Any:
-    """A model of timm without its classifier that takes images of any size if it can.
+    """Build a model of timm without its classifier, which accepts images of any size if possible.
 
     Args:
-        name: ``vit_small_patch14_dinov2``, ``convnext_tiny``, ...; with a tag after a dot, of particular weights.
+        name: ``vit_small_patch14_dinov2``, ``convnext_tiny``, ...; with a tag of weights after a dot.
         options: Keyword arguments of ``timm.create_model``.
-        state: Weights in any form that timm knows for this model; what does not fit is left out.
-        seed: Of the random start; None draws it from torch's global state.
+        state: Weights in any form that timm knows for this model; tensors that do not fit are skipped.
+        seed: Seed of the random initialisation; None uses torch's global state.
 
     Raises:
         MissingPackageError: timm is not installed.
-        ValueError: timm has no such model, or it does not take the options.
+        ValueError: timm has no such model, or the model does not accept the options.
     """
     try:
         import timm
@@ -57,7 +57,7 @@ def create(
         raise unknown_name(name, known, "model of timm")
     values: dict[str, Any] = {**(options or {}), "num_classes": 0}
     if state is not None:
-        # The number of classes is that of no model, so that timm loads without the classifier.
+        # No model has this number of classes, so timm skips the classifier when it loads weights.
         values |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(state), "num_classes": -1}}
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
@@ -72,7 +72,7 @@ def create(
 
 
 def fixed_size(network: Any) -> int | None:
-    """The only edge of images that a model takes, in pixels; None if it takes others too."""
+    """The only image edge that a model accepts, in pixels; None if it accepts others."""
     if getattr(network, "dynamic_img_size", False) or not network.pretrained_cfg.get("fixed_input_size"):
         return None
     embedded = getattr(getattr(network, "patch_embed", None), "img_size", None)  # of the option `img_size`
@@ -90,18 +90,18 @@ def ends_in_convolution(network: Any, classifier: str) -> bool:
 def read_weights(
     name: str, weights: str, options: Mapping[str, Any] | None = None, key: str = "weights"
 ) -> dict[str, Tensor]:
-    """The weights of a model of timm under its names, its original classifier included.
+    """Read the weights of a model of timm, under its names, with its original classifier.
 
     Args:
         name: See :func:`create`.
         weights: A file of any form that timm converts (its own, DINOv2's, ...), read without running code in it; or
-            the tag of weights (``lvd142m``), ``DEFAULT`` for the first, from the cache of the hub or from the net.
-        options: With which the model is built.
-        key: What the config calls the weights, for the messages.
+            a tag of weights (``lvd142m``) or ``DEFAULT`` (the first), from the hub or its cache.
+        options: The options with which the model is built.
+        key: The config key of the weights, for messages.
 
     Raises:
-        FileNotFoundError: there is no such file or tag, or the hub cannot be reached; says what to do.
-        DataError: the file is of another model.
+        FileNotFoundError: there is no such file or tag, or the hub cannot be reached; the message says what to do.
+        DataError: the file belongs to another model.
     """
     network = create(name, options)
     if Path(weights).is_file():
@@ -129,7 +129,7 @@ def read_weights(
 
 
 def _converted(network: Any, state: dict[str, Tensor], file: str, build: Callable[..., Any]) -> dict[str, Tensor]:
-    """A state dict as timm's own conversion makes it; what it leaves as it was is left out."""
+    """Convert a state dict with timm's function; tensors of the model that it does not set are left out."""
     prefix = match_names(network, state).prefix
     given = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     try:
@@ -137,7 +137,7 @@ def _converted(network: Any, state: dict[str, Tensor], file: str, build: Callabl
     except (RuntimeError, KeyError, AttributeError, TypeError) as error:
         what = f"is not of timm's {network.pretrained_cfg['architecture']} ({str(error).splitlines()[0]})"
         raise DataError(file, what, "Give weights of this model, of timm or of its authors") from error
-    # A constant start, as of EdgeNeXt's temperatures, may also be what the file says.
+    # A constant initial value, such as EdgeNeXt's temperatures, may also be the file's value.
     stated = {key for key, value in given.items() if key in loaded and value.shape == loaded[key].shape}
     untouched = _untouched(network.state_dict(), loaded) - stated
     classifier = network.pretrained_cfg.get("classifier") or ()
@@ -147,7 +147,7 @@ def _converted(network: Any, state: dict[str, Tensor], file: str, build: Callabl
 
 
 def _untouched(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> set[str]:
-    """timm loads what fits and says nothing of the rest, which still has its random start; biases follow weights."""
+    """timm loads what fits and does not report the rest, which keeps its random values; biases follow weights."""
     weights = {key for key, value in after.items() if value.ndim > 1 and value.equal(before[key])}
     owners = {key.removesuffix(".weight") for key in weights if key.endswith(".weight")}
     return weights | {key for key in after if key.rpartition(".")[0] in owners}

@@ -1,1 +1,1 @@
-"""The NaN recorder: what watches a step, the file that it writes, and the step run again."""
+"""The NaN recorder: it watches training steps, records a failed one in a file, and replays it."""

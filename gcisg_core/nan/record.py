@@ -1,4 +1,4 @@
-"""Records of training steps: plain values and tensors in a file that cannot run code when it is read."""
+"""Records of training steps: files of plain values and tensors, which run no code when read."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ KIND = "__kind__"  # marks a dictionary that stands for an object of a framework
 
 
 def plain(value: Any, pack: Callable[[Any], Any]) -> Any:
-    """A nested value as containers, numbers, texts and tensors on the CPU.
+    """Convert a nested value to containers, numbers, strings and tensors on the CPU.
 
     Args:
-        value: Anything; numpy's arrays and numbers become lists and numbers.
-        pack: Is given every other object; returns a dictionary with :data:`KIND` in it, or a text.
+        value: Any value; numpy's arrays and numbers become lists and numbers.
+        pack: Converts every other object to a dictionary that contains :data:`KIND`, or to a string.
     """
     if value is None or type(value) in (bool, int, float, str):
         return value
@@ -38,7 +38,7 @@ def plain(value: Any, pack: Callable[[Any], Any]) -> Any:
 
 
 def restore(value: Any, unpack: Callable[[dict[str, Any]], Any], device: torch.device | str = "cpu") -> Any:
-    """The opposite of :func:`plain`, with the tensors on a device; ``unpack`` makes the objects."""
+    """The inverse of :func:`plain`, with the tensors on a device; ``unpack`` builds the objects."""
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, dict):
@@ -60,16 +60,16 @@ def statistics(values: Tensor) -> dict[str, Any]:
 
 
 def save(record: Mapping[str, Any], path: Path) -> None:
-    """Write a record, whole or not at all."""
+    """Write a record atomically."""
     with replacing(path) as partial:
         torch.save(dict(record), partial)
 
 
 def load(path: Path, version: int) -> dict[str, Any]:
-    """A record of this version.
+    """Read a record of this version.
 
     Raises:
-        DataError: there is no such file, it is damaged or no record, or one of another version.
+        DataError: there is no such file, or it is damaged, not a record, or of another version.
     """
     remedy = "Name a nonfinite_*.pth file of a run"
     with reading(path, "a record of a step", remedy):

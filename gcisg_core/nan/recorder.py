@@ -1,7 +1,7 @@
-"""The NaN recorder: the first loss or gradient that is not finite stops the run, or its step is left out.
+"""The NaN recorder: the first loss or gradient that is not finite stops the run, or its step is skipped.
 
-It watches a model by hooks and knows no framework; the integrations ask it once a step, between the backward pass and
-the optimiser.
+It watches a model by hooks and does not depend on a framework; the integrations call it once per step, between the
+backward pass and the optimiser.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gcisg_core.queue import SupportQueue
 from gcisg_core.ranks import rank, world_size
 from gcisg_core.shell import command_line
 
-VERSION = 1  # of the file's form, see docs/nan_recorder.md
+VERSION = 1  # of the file format, see docs/nan_recorder.md
 
 
 class NonFiniteError(FloatingPointError):
@@ -31,16 +31,16 @@ class NonFiniteError(FloatingPointError):
 
 
 class Framework(NamedTuple):
-    """What the recorder needs of a framework.
+    """The functions of a framework that the recorder needs.
 
     Attributes:
-        name: ``mmengine`` or ``detectron2``: who can build the model again.
+        name: ``mmengine`` or ``detectron2``: the framework that can rebuild the model.
         config: The run's config as plain values or text.
-        random_state: Returns the state of all random generators; ``set_random_state`` goes back to it.
+        random_state: Returns the state of all random generators; ``set_random_state`` restores it.
         pack: Turns an object of the framework into plain values (:func:`gcisg_core.nan.record.plain`); ``unpack`` back.
         batch_names: The image files of the model's arguments and keyword arguments.
         is_loss: Whether a value that the model returned under this name is summed.
-        attributes: Of the model, numbers outside its state dict that a forward pass changes.
+        attributes: Numbers of the model outside its state dict that a forward pass changes.
         skip: How a user asks for ``on_nonfinite="skip"``, for messages.
     """
 
@@ -57,21 +57,21 @@ class Framework(NamedTuple):
 
 
 class StepRecorder:
-    """Keeps what is needed to run the current step again, and looks for what is not finite in it.
+    """Keeps what is needed to replay the current step, and finds values in it that are not finite.
 
-    Kept are references to the inputs and copies of the buffers that a forward pass changes (BatchNorm's statistics,
-    queues): time and memory for one copy of these.
+    It keeps references to the inputs and one copy of each buffer that a forward pass changes (BatchNorm statistics,
+    queues).
 
     Args:
         model: The task model with its ``regularizer``, not wrapped for several processes. It returns losses by name
             in training.
-        folder: Where the file goes, the run's folder.
-        framework: The one that trains it.
-        on_nonfinite: What a loss or gradient that is not finite does: ``stop`` the run, or ``skip`` the step. ``None``
-            is ``stop``, or what earlier versions took from the method's settings.
+        folder: The run's folder, in which the file is written.
+        framework: The framework that trains the model.
+        on_nonfinite: Action on a loss or gradient that is not finite: ``stop`` the run, or ``skip`` the step. ``None``
+            is ``stop``, or the value in the method's settings, its earlier place.
 
     Raises:
-        ValueError: ``on_nonfinite`` is neither, or the method's settings say the other.
+        ValueError: ``on_nonfinite`` is neither, or differs from the method's settings.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class StepRecorder:
         if self._saved:
             torch._foreach_copy_(self._saved, self._buffers())
         else:
-            self.regularizer.init_from_student()  # it is kept whatever becomes of the step
+            self.regularizer.init_from_student()  # it is kept even if the step is skipped
             self._saved = [buffer.clone() for buffer in self._buffers()]
         device = next(module.parameters()).device.type
         self.start = {
@@ -131,17 +131,17 @@ class StepRecorder:
             self.losses = {name: value.detach() for name, value in losses.items()}
 
     def check(self, iteration: int, scale: float | None = None) -> bool:
-        """Whether the step may go on; to be called after the backward pass, before clipping and the optimiser.
+        """Whether the step may continue. Call it after the backward pass, before clipping and the optimiser.
 
         All processes must call it: they stop or skip together. It waits for the device once.
 
         Args:
-            iteration: Of the step, counted from 0.
-            scale: Of a gradient scaler. Gradients that overflow are then its business, down to a scale of 1.
+            iteration: The step's number, counted from 0.
+            scale: The scale of a gradient scaler. Overflow is left to the scaler until its scale reaches 1.
 
         Returns:
-            False when the step is left out (``on_nonfinite="skip"``): gradients are gone and buffers as they were, so
-            that the optimiser's step changes nothing. ``message`` says why, ``skips`` how many there were.
+            False if the step is skipped (``on_nonfinite="skip"``): gradients are removed and buffers restored, so that
+            the optimiser's step changes nothing. ``message`` gives the reason, ``skips`` the number of such steps.
 
         Raises:
             NonFiniteError: something is not finite, and ``on_nonfinite`` is ``"stop"``.
@@ -150,15 +150,15 @@ class StepRecorder:
         if not (any_loss or any_gradient):
             self.views, self.features = (), ()
             return True
-        # Gradients are averaged over the processes: which batch spoilt them is not known unless a loss tells.
+        # Gradients are averaged over the processes: only a loss can show which batch caused the failure.
         self._fail(self._reason(loss, gradient, any_loss), iteration, scale, write=loss or not any_loss)
         self._drop_gradients(scale)
         return False
 
     def interrupt(self, iteration: int, error: FloatingPointError, scale: float | None = None) -> None:
-        """What :meth:`check` does, for a model that found values that are not finite itself and raised an error.
+        """Do the same as :meth:`check` for a model that found values that are not finite and raised an error.
 
-        Only one process can skip such a step: others would wait for its gradients.
+        Such a step can be skipped only in a run of one process: others would wait for its gradients.
         """
         self.error = str(error)
         alone = world_size() == 1
@@ -212,7 +212,7 @@ class StepRecorder:
         return f"the gradient of {names[0]}{others} is not finite, all losses are,"
 
     def _where(self) -> str:
-        """Where the forward pass went wrong first, as far as the features and weights show."""
+        """Where values first became non-finite, as far as features and weights show it."""
         weights = [n for n, p in self.model.named_parameters() if p.requires_grad and not p.isfinite().all()]
         if weights:
             return f"; {len(weights)} weights are not finite already, the first is {weights[0]}"
@@ -249,7 +249,7 @@ class StepRecorder:
         return packed
 
     def statistics(self) -> dict[str, dict[str, Any]]:
-        """Of the views, the student's features of each stage and view, and the queues."""
+        """Statistics of the views, of the student's features for each stage and view, and of the queues."""
         found = {f"view {index}": statistics(view) for index, view in enumerate(self.views)}
         for index, maps in enumerate(self.features):
             found |= {f"features, view {index}, stage {stage}": statistics(maps[stage]) for stage in sorted(maps)}
@@ -260,10 +260,10 @@ class StepRecorder:
 
     @torch.no_grad()
     def _drop_gradients(self, scale: float | None) -> None:
-        """So that the optimiser changes nothing."""
+        """Remove the gradients, so that the optimiser changes nothing."""
         for parameter in self.model.parameters():
             if parameter.grad is not None and scale is not None:
-                # A gradient scaler insists on gradients; it leaves out the step itself.
+                # A gradient scaler requires gradients; it skips the step by itself.
                 parameter.grad.fill_(math.nan)
                 return
             parameter.grad = None

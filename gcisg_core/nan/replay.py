@@ -1,4 +1,4 @@
-"""Run a recorded step again: the same inputs, weights, buffers and random numbers give the same losses."""
+"""Replays a recorded step: the same inputs, weights, buffers and random numbers give the same losses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gcisg_core.nan.recorder import Framework, StepRecorder, named_losses, nonfi
 
 
 class Replay(NamedTuple):
-    """What a step gave when it was run again.
+    """The result of a replayed step.
 
     Attributes:
         losses: Name -> value; empty if the model raised an error.
@@ -33,7 +33,7 @@ class Replay(NamedTuple):
     statistics: dict[str, dict[str, Any]]
 
     def repeats(self, record: Mapping[str, Any]) -> bool:
-        """Whether all losses are those of the record, NaN being equal to NaN."""
+        """Whether all losses equal those of the record; NaN equals NaN."""
         return (self.error, self.losses.keys()) == (record["error"], record["losses"].keys()) and all(
             value == self.losses[name] or (math.isnan(value) and math.isnan(self.losses[name]))
             for name, value in record["losses"].items()
@@ -43,16 +43,16 @@ class Replay(NamedTuple):
 def replay(
     record: Mapping[str, Any], model: nn.Module, framework: Framework, context: AbstractContextManager[Any]
 ) -> Replay:
-    """Run the step of a record again, forward and backward; the weights stay as they are.
+    """Replay the step of a record, forward and backward; the weights are not changed.
 
     Args:
         record: From :func:`gcisg_core.nan.record.load`.
-        model: Of the record's config.
-        framework: That of the record.
-        context: Entered around the forward pass.
+        model: The model of the record's config.
+        framework: The record's framework.
+        context: Context manager for the forward pass.
 
     Raises:
-        RuntimeError: the record is one of another model.
+        RuntimeError: the record belongs to another model.
     """
     device_type, autocast, dtype = record["autocast"]
     device = torch.device(device_type if device_type == "cpu" or torch.cuda.is_available() else "cpu")
@@ -92,7 +92,7 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 def table(statistics: Mapping[str, Mapping[str, Any]]) -> list[list[Any]]:
-    """Rows: where, shape, values that are not finite, minimum, mean, maximum, spread."""
+    """Rows: location, shape, number of values that are not finite, minimum, mean, maximum, spread."""
     keys = ("nonfinite", "min", "mean", "max", "std")
     return [
         [where, "x".join(map(str, row["shape"])), *(row.get(key, "") for key in keys)]

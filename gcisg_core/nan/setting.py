@@ -1,4 +1,4 @@
-"""`on_nonfinite`, the recorder's one setting, and the earlier place of it among the settings of the method."""
+"""`on_nonfinite`, the recorder's setting, which earlier versions had among the method's settings."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ NAME = "on_nonfinite"
 
 
 def check(value: str | None, name: str = NAME) -> None:
-    """Raise a ValueError that names it, unless the value is ``stop``, ``skip`` or None (not set)."""
+    """Raise a ValueError unless the value is ``stop``, ``skip`` or None (not set)."""
     require(value in ("stop", "skip", None), name, value, "'stop' or 'skip'")
 
 
 def take_earlier(values: dict[str, Any]) -> str | None:
-    """Take the setting out of a method's values, where earlier versions had it, with a warning.
+    """Remove the setting from a method's values, its earlier place, with a warning.
 
     Raises:
         ValueError: it is neither ``stop`` nor ``skip``.
@@ -28,13 +28,13 @@ def take_earlier(values: dict[str, Any]) -> str | None:
             f"on_nonfinite is a setting of the hook now, not of the method: custom_hooks=[dict(type='RegularizerHook', "
             f"on_nonfinite={value!r})] (mmengine), REGULARIZER.HOOK.ON_NONFINITE {value} (Detectron2)",
             FutureWarning,
-            stacklevel=1,  # of this line whoever reads the values, so that a run shows it once
+            stacklevel=1,  # always this line, so that a run shows the warning once
         )
     return value
 
 
 def settle(asked: str | None, earlier: str | None) -> str:
-    """What holds: the hook's setting, or the one of the method's values; ``stop`` by default.
+    """The effective value: the hook's setting, or the one in the method's values; ``stop`` by default.
 
     Raises:
         ValueError: the hook's value is neither ``stop`` nor ``skip``, or the two differ.

@@ -1,4 +1,4 @@
-"""Methods that regularise training on synthetic images, one a file.
+"""Methods that regularise training on synthetic images, one per file.
 
 A new method is one file with a subclass of :class:`~gcisg_core.regularizers.base.Regularizer` and one line here.
 """
@@ -46,8 +46,8 @@ def read_method(values: Mapping[str, Any] | None = None) -> tuple[type[Regulariz
     """The method named by ``values["method"]`` (``"none"`` by default), and its settings.
 
     Args:
-        values: ``method``, ``preset`` and any fields of the method's settings. ``on_nonfinite``, which is the hook's
-            now, is left out with a warning.
+        values: ``method``, ``preset`` and any fields of the method's settings. ``on_nonfinite``, which is now a
+            setting of the hook, is removed with a warning.
 
     Raises:
         ValueError: the method or a setting is unknown, or a value is out of range.
@@ -70,8 +70,8 @@ def is_term(loss: str, method: str) -> bool:
     """Whether a loss is a term of a method, by its name: `loss_ci_stage4` has its weight in the setting `lambda_ci`.
 
     Args:
-        loss: As it is logged.
-        method: A key of :data:`METHODS`; of an unknown one nothing is known.
+        loss: The name in the log.
+        method: A key of :data:`METHODS`; False for an unknown one.
     """
     if method not in METHODS:
         return False
@@ -83,21 +83,21 @@ def is_term(loss: str, method: str) -> bool:
 def settle_views(
     stated: int | None, values: Mapping[str, Any] | None, key: str, method_key: str, by_task: bool = False
 ) -> int:
-    """How many views of an image to draw for a method; answered from its settings, no network is built.
+    """How many views of an image to draw for a method; derived from its settings, without building a network.
 
     Args:
-        stated: What the config says; None leaves it to the method. More than the method needs is allowed.
+        stated: The number in the config; None: the method decides. More than the method needs is allowed.
         values: As for :func:`read_method`.
         key: The config key of ``stated``.
-        method_key: That of ``values["method"]``.
-        by_task: Count those alone that the task's transform draws, see :attr:`Settings.views_drawn`.
+        method_key: The config key of ``values["method"]``.
+        by_task: Count only those that the task's transform draws, see :attr:`Settings.views_drawn`.
 
     Raises:
         ValueError: the config states fewer views than the method needs.
     """
     settings = read_method(values)[1]
     needed = settings.views_drawn if by_task else settings.views_needed
-    # No view at all, where a project has such a choice, is the image itself.
+    # Zero views, where a project allows it, mean the image itself.
     if stated is not None and max(stated, 1) < needed:
         name = (values or {}).get("method", "none")
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Automated synthetic-to-real generalisation (ASG, ICML 2020): the predictions of the pretrained network are kept."""
+"""Automated synthetic-to-real generalisation (ASG, ICML 2020): keeps the predictions of the pretrained network."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ class ASGSettings(Settings):
 class ASG(Regularizer):
     """L_task + lambda KL(p_r || p_s), p = softmax(h(f(x)) / T) with the pretrained classifier h, which is frozen.
 
-    Forward passes a step beside the task's: the reference on the task's view.
-    Left out: the paper's learned policy of layer-wise learning rates ("L2O"), a reinforcement learner of its own.
+    Extra forward passes per step: the reference on the task view.
+    Not included: the paper's learned policy of layer-wise learning rates ("L2O"), a separate reinforcement learner.
 
-    Source: ASG (Chen et al., ICML 2020), "proxy guidance"; the authors' code predicts once an image in both tasks.
+    Source: ASG (Chen et al., ICML 2020), "proxy guidance"; the authors' code predicts once per image in both tasks.
     """
 
     settings_class: ClassVar[type[Settings]] = ASGSettings
@@ -76,7 +76,7 @@ class ASG(Regularizer):
         super().__init__(student, settings)
         tap = make_tap(student, [settings.stage], settings.stage_locations)
         _check_classifier_reads_mean(student, tap, settings.stage)
-        path = getattr(getattr(student, "plain", None), "classifier", "fc")  # of a classifier's backbone
+        path = getattr(getattr(student, "plain", None), "classifier", "fc")  # a classifier's backbone
         weight, bias = read_classifier(settings.classifier, tap.channels(student)[settings.stage], path)
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
@@ -100,7 +100,7 @@ class ASG(Regularizer):
         return Terms({"loss_asg": self.settings.lambda_asg * divergence}, {"asg_agreement": agreement})
 
     def _log_probabilities(self, features: Tensor, inside: Tensor | None) -> Tensor:
-        """(N, classes): of every image, or of every position, padding too; float32 under autocast too."""
+        """(N, classes) for every image, or every position, padding included; float32 under autocast too."""
         with torch.autocast(features.device.type, enabled=False):
             maps = features.to(self.weight.dtype)
             if self.settings.per_location:
@@ -114,9 +114,9 @@ class ASG(Regularizer):
 
 
 def _check_classifier_reads_mean(student: nn.Module, tap: StageTap, stage: int) -> None:
-    """Of a backbone that returns pooled features (B, C): they must be the mean of the stage, which ASG classifies."""
+    """If a backbone returns pooled features (B, C), they must be the mean of the stage, which ASG classifies."""
     for size in [(64, 64), *image_sizes(student)]:
-        with suppress(Exception), unchanged(student):  # a network that does not take the size
+        with suppress(Exception), unchanged(student):  # the network does not accept the size
             images = torch.rand(black_image(student, size).shape, generator=torch.Generator().manual_seed(0))
             with tap.collect(student) as features:
                 pooled = student(images.to(next(student.parameters())))
@@ -134,16 +134,16 @@ def _check_classifier_reads_mean(student: nn.Module, tap: StageTap, stage: int) 
 
 
 def read_classifier(file: str, channels: int, path: str = "fc") -> tuple[Tensor, Tensor]:
-    """Weight (classes, C) and bias (classes,) of a pretrained classifier; nothing in the file is run.
+    """Read weight (classes, C) and bias (classes,) of a pretrained classifier; no code in the file is run.
 
     Args:
         file: A state dict.
         channels: C.
-        path: Of the classifier in the pretrained network.
+        path: Path of the classifier in the pretrained network.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it holds no classifier, or one of other features.
+        ValueError: it holds no classifier, or one for other features.
     """
     place = Path(os.path.expandvars(file)).expanduser()
     if not place.is_file():

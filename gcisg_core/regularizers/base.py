@@ -1,4 +1,4 @@
-"""The interface of a method: what it needs of a training step, and what it adds to it."""
+"""The interface of a method: what it needs from a training step, and what it adds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RENAMED_METHODS = {
 
 
 class Terms(NamedTuple):
-    """What a method computes in a step.
+    """The results of a method in a step.
 
     Attributes:
         losses: Name -> weighted scalar, to be added to the task's losses. Each name contains ``loss``.
@@ -44,17 +44,17 @@ class Regularizer(nn.Module):
     :meth:`forward`. State that must survive a restart is a buffer or a submodule.
 
     Args:
-        student: The backbone inside the task model. It is only referenced, not a submodule.
-        settings: Of the type ``settings_class``.
+        student: The backbone inside the task model. It is referenced, but not a submodule.
+        settings: An instance of ``settings_class``.
     """
 
     settings_class: ClassVar[type[Settings]] = Settings
-    on_nonfinite: str | None = None  # asked for among the method's settings, as in earlier versions; see `read_method`
-    steady_buffers: ClassVar[tuple[str, ...]] = ()  # that a forward pass never changes: the NaN recorder keeps no copy
+    on_nonfinite: str | None = None  # given in the method's settings, as in earlier versions; see `read_method`
+    steady_buffers: ClassVar[tuple[str, ...]] = ()  # unchanged by forward passes: the NaN recorder keeps no copy
     captured: Tensor
 
     def __init_subclass__(cls, **kwargs: object) -> None:
-        """Refuse earlier names of the methods to override: nothing would call them."""
+        """Refuse overrides with earlier method names, which nothing would call."""
         super().__init_subclass__(**kwargs)
         for old, new in RENAMED_METHODS.items():
             if old in cls.__dict__:
@@ -67,14 +67,14 @@ class Regularizer(nn.Module):
         self.settings = settings
         self.taps: list[StageTap | None] = [None] * settings.views_needed
         self.register_buffer("captured", torch.tensor(False))
-        # Is told each step's views, and the lists that the student's features of each will be put into.
+        # Called with each step's views, and the lists that will hold the student's features of each view.
         self.observer: Callable[[Sequence[Tensor], Sequence[Features]], None] | None = None
         self._steps_since_update = 0
-        self._ready = False  # spares each step a read of the buffer, which would wait for the device
+        self._ready = False  # avoids reading the buffer in each step, which would wait for the device
 
     @classmethod
     def places(cls, student: nn.Module, given: Mapping[int, StageLocation] | None) -> Mapping[int, StageLocation]:
-        """Where the method reads a student's stages: from ``stage_locations``, or as they are found."""
+        """Where the method reads a student's stages: from ``stage_locations``, or detected."""
         return given or find_stages(student)
 
     @property
@@ -92,7 +92,7 @@ class Regularizer(nn.Module):
         run_task: Callable[[], Mapping[str, Tensor]],
         mask: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """One training step: the task on its view, only the backbone on the other view, then the method's terms.
+        """Run a training step: the task on its view, only the backbone on the other view, then the method's terms.
 
         Args:
             views: The backbone's inputs (B, 3, H, W), one or more views of the same images.
@@ -123,7 +123,7 @@ class Regularizer(nn.Module):
         features: list[Features] = [{} for _ in self.taps]
         tap = self.taps[task_view]
         if self.settings.recompute_other_view:
-            # Before the task: the backward pass is done with what is later first, and so with the task's activations.
+            # Before the task: the backward pass frees later activations first, so the task's activations.
             self._run_others(views, features, run_recomputed)
         with tap.collect(self.student) if tap else nullcontext(features[task_view]) as features[task_view]:
             if self.observer is not None:
@@ -137,7 +137,7 @@ class Regularizer(nn.Module):
     def _run_others(
         self, views: Sequence[Tensor], features: list[Features], run: Callable[[StageTap, nn.Module, Tensor], Features]
     ) -> None:
-        """Fill in the student's features of the views beside the task's."""
+        """Fill in the student's features of the other views."""
         for index, tap in enumerate(self.taps):
             if index != self.settings.task_view and tap:
                 features[index] = run(tap, self.student, views[index])
@@ -147,7 +147,7 @@ class Regularizer(nn.Module):
         return Terms({}, {})
 
     def init_from_student(self) -> None:
-        """Copy the student's weights into the networks beside it, once.
+        """Copy the student's weights into the method's auxiliary networks, once.
 
         The first step calls it: the pretrained weights are loaded by then, and nothing is trained yet. The state dict
         records it, so a resumed run does not do it again.
@@ -158,7 +158,7 @@ class Regularizer(nn.Module):
         self._ready = True
 
     def _init_from_student(self) -> None:
-        """Copy whatever this method keeps of the pretrained student."""
+        """Copy what this method keeps from the pretrained student."""
 
     def after_backward(self, scale: float = 1.0) -> None:
         """Read the gradients of the loss. Call it after each backward pass, before gradients are clipped.

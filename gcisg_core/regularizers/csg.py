@@ -1,4 +1,4 @@
-"""Contrastive synthetic-to-real generalisation (CSG, ICLR 2021): pull to the pretrained network, push apart.
+"""Contrastive synthetic-to-real generalisation (CSG, ICLR 2021): pulls to the pretrained network, pushes apart.
 
 B images, N embeddings (B, or B times the patches of the dense form), d dimensions, K support vectors.
 """
@@ -43,8 +43,8 @@ class CSGSettings(Settings):
         embedding_dim: d, the length of an embedding.
         decay: Decay of the projectors' moving average.
         patches: ph x pw patches of the dense form (Eq. 6); 1 x 1 is one embedding for each image.
-        no_grad_precision: Of the passes without gradients: ``same`` as the student's, ``bfloat16`` or ``float16``.
-            The student's passes, gradients, projections and losses stay as they are.
+        no_grad_precision: Precision of the passes without gradients: ``same`` as the student's, ``bfloat16`` or
+            ``float16``. The student's passes, gradients, projections and losses do not change.
     """
 
     lambda_csg: float | tuple[float, ...] = 0.1
@@ -84,10 +84,10 @@ class CSG(Regularizer):
 
     Anchor: the student's features of the task's view, pooled by their own attention (A-pool) and projected.
     Positive: the pretrained network's features of the other view, pooled by the attention of the student's features
-    of that view, and projected by the averaged projector. Negatives: earlier positives, in a queue a stage.
+    of that view, and projected by the averaged projector. Negatives: earlier positives, in a queue per stage.
 
-    Forward passes a step beside the task's: student (without gradient, in its own mode) and reference, both on the
-    other view. With global average pooling the reference's alone.
+    Extra forward passes per step: student (without gradient, in its mode) and reference, both on the other view.
+    With global average pooling, only the reference.
 
     Source: CSG (ICLR 2021), Eq. 2 to 6 and Section 3.4.
     """
@@ -102,13 +102,13 @@ class CSG(Regularizer):
         if not self.weights:
             return
         self.tap = make_tap(student, [*self.weights], s.stage_locations)
-        # None for the other view: `step` need not run the student with gradient on it.
+        # None for the other view: `step` then does not run the student with gradients on it.
         self.taps[s.task_view] = self.tap
         self.reference = ReferenceEncoder(student, self.tap)
         self.projectors = StageProjectors(self.tap.channels(student), s.embedding_dim)
         self.average = AveragedModel(self.projectors, multi_avg_fn=get_ema_multi_avg_fn(s.decay))
         self.average.requires_grad_(False)
-        # With a count of 0 the first update would copy the projectors instead of averaging.
+        # With a count of 0, the first update would copy the projectors instead of averaging.
         self.average.n_averaged.fill_(1)
         self.queues = nn.ModuleDict(
             {f"stage{stage}": SupportQueue(s.queue_length, s.embedding_dim) for stage in self.weights}

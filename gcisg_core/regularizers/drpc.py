@@ -20,11 +20,11 @@ from gcisg_core.regularizers.base import Regularizer, Terms
 
 @dataclass(frozen=True)
 class DRPCSettings(Settings):
-    """Settings of the pyramid consistency; weights and stages are ours, to be chosen.
+    """Settings of the pyramid consistency; weights and stages are our choice and should be tuned.
 
     Attributes:
         lambda_across: Weight of the consistency across styles, one number or one for each stage; 0 turns it off.
-        lambda_within: Weight of the consistency within an image, likewise.
+        lambda_within: Weight of the consistency within an image, in the same form.
         stages: Stages that are compared, 0 to 4.
         pyramid: Cells along each side, for each level; levels above the size of a map are left out.
         smallest_crop: Smallest edge of a crop within an image, relative to the image's.
@@ -62,11 +62,11 @@ class DRPC(Regularizer):
     to the image's size are compared to the same region of the whole image's features.
 
     The styles come from the views: give the project's views a folder of style images (``styles``, see
-    :class:`gcisg_core.styles.RandomStyle`). Where it departs from the paper: there, 15 styles of an image are made by
-    networks (CycleGAN) before training, and all of them and the image pass in one step, each with the task's loss;
-    here two styles of it are drawn each step from its colours' statistics or its spectrum, and one has the task's.
+    :class:`gcisg_core.styles.RandomStyle`). Difference from the paper: there, networks (CycleGAN) make 15
+    styles of an image before training; a step uses all of them and the image, each with the task's loss. Here, each
+    step draws two styles, which change the statistics of the colours or the spectrum, and one has the task's loss.
 
-    Forward passes a step beside the task's: student on the other view, and on the crop.
+    Extra forward passes per step: student on the other view, and on the crop.
 
     Source: DRPC (Yue et al., ICCV 2019), "pyramid consistency across domains" and "within an image".
     """
@@ -92,7 +92,7 @@ class DRPC(Regularizer):
         terms = Terms({}, {})
         for stage, weight in self.across.items():
             difference = self._distance(features[0][stage], features[1][stage], mask)
-            # The mean of two is half their difference away from either.
+            # Half the difference of two values separates each from their mean.
             terms.losses[f"loss_drpc_across_stage{stage}"] = weight * difference / 2
         if self.within:
             box = random_box(self.settings.smallest_crop, views[view].device)
@@ -118,14 +118,14 @@ class DRPC(Regularizer):
 
 
 def random_box(smallest: float, device: torch.device | None = None) -> Tensor:
-    """(3,): edge, and centre's x and y in [-1, 1], of a random square window of the image, all relative to it."""
+    """A random square window, (3,): edge, and the centre's x and y in [-1, 1], all relative to the image."""
     edge, x, y = torch.rand(3, device=device).double()
     edge = smallest + (1 - smallest) * edge
     return torch.stack([edge, (1 - edge) * (2 * x - 1), (1 - edge) * (2 * y - 1)])
 
 
 def crop(maps: Tensor, box: Tensor) -> Tensor:
-    """The window of (B, C, H, W) maps that :func:`random_box` names, enlarged (bilinear) to H x W."""
+    """Crop maps (B, C, H, W) to the window of :func:`random_box`, enlarged (bilinear) to H x W."""
     # In half precision PyTorch makes no grid for a map that is one pixel high or wide.
     edge, x, y = box.to(torch.promote_types(maps.dtype, torch.float32))
     nothing = torch.zeros_like(edge)

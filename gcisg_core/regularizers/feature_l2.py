@@ -1,4 +1,4 @@
-"""Distance of the features to those of the pretrained network (ROAD's distillation)."""
+"""Distance between the features and those of the pretrained network (ROAD's distillation)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from gcisg_core.regularizers.base import Regularizer, Terms
 
 @dataclass(frozen=True)
 class FeatureL2Settings(Settings):
-    """Settings of the distance of features.
+    """Settings of the feature distance.
 
     Attributes:
         lambda_feature_l2: Weight, one number or one for each stage; 0 turns it off. CSG states none; the default is the
-            weight of its own loss.
+            weight of CSG's loss.
         stages: Stages 0 to 4; ROAD distils the last features before the classifier.
     """
 
@@ -38,8 +38,8 @@ class FeatureL2Settings(Settings):
 class FeatureL2(Regularizer):
     """L_task + sum_l lambda mean over positions of |f_s(x) - f_r(x)|, the Euclidean distance of feature vectors.
 
-    In ROAD the images are real ones of the target; here, as in CSG's table, they are the synthetic ones.
-    Forward passes a step beside the task's: the reference on the task's view.
+    ROAD uses real target images; here, as in CSG's table, the images are synthetic.
+    Extra forward passes per step: the reference on the task view.
 
     Source: ROAD (Chen et al., CVPR 2018), "target guided distillation"; CSG (ICLR 2021), Table 1.
     """

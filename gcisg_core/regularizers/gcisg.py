@@ -28,20 +28,21 @@ from gcisg_core.regularizers.base import Regularizer, Terms
 
 @dataclass(frozen=True)
 class GCISGSettings(Settings):
-    """Settings of GCISG; the defaults are the paper's where it states them.
+    """Settings of GCISG; the defaults are the paper's if it states them.
 
-    It states no weights. Those of the authors' code, 1 and 1, belong to other forms of the losses (``official``). The
-    defaults give Eq. 8 and Eq. 3 their strength: the gradient of the batch's norm F is B / (2 F) times that of the mean
-    square, about 10 at their B = 32 (docs/method.md), and the sum of both directions is twice their mean.
+    The paper states no weights. Those of the authors' code, 1 and 1, belong to other forms of the losses
+    (``official``). The defaults give Eq. 8 and Eq. 3 the same strength: the gradient of the batch's norm F is B / (2 F)
+    times that of the mean square, about 10 at their B = 32 (docs/method.md), and the sum of both directions is twice
+    their mean.
 
     Attributes:
         lambda_guidance: Weight of the guidance loss, one number or one for each stage (Eq. 10); 0 turns it off.
-        lambda_ci: Weight of the causal invariance loss, likewise.
+        lambda_ci: Weight of the causal invariance loss, in the same form.
         stages_guidance: S_G, the stages of guidance, 0 to 4 (Table 3).
         stages_ci: S_CI, the stages of causal invariance, 0 to 4 (Table 3).
         pooling: Pooling of the guidance, a name of :data:`gcisg_core.pooling.POOLINGS` (Fig. 4).
         patches_guidance: ph x pw cells that guidance pools and compares one by one. 1 x 1 is the whole map, as in the
-            paper; in a scene that is mostly background.
+            paper; in scenes, most of that is background.
         guidance_reduction: ``batch_mean`` (Eq. 8) or ``frobenius`` (the authors' code, at a weight of 1).
         ci_loss: ``causal_invariance`` (Eq. 2) or ``info_nce`` (Table 5).
         tau: Temperature of the student, or of InfoNCE (CSG has 0.07).
@@ -55,8 +56,8 @@ class GCISGSettings(Settings):
         sequential_enqueue: False: both directions of Eq. 3 see the same queue, and the loss is their mean. True: the
             second direction sees the keys of the first in the queue, and the loss is their sum (the authors' code, with
             a weight of 1).
-        no_grad_precision: Of the passes without gradients: ``same`` as the student's, ``bfloat16`` or ``float16``.
-            The student's passes, gradients, projections and losses stay as they are.
+        no_grad_precision: Precision of the passes without gradients: ``same`` as the student's, ``bfloat16`` or
+            ``float16``. The student's passes, gradients, projections and losses do not change.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -122,8 +123,8 @@ class GCISGSettings(Settings):
 class GCISG(Regularizer):
     """L_task + sum_l lambda_G L_G^(l) + sum_l lambda_CI L_CI^(l) (Eq. 10).
 
-    Forward passes a step beside the task's: student on the other view, momentum encoder on both, reference on the
-    task's view. Without causal invariance only the reference's is left.
+    Extra forward passes per step: student on the other view, momentum encoder on both, reference on the task view;
+    without causal invariance, only the reference.
 
     Source: GCISG (ECCV 2022), Eq. 1 to 10, and Tables 3 to 5 for the options.
     """
@@ -138,7 +139,7 @@ class GCISG(Regularizer):
         self.ci_weights = s.ci_weights
         self.reference: nn.Module | None = None
         self.momentum_encoder: MomentumEncoder | None = None
-        self._moved = False  # whether the momentum encoder has followed in the step at hand
+        self._moved = False  # whether the momentum encoder was updated in the current step
         stages = [*self.guidance_weights, *self.ci_weights]
         if stages:
             self.taps[s.task_view] = make_tap(student, stages, s.stage_locations)
@@ -164,7 +165,7 @@ class GCISG(Regularizer):
             self._guide(terms, features[view], reference, mask)
         if self.momentum_encoder is not None:
             z = self._embed(self.projectors, [self._patches(maps, mask) for maps in features[:2]])
-            # View by view: the maps of one pass are freed before the next.
+            # One view at a time: the maps of a pass are freed before the next one.
             pooled = []
             for images in views[:2]:
                 maps = run_without_gradient(precision, self.momentum_encoder, images, self.student)

@@ -1,4 +1,4 @@
-"""GCISG guided by another network than the student's initial copy: ours, not a paper's."""
+"""GCISG guided by a network other than the student's initial copy; our method, not from a paper."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class GuidedSettings(GCISGSettings):
 
     Attributes:
         guide: ``timm:vit_small_patch14_dinov2``, ``timm:vit_base_patch16_clip_224``, ``torchvision:resnet101``, ...
-        guide_weights: A weights file of that model. If it is empty, timm takes its own weights from the network or its
+        guide_weights: A weights file of that model. If it is empty, timm takes its weights from the hub or the hub's
             cache.
         guide_size: Size in pixels to which the views are resized for the guide; 0 keeps their size.
         view_mean, view_std: Normalisation of the views, for RGB in [0, 1]; ImageNet's in this suite's configs. The
@@ -60,9 +60,9 @@ class Guided(GCISG):
     """L_task + sum_l lambda_G L_G(A_l f_s, f_g) + sum_l lambda_CI L_CI, f_g the guide.
 
     A_l, a linear adapter, is trained with the student: it maps the student's channels to the guide's; the guide's map
-    is resized to the student's. Pooling and distance are those of :class:`GCISG`, and everything else.
+    is resized to the student's. Everything else, including pooling and distance, is as in :class:`GCISG`.
 
-    Forward passes a step beside the task's: those of :class:`GCISG`, with the guide in the reference's place.
+    Extra forward passes per step: those of :class:`GCISG`, with the guide in place of the reference.
     """
 
     settings_class: ClassVar[type[Settings]] = GuidedSettings

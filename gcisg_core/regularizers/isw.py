@@ -1,4 +1,4 @@
-"""Instance selective whitening (RobustNet, CVPR 2021): covariances that change with the style are suppressed."""
+"""Instance selective whitening (RobustNet, CVPR 2021): suppresses covariances that change with the style."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class ISWSettings(Settings):
         clusters: k of the k-means over the covariances' variances; all but the lowest cluster are suppressed.
         warmup_steps: Steps without the loss: 5 epochs of GTAV's 12,403 training images in batches of 16.
         statistics_steps: The last steps of the warm-up, in which the variances are collected: about as many images
-            as GTAV's validation part, which the paper names.
-        statistics: ``views``: of the two views that are drawn, in the student's mode. ``strong``: of the task's view
-            and of a strong change of it (jitter .8, .8, .8, .3 and a blur of sigma .15 to 1.3 pixels), in eval mode.
-        trials: Parts into which the statistics steps are divided. Each part chooses entries by itself; those that all
-            parts choose are suppressed.
-        entries: What is clustered: ``triangle``, the covariances above the diagonal; ``matrix``, all C x C entries,
+            as in GTAV's validation split, which the paper uses.
+        statistics: ``views``: from the two views that are drawn, in the student's mode. ``strong``: from the task view
+            and a strong change of it (jitter .8, .8, .8, .3 and a blur of sigma .15 to 1.3 pixels), in eval mode.
+        trials: Parts into which the statistics steps are divided. Each part selects entries; those that all parts
+            select are suppressed.
+        entries: The clustered entries: ``triangle``, the covariances above the diagonal; ``matrix``, all C x C entries,
             including the zeros on and below the diagonal.
         pixel_mean, pixel_std: Normalisation of the backbone's inputs, for values in [0, 1], in the order of its
             channels; only ``strong`` needs them.
@@ -101,17 +101,17 @@ class ISW(Regularizer):
     of the squared difference between the covariances of both views, collected at the end of the warm-up. The preset
     ``robustnet`` has the statistics of the authors' code.
 
-    Where it departs from the paper: the features are standardised in the loss alone; ``backbone_plugins: {ibn: isw}``
+    Differences from the paper: the features are standardised only in the loss; ``backbone_plugins: {ibn: isw}``
     also puts the instance normalisations into the network, as RobustNet does (see `docs/methods.md`). The statistics
-    come from the training's last steps before the loss sets in; RobustNet stops the training for them.
+    come from the last training steps before the loss starts; RobustNet stops training to collect them.
 
-    Forward passes a step beside the task's: student (without gradient) on the other view (``strong``: on the task's
-    view and on its change), in ``statistics_steps`` steps only; later none, and a second view is drawn but not used.
+    Extra forward passes per step: student (without gradient) on the other view (``strong``: on the task view and its
+    change), only in the ``statistics_steps`` steps. Later there are none; a second view is drawn but not used.
 
     Source: RobustNet (Choi et al., CVPR 2021), Section 4.3.
 
     Shape:
-        ``variance_stage<l>``, a trial's sum, ``mask_stage<l>`` (C, C), upper triangles; ``step_number`` a scalar.
+        ``variance_stage<l>`` (sum of a trial) and ``mask_stage<l>``: (C, C), upper triangles; ``step_number``: scalar.
     """
 
     settings_class: ClassVar[type[Settings]] = ISWSettings
@@ -134,14 +134,14 @@ class ISW(Regularizer):
         self.register_buffer("step_number", torch.zeros((), dtype=torch.long))
         self.strong = PhotometricView(0.8, 0.8, 0.8, 0.3, blur=1.0, sigma=(0.15, 1.3))
         self._range_known = False
-        self._step: int | None = None  # the same number without a wait for the device
+        self._step: int | None = None  # the same number, readable without waiting for the device
         for stage, channels in self.tap.channels(student).items():
             for name in ("variance", "mask"):
                 self.register_buffer(f"{name}_stage{stage}", torch.zeros(channels, channels))
 
     @classmethod
     def places(cls, student: nn.Module, given: Mapping[int, StageLocation] | None) -> Mapping[int, StageLocation]:
-        """As given, else behind a normalisation, see :func:`gcisg_core.ibn.normalised_stages`."""
+        """As given; by default after a normalisation, see :func:`gcisg_core.ibn.normalised_stages`."""
         return given or normalised_stages(student)
 
     def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
@@ -183,12 +183,12 @@ class ISW(Regularizer):
             total += gather_rows(variance.flatten().unsqueeze(0)).mean(dim=0).view_as(total)
 
     def _strongly_changed(self, images: Tensor, mask: Tensor | None) -> Tensor:
-        """Normalised images (B, 3, H, W) in another style; the padding stays."""
+        """Change the style of normalised images (B, 3, H, W); the padding is not changed."""
         s = self.settings
         mean, std = (images.new_tensor(v, dtype=torch.float32)[:, None, None] for v in (s.pixel_mean, s.pixel_std))
         with torch.autocast(images.device.type, enabled=False):
             pixels = images.float() * std + mean
-            if not self._range_known:  # once, as it waits for the device
+            if not self._range_known:  # only once, because it waits for the device
                 low, high = (float(value) for value in pixels.aminmax())
                 expected = f"those of the inputs, whose values would be in [{low:.2f}, {high:.2f}], not in [0, 1]"
                 require(low > -0.05 and high < 1.05, "pixel_mean, pixel_std", (s.pixel_mean, s.pixel_std), expected)
@@ -198,7 +198,7 @@ class ISW(Regularizer):
 
     @torch.no_grad()
     def _select(self, first: bool) -> None:
-        """Choose the entries by a trial's variances, and begin the next trial."""
+        """Select the entries by a trial's variances, and start the next trial."""
         for stage in self.settings.stages:
             variance, chosen = (self.get_buffer(f"{name}_stage{stage}") for name in ("variance", "mask"))
             above = torch.ones_like(variance).triu(diagonal=1) > 0
@@ -215,7 +215,7 @@ def covariance(features: Tensor, mask: Tensor | None = None, standardised: bool 
     Args:
         features: (B, C, H, W).
         mask: (B, H, W), False in the padding.
-        standardised: They are already, padding included.
+        standardised: The features are already standardised, padding included.
     """
     with torch.autocast(features.device.type, enabled=False):
         values = full_precision(features).flatten(2)
@@ -236,7 +236,7 @@ def in_lowest_cluster(values: Tensor, clusters: int) -> Tensor:
     cut before the last cluster of them never moves down as j grows (Wang and Song, Ckmeans.1d.dp, 2011).
     """
     order = values.double().sort().values.cpu()
-    centred = order - order.mean()  # or the sums would cancel
+    centred = order - order.mean()  # otherwise the sums would suffer from cancellation
     sums, squares = (F.pad(v.cumsum(0), (1, 0)) for v in (centred, centred.square()))
 
     def cost(start: Tensor, end: Tensor) -> Tensor:
@@ -255,13 +255,13 @@ def in_lowest_cluster(values: Tensor, clusters: int) -> Tensor:
 
 
 def _add_cluster(best: Tensor, cost: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """The least costs (N + 1,) with a further cluster, and where it begins: from every second of them to all."""
+    """The least costs (N + 1,) with one more cluster, and its start: first for every second entry, then for all."""
     last = len(best) - 1
     least, cut = torch.zeros_like(best), torch.zeros(len(best), dtype=torch.long)
     step = 1 << last.bit_length()
     ends = torch.tensor([last])
     while True:
-        # The cuts of the neighbours that are known bound the cut.
+        # The known cuts of the neighbours bound the cut.
         low = cut[ends // (2 * step) * (2 * step)]
         above = ends // (2 * step) * (2 * step) + 2 * step
         high = torch.where(above <= last, cut[above.clamp(max=last)], cut[last] if step <= last else last - 1)

@@ -1,4 +1,4 @@
-"""The pretrained backbone as it is ("Oracle on ImageNet", CSG Table 1): only the head is trained."""
+"""The frozen pretrained backbone ("Oracle on ImageNet", CSG Table 1): only the head is trained."""
 
 from __future__ import annotations
 

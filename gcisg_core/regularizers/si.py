@@ -1,4 +1,4 @@
-"""Synaptic Intelligence: the distance of the weights to the pretrained ones, weighted by their importance."""
+"""Synaptic Intelligence: the distance to the pretrained weights, weighted by their importance."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class SISettings(Settings):
 class SynapticIntelligence(Regularizer):
     """L_task + c sum_k Omega_k (theta_k - theta*_k)^2 with theta* the pretrained weights (Eq. 4).
 
-    In the paper Omega is the path integral of earlier tasks. Here there is one earlier task, the pretraining, and
-    its path is not in the weights file. The training at hand is therefore cut into intervals that play the tasks: in
-    each, omega_k sums -g_k dtheta_k over the optimiser's steps (Eq. 3), g being the gradient of the task alone, without
-    the penalty's and before clipping; at its end Omega_k becomes max(Omega_k + omega_k / (D_k^2 + xi), 0), D_k being
-    the interval's change of theta_k (Eq. 5; the clamp is the authors' code). The anchor stays theta*, so what matters
-    is how much a weight has done for the synthetic task, not for the pretraining, and the first interval is not
-    regularised. In this the method departs from its source.
+    In the paper, Omega is the path integral over earlier tasks. Here, the only earlier task is the pretraining, and
+    its path is not in the weights file. Training is therefore divided into intervals that stand for tasks: in
+    each, omega_k sums -g_k dtheta_k over the optimiser's steps (Eq. 3), g is the gradient of the task alone, without
+    the penalty's and before clipping; at its end Omega_k becomes max(Omega_k + omega_k / (D_k^2 + xi), 0), where D_k
+    is the interval's change of theta_k (Eq. 5; the clamp is the authors' code). The anchor stays theta*. Omega thus
+    measures a weight's contribution to the synthetic task, not to the pretraining, and the first interval is not
+    regularised. In this, the method differs from its source.
 
-    The gradients are those after averaging over the ranks, so that all ranks have the same Omega.
-    No forward passes beside the task's. Memory: four times the weights (three times more during a step).
+    The gradients are averaged over the ranks, so that all ranks have the same Omega.
+    No extra forward passes. Memory: four times the weights (three times more during a step).
 
     Source: Zenke et al. (ICML 2017), Eq. 3 to 5; CSG (ICLR 2021), Table 1.
 
@@ -75,11 +75,11 @@ class SynapticIntelligence(Regularizer):
         for name in ("path", "importance"):
             self.register_buffer(name, torch.zeros_like(weights))
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
-        self.register_buffer("importance_mean", weights.new_zeros(()), persistent=False)  # it changes once an interval
-        # The penalty's gradients at the weights of the step at hand, and memory of their size that is free.
+        self.register_buffer("importance_mean", weights.new_zeros(()), persistent=False)  # it changes once per interval
+        # The penalty's gradients at the current weights, and free memory of the same size.
         self._pull: tuple[list[Tensor], list[Tensor]] | None = None
         self._before: tuple[list[Tensor], list[Tensor]] | None = None  # weights, and the task's gradients times -1
-        self._counted: int | None = None  # `steps` without a wait for the device
+        self._counted: int | None = None  # `steps`, readable without waiting for the device
 
     def forward(self, views: Sequence[Tensor], features: Sequence[Features], mask: Tensor | None = None) -> Terms:
         weights: list[Tensor] = [*self.student.parameters()]
@@ -89,7 +89,7 @@ class SynapticIntelligence(Regularizer):
 
     @torch.no_grad()
     def _penalty(self, weights: list[Tensor]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Its value, its gradients, and memory of their size that is free."""
+        """Its value, its gradients, and free memory of the same size."""
         moved = torch._foreach_sub(weights, pieces(self.anchor, weights))
         weighted = torch._foreach_mul(moved, pieces(self.importance, weights))
         torch._foreach_mul_(moved, weighted)
@@ -111,7 +111,7 @@ class SynapticIntelligence(Regularizer):
         super().after_backward(scale)
         weights: list[Tensor] = [*self.student.parameters()]
         pull, free = self._penalty(weights)[1:] if self._pull is None else self._pull
-        self._pull = None  # new memory costs as much as the arithmetic, so this is used up
+        self._pull = None  # allocation costs as much as the arithmetic, so this memory is reused
         found = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
         if scale != 1:
             found = [*torch._foreach_div(found, scale)]
@@ -137,7 +137,7 @@ class SynapticIntelligence(Regularizer):
         now: list[Tensor] = [*self.student.parameters()]
         torch._foreach_sub_(before, now)
         for gradient in against:
-            # A scaler leaves out a step whose gradients overflowed: nothing moves, and infinity times 0 is not 0.
+            # A scaler skips a step whose gradients overflowed: no weight moves, and infinity times 0 is not 0.
             gradient.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
         torch._foreach_addcmul_(pieces(self.path, now), against, before, value=-1)
         self._counted = (int(self.steps) if self._counted is None else self._counted) + 1

@@ -1,4 +1,4 @@
-"""Distance of the weights to the pretrained ones, all weights alike."""
+"""Distance between the weights and the pretrained ones, with equal importance for all weights."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from gcisg_core.weights import as_vector, penalty, pieces, total
 
 @dataclass(frozen=True)
 class WeightL2Settings(Settings):
-    """Settings of the distance of weights.
+    """Settings of the weight distance.
 
     Attributes:
-        lambda_weight_l2: Weight; 0 turns it off. CSG states none; the default is the weight of its own loss.
+        lambda_weight_l2: Weight; 0 turns it off. CSG states none; the default is the weight of CSG's loss.
     """
 
     lambda_weight_l2: float = 0.1
@@ -33,7 +33,7 @@ class WeightL2Settings(Settings):
 class WeightL2(Regularizer):
     """L_task + lambda / 2 |theta - theta*|^2 with theta* the pretrained weights of the backbone.
 
-    No forward passes beside the task's.
+    No extra forward passes.
 
     Source: CSG (ICLR 2021), Table 1, "weight l2 distance"; Kirkpatrick et al. (PNAS 2017), Eq. 3, whose Fisher
     weights are all 1 here.

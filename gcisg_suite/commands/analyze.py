@@ -30,7 +30,7 @@ def analyze(
     energy: Literal["published", "textbook"] = "published",
     device: Device = None,
 ) -> None:
-    """Analyse trained models: what style does to them, what they kept of the pretrained network, where they look.
+    """Analyse trained models: how much they depend on style, what they forgot of pretraining, and where they look.
 
     For example:
 
@@ -38,9 +38,9 @@ def analyze(
             --checkpoint baseline=runs/baseline/iter_300.pth \\
             gcisg=runs/gcisg/iter_300.pth --output runs/analysis
 
-    Writes analysis.html, one page without further files, and analysis.json (docs/analysis.md). The checkpoints may be
-    this suite's or a plain framework's: the state dict of a torchvision ResNet with its own `fc` under a classification
-    config, or a checkpoint of MMSegmentation or Detectron2 under its own plain config.
+    Writes analysis.html, a single page that works offline, and analysis.json (docs/analysis.md). The checkpoints may be
+    this suite's or a plain framework's: with a classification config, the state dict of a torchvision ResNet with its
+    own `fc`; with a plain config of MMSegmentation or Detectron2, a checkpoint of that config.
 
     Args:
         checkpoint: The models, each as [NAME=]FILE; all are compared with the first. Several files with one name are
@@ -49,10 +49,10 @@ def analyze(
         reference: Weights of the pretrained network (default: the config's own).
         data: Data to evaluate on (default: the config's test data). Classification: a folder with one folder for each
             class, like VisDA-17's parts. Segmentation: the root of a data set in the layout of the config's.
-            Detection: the folder that holds cityscapes/, or a COCO .json file that lies above its images.
-        imagenet: Validation images of the pretraining, with one folder for each class.
-        imagenet_size: Size of these images in the dense tasks, in pixels.
-        energy: Formula of the energy.
+            Detection: the folder that contains cityscapes/, or a COCO .json file in a folder above its images.
+        imagenet: Validation images of the pretraining's data (ImageNet), with one folder for each class, for Acc_IN.
+        imagenet_size: Size of these images in segmentation and detection, in pixels.
+        energy: Formula of the energy (docs/analysis.md).
     """
     file = config_file(config)
     named = [name_and_file(given) for given in checkpoint]

@@ -39,13 +39,13 @@ class DataOptions:
         images: Name of the folder that holds the images (default: images). Not for classification.
         labels: Name of the folder that holds the label images (default: labels); in new-project also a COCO JSON
             file.
-        image_suffix: How image files end (default: any suffix of images).
-        label_suffix: How label files end (default: any suffix of images).
-        num_classes: Number of classes without names; their values are 0 to N - 1.
+        image_suffix: How names of image files end (default: any suffix of images).
+        label_suffix: How names of label files end (default: any suffix of images).
+        num_classes: Number of classes, if they have no names; their values are 0 to N - 1.
         label_values: The value of each class in the label images, such as 0 255.
         reduce_zero_label: 0 means no class, and 1 is the first class.
-        ignore_index: Another value that means no class, besides 255.
-        annotations: The COCO JSON file: a path, or a name in the folder.
+        ignore_index: Another value that means no class, in addition to 255.
+        annotations: The COCO JSON file: a path, or its name in the folder.
     """
 
     classes: Annotated[list[str] | None, Several, OWN] = None

@@ -16,14 +16,14 @@ from gcisg_suite.tasks import AUDITS, TASKS, load
 
 def audit(
     *,
-    dataset: Annotated[str, Parameter(help=f"Whose official layout the folder follows: {', '.join(AUDITS)}.")],
+    dataset: Annotated[str, Parameter(help=f"Layout of the folder, one of {', '.join(AUDITS)}.")],
     root: Path,
     real: Path | None = None,
     json: Flag = False,
     workers: int = os.cpu_count() or 1,
     options: DataOptions = NOT_GIVEN,
 ) -> int:
-    """List everything that is wrong with a data set: the file, what is wrong, what to do about it.
+    """List everything that is wrong with a data set: which file, what is wrong, and what to do about it.
 
     For example:
 
@@ -34,13 +34,14 @@ def audit(
             --annotations mine/train.json --classes car
         gcisg audit --dataset class-folders --root my/synthetic --real my/real
 
-    Shows three examples of each kind of problem, and the count. Exit code 0: no problem; 1: problems were found; 2:
-    wrong usage. Your own data are class-folders, pairs or coco; they take the options of `gcisg new-project`.
+    Shows three examples of each kind of problem, and how many there are. The exit code is 0 if there is no problem, 1
+    if problems were found, and 2 for wrong usage. For your own data, use --dataset class-folders (classification),
+    pairs (segmentation) or coco (detection); they take the options of `gcisg new-project`.
 
     Args:
-        root: Folder that holds the data set's own folders; for coco, the folder of the images.
+        root: Folder that contains the data set's own folders; for coco, the folder of the images.
         real: For your own data: the images that you evaluate on, in a folder like --root or without labels. Both
-            folders are audited, and images that are in both are named, also if they were re-encoded, resized or
+            folders are audited, and images that are in both are listed, even if they were re-encoded, resized or
             brightened.
         json: Print one JSON object with every problem instead of lines.
         workers: Number of processes (default: one for each core).

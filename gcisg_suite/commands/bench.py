@@ -19,20 +19,20 @@ def bench(
     device: Device = None,
     tiny: Flag = False,
 ) -> int:
-    """Test and measure everything on a GPU, in one command and a few minutes; it needs a checkout and no data.
+    """Test and measure everything on a GPU, in one command and a few minutes. It needs a checkout but no data.
 
     For example:
 
         gcisg bench gpu --output runs/gpu
 
-    In order of value: the environment, all tests that need a GPU, steps at the papers' sizes relative to their floors,
-    the losses over the queue, the loaders, further precisions. results.md has the tables, and lists what failed or did
-    not fit into the time.
+    The parts are, the most important first: the environment, all tests that need a GPU, steps at the papers' sizes
+    relative to their floors (the time of the unavoidable passes), the losses over the queue, the loaders, and further
+    precisions. results.md has the tables, and lists what failed or did not fit into the time (docs/gpu.md).
 
     The exit code is 1 if something failed.
 
     Args:
-        what: gpu.
+        what: What to measure; only gpu.
         output: Folder of results.md, results.json and log.txt.
         minutes: Time limit; parts that do not fit are listed.
         tiny: Run the same code with small sizes, for machines without a GPU.

@@ -6,16 +6,17 @@ from gcisg_suite.commands.arguments import Config, Flag, Overrides, UsageError, 
 
 
 def doctor(*overrides: Overrides, config: Config | None = None, again: Flag = False) -> int:
-    """List what is installed for each task, what is missing or does not fit, and the command that fixes it.
+    """List what is installed for each task, what is missing or incompatible, and the command that fixes it.
 
-    With --config, show instead where the stages of the config's backbone are, and which of them each method reads:
+    With --config, it shows instead where the stages of the config's backbone are, and which of them each method reads:
 
         gcisg doctor --config projects/classification/gcisg_mini.py
 
     The exit code is 1 if something must be fixed.
 
     Args:
-        again: Check everything again, even if nothing was wrong and no package, system library or driver has changed.
+        again: Repeat the whole check, even if the last one found nothing wrong and no package, system library or driver
+            has changed since.
     """
     if config is None:
         if overrides:

@@ -22,7 +22,7 @@ def evaluate(
             --checkpoint work_dirs/gcisg_mini/iter_300.pth
 
     Args:
-        checkpoint: A checkpoint of training, with or without the state of the method.
+        checkpoint: A checkpoint of a training run, with or without the state of the method.
         output: Folder of the results (default: `work_dirs/<config>`).
         amp: Evaluate in mixed precision: float16 on a GPU, bfloat16 on a CPU.
         num_gpus: Number of processes on this machine.

@@ -16,26 +16,27 @@ def export(
     format: Literal["pth", "safetensors", "pt2", "onnx"] = "pth",
     metrics: Annotated[list[str] | None, Several] = None,
 ) -> None:
-    """Export a trained model to the plain framework: without the method, named by its hash, with a config beside it.
+    """Export a trained model so that it loads in the plain framework, without this suite.
 
     For example:
 
         gcisg export --config projects/detection/gcisg_r101_fpn.yaml \\
             --checkpoint work_dirs/gcisg_r101_fpn/model_final.pth --output release
 
-    mmseg's `init_model`, Detectron2's `DefaultPredictor` or torchvision load the result without this suite. It is
-    `release/<config>-<hash>.pth`, its config (.py, or .yaml for Detectron2), and what is known about it (.json). Before
-    it is written, the plain model is built and the tensors are loaded into it with strict=True.
+    This writes three files: the checkpoint without the method's state, `release/<config>-<hash>.pth`; its config (.py,
+    or .yaml for Detectron2); and a .json with what is known about the model. mmseg's `init_model`, Detectron2's
+    `DefaultPredictor` or torchvision loads them. Before anything is written, the plain model is built and the tensors
+    are loaded into it with strict=True.
 
-    --format pt2 (torch.export, no further package) and --format onnx (pip install 'gcisg[export]') store the
-    computation itself, from normalised images (B, 3, H, W) of any B to scores. The file is run and compared with the
-    model before it gets its name. Detectron2's models cannot be stored in this way, so they are refused.
+    --format pt2 (torch.export, needs no further package) and --format onnx (needs pip install 'gcisg[export]') store
+    the computation itself, from normalised images (B, 3, H, W) of any B to scores. Before the file gets its final name,
+    it is run and compared with the model. Detectron2's models cannot be stored in this way, so they are refused.
 
     Args:
-        checkpoint: A checkpoint of training.
-        output: Folder of the files.
-        format: Format of the checkpoint.
-        metrics: Metrics to store with it, each as NAME=VALUE.
+        checkpoint: A checkpoint of a training run.
+        output: Folder to write the files to.
+        format: Format of the exported checkpoint.
+        metrics: Metrics to record in the .json, each as NAME=VALUE.
     """
     file = config_file(config)
     check_file("--checkpoint", checkpoint)

@@ -44,19 +44,19 @@ def new_project(
         gcisg new-project --task classification --synthetic my/synthetic \\
             --real my/real --output my/project
 
-    A folder may be in any format that docs/your_data.md lists (YOLO, Pascal VOC, KITTI, output of simulators, ...). It
-    is recognised, and converted once into OUTPUT/data. Options that you do not give are asked for. The folders are
-    audited first: each fault is one line with its file and what to do, and no config is written until all are fixed,
-    unless --force is given. The options of `gcisg audit` apply to both folders; --classes chooses classes, in any
-    format.
+    A folder may be in any format that docs/your_data.md lists (YOLO, Pascal VOC, KITTI, output of simulators, ...). The
+    format is recognised, and the labels are converted once into OUTPUT/data. If you leave out --task, --synthetic,
+    --real or --output, you are asked for it. The folders are audited first: each fault is one line with its file and
+    what to do, and no config is written until all faults are fixed, unless you give --force. Finally, the commands to
+    run next are printed. The options of `gcisg audit` apply to both folders; --classes chooses classes, in any format.
 
     Args:
-        synthetic: Images with labels, to train on.
-        real: Real images with labels, to evaluate on; without labels there is no score on them.
-        output: Folder of the two configs.
+        synthetic: Folder of synthetic images with labels, to train on.
+        real: Folder of real images with labels, to evaluate on. Without labels everything works except the score.
+        output: Folder to write the two configs to.
         format: Format of a folder that is not recognised: NAME, synthetic=NAME or real=NAME.
-        force: Write despite the audit's findings, and over configs and data in OUTPUT that you changed; copies are
-            kept.
+        force: Write the configs despite the audit's findings, and over configs and data in OUTPUT that you changed, of
+            which copies are kept.
         json: Print one JSON object with every problem instead of lines.
         workers: Number of processes (default: one for each core).
     """

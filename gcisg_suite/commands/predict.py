@@ -33,7 +33,7 @@ def predict(
     score: float = 0.5,
     device: Device = None,
 ) -> None:
-    """Predict on images, folders and videos with a trained model of any task.
+    """Run a trained model of any task on images, folders and videos, and draw its predictions.
 
     For example:
 
@@ -45,17 +45,17 @@ def predict(
         gcisg predict --config resnet50 --checkpoint resnet50-11ad3fa6.pth \\
             cat.jpg --output predictions
 
-    Config and checkpoint may be this suite's or plain ones of mmseg or Detectron2. For a plain classifier, give its
-    name (resnet50, torchvision:NAME, timm:NAME) and its state dict.
+    Config and checkpoint may be this suite's, or plain ones of mmseg or Detectron2. For a plain classifier, give its
+    name (resnet50, torchvision:NAME, timm:NAME) as the config, and its state dict.
 
-    For images it writes overlays (`overlays/<name>.png`); for segmentation also label maps (`labels/<name>.png`, whose
-    values are the labels); predictions.json with one entry for each box (COCO's results) or image; and images.json with
-    ids, names, sizes and categories (COCO's form). For a video `<name>` it writes `<name>.mp4` with overlays, and
-    `<name>.jsonl` with one line for each frame. Files that cannot be read are named, and the exit code is then 1.
+    For images it writes overlays (`overlays/<name>.png`); predictions.json with one entry for each box (COCO's results)
+    or image; images.json with ids, names, sizes and categories (COCO's form); and in segmentation label maps
+    (`labels/<name>.png`, whose values are the labels). For a video `<name>` it writes `<name>.mp4` with overlays, and
+    `<name>.jsonl` with one line for each frame. Files that cannot be read are listed, and the exit code is then 1.
 
     Args:
         inputs: Images, folders of them, videos; and config overrides, key=value (mmengine) or KEY VALUE (Detectron2).
-        checkpoint: A checkpoint of training or of `gcisg export`.
+        checkpoint: A checkpoint of a training run, or one that `gcisg export` wrote.
         output: Folder of the results.
         batch_size: Images or frames in one forward pass.
         score: Lowest score of the boxes that are drawn.

@@ -9,13 +9,13 @@ from gcisg_suite.commands.demo import chosen_tasks
 
 
 def prepare(*, tasks: Annotated[list[str] | None, Several] = None, references: int = 0) -> None:
-    """Make the miniature benchmark: images, scenes, and the reference network that plays the role of ImageNet's.
+    """Make the data of the miniature benchmark: images, scenes, and a reference network that stands in for ImageNet's.
 
     Existing files are kept. Results go to $GCISG_DATA/mini (default: data/mini).
 
     Args:
         tasks: Tasks to prepare (default: all whose framework is installed).
-        references: Number of further reference networks of classification.
+        references: Number of further reference networks to make, for classification.
     """
     chosen = chosen_tasks(tasks, lambda task: bool(task.prepares))
     check_at_least("--references", references, 0)

@@ -9,15 +9,15 @@ from gcisg_suite.commands.arguments import Flag, check_file
 
 
 def replay(file: Path, /, *, trust: Flag = False) -> None:
-    """Run again a step that the NaN recorder wrote to a file (docs/nan_recorder.md).
+    """Repeat a training step that the NaN recorder wrote to a file (docs/nan_recorder.md).
 
     For example:
 
         gcisg replay work_dirs/run/nonfinite_iter12_rank0.pth
 
     Args:
-        file: The file, nonfinite_*.pth.
-        trust: Also import modules that its config names and that belong neither to the suite nor to its frameworks.
+        file: The recorded step, nonfinite_*.pth.
+        trust: Also import modules that its config lists and that belong neither to the suite nor to its frameworks.
     """
     check_file("FILE", file)
 

@@ -17,22 +17,23 @@ def report(
     title: str = "From synthetic to real images",
     trust: Flag = False,
 ) -> None:
-    """Write one HTML page about runs of `gcisg train`; it needs no other file.
+    """Compare runs of `gcisg train` on one HTML page, which works offline.
 
     For example:
 
         gcisg report work_dirs/baseline_mini work_dirs/gcisg_mini \\
             --output runs/report.html
 
-    The runs of a task are compared with the first one. Pictures need a run's checkpoint and data, so call the command
-    in the folder where you trained.
+    The runs of a task are compared with the first one. Pictures need a run's checkpoint and data, so start the command
+    in the folder in which you trained.
 
     Args:
         run: Folder of a run.
         runs: Folders of other runs.
-        names: Names of the runs (default: those of their folders). Runs with one name are seeds of one method: the page
-            shows their mean, and the paired difference to the first name with its 95 % t-interval.
-        output: File of the page.
+        names: Names of the runs, in the same order (default: those of their folders). Runs with the same name are taken
+            as seeds of one method: the page shows their mean, and the paired difference to the first name with its
+            95 % t-interval.
+        output: HTML file to write.
         title: Title of the page.
         trust: For the pictures, also import modules that the runs' configs list and that belong neither to the suite
             nor to its frameworks.

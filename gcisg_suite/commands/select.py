@@ -21,7 +21,7 @@ def select(
     trust: Flag = False,
     device: Device = None,
 ) -> None:
-    """Rank the checkpoints of a run without target labels.
+    """Choose a checkpoint of a run without labels of real (target) images: rank all that the run still has.
 
     For example:
 
@@ -29,18 +29,19 @@ def select(
         gcisg select runs/gcisg_mini --target-labels
 
     The criteria (docs/selection.md) are the task's metric on source validation images; match rate, CKA to the
-    pretrained network and energy on target images; and the mean of these ranks, which chooses by default. Target
-    labels are used only if --target-labels asks what the choices cost, or if --by target asks for a comparison with
-    published numbers. Evaluations are kept in the run's selection.jsonl; selection.html shows the ranking and its
-    curves.
+    pretrained network and energy on target images; and the mean of these ranks, which chooses by default. Target labels
+    are used only with --target-labels, which prints how much each choice loses, and with --by target, which chooses by
+    them for comparison with published numbers. Evaluations are kept in the run's selection.jsonl; selection.html shows
+    the ranking and its curves.
 
     Args:
         run: Folder of a run, with its checkpoints.
         by: The criterion that chooses: source, match_rate, cka, energy, mean_rank or target (default: the config's
             selection.by, which is mean_rank).
-        source: Source images that were not used in training, in the layout of the source.
+        source: Synthetic (source) images with labels that were not used in training, in the layout of the training
+            data.
         data: Target images, labelled or not (default: the config's validation images).
-        target_labels: Also print what each choice costs on the target.
+        target_labels: Also print how much each choice loses on the target, compared with the best checkpoint.
         reference: Weights of the pretrained network (default: the config's own).
         config: The run's config (default: the one in its folder, which is read and never run).
         trust: Also import modules that the config in the folder lists and that belong neither to the suite nor to its

@@ -26,7 +26,7 @@ def sweep(
     launcher: Literal["local", "slurm"] | None = None,
     job_options: Annotated[list[str] | None, Several] = None,
 ) -> None:
-    """Train and evaluate variants of a config over seeds; one JSON line per finished run.
+    """Train and evaluate variants of a config over several seeds. Each finished run becomes one line of JSON.
 
     For example:
 
@@ -41,29 +41,30 @@ def sweep(
         grid: {model.regularizer.lambda_ci: [0.0, 0.5]}
         paper: {grid: {...}}  # what differs on the papers' data; false: not run
 
-    --config replaces the config of the sweep (or its missing variants); --scale paper takes the configs of the papers'
-    data. Runs that are already in the output are skipped. So a stopped sweep continues where it was, and a
-    half-finished run from its last checkpoint. The table shows mean and standard deviation over seeds, and the paired
-    difference to the first variant with its 95 % t-interval.
+    --config replaces the config of a sweep that has only one, or is the variant of a sweep that lists none; --scale
+    paper uses the configs for the papers' data. Runs that are already in the output are skipped, so a stopped sweep
+    continues where it stopped, and a half-finished run continues from its last checkpoint. At the end, a table shows
+    mean and standard deviation over seeds, and the paired difference to the first variant with its 95 % t-interval.
 
-    On a cluster, --launcher slurm puts a job for each missing run into the queue and waits for them; the same command,
-    given again, finds its jobs and collects their results. --launcher local does so on this machine, where jobs outlive
-    the command. Both need submitit (pip install 'gcisg[cluster]'), see docs/scaling.md.
+    On a cluster, --launcher slurm submits a job for each missing run and waits for all of them; if you start the same
+    command again, it finds its jobs and collects their results. --launcher local does the same on this machine, where
+    the jobs continue if you stop the command. Both need submitit (pip install 'gcisg[cluster]'), see docs/scaling.md.
 
     For any other scheduler, --dry-run prints a command for each missing run, and --collect DIR collects their results.
 
     Args:
         file: The YAML file of variants (--grid is its earlier name).
         config: A config that replaces the sweep's.
-        scale: The data: miniature or papers'.
-        seeds: A-B, both included, or one.
+        scale: Which data to train on: mini (the miniature) or paper (the papers' data).
+        seeds: A-B, both included, or a single seed.
         split: dev to choose settings (the miniature's default), test to report (--half is its earlier name).
-        output: JSON lines (by default beside the sweep: `<sweep>_<split>.jsonl`).
-        jobs: Runs at once, one thread each (all cores; papers' data: 1; Slurm: no limit).
+        output: File of the results (default: `<sweep>_<split>.jsonl` in the folder of the sweep).
+        jobs: Number of runs at the same time, one thread each (default: one for each core; papers' data: 1; Slurm: no
+            limit).
         only: Run only these variants.
         dry_run: Print a command for each missing run and stop.
         collect: Collect the finished runs of DIR/*.jsonl.
-        plot: Draw the first metric of every run.
+        plot: Draw the first metric of every run into this picture.
         launcher: Run as jobs of Slurm or of this machine (default: as processes of this command).
         job_options: Options of submitit, each as NAME=VALUE, such as gpus_per_node=1 slurm_partition=long
             timeout_min=600.

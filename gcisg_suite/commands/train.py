@@ -29,7 +29,7 @@ def train(
     dist_url: str = "auto",
     tracker: list[str] | None = None,
 ) -> None:
-    """Train or evaluate any config, of the projects or your own.
+    """Train or evaluate any config, one of the projects' or your own.
 
     A .py config runs on mmengine, a .yaml config or a LazyConfig (.py) on Detectron2. For example:
 
@@ -40,13 +40,14 @@ def train(
 
     Args:
         resume: Continue from the newest checkpoint in the output folder.
-        fresh: Move an earlier run in the output folder aside and start anew.
+        fresh: Move an earlier run in the output folder aside and start from the beginning.
         eval_only: Only evaluate --checkpoint, like `gcisg eval`.
         checkpoint: The checkpoint for --eval-only.
         seed: The random seed (default: the config's).
         output: Folder of the results (default: `work_dirs/<config>`).
         amp: Train in mixed precision: float16 on a GPU, bfloat16 on a CPU.
-        num_gpus: Number of processes on this machine. `torchrun tools/train_net.py` starts them too.
+        num_gpus: Number of processes on this machine, one for each GPU. Or start them with `torchrun
+            tools/train_net.py`.
         num_machines: Number of machines; each runs the same line with its own --machine-rank.
         machine_rank: This machine's number, from 0.
         dist_url: Where the machines meet: `tcp://<address of machine 0>:<free port>`.

@@ -19,7 +19,7 @@ For example:
     gcisg zoo verify
     gcisg zoo download classification/gcisg_mini --output weights
 
-MODEL_ZOO.md shows the same; `gcisg zoo write` makes it from zoo/rows.yml.""",
+MODEL_ZOO.md shows the same as a table; `gcisg zoo write` writes it from zoo/rows.yml.""",
 )
 
 
@@ -49,7 +49,7 @@ def show(name: str, /) -> None:
 
 @app.command
 def verify(*names: str) -> int:
-    """Verify the files: hash, strict load and, if the data exist, metrics.
+    """Verify the checkpoints: check the hash, load strictly and, if the data exist, evaluate again.
 
     Args:
         names: Only these models (default: all that have a file).
@@ -65,8 +65,8 @@ def download(name: str, /, *, output: Path = Path("weights"), base_url: str | No
 
     Args:
         name: `<task>/<config>`.
-        output: Folder of the file.
-        base_url: Address of the files (default: that of the metafile).
+        output: Folder to save the file in.
+        base_url: Address of the files (default: the one in the metafile).
     """
     check_folder("--output", output)
     from gcisg_suite.zoo.zoo import choose_model

@@ -73,7 +73,7 @@ def _verdict(name: str, first: str, later: Sequence[float], earlier: Sequence[fl
         return f"{text} ({_mean(later)} against {_mean(earlier)}), {count}: no interval."
     shown = gain["low"] > 0 or gain["high"] < 0
     interval = f"95 % {gain['low']:+.1f} to {gain['high']:+.1f}, {gain['pairs']:.0f} seeds"
-    return f"{text}, {interval}{'' if shown else ', which holds 0: no difference is shown'}."
+    return f"{text}, {interval}{'' if shown else ': no clear difference, since the interval contains 0'}."
 
 
 def _numbers(runs: Sequence[Mapping[str, Any]], metric: str) -> list[float]:

@@ -37,20 +37,21 @@ INTRODUCTION = """\
 {verdicts}
 
 ```
-# train a row; evaluate its file; check every file
+# train the config of a row; evaluate its checkpoint; verify all checkpoints
 python tools/train_net.py --config CONFIG
 python tools/train_net.py --config CONFIG --eval-only --checkpoint zoo/FILE
 python tools/zoo.py verify
 ```
 
-- **We did not train the papers' settings.** If a recipe follows a paper, its row shows that paper's figure, which is
-  not ours. The last column says whose recipe it is; [docs/recipes.md](docs/recipes.md) has the origin of each setting.
-- Rows named `_mini` belong to the [miniature](docs/miniature.md): mean ± standard deviation on the test split, over
-  seeds that change the data, their order and the initial heads. Time and memory (peak of the process) are those of one
-  run on one CPU core.
-- A checkpoint holds the task model of one seed, with its weights as 8-bit floats. The figures beside the link are those
-  of the file and, in brackets, those of the model before packing. The files are in `zoo/`; they are not published at
-  any address yet.
+- **We did not train the papers' settings.** If a recipe follows a paper, the column *paper's* has that paper's figure,
+  which is not ours. The last column shows whose recipe it is; [docs/recipes.md](docs/recipes.md) has the origin of each
+  setting.
+- **We trained the configs named `_mini`**, on the [miniature](docs/miniature.md). Their figures are the mean ± standard
+  deviation on the test split, over seeds that change the data, their order and the initial heads. Time and memory (the
+  peak of the process) are those of one run on one CPU core.
+- **A checkpoint** contains the task's model of one seed, with its weights as 8-bit floats. After its link come the
+  metrics of the file and, in brackets, those of the model before packing. The files are in `zoo/`; they are not
+  published at any address yet.
 - `verify` compares hashes, loads each file with `strict=True`, and evaluates it again if the miniature's data exist
   (`python tools/prepare_mini.py`). `show` and `download` take names of the form `<task>/<config>`.
 

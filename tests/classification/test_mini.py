@@ -63,7 +63,7 @@ def test_the_miniature_is_made_where_it_is_missing(tmp_path, monkeypatch):
     backbone = MiniResNetBackbone(weights=str(tmp_path / "data/mini/reference.pth"))
 
     assert "Make the miniature's data: gcisg prepare" in gcisg(*train).err
-    assert zoo.verify(zoo.zoo_folder(), model).endswith("is not there (gcisg prepare)")
+    assert zoo.verify(zoo.zoo_folder(), model).endswith("does not exist (gcisg prepare)")
     with pytest.raises(FileNotFoundError, match="Make the miniature: gcisg prepare"):
         backbone.init_weights()
     assert gcisg("prepare", "--tasks", "classification").code == 0

@@ -116,8 +116,8 @@ def test_keypoints_are_known_by_their_names_and_mirrored_in_pairs(folder, tmp_pa
 @pytest.mark.parametrize(
     ("given", "installed", "said"),
     [
-        (False, True, "it has no panoptic truth, which DATASETS.PANOPTIC names"),
-        (True, False, "no panoptic quality: panopticapi is not installed"),
+        (False, True, "it has no panoptic labels (DATASETS.PANOPTIC)"),
+        (True, False, "without panoptic quality: panopticapi is not installed"),
         (True, True, ""),
     ],
 )

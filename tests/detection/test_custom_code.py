@@ -139,7 +139,7 @@ def test_trains_evaluates_and_exports_what_the_plain_framework_takes(folder, tmp
     main([*export, "--format", "pth"])
     (file,) = (tmp_path / "release").glob("*.pth")
     text = file.with_suffix(".yaml").read_text()
-    assert text.startswith("# Before this is read: import strangers, strangers:add_own_config; a function")
+    assert text.startswith("# Before you load this config: import strangers, strangers:add_own_config; call")
     assert json.loads(file.with_suffix(".json").read_text())["classes"] == ["cup", "box"]
     import strangers
 

@@ -191,8 +191,8 @@ LAZY = re.sub(r"register_coco\(.*", "pass", Path(__file__).with_name("lazy_retin
 PROGRAMS = [
     ("lazy/config.py: Correct it", "model.x = (", ""),
     ("lazy/config.py: Correct it", "undefined()", ""),
-    ("Nothing reads it: rename it, or remove it (del train.{})", "train['max_itr'] = 3", "train['max_iter'] = 3"),
-    ("Nothing reads it: rename it, or remove it (del train.{})", "train['clip_grad'] = dict(enabled=True)", None),
+    ("The key has no effect: rename it, or remove it (del train.{})", "train['max_itr'] = 3", "train['max_iter'] = 3"),
+    ("The key has no effect: rename it, or remove it (del train.{})", "train['clip_grad'] = dict(enabled=True)", None),
     ("Rename or remove it", "dataloader['train'].batch = 3", "dataloader['train'].total_batch_size = 3"),
     ("Rename or remove it", "dataloader['train'].batch = 3", ""),
 ]

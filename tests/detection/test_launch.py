@@ -118,7 +118,7 @@ def test_command_line_faults_are_named_before_anything_starts(root):
 
 def test_rotated_boxes_are_refused_by_name():
     rotated = ["MODEL.PROPOSAL_GENERATOR.NAME", "RRPN", "DATASETS.TRAIN", ("a",)]
-    with pytest.raises(ValueError, match="RRPN: rotated boxes need a mapper and an evaluator of your own"):
+    with pytest.raises(ValueError, match="RRPN: rotated boxes need a custom mapper and evaluator"):
         engine.Trainer.build_train_loader(read_config(PROJECT / "gcisg_r50_fpn.yaml", rotated))
 
 

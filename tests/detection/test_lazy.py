@@ -55,9 +55,9 @@ def test_the_configs_of_the_projects_are_mmengines():
 def faults(text):
     """Texts of LazyConfigs that cannot be used -> what is said."""
     return {
-        "import missing_package": r"config.py, line 2: is not a config that runs \(ModuleNotFoundError: No module",
-        "model = dict(": r"config.py, line 2: is not a config that runs \(SyntaxError: '\(' was never closed",
-        "model = dict()": "defines no optimizer, lr_multiplier, dataloader, train, as",
+        "import missing_package": r"config.py, line 2: cannot be executed \(ModuleNotFoundError: No module",
+        "model = dict(": r"config.py, line 2: cannot be executed \(SyntaxError: '\(' was never closed",
+        "model = dict()": "does not define optimizer, lr_multiplier, dataloader, train; see",
         text + "train['max_itr'] = 3": "unknown config key 'train.max_itr'. Did you mean 'train.max_iter'",
         text + "train['clip_grad'] = dict(enabled=True)": r"unknown config key 'train.clip_grad'.*del train.clip_grad",
         text + "dataloader['train'].batch = 3": "unknown config key 'dataloader.train.batch'",
@@ -214,7 +214,7 @@ def test_the_exported_config_makes_the_plain_model_with_the_same_outputs(folder,
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("model.parent = Own", "model: makes Own, which is defined in the config file. Define"),
+        ("model.parent = Own", "model: builds Own, which is defined in the config file. Define"),
         (
             "model.test_nms_thresh = lambda: 0.5",
             "model.test_nms_thresh: is a function without a name, such as a lambda",
@@ -263,7 +263,7 @@ def test_the_other_commands_take_it(folder, trained, tmp_path, capsys):
     (tmp_path / "run/config.yaml").rename(tmp_path / "config.yaml")
     text = (folder / "retinanet.py").read_text().replace("Path(__file__).parent", f"Path({str(folder)!r})")
     (tmp_path / "run/retinanet.py").write_text(text)
-    with pytest.raises(SystemExit, match="retinanet.py: is a LazyConfig, .* Add --trust if the run is your own"):
+    with pytest.raises(SystemExit, match="retinanet.py: is a LazyConfig: .* Add --trust if the run is your own"):
         main(["select", str(tmp_path / "run")])
     capsys.readouterr()
     main(["select", str(tmp_path / "run"), "--trust"])

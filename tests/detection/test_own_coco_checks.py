@@ -158,7 +158,7 @@ DATASETS:
     (folder / "mine.yaml").write_text(text)
     work_dir = ["--work-dir", str(folder / "run")]
     assert run(f"python tools/train_net.py --config {folder}/mine.yaml", *work_dir, *map(str, settings)) == 0
-    assert "real (own boxes): no AP, as there is no box" in capsys.readouterr().out
+    assert "real (own boxes): no AP: the test data have no box" in capsys.readouterr().out
 
 
 def test_a_training_on_such_files_ends_with_valid_json(folder):

@@ -68,14 +68,14 @@ def test_killed_run_resumes_bit_equal_with_other_workers(root):
     assert "cityscapes_val_car_coco/bbox/AP50" in read_run(root / "killed").metrics[-1]
 
 
-@pytest.mark.remedy("{}.build_train_loader(cfg, mapper) makes one that goes on")
+@pytest.mark.remedy("Use {}.build_train_loader(cfg, mapper) for an exact resume")
 def test_a_loader_of_ones_own_that_begins_anew_is_named(root, caplog):
     cfg = tiny_config(root, root / "run")
     hook = ExactResume(3)
     hook.trainer = SimpleNamespace(data_loader=[], storage=EventStorage(), start_iter=2, iter=2)
     with framework_log(caplog):
         hook.before_train()
-    (home,) = {*re.findall(r"not resumable: .* (\S+)\.build_train_loader\(cfg, mapper\) makes one", caplog.text)}
+    (home,) = {*re.findall(r"not resumable: .* (\S+)\.build_train_loader\(cfg, mapper\) for an exact", caplog.text)}
     hook.trainer.data_loader = importlib.import_module(home).build_train_loader(cfg, build_mapper(cfg, True))
     hook.before_train()
     assert hook.trainer.data_loader.start == 2

@@ -21,7 +21,7 @@ MAKERS = {"segmentation": folders.replicator, "detection": folders.yolo}
 SAID = {
     "classification": "The images have no labels: there is no accuracy on them.",
     "segmentation": "real has no labels, so it has no mIoU.",
-    "detection": "real (own boxes): no AP, as there is no box",
+    "detection": "real (own boxes): no AP: the test data have no box",
 }
 
 

@@ -85,7 +85,7 @@ def test_the_sampler_goes_on_where_it_was():
     assert {index for _, index in expected[:5]} == set(dataset)
 
 
-@pytest.mark.remedy("train_dataloader=dict({}) goes on exactly")
+@pytest.mark.remedy("Use train_dataloader=dict({}) for an exact resume")
 @pytest.mark.parametrize("sampler", [SeededSampler(range(5), seed=3), InfiniteSampler(range(5), seed=3)])
 @pytest.mark.parametrize("dataset", [SeededDataset(Keys()), Keys()])
 def test_a_resumed_run_whose_data_are_drawn_anew_says_so(dataset, sampler, monkeypatch):
@@ -205,6 +205,10 @@ class TestConfig:
         with pytest.raises(ValueError, match="unknown config key .of 'custom_hooks.2.end'. '2'. Did you mean"):
             load_config(str(path), ["custom_hooks.2.end=0.6"])
 
+    @pytest.mark.parametrize("path", ["a(1,b.pth", "missing[1,2]"])
+    def test_a_path_with_commas_and_brackets_stays_one(self, config, path):
+        assert load_config(config, [f"load_from={path}"]).load_from == path
+
     @pytest.mark.parametrize(
         ("override", "message"),
         [
@@ -215,8 +219,8 @@ class TestConfig:
             ),
             ("model.regularizer.methd=csg", "model.regularizer: unknown setting 'methd'. Did you mean 'method'"),
             ("seed", "override 'seed' must have the form key=value"),
-            ("load_from=a(1,b.pth", "override 'load_from=a.1,b.pth': the brackets of its value do not match"),
-            ("load_from=missing[1,2]", "the brackets of its value do not match"),
+            ("seed=a(1,b.pth", "override 'seed=a.1,b.pth': the brackets of its value do not match"),
+            ("seed=missing[1,2]", "the brackets of its value do not match"),
         ],
     )
     def test_what_is_wrong_is_named(self, config, override, message):

@@ -12,12 +12,12 @@ train_dataloader = dict(dataset=dict(dataset=dict(type='Nope', _delete_=True)))
 model = dict(weights=None)
 """
 PROGRAMS = {
-    "open": ("model = dict(\nx = [1,\n", "open.py, line 2: is not a config that runs (SyntaxError: '[' was never"),
-    "name": ("a = 1\nmodel = undefined\n", "name.py, line 2: is not a config that runs (NameError: name 'undefined'"),
-    "heir": ("_base_ = 'name.py'\n", "name.py, line 2: is not a config that runs (NameError"),
-    "orphan": ("_base_ = 'none.py'\n", "orphan.py: is not a config that runs (FileNotFoundError"),
-    "ring": ("_base_ = 'ring.py'\n", "ring.py: is not a config that runs (RecursionError: maximum recursion depth"),
-    "latin": (b"x = '\xe9'", "latin.py: is not a config that runs (UnicodeDecodeError: 'utf-8' codec"),
+    "open": ("model = dict(\nx = [1,\n", "open.py, line 2: cannot be executed (SyntaxError: '[' was never"),
+    "name": ("a = 1\nmodel = undefined\n", "name.py, line 2: cannot be executed (NameError: name 'undefined'"),
+    "heir": ("_base_ = 'name.py'\n", "name.py, line 2: cannot be executed (NameError"),
+    "orphan": ("_base_ = 'none.py'\n", "orphan.py: cannot be executed (FileNotFoundError"),
+    "ring": ("_base_ = 'ring.py'\n", "ring.py: cannot be executed (RecursionError: maximum recursion depth"),
+    "latin": (b"x = '\xe9'", "latin.py: cannot be executed (UnicodeDecodeError: 'utf-8' codec"),
     "empty": ("", "empty.py: model is None, expected a dictionary of its settings"),
     "number": ("model = 3\n", "number.py: model is 3, expected a dictionary of its settings"),
     "imports": ("custom_imports = dict(imports=['nowhere'])\n", "imports.py: custom_imports {'imports': ['nowhere']}"),
@@ -33,7 +33,7 @@ NODES = {
     "empty": ("", "empty.yaml: it is None, expected keys and values"),
     "node": ("MODEL: {RPN: 3}\n", "node.yaml: MODEL.RPN is 3, expected keys and values"),
     "number": ("1: 2\n", "number.yaml: it is {1: 2}, expected keys and values"),
-    "type": ("SOLVER: {MAX_ITER: [1]}\n", "type.yaml: Type mismatch"),
+    "type": ("SOLVER: {MAX_ITER: [1]}\n", "type.yaml: SOLVER.MAX_ITER is [1], expected a whole number, such as 40000"),
 }
 GRIDS = {
     "tab": NODES["tab"],

@@ -55,8 +55,8 @@ def test_every_full_size_row_has_a_recipe_with_a_source_for_each_setting(found):
 
 def test_values_are_those_of_the_configs(found):
     csg = found[CSG].rows
-    assert csg["Rate"][0] == "0.0001"
-    assert csg["Rates of parts"][0] == "backbone (lr_mult=0.1)"
+    assert csg["Learning rate"][0] == "0.0001"
+    assert csg["Learning rate by module"][0] == "backbone (lr_mult=0.1)"
     assert csg["`queue_length`"][0] == "65536"  # a default of the settings, which no config repeats
     assert csg["Schedule"][0] == "WarmupPolyLR(end=142860, warmup=100, power=0.9)"
     assert found["detection/baseline_r101_fpn"].rows["Batch"][0] == "4"

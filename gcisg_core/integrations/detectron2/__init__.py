@@ -1,6 +1,6 @@
-"""For every project on Detectron2: the method's settings in a config, the method's hook, checkpoints."""
+"""Shared by all projects on Detectron2: the method's settings in a config, its hook, checkpoints."""
 
-from gcisg_core.integrations.detectron2 import compat as compat  # first: Detectron2 0.5 does not import without it
+from gcisg_core.integrations.detectron2 import compat as compat  # first: Detectron2 0.5 needs it
 
 # isort: split
 from gcisg_core.integrations import safetensors as _safetensors  # noqa: F401 - registers its reader

@@ -1,4 +1,4 @@
-"""Checkpoints that appear whole or not at all, and that cannot run code when they are read."""
+"""Checkpoints that are written atomically and read without running code."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class SafeCheckpointer(DetectionCheckpointer):
     """The framework's checkpointer with atomic writing, safe reading, and a check of the pixel statistics.
 
     Initial weights of a backbone alone go through :func:`gcisg_core.initial_weights.load_initial_weights`; those of a
-    whole detector, the framework's way.
+    whole detector are loaded by the framework.
 
     Args:
         model: The model, possibly wrapped for several processes.
         save_dir: Folder of the checkpoints.
         cfg: When given, the weights are compared with its pixel statistics
             (:mod:`gcisg_core.integrations.detectron2.weights`), and its `MODEL.MIN_MATCH_RATIO` holds.
-        strict: Refuse a checkpoint that is not one of this task model. Resuming always does.
+        strict: Refuse a checkpoint of another task model. Resuming always does.
         **checkpointables: Further objects to save.
     """
 
@@ -49,7 +49,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         self.resuming, self.file = False, ""
 
     def save(self, name: str, **kwargs: Any) -> None:
-        """Writes, with the run's name, under a temporary name; :meth:`tag_last_checkpoint`, called next, renames."""
+        """Write, with the run's name, to a temporary file; :meth:`tag_last_checkpoint`, called next, renames it."""
         folder = Path(self.save_dir)
         try:
             with named_errors(folder / f"{name}.pth"):
@@ -59,7 +59,7 @@ class SafeCheckpointer(DetectionCheckpointer):
                 (folder / f"{name}{PARTIAL}.pth").unlink(missing_ok=True)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
-        """Gives a complete checkpoint its name, then lets `last_checkpoint` point to it, each in one step."""
+        """Rename a complete checkpoint, then let `last_checkpoint` point to it, each atomically."""
         folder = Path(self.save_dir)
         final = last_filename_basename.replace(PARTIAL, "")
         with (folder / last_filename_basename).open("rb") as stream:
@@ -68,12 +68,12 @@ class SafeCheckpointer(DetectionCheckpointer):
         write_text(folder / POINTER, final)
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
-        """Goes on from the last checkpoint, if there is one, or takes the weights at `path`."""
+        """Resume from the last checkpoint, if there is one, or load the weights at `path`."""
         self.resuming = resume and self.has_checkpoint()
         return super().resume_or_load(path, resume=resume)
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Loads as the framework does.
+        """Load as the framework does.
 
         Raises:
             DataError: The file could not be loaded, is damaged, would run code, or fits nothing in the model.
@@ -96,7 +96,7 @@ class SafeCheckpointer(DetectionCheckpointer):
             state = unwrap_state_dict(content, filename)
             loaded = {"model": {name: value for name, value in state.items() if not name.endswith("_momentum")}}
         if filename.endswith(".pkl") and not {"model", "__author__"} <= held.keys():
-            # As the framework takes it: of Caffe2 or Detectron 1.
+            # In the framework's form for Caffe2 and Detectron 1.
             loaded.update(__author__="Caffe2", matching_heuristics=True)
         if self.cfg is not None:
             check_pixel_statistics(self.cfg, filename, loaded.get("__author__", ""), loaded["model"])
@@ -110,8 +110,8 @@ class SafeCheckpointer(DetectionCheckpointer):
             load_initial_weights(student, weights, self.file, self._min_match_ratio())
             return None
         given = len(weights)
-        # Only a run that goes on has use for what a method keeps. Other weights are for the task: names such as
-        # MSRA's, which the framework matches by their ends, must not meet the copies of the backbone.
+        # Only a resumed run needs the method's tensors. Other weights are for the task: names such as MSRA's,
+        # which the framework matches by suffix, must not match the method's copies of the backbone.
         hidden = None if self.resuming else self.model._modules.pop("regularizer", None)
         try:
             if not self.resuming:
@@ -138,7 +138,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         return incompatible
 
     def _check_backbone(self, student: Any, incompatible: Any) -> None:
-        """The share of a whole detector's file that must match, as for those of a backbone alone."""
+        """Check the share of a whole detector's file that matches, as for a backbone's file."""
         prefix = next(name for name, module in self.model.named_modules() if module is student)
         absent = {*incompatible.missing_keys, *(name for name, *_ in incompatible.incorrect_shapes)}
         names = [f"{prefix}.{name}" for name in student.state_dict() if not name.endswith("num_batches_tracked")]
@@ -153,12 +153,12 @@ class SafeCheckpointer(DetectionCheckpointer):
         return MIN_MATCH_RATIO if self.cfg is None else self.cfg.MODEL.MIN_MATCH_RATIO
 
     def _is_detector(self, weights: dict[str, Any]) -> bool:
-        """Whether the names are those of a whole model of this framework, or of a detector of Caffe2."""
+        """Whether the names are those of a whole model of this framework or a detector of Caffe2."""
         return not self.model.state_dict().keys().isdisjoint(weights) or any("rpn" in name for name in weights)
 
 
 def save_missing_final(checkpointer: SafeCheckpointer, iteration: int) -> None:
-    """Save the final checkpoint of a run that was stopped after its last step and before that file; else nothing."""
+    """Save the final checkpoint of a run that was stopped after its last step but before it was saved."""
     saved = Path(checkpointer.get_checkpoint_file()).name if checkpointer.has_checkpoint() else ""
     if saved != f"{FINAL}.pth" and checkpointer.save_to_disk:
         checkpointer.save(FINAL, iteration=iteration)

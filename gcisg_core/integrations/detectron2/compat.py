@@ -1,6 +1,6 @@
-"""Lets Detectron2 0.5, and upstream without its compiled extension, run on current torch, numpy and Pillow.
+"""Lets Detectron2 0.5, and upstream without its compiled extension, run with current torch, numpy and Pillow.
 
-Every repair is made only where the attribute is missing, so with a complete Detectron2 nothing changes.
+Only missing attributes are added, so a complete Detectron2 is not changed.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from PIL import Image
 
 from gcisg_core.problems import MissingPackageError
 
-# Names that numpy 1.24 removed, as Detectron2 0.5 uses them.
+# Names removed in numpy 1.24 that Detectron2 0.5 uses.
 NUMPY_ALIASES = {"int": int, "float": float, "bool": bool, "object": object, "str": str}
 # A faster copy of pycocotools; this project uses the official code.
 EVALUATION = "detectron2.evaluation.fast_eval_api"
 
 
 class MissingExtension(types.ModuleType):
-    """Stands for `detectron2._C`: its import succeeds, its use says what is missing."""
+    """Stands for `detectron2._C`: importing it succeeds, using it raises an error about what is missing."""
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):  # introspection, not an operator
             raise AttributeError(name)
         raise MissingPackageError(
-            f"Detectron2's compiled function `{name}` is not installed; the project's evaluator does without. "
+            f"Detectron2's compiled function `{name}` is not installed; the project's evaluator does not need it. "
             "Build Detectron2 from source by its own install guide to use it."
         )
 
 
 def fill_missing(target: object, values: Mapping[str, object]) -> list[str]:
-    """Sets the attributes that `target` lacks, leaves the others, and returns the names that were set."""
+    """Set the attributes that `target` lacks; return their names."""
     filled = []
     for name, value in values.items():
         with warnings.catch_warnings():
@@ -50,18 +50,18 @@ def fill_missing(target: object, values: Mapping[str, object]) -> list[str]:
 
 
 def apply() -> list[str]:
-    """Repairs what is missing. Safe to call again.
+    """Add what is missing. It can be called repeatedly.
 
     Returns:
-        The names of what was repaired by this call; empty where nothing was missing.
+        The names that this call added; empty if nothing was missing.
     """
-    # Detectron2 and fvcore call it at import, and new versions of torch warn on every command's screen.
+    # Detectron2 and fvcore call it on import, so new versions of torch would print a warning in every command.
     warnings.filterwarnings("ignore", ".*torch.jit.script. is deprecated", FutureWarning)
     repaired = [f"numpy.{name}" for name in fill_missing(np, NUMPY_ALIASES)]
     repaired += [f"PIL.Image.{name}" for name in fill_missing(Image, {"LINEAR": Image.Resampling.BILINEAR})]
     if EVALUATION not in sys.modules and importlib.util.find_spec("detectron2._C") is None:
-        # Seen by the modules that insist on the extension (this one upstream, four in 0.5) while they are imported,
-        # and gone after: other parts of Detectron2 handle its absence themselves.
+        # Present only while the modules that require it (this one upstream, four in 0.5) are imported: other parts of
+        # Detectron2 handle its absence themselves.
         sys.modules["detectron2._C"] = MissingExtension("detectron2._C")
         try:
             importlib.import_module(EVALUATION)
@@ -72,7 +72,7 @@ def apply() -> list[str]:
 
 
 def make_local_group(per_machine: int) -> None:
-    """Tell the framework which processes share this machine, as its `launch` does; 0.5 has no function for that."""
+    """Register the processes on this machine, as the framework's `launch` does; 0.5 has no function for it."""
     from detectron2.utils import comm
 
     if hasattr(comm, "create_local_process_group"):

@@ -13,18 +13,18 @@ from gcisg_core.regularizers import read_method
 
 
 def add_regularizer_config(cfg: CfgNode) -> None:
-    """Adds the node `REGULARIZER`: `METHOD`, and by their upper-case names the fields of the method's settings.
+    """Add the node `REGULARIZER`: `METHOD`, and the fields of the method's settings in upper case.
 
-    The fields and their defaults stay in the dataclasses of :mod:`gcisg_core.regularizers`. A node `HOOK` in it has
+    The fields and their defaults stay in the dataclasses of :mod:`gcisg_core.regularizers`. Its node `HOOK` has
     the arguments of :class:`RegularizerHook`: `ON_NONFINITE`.
     """
     cfg.REGULARIZER = CfgNode(new_allowed=True)
-    # What is added to the task: none, gcisg, csg, ...
+    # The method: none, gcisg, csg, ...
     cfg.REGULARIZER.METHOD = "none"
 
 
 def allow_overrides(cfg: CfgNode, overrides: Sequence[Any]) -> None:
-    """Lets `KEY VALUE` overrides set fields that no file has set, or set in another type; later checks see them."""
+    """Let `KEY VALUE` overrides set fields that no file sets, or that have another type; later checks cover them."""
     for key in overrides[::2]:
         node, _, field = str(key).partition(".")
         if node == "REGULARIZER" and "." in field:
@@ -36,7 +36,7 @@ def allow_overrides(cfg: CfgNode, overrides: Sequence[Any]) -> None:
 
 
 def _allow(node: CfgNode, key: str) -> None:
-    """The same for a key of a node that any key may stand in, or of a node below that one."""
+    """Do the same for a key in a node that accepts any key, or in a node below it."""
     name, _, inner = key.partition(".")
     if not inner:
         node[name] = None
@@ -47,12 +47,12 @@ def _allow(node: CfgNode, key: str) -> None:
 
 
 def lower_keys(node: CfgNode) -> dict[str, Any]:
-    """A node as plain dictionaries, by lower-case names."""
+    """Convert a node to plain dictionaries with lower-case names."""
     return {key.lower(): lower_keys(value) if isinstance(value, CfgNode) else value for key, value in node.items()}
 
 
 def regularizer_values(cfg: CfgNode) -> dict[str, Any]:
-    """`cfg.REGULARIZER` as :func:`gcisg_core.regularizers.build_regularizer` takes it.
+    """Convert `cfg.REGULARIZER` to the form of :func:`gcisg_core.regularizers.build_regularizer`.
 
     Raises:
         ValueError: The method or a field is unknown (the nearest valid name is given), or a value is out of range.
@@ -71,7 +71,7 @@ def regularizer_values(cfg: CfgNode) -> dict[str, Any]:
 
 
 def hook_values(cfg: CfgNode) -> dict[str, Any]:
-    """The node `REGULARIZER.HOOK` as arguments of the hook's recorder; empty where there is none.
+    """The node `REGULARIZER.HOOK` as arguments of the hook's recorder; empty if there is none.
 
     Raises:
         ValueError: A key is unknown, or a value is not one of those allowed.

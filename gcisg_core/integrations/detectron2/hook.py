@@ -1,4 +1,4 @@
-"""Detectron2: the hook that runs the method's part of a step, and records the step that is not finite."""
+"""Detectron2: the hook that runs the method's part of a step, and records a step that is not finite."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from gcisg_core.integrations.detectron2.config import hook_values
 from gcisg_core.integrations.detectron2.nan import framework
 from gcisg_core.nan.recorder import NonFiniteError, StepRecorder
 
-logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
+logger = logging.getLogger(f"detectron2.{__name__}")  # a child of the framework's logger
 
 
 class RegularizerHook(HookBase):
-    """Tells the method before and after each step of the optimiser, at one of which its momentum encoder moves.
+    """Calls the method before and after each optimiser step, for example to update the momentum encoder.
 
-    It also records the step in which a loss or gradient is not finite (:mod:`gcisg_core.nan.recorder`), before the
-    framework sees it; `REGULARIZER.HOOK.ON_NONFINITE` says what such a step does: `stop` (the default) or `skip`.
+    It also records a step in which a loss or gradient is not finite (:mod:`gcisg_core.nan.recorder`), before the
+    framework's check; `REGULARIZER.HOOK.ON_NONFINITE` is the action: `stop` (the default) or `skip`.
 
-    Mixed precision leaves out the steps whose gradients overflowed, so the optimiser itself is asked. It must stand
-    before the hook that saves checkpoints.
+    It hooks into the optimiser, because mixed precision skips steps whose gradients overflowed. It must come before
+    the hook that saves checkpoints.
 
     Args:
-        cfg: The run's, which the record needs; ``None`` takes that of a ``DefaultTrainer``, other trainers have none.
+        cfg: The run's config, for the record; ``None`` takes that of a ``DefaultTrainer``; other trainers have none.
     """
 
     stepped = False
@@ -36,11 +36,11 @@ class RegularizerHook(HookBase):
 
     @property
     def _inner(self) -> Any:
-        """The trainer that runs the steps: a ``DefaultTrainer`` hands them to another."""
+        """The trainer that runs the steps; a ``DefaultTrainer`` delegates them to another one."""
         return getattr(self.trainer, "_trainer", self.trainer)
 
     def before_train(self) -> None:
-        """Asks the optimiser to tell when it steps, and puts the recorder before the framework's own check.
+        """Hook into the optimiser's steps, and install the recorder before the framework's check.
 
         Raises:
             ValueError: There is no config.
@@ -68,7 +68,7 @@ class RegularizerHook(HookBase):
         return scaler.get_scale() if scaler is not None and scaler.is_enabled() else None
 
     def _run_step(self) -> None:
-        """The trainer's step. The framework's proposal generator raises an error itself."""
+        """Run the trainer's step. The framework's proposal generator raises its own error for non-finite values."""
         try:
             self.run_step()
         except NonFiniteError:
@@ -78,7 +78,7 @@ class RegularizerHook(HookBase):
             self._tell_skip()
 
     def _check(self, *args: Any, **kwargs: Any) -> None:
-        """In place of the trainer's writing of metrics, which comes between backward pass and step and refuses NaN."""
+        """Replaces the trainer's writing of metrics, which comes between backward pass and step and rejects NaN."""
         scale = self._scale()
         if self.recorder.check(self.trainer.iter, scale):
             self._regularizer().after_backward(scale or 1.0)
@@ -87,13 +87,13 @@ class RegularizerHook(HookBase):
             return
         self._tell_skip()
         if scale is None:
-            # The framework's clipping fails where there are no gradients.
+            # The framework's clipping fails without gradients.
             optimizer = self._inner.optimizer
             step = optimizer.step
             optimizer.step = lambda *_, **__: setattr(optimizer, "step", step)
 
     def _log(self) -> None:
-        """Put the method's metrics into the event storage: now, since to read them is to wait for the device."""
+        """Put the method's metrics into the event storage; only here, because reading them waits for the device."""
         model = getattr(self.trainer.model, "module", self.trainer.model)
         metrics = getattr(model, "regularizer_metrics", {})
         if metrics:
@@ -106,7 +106,7 @@ class RegularizerHook(HookBase):
         self.trainer.storage.put_scalar("skipped_steps", self.recorder.skips, smoothing_hint=False)
 
     def after_step(self) -> None:
-        """Lets the method follow the student."""
+        """Let the method follow the student."""
         if self.stepped:
             self._regularizer().after_optimizer_step()
             self.stepped = False

@@ -1,4 +1,4 @@
-"""Detectron2: what the NaN recorder needs of it, and what runs around a step that is run again."""
+"""Detectron2: the functions that the NaN recorder and the replay of a step need."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gcisg_core.nan.recorder import Framework
 
 
 def framework(config: str = "", lazy: bool = False) -> Framework:
-    """What the recorder, or a replay, needs of Detectron2, which sums every value that a model returns.
+    """The functions of Detectron2 for the recorder or a replay. Detectron2 sums every value that a model returns.
 
     Args:
-        config: The run's, as text.
-        lazy: It is a LazyConfig, which has its own key for `on_nonfinite`.
+        config: The run's config as text.
+        lazy: Whether it is a LazyConfig, which has a different key for `on_nonfinite`.
     """
     return Framework(
         "detectron2",
@@ -38,7 +38,7 @@ def batch_names(args: Any, kwargs: Any) -> list[str]:
 
 
 def pack(value: Any) -> Any:
-    """Boxes and instances as dictionaries, other objects as text; see :func:`gcisg_core.nan.record.plain`."""
+    """Convert boxes and instances to dictionaries, others to strings; see :func:`gcisg_core.nan.record.plain`."""
     if isinstance(value, Boxes):
         return {KIND: "Boxes", "tensor": value.tensor}
     if isinstance(value, Instances):
@@ -47,7 +47,7 @@ def pack(value: Any) -> Any:
 
 
 def unpack(value: dict[str, Any]) -> Any:
-    """What :func:`pack` was given."""
+    """Convert back what :func:`pack` returned."""
     if value[KIND] == "Boxes":
         return Boxes(value["tensor"])
     return Instances(tuple(value["image_size"]), **value["fields"])

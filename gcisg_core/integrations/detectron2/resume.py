@@ -1,9 +1,9 @@
-"""Exact resume: a training loader whose every sample is a function of (seed, position) alone, and a hook for the steps.
+"""Exact resume: a training loader whose samples depend only on (seed, position), and a hook for the steps.
 
 Position p is the p-th sample of the infinite stream that the framework's sampler defines, over all ranks. Batches and
 augmentation therefore do not depend on the number of workers, and a run that resumes at iteration i reads what the
-uninterrupted run would have read. Aspect-ratio grouping stays: the framework's own grouping runs on the indices of
-the stream, from position 0, so that a resumed run finds its buckets as they were (integers only, 1 s per million).
+uninterrupted run would have read. Aspect-ratio grouping is kept: the framework's grouping runs on the indices of the
+stream from position 0, so that a resumed run restores its buckets (integers only, 1 s per million).
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from gcisg_core.integrations.detectron2.trackers import WINDOW
 from gcisg_core.integrations.reproducible import seed_everything
 from gcisg_core.run_folder import on_first_rank
 
-logger = logging.getLogger(f"detectron2.{__name__}")  # goes where the framework logs
+logger = logging.getLogger(f"detectron2.{__name__}")  # a child of the framework's logger
 
 
 @contextlib.contextmanager
 def seeded(*key: int) -> Iterator[None]:
-    """Random numbers of Python, numpy and torch (CPU) as a function of `key`; their states are restored after."""
+    """Seed Python, numpy and torch (CPU) from `key` in the block; their states are restored afterwards."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seed_everything(*key)
     try:
@@ -53,12 +53,12 @@ MOST_SKIPPED = 1000
 
 
 class PositionedSamples(Dataset):
-    """Maps (position, index) to the sample `index`, augmented as `position` says.
+    """Maps (position, index) to the sample `index`, with random augmentation determined by `position`.
 
-    Where the mapper gives None, another sample is drawn, also as `position` says.
+    If the mapper returns None, another sample is drawn, also determined by `position`.
 
     Raises:
-        ValueError: the mapper gave None many times in a row.
+        ValueError: the mapper returned None many times in a row.
     """
 
     def __init__(self, records: Any, mapper: Mapper, seed: int) -> None:
@@ -66,7 +66,7 @@ class PositionedSamples(Dataset):
 
     def __getitem__(self, key: tuple[int, int]) -> dict:
         position, index = key
-        with seeded(1, self.seed, position):  # 1: apart from the numbers of the steps
+        with seeded(1, self.seed, position):  # 1 separates these numbers from those of the steps
             for _ in range(MOST_SKIPPED):
                 if (sample := self.mapper(self.records[index])) is not None:
                     return sample
@@ -77,17 +77,17 @@ class PositionedSamples(Dataset):
 class ResumableLoader:
     """Batches for this rank, from iteration `start` on.
 
-    `seed` and `start` may be set until the first batch is asked for: both versions of Detectron2 make the loader
-    before they read the checkpoint, and 0.5 even its iterator.
+    `seed` and `start` may be set until the first batch is requested: both versions of Detectron2 build the loader
+    before they read the checkpoint; 0.5 also builds its iterator.
 
     Args:
         records: Data set dictionaries.
-        mapper: The mapper of a sample; None from it makes the loader draw another.
+        mapper: Maps a record to a sample; None: the loader draws another sample.
         sampler: A training sampler of the framework; its seed is replaced by `seed`.
         batch_size: Images on this rank and step.
         grouping: Whether a batch holds only landscape or only portrait images.
         num_workers: Worker processes.
-        **options: Of torch's loader, such as ``pin_memory``.
+        **options: Options of torch's loader, such as ``pin_memory``.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class ResumableLoader:
         self.seed, self.start = 0, 0
 
     def _batches(self) -> Iterator[list[tuple[int, int]]]:
-        # The same attribute in every sampler of the framework, of both versions.
+        # The same attribute in every sampler of both versions of the framework.
         self.sampler._seed = self.seed  # type: ignore[attr-defined]
         positions = itertools.count(comm.get_rank(), comm.get_world_size())
         stream = zip(positions, self.sampler, strict=False)
@@ -123,12 +123,12 @@ class ResumableLoader:
         yield from itertools.islice(batches, self.start, None)
 
     def __iter__(self) -> Iterator[list[dict]]:
-        # A generator: nothing below runs before the first batch is asked for.
+        # A generator: nothing below runs before the first batch is requested.
         yield from DataLoader(
             PositionedSamples(self.records, self.mapper, self.seed),
             batch_sampler=self._batches(),
             num_workers=self.num_workers,
-            generator=torch.Generator(),  # else the loader would draw from the generator of the training step
+            generator=torch.Generator(),  # otherwise the loader would draw from the generator of the training step
             **self.options,
         )
 
@@ -155,15 +155,15 @@ def build_train_loader(cfg: CfgNode, mapper: Mapper) -> ResumableLoader:
 
 
 class WholeLog(HookBase):
-    """Keeps the log of a killed run whole. It stands last.
+    """Keeps the log of a killed run complete. It must be the last hook.
 
-    An evaluation's metrics are written right after it: the framework keeps them for some steps, and a kill loses them.
-    The checkpoint of a step is written before its evaluation and its line of the log; a run that was killed between
-    makes up for both when it resumes.
+    Metrics of an evaluation are written immediately: the framework buffers them for some steps, so a kill would lose
+    them. A step's checkpoint is written before its evaluation and its log line; a run that was killed in between adds
+    both when it resumes.
 
     Args:
-        period: Steps from one evaluation to the next; 0 for one at the end alone.
-        folder: The run's; `last_evaluation` in it has the step that was evaluated last.
+        period: Steps between evaluations; 0: only one, at the end.
+        folder: The run's folder; its file `last_evaluation` has the step that was evaluated last.
     """
 
     def __init__(self, period: int, folder: str) -> None:
@@ -177,9 +177,9 @@ class WholeLog(HookBase):
         return [hook for hook in self.trainer._hooks if isinstance(hook, PeriodicWriter)]
 
     def _write(self) -> None:
-        """Lets each writer write what it has not written yet."""
+        """Let each writer write what it has not written yet."""
         for writer in (writer for hook in self._logs() for writer in hook._writers):
-            if not isinstance(writer, CommonMetricPrinter):  # it divides by the steps since it wrote last
+            if not isinstance(writer, CommonMetricPrinter):  # it divides by the steps since its last output
                 writer.write()
 
     def _write_evaluation(self, steps: int) -> None:
@@ -195,7 +195,7 @@ class WholeLog(HookBase):
         return any(f'"iteration": {steps - 1},' in line and '"total_loss"' in line for line in lines)
 
     def before_train(self) -> None:
-        """Evaluates and logs the step that the run goes on from, where that was due and not done."""
+        """Evaluate and log the step from which the run resumes, if that was due and not done."""
         steps, last, storage = self.trainer.start_iter, self.trainer.max_iter, self.trainer.storage
         if not steps:
             return
@@ -211,7 +211,7 @@ class WholeLog(HookBase):
         storage.iter = steps
 
     def after_step(self) -> None:
-        """Writes, where this step was evaluated."""
+        """Write, if this step was evaluated."""
         if self._is_due(self.trainer.iter + 1):
             self._write_evaluation(self.trainer.iter + 1)
 
@@ -220,13 +220,13 @@ OF_THE_CLOCK = {"time", "data_time", "rank_data_time", "eta_seconds"}
 
 
 class ExactResume(HookBase):
-    """Makes the random numbers of a step a function of (seed, iteration, rank), and the data follow the iteration.
+    """Makes the random numbers of a step depend on (seed, iteration, rank), and starts the data at the iteration.
 
-    Its state in the checkpoint: the seed, the running loss normalizer that the framework's dense detectors keep
-    in a plain attribute and so lose on resume (that of rank 0 serves all ranks), and what the log is a median of.
+    Its state in the checkpoint: the seed; the running loss normalizer, which the framework's dense detectors keep in a
+    plain attribute and so lose on resume (rank 0's is used on all ranks); and the values whose median is logged.
 
     Args:
-        seed: The config's `SEED`; negative draws one, which a resumed run then takes from the checkpoint.
+        seed: The config's `SEED`; if negative, one is drawn, which a resumed run takes from the checkpoint.
     """
 
     def __init__(self, seed: int) -> None:
@@ -234,12 +234,12 @@ class ExactResume(HookBase):
         self.scalars: dict[str, Any] = {}
 
     def before_train(self) -> None:
-        """Sets the loader to the iteration at which the run begins; one of another kind begins anew, which is said."""
+        """Set the loader to the first iteration; a loader of another kind starts from the beginning, with a warning."""
         loader, storage = self.trainer.data_loader, self.trainer.storage
         if isinstance(loader, ResumableLoader):
             loader.seed, loader.start = self.seed, self.trainer.start_iter
         elif self.trainer.start_iter:
-            known = f"{__name__}.build_train_loader(cfg, mapper) makes one that goes on"
+            known = f"Use {__name__}.build_train_loader(cfg, mapper) for an exact resume"
             logger.warning("The training loader is not resumable: it draws other images than before. %s.", known)
         for name, (smooth, values) in self.scalars.items():
             for value, step in values:
@@ -248,18 +248,18 @@ class ExactResume(HookBase):
         storage.iter = self.trainer.start_iter
 
     def before_step(self) -> None:
-        """Seeds the step."""
+        """Seed the step."""
         seed_everything(0, self.seed, self.trainer.iter, comm.get_rank())
 
     def after_train(self) -> None:
-        """Corrects the step of the last evaluation: a run that had nothing but this left is counted one too many."""
+        """Correct the step of the last evaluation: in a run with only the evaluation left, it is one too high."""
         self.trainer.storage.iter = min(self.trainer.iter, self.trainer.max_iter)
 
     def _model(self) -> Any:
         return getattr(self.trainer.model, "module", self.trainer.model)
 
     def _recent_scalars(self) -> dict[str, Any]:
-        """Name -> whether the log smooths it, and its last values with their steps; of what this step has logged."""
+        """Name -> whether the log smooths it, and its last values with their steps, for scalars logged in this step."""
         storage = getattr(self.trainer, "storage", None)
         if storage is None:  # saved before training
             return self.scalars
@@ -274,7 +274,7 @@ class ExactResume(HookBase):
         return state if normalizer is None else {**state, "loss_normalizer": normalizer}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over the state of the run that is continued."""
+        """Restore the state of the resumed run."""
         self.seed, self.scalars = int(state["seed"]), state.get("scalars", {})
         if "loss_normalizer" in state:
             self._model().loss_normalizer = state["loss_normalizer"]

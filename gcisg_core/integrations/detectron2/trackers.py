@@ -1,4 +1,4 @@
-"""Detectron2: scalars for experiment trackers, beside what the framework writes for TensorBoard."""
+"""Detectron2: scalars for experiment trackers, in addition to the framework's TensorBoard files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from detectron2.utils.events import EventWriter, get_event_storage
 
 from gcisg_core.trackers import group, mlflow_files, mlflow_server
 
-WINDOW = 20  # iterations of which noisy values are the median, as in the framework's writers
+WINDOW = 20  # window of the median of noisy values, in iterations, as in the framework's writers
 Log = Callable[[dict[str, float], int], object]
 
 
 class TrackerWriter(EventWriter):
-    """Passes on each scalar with its iteration, once.
+    """Passes each scalar with its iteration to a tracker, once.
 
     Args:
         log: `(values, iteration)`.
@@ -69,11 +69,11 @@ STARTS = {"tensorboard": None, "wandb": _wandb, "mlflow": _mlflow}  # the framew
 
 
 def tracker_writers(names: Sequence[str], run: str | Path, settings: Mapping[str, Any]) -> list[EventWriter]:
-    """Writers for a run's hook, beside the framework's own.
+    """Build the trackers' writers for a run's hook.
 
     Args:
         names: Keys of :data:`STARTS`.
-        run: The run's folder, whose name the tracker's run gets.
+        run: The run's folder; the tracker's run gets its name.
         settings: The config as plain values.
     """
     return [start(Path(run), settings) for start in map(STARTS.get, dict.fromkeys(names)) if start]

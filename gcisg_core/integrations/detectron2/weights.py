@@ -1,8 +1,8 @@
-"""Which input statistics belong to which ImageNet weights, and torchvision's weights in Detectron2's form.
+"""Input statistics of ImageNet weights, and conversion of torchvision's weights to Detectron2's form.
 
 MSRA (`detectron2://ImageNetPretrained/MSRA/R-101.pkl`): Caffe's order BGR, standard deviations absorbed in the first
 convolution, stride in the 1x1 convolution. torchvision: RGB, ImageNet's means and deviations times 255, stride in the
-3x3 convolution. The weights load into either network without a word, but only the right one gives their features.
+3x3 convolution. The weights load into either network without an error, but only the right one gives their features.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ STATISTICS: dict[str, dict[str, Any]] = {
 
 
 def weights_kind(file: str, author: str, names: Iterable[str] = ()) -> str | None:
-    """Tells which of :data:`STATISTICS` a file belongs to, or None.
+    """Return the key of :data:`STATISTICS` to which a file belongs, or None.
 
     Args:
         file: Its path.
-        author: Its entry `__author__`, for which the framework puts `Caffe2` when there is none.
-        names: Those of its tensors. torchvision's form (also timm's and OpenMMLab's) goes with torchvision's
+        author: Its entry `__author__`; the framework sets `Caffe2` if there is none.
+        names: The names of its tensors. torchvision's form (also timm's and OpenMMLab's) goes with torchvision's
             statistics, but for OpenMMLab's conversions of Caffe's networks, whose files are called so.
     """
     theirs = any(re.match(r"(|.*\.)layer1\.0\.conv1\.weight$", name) for name in names)
@@ -42,7 +42,7 @@ def weights_kind(file: str, author: str, names: Iterable[str] = ()) -> str | Non
 
 
 def check_pixel_statistics(cfg: CfgNode, file: str, author: str, names: Iterable[str] = ()) -> None:
-    """Compares the pixel statistics, the channel order and the place of the stride with known weights.
+    """Compare the pixel statistics, the channel order and the place of the stride with those of known weights.
 
     Raises:
         ValueError: They differ; the message holds the lines to paste.
@@ -67,12 +67,12 @@ def check_pixel_statistics(cfg: CfgNode, file: str, author: str, names: Iterable
 
 
 def torchvision_to_detectron2(state_dict: dict[str, torch.Tensor]) -> dict[str, Any]:
-    """Renames a torchvision ResNet's weights for Detectron2; the classifier is left out.
+    """Rename a torchvision ResNet's weights for Detectron2; the classifier is left out.
 
     Write the result with `pickle.dump` to a `.pkl` file and name it in `MODEL.WEIGHTS`.
 
     Args:
-        state_dict: Of `torchvision.models.resnet50`, `resnet101` or `resnet152`.
+        state_dict: That of `torchvision.models.resnet50`, `resnet101` or `resnet152`.
     """
     model = {}
     for key, value in state_dict.items():

@@ -1,8 +1,8 @@
-"""For every project on mmengine: hooks, exact resume, safe and atomic checkpoints, and the command's entry point.
+"""Shared by all projects on mmengine: hooks, exact resume, safe and atomic checkpoints, and the entry point.
 
-Importing this package registers what its modules define, and changes three things in mmengine for the process. Files
-are written under a temporary name and then renamed; checkpoints are read without running any code in them; and the
-tensors of `Pretrained` initial weights are renamed to fit, or refused if they do not.
+Importing this package registers what its modules define, and changes three things in mmengine for this process. Files
+are written under a temporary name and then renamed; checkpoints are read without running code in them; and the tensors
+of `Pretrained` initial weights are renamed to match the model, or refused if too few match.
 """
 
 from gcisg_core.integrations import openmmlab as _openmmlab  # noqa: F401 - plain configs of mmseg need it too

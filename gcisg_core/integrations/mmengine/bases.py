@@ -1,6 +1,6 @@
-"""mmengine: what a config's own `custom_imports` and `custom_hooks` took the place of in its bases.
+"""mmengine: `custom_imports` and `custom_hooks` of bases that a config replaces.
 
-mmengine merges dictionaries and replaces lists. The lines that add a method to somebody's config have both lists.
+mmengine merges dictionaries but replaces lists. The lines that add a method to an existing config set both lists.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mmengine.config import Config
 
 
 def keep_imports(config: Config, path: str | Path) -> None:
-    """Let a config import what its bases import too; a module more changes nothing."""
+    """Add the imports of a config's bases to its own; importing a module more has no effect."""
     own = config.get("custom_imports")
     if not isinstance(own, dict):
         return
@@ -24,7 +24,7 @@ def keep_imports(config: Config, path: str | Path) -> None:
 
 
 def lost_hooks(config: Config, path: str | Path) -> list[str]:
-    """A line for each base whose `custom_hooks` the config replaced, if it lacks some of them."""
+    """Return a message for each base with `custom_hooks` that the config replaces and does not repeat."""
     kept = {_type_of(hook) for hook in config.get("custom_hooks") or []}
     lost = {base: sorted(types - kept) for base, types in _hooks_below(Path(path))}
     return [
@@ -35,7 +35,7 @@ def lost_hooks(config: Config, path: str | Path) -> list[str]:
 
 
 def _hooks_below(path: Path) -> Iterator[tuple[Path, set[str]]]:
-    """The nearest files below the one that has the config's `custom_hooks` that have some, and these hooks' types."""
+    """The nearest bases with `custom_hooks` below the file that sets the config's, and the types of these hooks."""
     stated = _assigned(path, "custom_hooks") is not None
     for base in _bases(path):
         hooks = _assigned(base, "custom_hooks")
@@ -46,7 +46,7 @@ def _hooks_below(path: Path) -> Iterator[tuple[Path, set[str]]]:
 
 
 def _bases(path: Path) -> Iterator[Path]:
-    with suppress(Exception):  # mmengine has read them, and names what is wrong
+    with suppress(Exception):  # mmengine has read them and reports errors
         for base in Config._get_base_files(str(path)):
             yield Path(Config._get_cfg_path(base, str(path))[0])
 
@@ -57,7 +57,7 @@ def _all_bases(path: str | Path) -> Iterator[Path]:
 
 
 def _assigned(path: Path, name: str) -> ast.expr | None:
-    """The expression that a config assigns to a name, if it is a file of Python."""
+    """The expression that a config assigns to a name, if it is a Python file."""
     if path.suffix != ".py":
         return None
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
@@ -67,10 +67,10 @@ def _assigned(path: Path, name: str) -> ast.expr | None:
 
 
 def _imported(value: Any) -> list[str]:
-    """The modules of a `custom_imports`, of its expression or its value."""
+    """The modules of `custom_imports`, given as an expression or a value."""
     names = _entry(value, "imports")
     if isinstance(names, ast.expr):
-        with suppress(ValueError):  # computed: it imports no more than mmengine lets it
+        with suppress(ValueError):  # computed: only mmengine's own import applies
             names = ast.literal_eval(names)
     return [names] if isinstance(names, str) else [*names] if isinstance(names, list | tuple) else []
 
@@ -81,7 +81,7 @@ def _type_of(hook: Any) -> str:
 
 
 def _entry(value: Any, key: str) -> Any:
-    """The entry of a dictionary, or of the expression of one in either of its forms."""
+    """The entry of a dictionary, or of a dictionary expression in either form."""
     if isinstance(value, ast.Call):
         return next((word.value for word in value.keywords if word.arg == key), None)
     if isinstance(value, ast.Dict):

@@ -1,6 +1,6 @@
-"""mmengine's files: written whole or not at all, read without running any code in them, and initial weights that fit.
+"""mmengine's files: atomic writing, reading without running code, and initial weights that match the model.
 
-Importing this module changes that in mmengine for the process.
+Importing this module changes mmengine in this process.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 
 
 class AtomicLocalBackend(LocalBackend):
-    """Writes under a temporary name and renames, so that a killed run leaves no half a file."""
+    """Writes under a temporary name and renames, so that a killed run leaves no incomplete file."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         with replacing(Path(filepath)) as partial:
@@ -53,7 +53,7 @@ register_backend("local", AtomicLocalBackend, prefixes="", force=True)
 
 @CheckpointLoader.register_scheme(prefixes="", force=True)
 def load_from_local(filename: str, map_location: Any = None, **_: Any) -> Any:
-    """mmengine's loader of files, by :func:`gcisg_core.safe_load.read_checkpoint`, so onto the CPU."""
+    """mmengine's loader of files, with :func:`gcisg_core.safe_load.read_checkpoint`; loads onto the CPU."""
     content = read_checkpoint(Path(filename).expanduser())
     hub = content.get("message_hub") if isinstance(content, dict) else None
     if isinstance(hub, dict) and isinstance(hub.get("log_scalars"), dict):
@@ -62,7 +62,7 @@ def load_from_local(filename: str, map_location: Any = None, **_: Any) -> Any:
 
 
 def _history(value: Any) -> Any:
-    """A `HistoryBuffer` from what the safe reader returns for one."""
+    """Build a `HistoryBuffer` from what the safe reader returns for it."""
     held = value if isinstance(value, dict) else {}
     log, count = held.get("_log_history"), held.get("_count_history")
     if not isinstance(log, Tensor) or not isinstance(count, Tensor):
@@ -70,7 +70,7 @@ def _history(value: Any) -> Any:
     return HistoryBuffer(log.numpy(), count.numpy(), held.get("max_length", 1000000))
 
 
-# Prefix -> the addresses by name.
+# Prefix -> addresses by name.
 SOURCES: dict[str, Callable[[], Any]] = {
     "torchvision://": get_torchvision_models,
     "open-mmlab://": get_external_models,
@@ -81,10 +81,10 @@ SOURCES: dict[str, Callable[[], Any]] = {
 
 @CheckpointLoader.register_scheme(prefixes=("http://", "https://", *SOURCES), force=True)
 def load_from_net(filename: str, map_location: Any = None, **_: Any) -> Any:
-    """mmengine's loader of weights from the net, verifying the hash in a name and saying what to do without a net.
+    """mmengine's loader of online weights, which verifies the hash in a name and says what to do offline.
 
     Raises:
-        FileNotFoundError: the weights can be neither downloaded nor found in torch's cache; names file and folder.
+        FileNotFoundError: the weights are not in torch's cache and cannot be downloaded; says where to put them.
         ValueError: there is no model of that name.
         DataError: the file in the cache was altered or is incomplete.
     """
@@ -100,7 +100,7 @@ def load_from_net(filename: str, map_location: Any = None, **_: Any) -> Any:
         if is_main_process():
             _download(url, cached)
         barrier()
-        _download(url, cached)  # on a machine that shares no cache with the first
+        _download(url, cached)  # on a machine without the first machine's cache
     except OSError as error:
         raise FileNotFoundError(
             f"{filename} could not be downloaded ({error}). Put {url} into {cached.parent}, or give the path of a file "
@@ -112,18 +112,18 @@ def load_from_net(filename: str, map_location: Any = None, **_: Any) -> Any:
 def _download(url: str, goal: Path) -> None:
     if not goal.is_file():
         goal.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(goal))  # renames when it is complete
+        torch.hub.download_url_to_file(url, str(goal))  # renames the file when it is complete
 
 
 @WEIGHT_INITIALIZERS.register_module(name="Pretrained", force=True)
 @accept_old_arguments
 class InitialWeights(PretrainedInit):
-    """mmengine's `Pretrained`, by :func:`gcisg_core.initial_weights.load_initial_weights`.
+    """mmengine's `Pretrained`, with :func:`gcisg_core.initial_weights.load_initial_weights`.
 
     Args:
         checkpoint: A file or an address such as ``torchvision://resnet50``.
         min_match_ratio: The share of tensors that must match; 0 takes what fits.
-        **kwargs: mmengine's.
+        **kwargs: Arguments of mmengine's class.
     """
 
     def __init__(self, checkpoint: str, min_match_ratio: float = MIN_MATCH_RATIO, **kwargs: Any) -> None:
@@ -146,15 +146,15 @@ def unwrap(model: nn.Module) -> Any:
 
 
 def check_state(model: nn.Module, state: dict[str, Any], what: str, ignore: tuple[str, ...] = ()) -> None:
-    """Refuse a state dict that is not this model's.
+    """Refuse a state dict of another model.
 
     Raises:
-        ValueError: a weight is missing, unexpected or of another shape; names the first ones.
+        ValueError: a weight is missing, unexpected or of another shape; the message names the first ones.
     """
     own, state = model.state_dict(), dict(state)
     rename_tensors(state, METHOD_PREFIX)
     wrong = [
-        # Files of old versions of torch do not count batches.
+        # Files of old versions of torch have no batch counters.
         *(f"{name} is missing" for name in own if name not in state and not name.endswith("num_batches_tracked")),
         *(f"{name} is not in the model" for name in state if name not in own),
         *(
@@ -172,11 +172,11 @@ def check_state(model: nn.Module, state: dict[str, Any], what: str, ignore: tupl
 
 
 def load_for_evaluation(model: nn.Module, path: str) -> None:
-    """Load a checkpoint of the task model, with or without what the method keeps beside it.
+    """Load a checkpoint of the task model, with or without the method's tensors.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is a checkpoint of another model.
+        ValueError: it belongs to another model.
     """
     checkpoint = CheckpointLoader.load_checkpoint(path, map_location="cpu")
     state = checkpoint.get("state_dict", checkpoint)

@@ -1,4 +1,4 @@
-"""mmengine: the hook that tells the method of each step, and records the one that is not finite."""
+"""mmengine: the hook that calls the method in each step, and records a step that is not finite."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from gcisg_core.run_folder import check_run, on_first_rank, run_name
 
 @HOOKS.register_module()
 class RegularizerHook(Hook):
-    """Tells the method of each optimiser step, and makes each step's randomness depend on seed and step only.
+    """Calls the method at each optimiser step, and makes each step's randomness depend only on seed and step.
 
-    Also refuses to resume from a checkpoint of another model, which mmengine would load in part, or of another run in
-    the same folder; evaluates a resumed run that was stopped in an evaluation; and records the step in which
-    a loss or gradient is not finite (:mod:`gcisg_core.nan.recorder`).
+    It also refuses to resume from a checkpoint of another model, which mmengine would load partially, or of another
+    run in the same folder; evaluates a resumed run that was stopped in an evaluation; and records a step in which a
+    loss or gradient is not finite (:mod:`gcisg_core.nan.recorder`).
 
     Args:
-        on_nonfinite: What such a step does: ``stop`` the run (the default) or ``skip``, leave out the step.
+        on_nonfinite: Action on such a step: ``stop`` the run (the default) or ``skip`` the step.
     """
 
     priority = "VERY_HIGH"
@@ -44,7 +44,7 @@ class RegularizerHook(Hook):
         folder, optimizer = Path(runner.work_dir), runner.optim_wrapper.optimizer
         on_first_rank(lambda: check_space(folder, unwrap(runner.model), optimizer))
         loop = runner.train_loop
-        # The framework evaluates within a step or an epoch; a run whose last checkpoint is of the end has none left.
+        # The framework evaluates within a step or an epoch; a run whose last checkpoint is the final one has none left.
         self.at_end = loop.iter >= loop.max_iters or loop.epoch >= loop.max_epochs
         done = loop.iter if isinstance(loop, IterBasedTrainLoop) else loop.epoch
         due = done and done >= loop.val_begin and done % loop.val_interval == 0 and runner.val_loop is not None
@@ -53,21 +53,21 @@ class RegularizerHook(Hook):
             skip_what_was_read(loop)
         self.recorder = record_steps(runner, unwrap(runner.model), self.on_nonfinite)
         self.regularizer = unwrap(runner.model).regularizer
-        # The optimiser itself is asked: under gradient accumulation not every iteration steps, and mixed precision
-        # leaves out the steps whose gradients overflowed. Inside the step the gradients are unscaled, clipped and the
+        # This hooks into the optimiser: under gradient accumulation not every iteration steps, and mixed precision
+        # skips the steps whose gradients overflowed. Inside the step the gradients are unscaled, clipped and the
         # same on all ranks; mmengine clears them after it.
         runner.optim_wrapper.optimizer.register_step_pre_hook(self._before_step)
         runner.optim_wrapper.optimizer.register_step_post_hook(self._note)
 
     def _before_step(self, *_: Any) -> None:
-        if not self.recorder.skipped:  # the optimiser steps without gradients then, and changes nothing
+        if not self.recorder.skipped:  # the optimiser then steps without gradients and changes nothing
             self.regularizer.before_optimizer_step()
 
     def _note(self, *_: Any) -> None:
         self.stepped = not self.recorder.skipped
 
     def before_train_epoch(self, runner: Runner) -> None:
-        if self.evaluate_first:  # here, since all hooks have prepared themselves by now
+        if self.evaluate_first:  # here, because all hooks are initialised by now
             self.evaluate_first = False
             runner.val_loop.run()
 

@@ -1,4 +1,4 @@
-"""mmengine: the NaN recorder beside its optimiser wrapper, and the model of a record built again."""
+"""mmengine: the NaN recorder in the optimiser wrapper, and the rebuilt model of a record."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ SKIP = "custom_hooks=[dict(type='RegularizerHook', on_nonfinite='skip')]"
 
 
 def record_steps(runner: Runner, model: nn.Module, on_nonfinite: str | None = None) -> StepRecorder:
-    """A recorder that checks each backward pass of a run before gradients are clipped or used.
+    """Install a recorder that checks each backward pass of a run before gradients are clipped or used.
 
-    The method is told of each pass that is in order.
+    The method's `after_backward` is called after each valid pass.
 
     Args:
         runner: Its optimiser wrapper's ``backward`` is extended.
@@ -51,7 +51,7 @@ def record_steps(runner: Runner, model: nn.Module, on_nonfinite: str | None = No
 
 
 def framework(config: Any = None, dataset: Any = None) -> Framework:
-    """What the recorder, or a replay, needs of mmengine."""
+    """The functions of mmengine for the recorder or a replay."""
     names = partial(batch_names, dataset)
     return Framework("mmengine", config, random_state, set_random_state, pack, unpack, names, skip=SKIP)
 
@@ -65,14 +65,14 @@ def batch_names(dataset: Any, args: Any, inputs: dict[str, Any]) -> list[str]:
 
 
 def pack(value: Any) -> Any:
-    """mmengine's data elements as dictionaries, other objects as text; see :func:`gcisg_core.nan.record.plain`."""
+    """Convert mmengine's data elements to dictionaries, others to strings; see :func:`gcisg_core.nan.record.plain`."""
     if isinstance(value, BaseDataElement):
         return {KIND: type(value).__name__, "metainfo": dict(value.metainfo_items()), "data": dict(value.items())}
     return repr(value)
 
 
 def unpack(value: dict[str, Any]) -> BaseDataElement:
-    """The data element that :func:`pack` was given.
+    """Convert back the data element that :func:`pack` was given.
 
     Raises:
         ValueError: no loaded class of data elements has its name.
@@ -88,12 +88,12 @@ def _subclasses(kind: Any) -> Iterator[Any]:
 
 
 def build_model(record: dict[str, Any], folder: Path, trust: bool = False) -> nn.Module:
-    """The model of a record's config, without weights.
+    """Build the model of a record's config, without weights.
 
     Args:
         record: From :func:`gcisg_core.nan.record.load`.
-        folder: Where it was found.
-        trust: Import whatever modules its config lists; else those of the suite and of its frameworks alone.
+        folder: The folder of the record.
+        trust: Import all modules that the config lists; otherwise only those of the suite and its frameworks.
 
     Raises:
         DataError: the config names a class by an import path, or a module that is not trusted.
@@ -102,5 +102,5 @@ def build_model(record: dict[str, Any], folder: Path, trust: bool = False) -> nn
     check_types(config.model, where, "Record the step with registered classes")
     import_listed(config, folder, where, trust)
     init_default_scope(config.get("default_scope", "mmengine"))
-    config.model.pop("data_preprocessor", None)  # what it made is in the record
+    config.model.pop("data_preprocessor", None)  # its effect is in the record
     return MODELS.build(config.model)

@@ -1,4 +1,4 @@
-"""mmengine: config files. Those that somebody names are run as code; that of a run's folder is read as data."""
+"""mmengine: config files. A config that the user names is run as code; that in a run's folder is read as data."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from gcisg_core.problems import DataError, reason
 from gcisg_core.ranges import check_ranges
 from gcisg_core.regularizers import read_method
 
-# What the framework reads of a config, whether or not the file has it.
+# Keys that the framework reads, whether or not the file has them.
 RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
-# Registered names, `mmseg.` and the like before them or not. mmengine would import any other path, and call it.
+# Registered names, with or without a scope such as `mmseg.`. mmengine would import and call any other path.
 REGISTERED = re.compile(r"(mm\w+\.)?\w+")
 KNOWN = re.compile(r"(gcisg_\w+|mmengine|mmcv|mmseg|mmdet|mmpretrain)(\..*)?")
-FLOATS = {"inf": float("inf"), "nan": float("nan")}  # as `repr` writes them
-SPACE = "\0"  # stands for a space that is kept
-PATH_KEYS = ("checkpoint", "data_root", "load_from", "work_dir")  # their values are strings, also where unset
+FLOATS = {"inf": float("inf"), "nan": float("nan")}  # in the form of `repr`
+SPACE = "\0"  # replaces a space that must be kept
+PATH_KEYS = ("checkpoint", "data_root", "load_from", "work_dir")  # their values are strings, even if unset
 PLAIN = (
     "Restore what training wrote, or name the config that you trained with, which is run: gcisg select --config FILE"
 )
@@ -45,31 +45,31 @@ if not installed(["mmsegmentation"]):
 
 
 def load_config(path: str, overrides: Sequence[str]) -> Config:
-    """Read a config and apply ``key=value`` overrides; ``custom_hooks.1.end=0.6`` is of the second of a list.
+    """Read a config and apply ``key=value`` overrides; ``custom_hooks.1.end=0.6`` sets a key of a list's second item.
 
-    Where the config leaves ``views`` open, it becomes the number that the method needs, see
+    ``views=None`` is replaced by the number that the method needs, see
     :func:`gcisg_core.integrations.mmengine.views.derive_views`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: it, or one of its bases, does not run; names file and line.
-        ValueError: an override has no ``=``, its brackets do not match, or one of the keys on its way is unknown; the
-            nearest valid one is given. Or the config states fewer ``views`` than the method needs.
+        DataError: the config or a base cannot be executed; the message names file and line.
+        ValueError: an override has no ``=``, its brackets do not match, or one of its keys is unknown (the message
+            gives the nearest valid one); or the config states fewer ``views`` than the method needs.
     """
     return _settled(read_file(path), path, overrides)
 
 
 def load_run_config(path: str, overrides: Sequence[str], trust: bool = False) -> Config:
-    """:func:`load_config` for the config in the folder of a run, of which nothing is run.
+    """:func:`load_config` for the config in the folder of a run, without running code in it.
 
     Args:
         path: The file.
         overrides: ``key=value`` each.
-        trust: Import whatever modules it lists; else those of the suite and of its frameworks alone.
+        trust: Import all modules that it lists; otherwise only those of the suite and its frameworks.
 
     Raises:
-        DataError: it is not a config that training wrote, or lists a module that is not trusted.
-        ValueError: as :func:`load_config`, or a class is named by an import path.
+        DataError: training did not write it, or it lists a module that is not trusted.
+        ValueError: as :func:`load_config`, or a class is given by an import path.
     """
     config = read_plain(path)
     check_types(config.to_dict(), str(path), PLAIN)
@@ -78,7 +78,7 @@ def load_run_config(path: str, overrides: Sequence[str], trust: bool = False) ->
 
 
 def _settled(config: Config, path: str, overrides: Sequence[str]) -> Config:
-    # yapf lays a config out anew for each of its four copies in log and run folder: seconds each where paths are long.
+    # yapf would format each of the config's four copies in log and run folder: seconds each if paths are long.
     object.__setattr__(config, "_format_python_code", False)  # the option of `fromfile` has no effect
     apply_overrides(config, overrides)
     if not isinstance(config.get("model") or {}, dict):
@@ -93,15 +93,15 @@ def _settled(config: Config, path: str, overrides: Sequence[str]) -> Config:
 
 
 def read_file(path: str | Path) -> Config:
-    """A config as mmengine reads it; custom modules are imported. Raises as :func:`load_config`."""
+    """Read a config as mmengine does; custom modules are imported. Raises as :func:`load_config`."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"config file {path} does not exist")
     try:
         config = Config.fromfile(path, import_custom_modules=False)
-        if Config._is_lazy_import(str(path)):  # its classes become their import paths, which registries take as names
+        if Config._is_lazy_import(str(path)):  # its classes become import paths, which registries accept as names
             config = Config(config.to_dict(), filename=str(path))
-    except Exception as error:  # the file is a program
-        raise DataError(_place(error, path), f"is not a config that runs ({_what(error)})", "Correct it") from error
+    except Exception as error:  # the file can raise any error
+        raise DataError(_place(error, path), f"cannot be executed ({_what(error)})", "Correct it") from error
     keep_imports(config, path)
     import_custom(config, path)
     rename_model_keys(config.get("model"))
@@ -109,7 +109,7 @@ def read_file(path: str | Path) -> Config:
 
 
 def import_custom(config: Config, path: str | Path) -> None:
-    """Import the `custom_imports` of a config. Raises `DataError` where one cannot be."""
+    """Import the `custom_imports` of a config. Raises `DataError` if one cannot be imported."""
     try:
         import_modules_from_strings(**(config.get("custom_imports") or {"imports": []}))
     except (ImportError, TypeError) as error:
@@ -120,7 +120,7 @@ def import_custom(config: Config, path: str | Path) -> None:
 
 
 def read_plain(path: str | Path) -> Config:
-    """The config that training wrote into the folder of a run, by its literals: nothing of it is run.
+    """Read the config that training wrote to a run's folder, by its literals: no code is run.
 
     Raises:
         DataError: it holds more than literals, or does not parse.
@@ -142,7 +142,7 @@ def read_plain(path: str | Path) -> Config:
 
 
 def _literal(node: ast.expr, names: dict[str, Any]) -> Any:
-    """A literal, in which `dict(a=1)` may stand for `{"a": 1}`, and a name for what was assigned to it before."""
+    """Evaluate a literal, in which `dict(a=1)` may stand for `{"a": 1}` and a name for its assigned value."""
     inner = partial(_literal, names=names)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
         merged = dict(*map(inner, node.args))
@@ -161,10 +161,10 @@ def _literal(node: ast.expr, names: dict[str, Any]) -> Any:
 
 
 def check_types(config: Any, where: str, remedy: str) -> None:
-    """Refuse a config that names classes by import paths, which mmengine would import and call.
+    """Refuse a config that gives classes by import paths, which mmengine would import and call.
 
     Raises:
-        DataError: one is no registered name.
+        DataError: a type is not a registered name.
     """
     for name in _types(config):
         if not REGISTERED.fullmatch(name):
@@ -172,13 +172,13 @@ def check_types(config: Any, where: str, remedy: str) -> None:
 
 
 def import_listed(config: Config, folder: Path, where: str, trust: bool = False) -> None:
-    """:func:`import_custom` for a config that is data.
+    """:func:`import_custom` for a config that is read as data.
 
     Args:
         config: It may list modules of the suite and of its frameworks.
-        folder: Where it was found; a module must not lie there, as where one starts in it.
-        where: What the error names.
-        trust: Any module may be listed.
+        folder: The folder of the config; modules in it are refused, even if it is the working directory.
+        where: The place named in the error.
+        trust: Allow any module.
 
     Raises:
         DataError: another module is listed, or cannot be imported.
@@ -190,7 +190,7 @@ def import_listed(config: Config, folder: Path, where: str, trust: bool = False)
             what = f"imports the module {name!r}, which is of neither the suite nor its frameworks"
             raise DataError(where, what, TRUST)
         top, *rest = str(name).split(".")
-        spec = find_spec(top)  # of the first part alone: that imports nothing
+        spec = find_spec(top)  # only of the first part: this imports nothing
         places = [Path(place, *rest) for place in spec.submodule_search_locations or []] if spec else []
         places += [Path(spec.origin)] if spec and spec.origin else []
         if any(place.resolve().is_relative_to(folder.resolve()) for place in places):
@@ -237,9 +237,9 @@ def apply_overrides(config: Config, overrides: Sequence[str]) -> None:
 
 
 def _parsed(override: str) -> Any:
-    """The value of a ``key=value``, by mmengine's rules."""
+    """Parse the value of ``key=value`` by mmengine's rules."""
     parsed = Namespace()
-    # mmengine drops all spaces, those within the name of a file or of a class among them.
+    # mmengine drops all spaces, even those in the name of a file or class.
     kept = re.sub(r"(?<=[^\s,(\[=]) +(?=[^\s,)\]])", lambda found: SPACE * len(found[0]), override)
     try:
         DictAction(["--overrides"], "overrides")(ArgumentParser(), parsed, [kept])
@@ -255,14 +255,14 @@ def _with_spaces(value: Any) -> Any:
 
 
 def _place(error: BaseException, path: str | Path) -> str:
-    """The file that was read when mmengine failed, which may be a base, and its line."""
+    """The file, possibly a base, and line that mmengine was reading when it failed."""
     file, lines = str(path), {}
     trace = error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
         if code.co_name == "_file2dict":
             found = str(trace.tb_frame.f_locals.get("filename", file))
-            file = found if Path(found).is_file() else file  # a base that is not there is its heir's fault
+            file = found if Path(found).is_file() else file  # a missing base is an error of the config that names it
         lines[code.co_filename] = trace.tb_lineno
         trace = trace.tb_next
     line = getattr(error, "lineno", None) or lines.get(file)

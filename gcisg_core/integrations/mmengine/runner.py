@@ -1,4 +1,4 @@
-"""mmengine: a config read with overrides, its runner, and the command's entry point."""
+"""mmengine: builds the runner of a config with overrides, and trains or evaluates."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class BFloat16OptimWrapper(OptimWrapper):
 
 @MODEL_WRAPPERS.register_module()
 class CPUDistributedDataParallel(MMDistributedDataParallel):
-    """mmengine's wrapper without synchronised BatchNorm, which torch has on GPUs alone: each rank uses its own images.
+    """mmengine's wrapper without synchronised BatchNorm, which torch has only on GPUs: ranks use their own images.
 
     Args:
-        module: Its SyncBatchNorm layers become BatchNorm layers, as mmengine makes them on one device.
+        module: Its SyncBatchNorm layers become BatchNorm layers, as in mmengine on a single device.
         **kwargs: mmengine's.
     """
 
@@ -54,11 +54,11 @@ class CPUDistributedDataParallel(MMDistributedDataParallel):
 
 
 class BriefRunner(Runner):
-    """mmengine's runner, whose long listings go to the log file alone.
+    """mmengine's runner, with long listings only in the log file.
 
-    mmengine keeps loggers, message hubs and registry scopes by the run's name, which ends in the second of its start.
-    Here it also has the run's number in the process, so that two runs of one second do not write into each other's log.
-    The log folder of a start has a name of its own too, and its number, as clocks are set back.
+    mmengine keys loggers, message hubs and registry scopes by the run's name, which ends in the second of its start.
+    This class adds the run's number in the process, so that two runs in one second do not share a log. The log folder
+    of a start is unique too, and has the start's number, because clocks can be set back.
     """
 
     _numbers = count(1)
@@ -75,7 +75,7 @@ class BriefRunner(Runner):
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         super().setup_env(env_cfg)
         name = [next(name for name in _names(self.timestamp) if not (Path(self.work_dir) / name).exists())]
-        broadcast_object_list(name)  # of the first process, before one of them makes the folder
+        broadcast_object_list(name)  # the first process's name, before a process creates the folder
         self._timestamp = name[0]
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
@@ -99,7 +99,7 @@ class BriefRunner(Runner):
 
 
 class EvaluationRunner(BriefRunner):
-    """Leaves the config of a run as it is where it evaluates in the run's folder."""
+    """Runner that does not change a run's config when it evaluates in the run's folder."""
 
     def dump_config(self) -> None:
         if not (Path(self.work_dir) / IDENTITY).is_file():
@@ -107,14 +107,14 @@ class EvaluationRunner(BriefRunner):
 
 
 def _names(name: str) -> Iterator[str]:
-    """A name, then the same with numbers behind."""
+    """Yield a name, then the name with numbers appended."""
     yield name
     yield from (f"{name}_{number}" for number in count(1))
 
 
 # mmengine's functions that build an object from its part of the config.
 BUILDERS = {"build_from_cfg", "build_dataloader", "build_optim_wrapper", "build_param_scheduler", "build_train_loop"}
-# Where a run lies and how it was started, not its settings.
+# The place of a run and how it was started, not its settings.
 NOT_OF_A_RUN = {"work_dir", "load_from", "resume", "launcher", "model_wrapper_cfg", "randomness"}
 
 
@@ -129,18 +129,18 @@ def build_runner(
     training: bool = True,
     trackers: Sequence[str] = (),
 ) -> Runner:
-    """The runner of a config.
+    """Build the runner of a config.
 
     Args:
-        config_file: A mmengine config.
-        overrides: ``key=value`` each.
-        work_dir: Where results go; by default the config's, or ``work_dirs/<config>``.
-        seed: The config's by default.
+        config_file: An mmengine config.
+        overrides: A list of ``key=value``.
+        work_dir: The output folder; by default the config's, or ``work_dirs/<config>``.
+        seed: The seed; by default the config's.
         amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
-        resume: Go on from the newest checkpoint of the work directory, if there is one.
+        resume: Resume from the newest checkpoint in the work directory, if there is one.
         fresh: Move an earlier run in the work directory aside.
-        training: Take the work directory for a run, see :func:`gcisg_core.run_folder.open_run`.
-        trackers: What the run also reports to, see :mod:`gcisg_core.trackers`.
+        training: Reserve the work directory for a run, see :func:`gcisg_core.run_folder.open_run`.
+        trackers: Experiment trackers that the run also logs to, see :mod:`gcisg_core.trackers`.
 
     Raises:
         ValueError: the config or an override is wrong, or the work directory holds another run or is in use.
@@ -157,7 +157,7 @@ def build_runner(
     settings = {key: value for key, value in config.to_dict().items() if key not in NOT_OF_A_RUN}
     if "LOCAL_RANK" in os.environ:
         config.launcher = "pytorch"
-        if not torch.cuda.is_available():  # mmengine's own set-up expects a GPU a process
+        if not torch.cuda.is_available():  # mmengine's setup expects a GPU for each process
             if not dist.is_initialized():
                 dist.init_process_group("gloo", timeout=rank_timeout())
             config.sync_bn = None
@@ -174,9 +174,9 @@ def build_runner(
         found = on_first_rank(lambda: open_run(folder, settings, *how))
         if found is not None:
             config.load_from, config.resume = str(found), True
-    else:  # mmengine would load it over the checkpoint that is evaluated
+    else:  # mmengine would load it and overwrite the evaluated checkpoint
         config.load_from, config.resume = None, False
-    if trackers:  # no settings of the run, which may go on without them
+    if trackers:  # not settings of the run, which may resume without them
         add_trackers(config, trackers)
     with naming_file(config_file):
         return (BriefRunner if training else EvaluationRunner).from_cfg(config)
@@ -184,7 +184,7 @@ def build_runner(
 
 @contextmanager
 def naming_file(config_file: object) -> Iterator[None]:
-    """Turn mmengine's error of a name that is not registered into one that names the config.
+    """Turn mmengine's error for a name that is not registered into one that names the config.
 
     Raises:
         ValueError: a name is not registered.

@@ -1,4 +1,4 @@
-"""mmengine: the network that a config's method regularises."""
+"""mmengine: the backbone that a config's method regularises."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gcisg_core.stages import BACKBONES, find_backbone
 
 
 def student_of(config: Config) -> tuple[nn.Module, dict[str, Any]]:
-    """The backbone of a config's model, with its changes and without weights, and the values of its method.
+    """Build a config's backbone, with its plugins and without weights; also return the method's values.
 
     Raises:
         ValueError: the model has no backbone.

@@ -1,4 +1,4 @@
-"""mmengine: trackers as the backends of a config's visualizer."""
+"""mmengine: trackers as backends of a config's visualizer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gcisg_core.trackers import TRACKERS, group, mlflow_files, mlflow_server
 
 
 def add_trackers(config: Config, names: Sequence[str]) -> None:
-    """Put trackers behind the backends that a config names, or behind mmengine's local files.
+    """Append trackers to a config's visualizer backends, or to mmengine's default, local files.
 
     Args:
-        config: Of a run, with its ``work_dir``; its ``visualizer`` is changed.
-        names: Keys of :data:`gcisg_core.trackers.TRACKERS`; one that the config has already stays as it is.
+        config: The config of a run, with ``work_dir``; its ``visualizer`` is changed.
+        names: Keys of :data:`gcisg_core.trackers.TRACKERS`; trackers that the config already has are not changed.
     """
     visualizer = {"type": "Visualizer", **(config.get("visualizer") or {})}
     backends = list(visualizer.get("vis_backends") or [{"type": "LocalVisBackend"}])
@@ -34,5 +34,5 @@ def _options(name: str, run: Path) -> dict[str, Any]:
         return {}
     server = mlflow_server()
     where = {"tracking_uri": server} if server else {"save_dir": str(mlflow_files(run))}
-    # The config is logged anyway; as files the backend would take the whole folder, its own among them.
+    # The config is logged anyway; as artifacts, the backend would upload the whole folder, including its own files.
     return {"exp_name": group("MLFLOW_EXPERIMENT_NAME"), "run_name": run.name, "artifact_suffix": (), **where}

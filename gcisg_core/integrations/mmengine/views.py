@@ -1,4 +1,4 @@
-"""mmengine: the method, not the config, says how many views of an image are drawn."""
+"""mmengine: the method, not the config, determines how many views of an image are drawn."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gcisg_core.regularizers import settle_views
 
 
 def derive_views(config: Config) -> None:
-    """Replace each ``views=None`` of the training data and of the preprocessor by what the method needs.
+    """Replace each ``views=None`` of the training data and the preprocessor by the number that the method needs.
 
-    mmengine builds the data loader from its own part of the config, which knows of no method. The data draw the views
-    of the task's transform; a preprocessor all.
+    mmengine builds the data loader from a part of the config that does not include the method. The data draw the views
+    of the task's transform; a preprocessor draws all views.
 
     Raises:
-        ValueError: a ``views`` states fewer, see :func:`gcisg_core.regularizers.settle_views`.
+        ValueError: a ``views`` is smaller, see :func:`gcisg_core.regularizers.settle_views`.
     """
     model = config.get("model") or {}
     parts = {
@@ -36,7 +36,7 @@ def derive_views(config: Config) -> None:
 
 
 def _with_views(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The dictionaries below ``node`` that have a key ``views``, each with that key's path in the config."""
+    """Yield the dictionaries below ``node`` with a key ``views``, and that key's path in the config."""
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list | tuple) else ()
     for name, value in items:
         if name == "views":

@@ -55,7 +55,7 @@ def export(config: Config, checkpoint: str) -> Export:
         name != "mini_resnet",
         "model.backbone",
         name,
-        "a network of torchvision or timm, to be loaded without this suite",
+        "a network of torchvision or timm, so that exports load without this suite",
     )
     require(
         not values.get("backbone_plugins"),

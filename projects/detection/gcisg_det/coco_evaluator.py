@@ -1,4 +1,4 @@
-"""COCO's AP by pycocotools, with the box convention in the results, and without NaN."""
+"""COCO AP by pycocotools, with the box convention in the results and without NaN."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from pycocotools.cocoeval import COCOeval
 from gcisg_core.files import write_json
 from gcisg_core.screen import tell_step
 
-logger = logging.getLogger(f"detectron2.{__name__}")  # below the framework's logger, so that it uses its handlers
+logger = logging.getLogger(f"detectron2.{__name__}")  # a child of the framework's logger, so that it uses its handlers
 
 HEADLINE, RECALL = ("AP", "AP50", "AP75"), ("AR@100", "AR@1000")
 
 
 class BoxEvaluator(COCOEvaluator):
-    """COCO's AP by pycocotools, with the box convention in the log and in `results.json`.
+    """COCO AP by pycocotools, with the box convention in the log and in `results.json`.
 
-    A detector without detections has an AP of 0. A class, or a range of sizes, without a box in the truth has no AP: it
-    is null in `results.json`, which lists such classes, and :meth:`evaluate` does not return it.
+    A detector without detections has an AP of 0. A class or size range without ground-truth boxes
+    has no AP: it is null in `results.json`, which lists such classes, and :meth:`evaluate` leaves it out.
 
-    The framework's faster copy of pycocotools is not used: it needs a compiled extension and is not the official code.
+    Detectron2's faster copy of pycocotools is not used: it needs a compiled extension and is not the official code.
 
     Args:
         dataset_name: A registered data set in Detectron2's or COCO's form.
         output_dir: Folder for predictions, results and the ground truth in COCO's form.
-        tasks: ``bbox``, ``segm``, ``keypoints``; None for those with predictions.
+        tasks: ``bbox``, ``segm``, ``keypoints``; None: those that have predictions.
         sigmas: Standard deviations of the keypoints, as fractions of an object's size; empty for COCO's 17.
 
     Raises:
@@ -53,7 +53,7 @@ class BoxEvaluator(COCOEvaluator):
     ) -> None:
         metadata = MetadataCatalog.get(dataset_name)
         file = Path(output_dir) / f"{dataset_name}_coco_format.json"
-        # Otherwise the framework would use a ground truth that it converted before the data or the folder changed.
+        # Otherwise the framework would reuse a ground truth converted before the data or the folder changed.
         metadata.__dict__.pop("json_file", None)
         if own := metadata.get("own"):
             DatasetCatalog.get(dataset_name)  # registers the classes
@@ -77,7 +77,7 @@ class BoxEvaluator(COCOEvaluator):
         tell_step("evaluating", len(self._predictions), len(self._coco_api.imgs))
 
     def evaluate(self, img_ids: list | None = None) -> OrderedDict:
-        """Log and write all results; returns those that are numbers."""
+        """Log and write all results; return those that are finite."""
         results = super().evaluate(img_ids)
         if not results:
             return results
@@ -101,7 +101,7 @@ class BoxEvaluator(COCOEvaluator):
         self._results["box_proposals"] = {key: float(value) for key, value in self._results["box_proposals"].items()}
 
     def _derive_coco_results(self, coco_eval: COCOeval | None, iou_type: str, class_names: Any = None) -> dict:
-        """The framework's results; without detections, those of pycocotools instead of NaN."""
+        """Return the framework's results; without detections, those of pycocotools instead of NaN."""
         found: dict = super()._derive_coco_results(coco_eval or self._nothing_found(iou_type), iou_type, class_names)
         return found
 
@@ -118,7 +118,7 @@ class BoxEvaluator(COCOEvaluator):
 
 
 def with_counted_keypoints(content: dict[str, Any], keypoints: int) -> dict[str, Any]:
-    """COCO's form with the fields that pycocotools needs for keypoints: their positions, and how many are labelled."""
+    """Add the fields that pycocotools needs for keypoints: their positions, and the number of labelled ones."""
     for item in content["annotations"] if keypoints else ():
         places = item.setdefault("keypoints", [0] * 3 * keypoints)
         item["num_keypoints"] = sum(visible > 0 for visible in places[2::3])

@@ -61,7 +61,7 @@ def add_detection_config(cfg: CfgNode) -> None:
     # Label images for your own data, a list of [name in COCO, folder, "class, class, ..."]: PNG files
     # of class numbers, 255 for none, with the names of the images; for semantic and panoptic architectures.
     cfg.DATASETS.SEM_SEG = []
-    # Panoptic truth for data with label images, a list of [name in COCO, COCO's panoptic JSON file, its PNG folder].
+    # Panoptic labels for data with label images, a list of [name in COCO, COCO's panoptic JSON file, its PNG folder].
     cfg.DATASETS.PANOPTIC = []
     # Data in other formats, a list of [name, format, the format's fields], see gcisg_det.datasets.formats.
     cfg.DATASETS.OWN = []

@@ -1,6 +1,6 @@
-"""The framework's trainer with exact resume, safe checkpoints, and evaluation that names its box convention.
+"""Detectron2's trainer with exact resume, safe checkpoints, and results that state their box convention.
 
-:func:`run` is what `tools/train_net.py` calls for a `.yaml` config.
+`tools/train_net.py` calls :func:`run` for a `.yaml` config.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ from .evaluators import build_evaluator, check_numbers, headline
 from .mapper import build_mapper
 from .processes import for_cpu, start
 
-logger = logging.getLogger(f"detectron2.{__name__}")  # logs where the framework does
+logger = logging.getLogger(f"detectron2.{__name__}")  # a child of the framework's logger, so that it uses its handlers
 
 
 class Trainer(DefaultTrainer):
-    """The framework's trainer for `tools/train_net.py`: `DefaultTrainer` with this project's parts.
+    """The trainer of `tools/train_net.py`: `DefaultTrainer` with this project's data, hooks and evaluators.
 
     `SOLVER.AMP.ENABLED` also works on a CPU, in bfloat16, which needs no loss scaling.
 
     Attributes:
-        trackers: Trackers that the run also reports to, see :mod:`gcisg_core.trackers`.
+        trackers: Experiment trackers that the run also logs to, see :mod:`gcisg_core.trackers`.
     """
 
-    trackers: Sequence[str] = ()  # on the class, since the framework's constructor builds the writers
+    trackers: Sequence[str] = ()  # on the class: the parent's constructor reads it
 
     def __init__(self, cfg: CfgNode) -> None:
         on_cpu = cfg.MODEL.DEVICE == "cpu"
@@ -70,18 +70,18 @@ class Trainer(DefaultTrainer):
         if bfloat16:
             cfg = cfg.clone()
             cfg.defrost()
-            cfg.SOLVER.AMP.ENABLED = False  # the framework's trainer for it insists on CUDA
-        # The framework names a GPU for each process, which torch refuses for a model on the CPU.
+            cfg.SOLVER.AMP.ENABLED = False  # Detectron2's AMP trainer requires CUDA
+        # Detectron2 passes a GPU id for each process; torch rejects it for a model on the CPU.
         wrap = partial(defaults.create_ddp_model, device_ids=None) if on_cpu else defaults.create_ddp_model
         with mock.patch.object(defaults, "create_ddp_model", wrap):
             super().__init__(cfg)
         if bfloat16:
-            self.cfg = given  # a recorded step must say that it used mixed precision
+            self.cfg = given  # a recorded step must state that it used mixed precision
             model: Any = self.model
             train_in_bfloat16(getattr(model, "module", model))
 
     def build_hooks(self) -> list[HookBase | None]:
-        """This project's hooks, then the framework's, which get the safe checkpointer."""
+        """Return the framework's hooks, with the safe checkpointer, and this project's hooks."""
         self.checkpointer = SafeCheckpointer(self.model, self.cfg.OUTPUT_DIR, cfg=self.cfg, trainer=weakref.proxy(self))
         hooks = [ExactResume(self.cfg.SEED), *super().build_hooks()]
         for hook in hooks:
@@ -89,18 +89,18 @@ class Trainer(DefaultTrainer):
                 hook._period = log_interval(hook._period, self.max_iter)
         hooks.append(WholeLog(self.cfg.TEST.EVAL_PERIOD, self.cfg.OUTPUT_DIR))
         if self.cfg.SELECTION.EVERY_CHECKPOINT:
-            from .selection import SelectionHook  # it needs this module
+            from .selection import SelectionHook  # here, because it imports this module
 
             hooks.append(SelectionHook())
         return [RegularizerHook(), *hooks] if self.cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector" else hooks
 
     def build_writers(self) -> list[EventWriter]:
-        """The framework's writers and the trackers'."""
+        """Return the framework's writers and those of the trackers."""
         settings = yaml.safe_load(self.cfg.dump())
         return [*super().build_writers(), *tracker_writers(self.trackers, self.cfg.OUTPUT_DIR, settings)]
 
     def train(self) -> Any:
-        """Trains, if there is disk space for checkpoints; if only the final one is missing, it is saved first."""
+        """Check the disk space, save the final checkpoint if only that is missing, and train."""
         folder = Path(self.cfg.OUTPUT_DIR)
         model: Any = getattr(self.model, "module", self.model)
         on_first_rank(lambda: check_space(folder, model, self.optimizer))
@@ -113,17 +113,17 @@ class Trainer(DefaultTrainer):
         tell_step("training", self.iter + 1, self.max_iter)
 
     def state_dict(self) -> dict[str, Any]:
-        """Adds optimizer and gradient scaler, which Detectron2 0.5 leaves out of the checkpoint."""
+        """Add the optimizer and gradient scaler, which Detectron2 0.5 leaves out of the checkpoint."""
         return {**super().state_dict(), "_trainer": self._trainer.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Loads optimizer and gradient scaler too; repeating what the framework did has no effect."""
+        """Load the optimizer and gradient scaler too; if the framework has loaded them, this has no effect."""
         super().load_state_dict(state_dict)
         self._trainer.load_state_dict(state_dict["_trainer"])
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> torch.nn.Module:
-        """The framework's model; on a CPU without synchronised BatchNorm."""
+        """Build the framework's model; on a CPU, plain BatchNorm replaces synchronised BatchNorm."""
         model: torch.nn.Module = super().build_model(cfg)
         if cfg.MODEL.DEVICE == "cpu":
             for_cpu(model)
@@ -131,17 +131,17 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> ResumableLoader:
-        """The resumable loader, after a check that the final evaluation has what it needs.
+        """Build the resumable loader, after checking that the final evaluation can run.
 
         Raises:
-            ValueError: Config and data differ in the number of classes, or training and evaluation data differ in
-                their classes.
-            DataError: The data of training or of the evaluation cannot be used.
+            ValueError: The config and the data differ in the number of classes, or the training and evaluation data
+                have different classes.
+            DataError: The training or evaluation data cannot be used.
         """
         if not cfg.DATASETS.TRAIN:
             raise ValueError("DATASETS.TRAIN is empty, name the data to train on")
         if "RRPN" in cfg.MODEL.PROPOSAL_GENERATOR.NAME:
-            what = "a mapper and an evaluator of your own, see CUSTOM_TRAINER in docs/your_model.md"
+            what = "a custom mapper and evaluator, see CUSTOM_TRAINER in docs/your_model.md"
             raise ValueError(f"MODEL.PROPOSAL_GENERATOR.NAME RRPN: rotated boxes need {what}")
         loader = build_train_loader(cfg, build_mapper(cfg, True))
         classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", [])
@@ -158,23 +158,23 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
-        """The framework's loader with errors that name the image."""
+        """Build the framework's loader, with errors that name the image."""
         return build_detection_test_loader(cfg, dataset_name, mapper=build_mapper(cfg, False))
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> Any:
-        """The architecture's evaluator, which writes to `OUTPUT_DIR/inference/<data set>`."""
+        """Build the evaluator of the architecture; it writes to `OUTPUT_DIR/inference/<data set>`."""
         return build_evaluator(cfg, dataset_name)
 
     @classmethod
     def test(cls, cfg: CfgNode, model: torch.nn.Module, evaluators: Any = None) -> OrderedDict:
-        """Evaluates. Results are keyed by data set even if there is only one: `metrics.json` shows the convention."""
+        """Evaluate. Results are keyed by data set even if there is only one, so `metrics.json` names the convention."""
         results = super().test(cfg, model, evaluators)
         return OrderedDict({cfg.DATASETS.TEST[0]: results}) if len(cfg.DATASETS.TEST) == 1 else results
 
 
 def train_in_bfloat16(model: torch.nn.Module) -> None:
-    """Puts the training forward pass of a model on the CPU under autocast; evaluation stays in full precision."""
+    """Run a CPU model's training forward pass under bfloat16 autocast; evaluation stays in full precision."""
     forward = model.forward
 
     def autocast_forward(batched_inputs: Any) -> Any:
@@ -185,7 +185,7 @@ def train_in_bfloat16(model: torch.nn.Module) -> None:
 
 
 def configure(args: Namespace) -> CfgNode:
-    """The frozen config of a command line; see `tools/train_net.py --help` for the arguments."""
+    """Build the frozen config from command-line arguments; `tools/train_net.py --help` describes them."""
     cfg = read_config(args.config, args.overrides)
     if args.seed is not None:
         cfg.SEED = args.seed
@@ -206,7 +206,7 @@ def run(args: Namespace) -> None:
     Raises:
         ValueError: An argument, the config, the data or the checkpoint cannot be used; the message says why.
     """
-    cfg = configure(args)  # report errors of the command line before processes start
+    cfg = configure(args)  # report command-line errors before processes start
     if not args.eval_only and not cfg.DATASETS.TRAIN:
         raise ValueError(f"{args.config}: DATASETS.TRAIN is empty, name the data to train on")
     settings = {k: value for k, value in yaml.safe_load(cfg.dump()).items() if k not in ("OUTPUT_DIR", "SEED")}
@@ -214,7 +214,7 @@ def run(args: Namespace) -> None:
 
 
 def end_earlier_logs() -> None:
-    """Remove earlier log handlers: every `default_setup` adds some, and a second run would print each line twice."""
+    """Remove log handlers of earlier runs: each `default_setup` adds its own, so lines would be printed twice."""
     for name in ("detectron2", "fvcore"):
         log = logging.getLogger(name)
         for handler in [*log.handlers]:
@@ -224,14 +224,14 @@ def end_earlier_logs() -> None:
 
 
 def brief_logger(*args: Any, **kwargs: Any) -> logging.Logger:
-    """The framework's logger, with long listings only in the log file."""
+    """Set up the framework's logger; long listings go only to the log file."""
     log: logging.Logger = setup_logger(*args, **kwargs)
     keep_screen_brief(log)
     return log
 
 
 def set_up(config: Any, args: Namespace, folder: Path) -> None:
-    """The framework's set-up; an evaluation in a run's folder does not change its `config.yaml`."""
+    """Call Detectron2's `default_setup`; an evaluation in a run's folder does not change its `config.yaml`."""
     end_earlier_logs()
     kept, open_any = folder / "config.yaml", PathManager.open
     keep = args.eval_only and kept.is_file()
@@ -266,7 +266,7 @@ def _run_rank(args: Namespace) -> None:
 
 
 def train_and_test(file: Path, work_dir: Path, overrides: Sequence[str], seed: int) -> dict[str, Any]:
-    """Train a config and evaluate it on its first test set; a stopped run continues.
+    """Train a config and evaluate it on its first test set; a stopped run is resumed.
 
     Returns:
         ``test`` with AP, AP50 and AP75, and ``seconds`` of training and evaluation.

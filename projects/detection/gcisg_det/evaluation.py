@@ -12,7 +12,7 @@ from .setups import setup_of
 
 
 def evaluate(config: str, checkpoint: str, with_metrics: bool, work_dir: str) -> dict[str, float]:
-    """Load a checkpoint strictly and, if asked, evaluate it on the last test set, the one to report.
+    """Load a checkpoint strictly and, if asked, evaluate it on the last test set, the reported one.
 
     Raises:
         DataError, ValueError: the file is damaged or belongs to another model, or the data cannot be used.

@@ -1,4 +1,4 @@
-"""The evaluators for an architecture's outputs on a data set, and the metrics that are reported first."""
+"""Builds the evaluators for an architecture's outputs on a data set, and selects the main metrics."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gcisg_core.config import require
 from .coco_evaluator import HEADLINE, BoxEvaluator
 from .config import architecture, head_key
 
-logger = logging.getLogger(f"detectron2.{__name__}")  # below the framework's logger, so that it uses its handlers
+logger = logging.getLogger(f"detectron2.{__name__}")  # a child of the framework's logger, so that it uses its handlers
 
 # Evaluated task -> its main metrics, in the order of printing.
 HEADLINES: dict[str, tuple[str, ...]] = {
@@ -38,7 +38,7 @@ HEADLINES: dict[str, tuple[str, ...]] = {
     "sem_seg": ("mIoU", "pACC"),
     "panoptic_seg": ("PQ", "SQ", "RQ"),
 }
-# The framework's data sets with their own evaluation rules, by the `evaluator_type` of their metadata.
+# Detectron2's data sets with their own evaluation rules, by the `evaluator_type` of their metadata.
 OWN_RULES: dict[str, Callable[[str, str], DatasetEvaluator]] = {
     "cityscapes_instance": lambda name, _: CityscapesInstanceEvaluator(name),
     "cityscapes_sem_seg": lambda name, _: CityscapesSemSegEvaluator(name),
@@ -48,9 +48,9 @@ OWN_RULES: dict[str, Callable[[str, str], DatasetEvaluator]] = {
 
 
 def build_evaluator(cfg: CfgNode, name: str) -> DatasetEvaluator:
-    """COCO's AP of boxes, masks and keypoints, or the recall of proposals; and mean IoU if there are label images.
+    """Build evaluators: COCO AP of boxes, masks and keypoints, or recall of proposals; mean IoU for label images.
 
-    Panoptic quality is added if the data have a panoptic truth and `panopticapi` is installed. Pascal VOC, LVIS and
+    Panoptic quality is added if the data have panoptic labels and `panopticapi` is installed. Pascal VOC, LVIS and
     Cityscapes from the framework's catalogue are evaluated by their own rules.
 
     Raises:
@@ -76,14 +76,14 @@ def build_evaluator(cfg: CfgNode, name: str) -> DatasetEvaluator:
 
 
 def _panoptic(name: str, folder: str) -> list[DatasetEvaluator]:
-    """The framework's evaluator of panoptic quality; if it cannot be used, an empty list, and a warning why."""
+    """Return the evaluator of panoptic quality; if it cannot be used, warn why and return an empty list."""
     if not MetadataCatalog.get(name).get("panoptic_json"):
-        lacks = "it has no panoptic truth, which DATASETS.PANOPTIC names"
+        lacks = "it has no panoptic labels (DATASETS.PANOPTIC)"
     elif importlib.util.find_spec("panopticapi") is None:
         lacks = "panopticapi is not installed: pip install git+https://github.com/cocodataset/panopticapi.git"
     else:
         return [COCOPanopticEvaluator(name, folder)]
-    logger.warning("%s: AP of boxes and masks, and mean IoU, but no panoptic quality: %s.", name, lacks)
+    logger.warning("%s: AP of boxes and masks, and mean IoU, without panoptic quality: %s.", name, lacks)
     return []
 
 
@@ -112,12 +112,12 @@ def check_numbers(cfg: CfgNode, name: str) -> None:
 
 
 def main_metrics(results: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The metrics of boxes or, without boxes, those of the first evaluated task; empty if there are none."""
+    """Return the metrics of boxes or, without boxes, of the first evaluated task; empty if there are none."""
     return dict(next((results[task] for task in HEADLINES if task in results), {}))
 
 
 def headline(results: Mapping[str, Mapping[str, float]]) -> str:
-    """The main metrics as text."""
+    """Return the main metrics as text."""
     parts = OrderedDict[str, str]()
     for task, keys in HEADLINES.items():
         values: Mapping[str, Any] = results.get(task, {})
@@ -125,4 +125,4 @@ def headline(results: Mapping[str, Mapping[str, float]]) -> str:
             parts[task] = ", ".join(found)
     if list(parts) == ["bbox"]:
         return parts["bbox"]
-    return "; ".join(f"{task} {text}" for task, text in parts.items()) or "no AP, as there is no box"
+    return "; ".join(f"{task} {text}" for task, text in parts.items()) or "no AP: the test data have no box"

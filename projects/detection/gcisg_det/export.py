@@ -18,18 +18,18 @@ from .datasets import class_ids, setup_datasets
 
 
 def export(config: Any, checkpoint: str) -> Export:
-    """The detector without the method, and a config of the same kind that needs only Detectron2.
+    """Export the detector without the method, and a config of the same kind that needs only Detectron2.
 
     Verified: the tensors load into the plain detector, built on the CPU, with `strict=True`.
 
     Raises:
-        ValueError: the backbone is this suite's own or was changed (IBN-Net, MixStyle), so Detectron2 cannot build it.
+        ValueError: Detectron2 cannot build the backbone: it is part of or modified by this suite (IBN-Net, MixStyle).
         DataError: the checkpoint cannot be read.
         RuntimeError: the checkpoint belongs to another model.
     """
     if isinstance(config, CfgNode):
         return _export_yaml(config, checkpoint)
-    from .lazy.export import export_lazy  # a yaml config needs nothing of it
+    from .lazy.export import export_lazy  # only LazyConfigs need it
 
     return export_lazy(config, checkpoint)
 
@@ -39,7 +39,7 @@ def _export_yaml(cfg: CfgNode, checkpoint: str) -> Export:
     setup_datasets(cfg)
     name = cfg.MODEL.BACKBONE.NAME
     own = BACKBONE_REGISTRY.get(name).__module__.startswith("gcisg")
-    require(not own, "MODEL.BACKBONE.NAME", name, "a backbone of Detectron2, to be loaded without this suite")
+    require(not own, "MODEL.BACKBONE.NAME", name, "a backbone of Detectron2, so that exports load without this suite")
     plain, defaults = _defaults(cfg), _defaults(cfg)
     _copy(cfg, plain)
     if cfg.MODEL.META_ARCHITECTURE == "SynToRealDetector":
@@ -50,25 +50,25 @@ def _export_yaml(cfg: CfgNode, checkpoint: str) -> Export:
     state = without_method({key: torch.as_tensor(value) for key, value in loaded["model"].items()})
     model.load_state_dict(state, strict=True)
     plain.MODEL.WEIGHTS = "{checkpoint}"
-    # Only what differs from the defaults: versions of Detectron2 differ in their keys.
+    # Only values that differ from the defaults: the keys differ between versions of Detectron2.
     text = yaml.safe_dump(_difference(plain, defaults), sort_keys=False)
     if cfg.CUSTOM_IMPORTS:
         names = ", ".join(cfg.CUSTOM_IMPORTS)
-        text = f"# Before this is read: import {names}; a function behind a colon is called with cfg.\n{text}"
+        text = f"# Before you load this config: import {names}; call a function named after a colon with cfg.\n{text}"
     ids = class_ids(cfg)
     meta = {"classes": list(ids), "category_ids": list(ids.values()), "seed": cfg.SEED, "trained_with": cfg.dump()}
     return Export(state, "model", text, ".yaml", meta)
 
 
 def _defaults(cfg: CfgNode) -> CfgNode:
-    """The framework's defaults, with the keys that the config's own code adds."""
+    """Return the framework's defaults, with the keys that the config's custom imports add."""
     defaults = get_cfg()
     custom_imports.add_keys(defaults, cfg.CUSTOM_IMPORTS, custom_imports.KEY)
     return defaults
 
 
 def _copy(source: CfgNode, target: CfgNode) -> None:
-    """The values of the keys that the target has."""
+    """Copy the values of the keys that the target has."""
     for key, value in target.items():
         if isinstance(value, CfgNode):
             _copy(source[key], value)

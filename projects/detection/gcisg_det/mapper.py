@@ -15,7 +15,7 @@ from PIL import Image
 from gcisg_core.problems import DataError
 from gcisg_suite.images import check_boxes_size, read_image
 
-logger = logging.getLogger(f"detectron2.{__name__}")  # below the framework's logger, so that it uses its handlers
+logger = logging.getLogger(f"detectron2.{__name__}")  # a child of the framework's logger, so that it uses its handlers
 
 
 class CheckedMapper(DatasetMapper):

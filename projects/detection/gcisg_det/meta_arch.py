@@ -1,9 +1,9 @@
-"""Any detector of Detectron2 with a method of :mod:`gcisg_core.regularizers`.
+"""Adds a method of :mod:`gcisg_core.regularizers` to any Detectron2 detector.
 
-A training step: both views of the batch are drawn on the device -> the parent's own `forward` on the task's view,
-with the backbone's stages tapped -> the bottom-up network alone on the other view -> the method's losses.
+A training step draws both views of the batch on the device. The task view goes through the parent's `forward`, with
+the backbone's stages tapped; the other view goes only through the bottom-up network. Then the method's losses follow.
 
-Shapes: B images of the height and width H x W that the parent pads them to.
+Shapes: B images, padded by the parent to H x W pixels.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from .config import photometric_values
 
 
 class SynToRealMixin:
-    """Adds a method to a detector; put it before the detector in the bases of a class.
+    """Adds a method to a detector; list it before the detector among a class's bases.
 
     Args:
         *args: Arguments of the detector.
         regularizer: ``method`` and its settings, see :func:`gcisg_core.regularizers.build_regularizer`.
         backbone_plugins: Name -> value, see :func:`gcisg_core.backbone_plugins.apply_backbone_plugins`.
-        photometric: Arguments of :class:`gcisg_core.views.PhotometricView`; a baseline draws one view, like the task
-            view of a method. None leaves the images as they are.
+        photometric: Arguments of :class:`gcisg_core.views.PhotometricView`; a baseline draws one view, like a
+            method's task view. None: the images are not changed.
         image_format: Channel order of the images, `BGR` or `RGB`.
         **kwargs: Arguments of the detector.
 
     Raises:
-        ValueError: The detector has no `backbone`, or the images have another format.
+        ValueError: The detector has no `backbone`, or ``image_format`` is neither `BGR` nor `RGB`.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class SynToRealMixin:
         self.regularizer_metrics: Mapping[str, Tensor] = {}
 
     def forward(self, batched_inputs: Sequence[dict[str, Any]]) -> Any:
-        """The parent's output; in training with the losses of the method. The hook logs the method's metrics.
+        """Return the parent's output; in training, with the method's losses. The hook logs the method's metrics.
 
         Args:
             batched_inputs: As for the parent; ``image`` is (3, H_i, W_i) of values 0 to 255.
@@ -95,12 +95,12 @@ class SynToRealMixin:
 
     @torch.no_grad()
     def _draw(self, batched_inputs: Sequence[dict[str, Any]], change: PhotometricView | None) -> list[dict[str, Any]]:
-        """The batch in a new photometric draw; only the images differ from the given batch."""
+        """Return the batch with a new photometric change of the images; everything else is unchanged."""
         if change is None:
             return list(batched_inputs)
         device = next(self.regularizer.student.parameters()).device
         batch = []
-        # The draws would lose precision under autocast.
+        # Autocast would reduce the precision of the change.
         with torch.autocast(device.type, enabled=False):
             for item in batched_inputs:
                 image = item["image"].to(device).float().div(255).unsqueeze(0)
@@ -108,11 +108,10 @@ class SynToRealMixin:
         return batch
 
     def _backbone_input(self, batch: list[dict[str, Any]]) -> Tensor:
-        """(B, 3, H, W), the backbone's input: the parent's forward is left before the backbone runs.
+        """Return the backbone's input (B, 3, H, W); the parent's forward pass is stopped before the backbone runs.
 
-        So normalisation and padding are the parent's, even if it has no `preprocess_image`.
+        Normalisation and padding are therefore the parent's, even if it has no `preprocess_image`.
         """
-
         parent: Any = super()
         name = type(self).__mro__[2].__name__
         return backbone_input(self.regularizer.student, lambda: parent.forward(batch), name)
@@ -120,13 +119,13 @@ class SynToRealMixin:
 
 @cache
 def with_method(parent: type[nn.Module]) -> type[nn.Module]:
-    """The class of a detector with a method. It takes the arguments of :class:`SynToRealMixin`, then its parent's."""
+    """Return a detector class with a method. It takes the arguments of :class:`SynToRealMixin` and its parent."""
     return type(f"SynToReal{parent.__name__}", (SynToRealMixin, parent), {"__module__": __name__})
 
 
 @META_ARCH_REGISTRY.register()
 def SynToRealDetector(cfg: CfgNode) -> nn.Module:  # noqa: N802 - the name in configs
-    """The meta-architecture `MODEL.PARENT_ARCHITECTURE` with the method of `REGULARIZER`.
+    """Build the meta-architecture `MODEL.PARENT_ARCHITECTURE` with the method of `REGULARIZER`.
 
     Raises:
         ValueError: The parent, the method, a setting or a stage is unknown; the message lists the known ones.

@@ -1,4 +1,4 @@
-"""A process of a run: it joins the others; the first process locks the run's folder; then all continue together."""
+"""Start a process of a run: join the process group, lock the run's folder on the first rank, train or evaluate."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from gcisg_core.run_folder import on_first_rank, open_run, release_all
 def start(
     args: Namespace, call: Callable[[Namespace], None], folder: Path, settings: Mapping[str, Any], seed: int | None
 ) -> None:
-    """Run `call(args)`, in step with the other processes where torchrun, or `--num-gpus`, started several.
+    """Run `call(args)`, in a process group if torchrun or `--num-gpus` started several processes.
 
     Args:
-        args: Those of `gcisg train`; `resume` is set to whether there is a checkpoint to continue from.
-        call: What trains or evaluates.
+        args: The arguments of `gcisg train`; `resume` is set to whether there is a checkpoint to resume from.
+        call: The function that trains or evaluates.
         folder: The run's folder.
-        settings: What identifies the run, without its folder and seed.
-        seed: The run's seed; None for a random one.
+        settings: The settings that identify the run, without folder and seed.
+        seed: The run's seed; None to draw one.
 
     Raises:
         ValueError: There is no GPU for this process, or the folder holds another run or is in use.
@@ -54,14 +54,14 @@ def start(
 
 
 def for_cpu(model: nn.Module) -> None:
-    """Turn synchronised BatchNorm, which torch has only on GPUs, into BatchNorm: each process uses its own images."""
+    """Replace SyncBatchNorm, which torch has only on GPUs, by BatchNorm2d: each process uses only its own images."""
     for module in model.modules():
         if type(module) is nn.SyncBatchNorm:
             module.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
 
 
 def _join() -> None:
-    """Meet the other processes, and take this one's GPU where there are any."""
+    """Join the process group and, if there are GPUs, select the one of this process."""
     local, per_machine = (int(os.environ[name]) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
     on_gpu = torch.cuda.is_available()
     if on_gpu:

@@ -1,4 +1,4 @@
-"""The detector of a recorded step, built again."""
+"""Rebuilds the detector of a recorded training step."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ __all__ = ["build_model", "context", "framework"]
 
 
 def context(record: dict[str, Any]) -> EventStorage:
-    """In which a step of the framework runs."""
+    """Return the context manager in which Detectron2 runs a training step."""
     return EventStorage(record["iteration"])
 
 
 def build_model(record: dict[str, Any], folder: Path, trust: bool = False) -> nn.Module:
-    """The model of a record's config, without weights; nothing in the record's folder matters.
+    """Build the model of a record's config, without weights. Files in the record's folder are not used.
 
     Raises:
-        DataError: the config is a LazyConfig, a program, or imports code of your own, and ``trust`` is off.
+        DataError: the config is a LazyConfig, which is Python code, or imports custom code, and ``trust`` is off.
     """
     content = yaml.safe_load(record["config"])
     if "LAZY" in content:

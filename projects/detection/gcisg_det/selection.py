@@ -15,7 +15,7 @@ from gcisg_suite.selection.during_training import Selector
 from .datasets import setup_datasets
 from .setups import setup_of
 
-logger = logging.getLogger(f"detectron2.{__name__}")  # below the framework's logger, so that it uses its handlers
+logger = logging.getLogger(f"detectron2.{__name__}")  # a child of the framework's logger, so that it uses its handlers
 
 
 def target_config(config: Any, data: str | None = None) -> Any:
@@ -35,7 +35,7 @@ def source_config(config: Any, data: str) -> Any:
     setup.use_data("source_validation", data)
     if not Path(data).is_file():
         setup.use_training_data()
-    setup.forget_weights()  # nothing is compared with the pretrained network
+    setup.forget_weights()  # no comparison with the pretrained network follows
     return setup.config
 
 

@@ -1,4 +1,4 @@
-"""The network that a config's method regularises."""
+"""The backbone that a config's method regularises."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .setups import setup_of
 
 
 def student_of(config: Any) -> tuple[nn.Module, dict[str, Any]]:
-    """The bottom-up network of a config's detector, with its plugins and without weights, and the method's values.
+    """Build a config's bottom-up network, with its plugins and without weights; also return the method's values.
 
     Raises:
         ValueError: the detector has no backbone.
@@ -21,5 +21,5 @@ def student_of(config: Any) -> tuple[nn.Module, dict[str, Any]]:
     values, model = setup.method(), setup.build()
     backbone = find_backbone(model)
     if backbone is None:
-        raise ValueError(f"{type(model).__name__} has no backbone, as every detector that takes a method")
+        raise ValueError(f"{type(model).__name__} has no backbone, which every method needs")
     return below_pyramid(backbone), values

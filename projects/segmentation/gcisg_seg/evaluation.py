@@ -19,9 +19,9 @@ from gcisg_core.integrations.mmengine import build_runner
 
 
 def predicted_classes(sample: Any) -> torch.Tensor:
-    """(H, W), int64, the classes that a segmentor predicted.
+    """Return the predicted classes (H, W), int64.
 
-    With one output channel (`num_classes=2, out_channels=1`), mmseg stores them as floating-point numbers.
+    With one output channel (`num_classes=2, out_channels=1`), mmseg stores them as floats.
     """
     classes: torch.Tensor = sample.pred_sem_seg.data[0]
     return classes.long()
@@ -33,7 +33,7 @@ class DomainIoUMetric(IoUMetric):
 
     Several targets form one `ConcatDataset`. The meta key `domain` of a sample names its domain;
     `PackSegInputs(meta_keys=...)` must list it. Pixels are counted in float64: in float32, mmseg's sums lose counts
-    above 2^24, which is eight Cityscapes images. The mIoU is not rounded; with one domain it equals that of the
+    above 2^24 (eight Cityscapes images). The mIoU is not rounded; with one domain it equals that of the
     official Cityscapes evaluation.
 
     Args:
@@ -52,7 +52,7 @@ class DomainIoUMetric(IoUMetric):
     ) -> tuple[torch.Tensor, ...]:
         """mmseg's four histograms of one image, each (classes,), in float64.
 
-        Labels outside the classes are ignored like `ignore_index`; mmseg would count their pixels as predicted only.
+        Labels outside the classes are ignored like `ignore_index`; mmseg would count their pixels as predictions only.
         """
         label = label.masked_fill(label >= num_classes, ignore_index)
         areas = IoUMetric.intersect_and_union(pred_label, label, num_classes, ignore_index)
@@ -71,7 +71,7 @@ class DomainIoUMetric(IoUMetric):
             self.results[start:] = [(sample["domain"], areas) for areas in self.results[start:]]
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Metrics in per cent, each named `domain/metric`; and `mIoU`, the mean of the domains' mIoU."""
+        """Return metrics in per cent, each named `domain/metric`; `mIoU` is the mean over the domains."""
         if self.format_only:
             return super().compute_metrics(results)
         for domain in sorted({domain for domain, areas in results if areas is None}):
@@ -95,7 +95,7 @@ class DomainIoUMetric(IoUMetric):
 
 
 def train_and_test(file: Path, work_dir: Path, overrides: Sequence[str], seed: int) -> dict[str, Any]:
-    """Train a config and evaluate it; a run that was stopped continues.
+    """Train a config and evaluate it; a stopped run is resumed.
 
     Returns:
         ``test``: mIoU, aAcc and mAcc in per cent, as means over the domains. ``seconds``: duration of the training.

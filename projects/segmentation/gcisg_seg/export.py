@@ -19,13 +19,13 @@ from gcisg_seg.segmentors import SynToReal, SynToRealMixin, parent_of
 
 
 def export(config: Config, checkpoint: str) -> Export:
-    """The segmentor without the method, and a config that needs only mmseg, with the run's test pipeline and mode.
+    """Export the segmentor without the method, and a config that needs only mmseg, with the run's test pipeline.
 
     Verified: the tensors load into the plain segmentor with `strict=True`. For a head of :mod:`gcisg_seg.heads`, which
     mmseg does not have, the config imports that module.
 
     Raises:
-        ValueError: the backbone is this suite's own or was changed (IBN-Net, MixStyle), so mmseg cannot build it.
+        ValueError: mmseg cannot build the backbone: it is part of or modified by this suite (IBN-Net, MixStyle).
         RuntimeError: the checkpoint belongs to another model.
     """
     trained_with = config.pretty_text
@@ -41,12 +41,12 @@ def export(config: Config, checkpoint: str) -> Export:
         not model.pop("backbone_plugins", None),
         "model.backbone_plugins",
         config.model.get("backbone_plugins"),
-        "none: mmseg lacks them",
+        "empty, because mmseg does not have these plugins",
     )
     key = next(name for name in BACKBONES if name in model)
     backbone, preprocessor = model[key], model.data_preprocessor
     own = MODELS.get(backbone.type).__module__.startswith("gcisg")
-    require(not own, f"model.{key}.type", backbone.type, "a backbone of mmseg, to be loaded without this suite")
+    require(not own, f"model.{key}.type", backbone.type, "a backbone of mmseg, so that exports load without this suite")
     backbone.init_cfg = None
     if MODELS.get(preprocessor.type) is PhotometricSegDataPreProcessor:
         preprocessor.type = "SegDataPreProcessor"
@@ -85,7 +85,7 @@ class _Scores(nn.Module):
 
 
 def class_meta(config: Config, checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Names and colours of the classes: those of the config, or else those in the checkpoint, if any."""
+    """Return names and colours of the classes, from the config or, if it has none, from the checkpoint."""
     dataset = config.get("test_dataloader", {}).get("dataset")
     if dataset is None:
         kept = checkpoint.get("meta", {})

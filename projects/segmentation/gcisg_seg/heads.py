@@ -13,7 +13,7 @@ from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
 @MODELS.register_module()
 class TorchvisionDeepLabHead(BaseDecodeHead):
-    """The DeepLabV3 head of torchvision, which the authors' code of CSG has under the name of DeepLabV2.
+    """The DeepLabV3 head of torchvision, which the CSG authors' code calls DeepLabV2.
 
     It differs from mmseg's ``ASPPHead`` in two points: the branches are joined by a 1 x 1 convolution, with dropout of
     0.5 after it, and a 3 x 3 convolution follows. All of them have 256 channels.

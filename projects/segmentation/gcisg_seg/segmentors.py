@@ -1,4 +1,4 @@
-"""Segmentors of MMSegmentation with a method of :mod:`gcisg_core.regularizers`."""
+"""Adds a method of :mod:`gcisg_core.regularizers` to any MMSegmentation segmentor."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from gcisg_seg.windows import REMEDY
 
 @accept_old_arguments
 class SynToRealMixin:
-    """Adds a method to a segmentor; put it before the segmentor in the bases of a class.
+    """Adds a method to a segmentor; list it before the segmentor among a class's bases.
 
-    The segmentor's own ``loss`` runs once, on the task's view. The other view only goes through the backbone.
+    The segmentor's ``loss`` runs once, on the task view. The other view only goes through the backbone.
 
     Args:
         *args: Arguments of the segmentor.
@@ -40,7 +40,7 @@ class SynToRealMixin:
 
     Raises:
         ValueError: the segmentor has no backbone, or the preprocessor draws fewer views than the method needs.
-        MissingPackageError: it uses parts of mmdetection or mmpretrain, which is not installed.
+        MissingPackageError: it uses parts of mmdetection or mmpretrain, and that package is not installed.
     """
 
     def __init__(
@@ -62,17 +62,17 @@ class SynToRealMixin:
             preprocessor.follow(regularizer)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The segmentor's own.
+        """Run the segmentor.
 
         Raises:
-            ValueError: the backbone does not take images of this size.
+            ValueError: the backbone does not accept images of this size; the message gives the size that it accepts.
         """
         segmentor: Any = super()
         with naming_sizes(self.regularizer.student, REMEDY):
             return segmentor.forward(*args, **kwargs)
 
     def loss(self, inputs: Tensor | Sequence[Tensor], data_samples: Sequence[Any]) -> dict[str, Tensor]:
-        """All losses and metrics by name; mmengine sums those with "loss" in the name and logs the rest.
+        """Return all losses and metrics by name; mmengine sums those with "loss" in the name and logs the rest.
 
         Args:
             inputs: (B, 3, H, W), or several views of the same images in the same geometry (see
@@ -88,14 +88,14 @@ class SynToRealMixin:
         losses, metrics = self.regularizer.step(
             [self._backbone_input(view, data_samples) for view in views],
             lambda: segmentor.loss(views[self.regularizer.settings.task_view], data_samples),
-            # Padding shows nothing, so a method neither aligns nor pools it; the task ignores it by its label.
+            # Methods neither align nor pool padding; the task ignores it by its label.
             padding_mask(views[0], [s.metainfo.get("img_shape", views[0].shape[-2:])[:2] for s in data_samples]),
         )
         return losses | metrics
 
     @torch.no_grad()
     def _backbone_input(self, view: Tensor, data_samples: Sequence[Any]) -> Tensor:
-        """The backbone's input: the view itself, or what a class with further steps makes of it."""
+        """Return the backbone's input: the view, or what a segmentor with its own preprocessing makes of it."""
         segmentor: Any = super()
         steps = (segmentor.loss.__func__, segmentor.extract_feat.__func__)
         if steps == (EncoderDecoder.loss, EncoderDecoder.extract_feat):
@@ -123,21 +123,21 @@ class SynToRealCascadeEncoderDecoder(SynToRealMixin, CascadeEncoderDecoder):
 
 
 def parent_of(kind: type) -> str:
-    """The name of the segmentor behind :class:`SynToRealMixin`."""
+    """Return the name of the segmentor class after :class:`SynToRealMixin`."""
     return kind.__mro__[kind.__mro__.index(SynToRealMixin) + 1].__name__
 
 
 @cache
 def with_method(parent: type) -> type:
-    """The class of a segmentor with a method. It takes the arguments of :class:`SynToRealMixin` and its parent's."""
+    """Return a segmentor class with a method. It takes the arguments of :class:`SynToRealMixin` and its parent."""
     return type(f"SynToReal{parent.__name__}", (SynToRealMixin, parent), {"__module__": __name__})
 
 
 @MODELS.register_module()
 def SynToReal(parent: Any = "EncoderDecoder", **kwargs: Any) -> Any:  # noqa: N802 - the name in configs
-    """The segmentor class ``parent``, or the one registered under this name, with a method.
+    """Build a segmentor with a method; ``parent`` is its class or registered name.
 
-    Its ``loss`` must return a dictionary.
+    The ``loss`` of the parent must return a dictionary.
 
     Raises:
         ValueError: it is not registered, or has no backbone.

@@ -9,7 +9,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 
 SKIP = "In training, INPUT.ON_BAD_SAMPLE skip leaves them out"
-logger = logging.getLogger(f"detectron2.{__name__}")  # below the framework's logger, so that it uses its handlers
+logger = logging.getLogger(f"detectron2.{__name__}")  # a child of the framework's logger, so that it uses its handlers
 
 
 def skipped_sets(cfg: CfgNode) -> set[str]:

@@ -24,7 +24,7 @@ from gcisg_suite.coco.findings import Level
 from gcisg_suite.coco.load import CocoData, load_coco, read_categories, starting_folder
 from gcisg_suite.images import check_boxes_size, displayed_size
 
-logger = logging.getLogger(f"detectron2.{__name__}")  # below the framework's logger, so that it uses its handlers
+logger = logging.getLogger(f"detectron2.{__name__}")  # a child of the framework's logger, so that it uses its handlers
 IGNORED = 255  # value in label images for pixels without a class
 
 

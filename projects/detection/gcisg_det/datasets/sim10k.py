@@ -23,7 +23,7 @@ from gcisg_suite.text import read_text
 
 from .absent import SKIP, goes_on
 
-logger = logging.getLogger(f"detectron2.{__name__}")  # below the framework's logger, so that it uses its handlers
+logger = logging.getLogger(f"detectron2.{__name__}")  # a child of the framework's logger, so that it uses its handlers
 
 CLASSES = ("car", "motorbike", "person")
 DOWNLOAD = (

@@ -1,4 +1,4 @@
-"""Reading a LazyConfig: overrides only of existing keys, and no key that nothing reads."""
+"""Reads a LazyConfig. Overrides must name existing keys, and keys without effect are refused."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ TRAIN_LOADER = "build_detection_train_loader"
 
 
 def read_config(file: str, overrides: Sequence[str] = ()) -> Any:
-    """A LazyConfig with `key=value` overrides; the file is Python and is run.
+    """Read a LazyConfig and apply `key=value` overrides. The file is Python code and is executed.
 
     Raises:
         FileNotFoundError: There is no such file.
-        DataError: It does not run.
-        ValueError: It lacks a node, or it or an override has a key that nothing reads; the nearest valid one is given.
+        DataError: The file raises an error, or has a key without effect; the message gives the nearest valid one.
+        ValueError: A node is missing, or an override has an unknown key; the message gives the nearest valid one.
     """
     if not Path(file).is_file():
         raise FileNotFoundError(f"config file {file} does not exist")
     config = _load(str(file))
     missing = [name for name in NODES if name not in config]
     if missing:
-        raise ValueError(f"{file} defines no {', '.join(missing)}, as detectron2/configs/common does")
+        raise ValueError(f"{file} does not define {', '.join(missing)}; see detectron2/configs/common")
     for override in overrides:
         _check_override(config, override)
     try:
         config = LazyConfig.apply_overrides(config, list(overrides))
-    except Exception as error:  # of hydra's grammar, or of a value in the place of a node
+    except Exception as error:  # hydra's syntax error, or a value in the place of a node
         raise ValueError(f"{file} with the overrides {list(overrides)}: {reason(error)}") from error
     _check_keys(str(file), config)
     check_ranges(file, plain(config))
@@ -56,20 +56,21 @@ def read_config(file: str, overrides: Sequence[str] = ()) -> Any:
 
 
 def read_run(file: str, overrides: Sequence[str] = (), trust: bool = False) -> Any:
-    """:func:`read_config` for a file in the folder of a run; it is a program, so it runs only if trusted."""
+    """:func:`read_config` for a file in the folder of a run. It is Python code, so it is executed only if trusted."""
     if not trust:
         remedy = "Add --trust if the run is your own, or name the config that you trained with: --config FILE"
-        raise DataError(file, "is a LazyConfig, which is run when it is read", remedy)
+        raise DataError(file, "is a LazyConfig: Python code that is executed when it is read", remedy)
     return read_config(file, overrides)
 
 
 def _load(file: str) -> Any:
     try:
-        with mock.patch.object(builtins, "__import__", builtins.__import__):  # an error would leave the framework's
+        # Restores `__import__`, which Detectron2 leaves patched after an error.
+        with mock.patch.object(builtins, "__import__", builtins.__import__):
             return LazyConfig.load(file)
     except DataError:
-        raise  # of data that the file registers
-    except Exception as error:  # the file is a program
+        raise  # from data that the file registers
+    except Exception as error:  # the file can raise any error
         cause = error.__cause__ if isinstance(error.__cause__, SyntaxError) else error
         place, line = file, getattr(cause, "lineno", None)
         trace = error.__traceback__
@@ -77,7 +78,7 @@ def _load(file: str) -> Any:
             if str(trace.tb_frame.f_globals.get("__package__")).startswith("detectron2._cfg_loader"):
                 place, line = trace.tb_frame.f_code.co_filename, trace.tb_lineno
             trace = trace.tb_next
-        what = f"is not a config that runs ({type(cause).__name__}: {getattr(cause, 'msg', None) or reason(cause)})"
+        what = f"cannot be executed ({type(cause).__name__}: {getattr(cause, 'msg', None) or reason(cause)})"
         raise DataError(f"{place}, line {line}" if line else place, what, "Correct it") from error
 
 
@@ -99,7 +100,7 @@ def _check_override(config: Any, override: str) -> None:
 
 
 def accepted(node: Any) -> list[str]:
-    """The arguments of what a node builds, with `**` if it takes any or cannot be inspected; empty for plain nodes."""
+    """Return the argument names of a node's target; `**` if it takes any or cannot be inspected. No target: empty."""
     if not isinstance(node, Mapping) or "_target_" not in node:
         return []
     target = node["_target_"]
@@ -110,7 +111,7 @@ def accepted(node: Any) -> list[str]:
 
 
 def arguments(call: Callable[..., Any]) -> list[str]:
-    """The names that a function or class takes, with `**` for any."""
+    """Return the argument names of a function or class; `**` stands for any."""
     try:
         parameters = inspect.signature(call).parameters.values()
     except (TypeError, ValueError):
@@ -122,7 +123,7 @@ def _check_keys(file: str, config: Any) -> None:
     for key, value in config.train.items():
         if key not in TRAIN_KEYS and not _is_off(value):
             hint = unknown_name(f"train.{key}", [f"train.{name}" for name in TRAIN_KEYS], "config key")
-            raise DataError(file, str(hint), f"Nothing reads it: rename it, or remove it (del train.{key})")
+            raise DataError(file, str(hint), f"The key has no effect: rename it, or remove it (del train.{key})")
     loader = config.dataloader.get("train") or {}
     if target_name(loader) == TRAIN_LOADER:
         known = [*LOADER_KEYS, *loader_options(), "_target_"]
@@ -134,7 +135,7 @@ def _check_keys(file: str, config: Any) -> None:
 
 
 def loader_options() -> set[str]:
-    """The arguments of torch's loader that a node of the framework's training loader may have besides its own."""
+    """Return the arguments of torch's `DataLoader` that a `build_detection_train_loader` node may also have."""
     own = {"self", "dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "num_workers", "generator"}
     return {*inspect.signature(DataLoader).parameters} - {*own, "worker_init_fn", "drop_last"}
 
@@ -144,23 +145,23 @@ def _is_off(value: Any) -> bool:
 
 
 def target_name(node: Any) -> str:
-    """The name of what a node builds."""
+    """Return the name of a node's target, without its module."""
     target = node.get("_target_", "")
     return str(getattr(target, "__name__", target)).rpartition(".")[2]
 
 
 def plain(value: Any) -> Any:
-    """A node as plain containers."""
+    """Convert a node to plain containers."""
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def as_text(config: Any) -> str:
-    """A config's whole content, classes and functions by their names."""
+    """Return the whole config as JSON; classes and functions are given by name."""
     return json.dumps(plain(config), default=lambda value: getattr(value, "__qualname__", type(value).__name__))
 
 
 def nodes(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every node that builds something, by its key."""
+    """Yield key and node of every node that has a `_target_`."""
     if isinstance(value, DictConfig | ListConfig):
         if isinstance(value, DictConfig) and "_target_" in value:
             yield path, value
@@ -170,7 +171,7 @@ def nodes(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value in plain containers that is not a container itself, by its key."""
+    """Yield key and value of every value in plain containers that is not a container."""
     if isinstance(value, dict | list):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield from leaves(inner, f"{path}.{key}".lstrip("."))

@@ -25,10 +25,10 @@ REMEDY = "Define it in a module that can be imported without this suite, and nam
 
 
 def export_lazy(config: Any, checkpoint: str) -> Export:
-    """The detector without the method, and a LazyConfig as YAML that needs only Detectron2.
+    """Export the detector without the method, and a LazyConfig as YAML that needs only Detectron2.
 
-    `LazyConfig.load` reads the config: `model` makes the detector, `train.init_checkpoint` names the weights, and
-    `dataloader.test.mapper` prepares images.
+    `LazyConfig.load` reads the config: `model` builds the detector, `train.init_checkpoint` is the file of
+    weights, and `dataloader.test.mapper` prepares images.
 
     Verified: the tensors load with `strict=True` into the model that the text builds.
 
@@ -49,8 +49,8 @@ def export_lazy(config: Any, checkpoint: str) -> Export:
     for key, node in nodes(whole):
         name = node["_target_"] if isinstance(node["_target_"], str) else _convert_target_to_string(node["_target_"])
         if name.startswith("gcisg_") or not _can_be_imported(name):
-            where = "of this suite" if name.startswith("gcisg_") else "defined in the config file"
-            raise DataError(key, f"makes {name.rpartition('.')[2]}, which is {where}", REMEDY)
+            where = "part of this suite" if name.startswith("gcisg_") else "defined in the config file"
+            raise DataError(key, f"builds {name.rpartition('.')[2]}, which is {where}", REMEDY)
     text = _as_yaml(whole)
     model = instantiate(whole.model)
     loaded = SafeCheckpointer(model)._load_file(checkpoint)
@@ -63,7 +63,7 @@ def export_lazy(config: Any, checkpoint: str) -> Export:
 
 
 def _resolved(node: Any) -> Any:
-    """A node as plain containers and objects, with references to other nodes resolved."""
+    """Convert a node to plain containers and objects, with references to other nodes resolved."""
     return OmegaConf.to_container(node, resolve=True, structured_config_mode=SCMode.INSTANTIATE)
 
 
@@ -75,12 +75,12 @@ def _can_be_imported(name: str) -> bool:
 
 
 def _as_yaml(config: Any) -> str:
-    """The text for `LazyConfig.load`. Verified by reading it and building the model."""
+    """Return the config as text for `LazyConfig.load`; verified by loading it and building the model."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "exported.yaml"
         LazyConfig.save(config, str(file))
         try:
-            instantiate(LazyConfig.load(str(file)).model)  # our own text
+            instantiate(LazyConfig.load(str(file)).model)  # safe: written above
         except Exception as error:
             what = f"cannot be written as YAML ({' '.join(str(error).split())[:200] or type(error).__name__})"
             raise DataError("model", what, REMEDY) from error

@@ -1,4 +1,4 @@
-"""The method in the node of a detector."""
+"""Adds a method to the node of a detector, and removes it."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def add_method(
         model: The node, ``L(GeneralizedRCNN)(...)`` or any other detector with a backbone.
         method: ``gcisg``, ``csg``, ...; see :data:`gcisg_core.regularizers.METHODS`.
         photometric: Strengths of the views' colour jitter (brightness, contrast, saturation, hue), or all arguments of
-            :class:`gcisg_core.views.PhotometricView`; None leaves the images as they are.
+            :class:`gcisg_core.views.PhotometricView`; None: the images are not changed.
         backbone_plugins: Name -> value, see :func:`gcisg_core.backbone_plugins.apply_backbone_plugins`.
         image_format: Channel order of the images; by default the node's ``input_format``, else BGR.
-        **settings: The method's, such as ``lambda_ci=0.5``.
+        **settings: Settings of the method, such as ``lambda_ci=0.5``.
 
     Returns:
         The node.
@@ -59,7 +59,7 @@ def build_detector(
     image_format: str = "BGR",
     **own: Any,
 ) -> nn.Module:
-    """The detector of a node that :func:`add_method` changed; ``L(build_detector)(parent=..., ...)`` is the same."""
+    """Build the detector of a node changed by :func:`add_method`, which is ``L(build_detector)(parent=..., ...)``."""
     detector = locate(parent) if isinstance(parent, str) else parent
     method = {"regularizer": regularizer, "backbone_plugins": backbone_plugins, "photometric": photometric}
     plain_method = {key: plain(value) for key, value in method.items()}
@@ -67,22 +67,22 @@ def build_detector(
 
 
 def has_method(node: Any) -> bool:
-    """Whether the node is one that :func:`add_method` changed."""
+    """Whether :func:`add_method` changed the node."""
     target = node["_target_"]
     return target is build_detector or (isinstance(target, str) and locate(target) is build_detector)
 
 
 def method_of(node: Any) -> dict[str, Any]:
-    """The method's name and settings; `none` for a node without one."""
+    """Return the method's name and settings; the name is `none` for a node without a method."""
     found: dict[str, Any] = plain(node.regularizer) if has_method(node) else {"method": "none"}
     return found
 
 
 def check_method(node: Any) -> None:
-    """Refuse a method or a setting that does not exist.
+    """Check that the method and its settings exist.
 
     Raises:
-        ValueError: The nearest valid name is given.
+        ValueError: One does not; the message gives the nearest valid name.
     """
     try:
         read_method(method_of(node))
@@ -91,7 +91,7 @@ def check_method(node: Any) -> None:
 
 
 def without_losses(node: Any) -> Any:
-    """A copy of a node whose detector has the backbone's plugins, and no method."""
+    """Return a copy of a node that keeps the backbone plugins, but has no method."""
     node = copy.deepcopy(node)
     if has_method(node):
         node.regularizer = {"method": "none"}
@@ -99,7 +99,7 @@ def without_losses(node: Any) -> Any:
 
 
 def without_method(node: Any) -> Any:
-    """A copy of a node as it was before :func:`add_method`."""
+    """Return a copy of a node as it was before :func:`add_method`."""
     node = copy.deepcopy(node)
     if has_method(node):
         node["_target_"] = node.pop("parent")

@@ -1,4 +1,4 @@
-"""Training and evaluation of a LazyConfig; :func:`run` is what `tools/train_net.py` calls."""
+"""Training and evaluation of a LazyConfig; `tools/train_net.py` calls :func:`run`."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from ..processes import for_cpu, start
 from .config import TRAIN_LOADER, as_text, loader_options, plain, read_config, target_name
 from .method import check_method
 
-BUILDERS = {"instantiate"}  # the function that makes an object from its node
+BUILDERS = {"instantiate"}  # the function that builds an object from its node
 
 
 def configure(args: Namespace) -> Any:
-    """The config of a command line."""
+    """Build the config from command-line arguments."""
     config = read_config(args.config, args.overrides)
     check_method(config.model)
     train = config.train
     if args.seed is not None:
         train.seed = args.seed
     train.amp.enabled = train.amp.enabled or args.amp
-    if args.work_dir or train.output_dir == "./output":  # which is the default of detectron2/configs/common
+    if args.work_dir or train.output_dir == "./output":  # the default in detectron2/configs/common
         train.output_dir = args.work_dir or f"work_dirs/{Path(args.config).stem}"
     if not torch.cuda.is_available():
         train.device = "cpu"
@@ -51,7 +51,7 @@ def configure(args: Namespace) -> Any:
 
 
 def run(args: Namespace) -> None:
-    """Train, or evaluate with `--eval-only`, in `--num-gpus` processes; the parts are those that the config names.
+    """Train, or evaluate with `--eval-only`, in `--num-gpus` processes, with the components that the config names.
 
     Raises:
         ValueError: An argument, the config, the data or the checkpoint cannot be used; the message says why.
@@ -81,7 +81,7 @@ def _train_or_evaluate(args: Namespace) -> None:
 
 
 def evaluate(config: Any, model: nn.Module) -> Any:
-    """The config's evaluator on its test data; None where it names none."""
+    """Run the config's evaluator on its test data; return None if the config has no evaluator."""
     if "evaluator" not in config.dataloader:
         return None
     results = inference_on_dataset(model, instantiate(config.dataloader.test), evaluator(config))
@@ -91,7 +91,7 @@ def evaluate(config: Any, model: nn.Module) -> Any:
 
 
 def evaluator(config: Any) -> Any:
-    """The config's, one or a list; in COCO's place this project's, which takes a model that finds nothing."""
+    """Build the config's evaluators; `COCOEvaluator` is replaced by one that accepts a model without detections."""
     node = config.dataloader.evaluator
     if isinstance(node, ListConfig):
         return DatasetEvaluators([_evaluator(config, one) for one in node])
@@ -106,7 +106,7 @@ def _evaluator(config: Any, node: Any) -> Any:
 
 
 def train(config: Any, model: Any, args: Namespace) -> None:
-    """As the framework's `tools/lazyconfig_train_net.py`, with this project's hooks, loader and checkpointer."""
+    """Train as `tools/lazyconfig_train_net.py` does, with this project's hooks, loader and checkpointer."""
     settings, loader = config.train, train_loader(config.dataloader.train)
     config.optimizer.params.model = model
     optimizer = instantiate(config.optimizer)
@@ -147,7 +147,7 @@ def train(config: Any, model: Any, args: Namespace) -> None:
 
 
 def train_loader(node: Any) -> Any:
-    """The config's training loader; the framework's own becomes one that a resumed run goes on with exactly."""
+    """Build the config's training loader; Detectron2's own is replaced by one that resumes exactly."""
     if target_name(node) != TRAIN_LOADER:
         return instantiate(node)
     parts = {key: instantiate(value) for key, value in node.items() if key != "_target_"}
@@ -167,7 +167,7 @@ def train_loader(node: Any) -> Any:
 
 
 def build_recorded(file: str, overrides: Sequence[str]) -> nn.Module:
-    """The model of a recorded step, with its method and without weights."""
+    """Build the model of a recorded step, with its method and without weights."""
     config = read_config(file, overrides)
     model: nn.Module = instantiate(config.model).to(config.train.device if torch.cuda.is_available() else "cpu")
     return model

@@ -1,4 +1,4 @@
-"""A detector, its images and its data, as a config of either kind describes them."""
+"""Detector, images and data of a `.yaml` config or a LazyConfig, through one interface."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["DetectorSetup", "setup_of"]
 
 
 def setup_of(config: Any) -> DetectorSetup:
-    """The set-up of a config: a `CfgNode`, or the nodes of a LazyConfig."""
+    """Return the setup of a config: a `CfgNode`, or the nodes of a LazyConfig."""
     if isinstance(config, CfgNode):
         return YamlSetup(config)
-    from .lazy import LazySetup  # a yaml config needs nothing of it
+    from .lazy import LazySetup  # only LazyConfigs need it
 
     return LazySetup(config)

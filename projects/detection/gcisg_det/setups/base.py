@@ -1,4 +1,4 @@
-"""What predictions, analyses and exports need of a config, whatever its kind."""
+"""The interface through which predictions, analyses and exports use a config of either kind."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from gcisg_core.integrations.detectron2.checkpoints import SafeCheckpointer
 
 
 class DetectorSetup(ABC):
-    """A detector without its method, its images and its data.
+    """Builds a config's detector, without the method, and its images and data.
 
     Attributes:
-        config: The config, with what the methods changed.
-        device: Where :meth:`build` puts the detector.
-        root: The folder of the known data sets; empty for the usual one.
-        pixel_statistics: What initial weights are compared with; None where the config does not state it by keys.
+        config: The config, with the changes made by the methods of this class.
+        device: The device on which :meth:`build` puts the detector.
+        root: The folder of the known data sets; empty: the default folder.
+        pixel_statistics: The config whose pixel statistics are compared with initial weights; None if it has no keys
+            for them.
     """
 
     config: Any
@@ -31,7 +32,7 @@ class DetectorSetup(ABC):
     @property
     @abstractmethod
     def weights(self) -> str:
-        """What training starts from; empty for nothing."""
+        """The initial weights; empty if there are none."""
 
     @property
     @abstractmethod
@@ -41,57 +42,57 @@ class DetectorSetup(ABC):
     @property
     @abstractmethod
     def data(self) -> str:
-        """The data set that is evaluated on: the first of the test sets."""
+        """The data set to evaluate on: the first test set."""
 
     @abstractmethod
     def register(self) -> None:
-        """Make the config's data sets known, again if another config has registered its own since."""
+        """Register the config's data sets; call it again after another config has registered its own."""
 
     @abstractmethod
     def use_data(self, name: str, file: str) -> None:
-        """Evaluate on a JSON file in COCO's format that lies above its images, or on data below a folder."""
+        """Evaluate on a JSON file in COCO's format, with its images in or below its folder, or on data in a folder."""
 
     @abstractmethod
     def use_training_data(self) -> None:
-        """Evaluate on the first of the data sets that the config trains on."""
+        """Evaluate on the first training set."""
 
     @abstractmethod
     def forget_weights(self) -> None:
-        """Start from no weights."""
+        """Remove the initial weights from the config."""
 
     @abstractmethod
     def number_of_classes(self) -> tuple[str, int | None]:
-        """The key that states it, and the number; None where the detector has none."""
+        """Return the config key and the number of classes; None if the detector has no such number."""
 
     @abstractmethod
     def class_ids(self) -> dict[str, int]:
-        """Class name -> category id in COCO's form, in the order of the labels; empty where they are not known."""
+        """Return class name -> COCO category id, in the order of the labels; empty if they are unknown."""
 
     @abstractmethod
     def method(self) -> dict[str, Any]:
-        """The method's name and settings."""
+        """Return the method's name and settings."""
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """A new detector on the device, in eval mode, without weights."""
+        """Build a new detector on the device, in eval mode, without weights."""
 
     @abstractmethod
     def resize(self) -> T.Augmentation:
-        """What test images go through."""
+        """Return the resizing of test images."""
 
     @abstractmethod
     def mapper(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
-        """The mapper of test images."""
+        """Return the mapper of test images."""
 
     @abstractmethod
     def loader(self, name: str) -> Any:
-        """The test loader of a data set."""
+        """Return the test loader of a data set."""
 
     def load(self, model: nn.Module, checkpoint: str, strict: bool = True) -> SafeCheckpointer:
-        """Put a checkpoint into a detector; returns what read it.
+        """Load a checkpoint into a detector; return the checkpointer.
 
         Raises:
-            DataError: It is damaged, or ``strict`` and one of another model.
+            DataError: The file is damaged, or, if ``strict``, belongs to another model.
         """
         checkpointer = SafeCheckpointer(model, cfg=self.pixel_statistics, strict=strict)
         checkpointer.load(checkpoint)

@@ -1,4 +1,4 @@
-"""The set-up of a LazyConfig: its nodes say what is made of what."""
+"""The setup of a LazyConfig."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LazySetup(DetectorSetup):
     """See :class:`DetectorSetup`.
 
     Args:
-        config: The nodes as :func:`gcisg_det.lazy.read_config` read them; they stay as they are.
+        config: The nodes as :func:`gcisg_det.lazy.read_config` read them; they are not changed.
     """
 
     def __init__(self, config: Any) -> None:
@@ -53,7 +53,7 @@ class LazySetup(DetectorSetup):
 
     def use_data(self, name: str, file: str) -> None:
         if not Path(file).is_file():
-            raise ValueError(f"{file}: under a LazyConfig, data are a JSON file in COCO's format above its images")
+            raise ValueError(f"{file}: with a LazyConfig, data are a JSON file in COCO's format above its images")
         self.own = (name, file)
         self.register()
         self._rename(name)
@@ -86,7 +86,7 @@ class LazySetup(DetectorSetup):
     def resize(self) -> T.Augmentation:
         node = OmegaConf.select(self.config, "dataloader.test.mapper.augmentations")
         if node is None:
-            raise ValueError("the config has no dataloader.test.mapper.augmentations, by which images are resized")
+            raise ValueError("the config has no dataloader.test.mapper.augmentations, which resize the images")
         return T.AugmentationList([*instantiate(node)])
 
     def mapper(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -100,7 +100,7 @@ class LazySetup(DetectorSetup):
 
 
 def first_name(loader: Any) -> str:
-    """The data set of a loader's node, the first of several; empty where the node names none."""
+    """Return the name of a loader node's data set, the first of several; empty if the node names none."""
     names = OmegaConf.select(loader, "dataset.names")
     name = next(iter(names), None) if isinstance(names, ListConfig | list | tuple) else names
     return str(name or "")

@@ -1,4 +1,4 @@
-"""The set-up of a `.yaml` config."""
+"""The setup of a `.yaml` config."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class YamlSetup(DetectorSetup):
     """See :class:`DetectorSetup`.
 
     Args:
-        cfg: A config of Detectron2, plain or of this project; it stays as it is.
+        cfg: A config of Detectron2, plain or of this project; it is not changed.
     """
 
     def __init__(self, cfg: CfgNode) -> None:
