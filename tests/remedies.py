@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -11,6 +12,11 @@ FOLDERS = ("gcisg_core", "gcisg_suite", "projects", "tools")
 @functools.cache
 def trees():
     return {path: ast.parse(path.read_text()) for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))}
+
+
+def says(text, words):
+    """Whether a text has the words, in which {} stands for a value."""
+    return re.search(".*".join(map(re.escape, words.split("{}"))), text, re.S) is not None
 
 
 def spelt(node):

@@ -31,9 +31,9 @@ class GCISGSettings(Settings):
     """Settings of GCISG; the defaults are the paper's if it states them.
 
     The paper states no weights. Those of the authors' code, 1 and 1, belong to other forms of the losses
-    (``official``). The defaults give Eq. 8 and Eq. 3 the same strength: the gradient of the batch's norm F is B / (2 F)
-    times that of the mean square, about 10 at their B = 32 (docs/method.md), and the sum of both directions is twice
-    their mean.
+    (``official``). The defaults give Eq. 8 and Eq. 3 the strength of those forms: the gradient of the batch's norm F is
+    B / (2 F) times that of the mean square, about 10 at their B = 32 (docs/method.md), and the sum of both directions
+    is twice their mean.
 
     Attributes:
         lambda_guidance: Weight of the guidance loss, one number or one for each stage (Eq. 10); 0 turns it off.

@@ -101,6 +101,6 @@ def test_a_wrong_folder_and_the_command(tmp_path, visda):
     (tmp_path / "elsewhere").mkdir()
     wrong = gcisg("audit", "--json", "--dataset", "visda17", "--root", tmp_path / "elsewhere")
     assert wrong.code == 1
-    assert "none of the folders train" in json.loads(wrong.out)["problems"][0]["what"]
+    assert "does not hold the folders train" in json.loads(wrong.out)["problems"][0]["what"]
     right = gcisg("audit", "--json", "--dataset", "visda17", "--root", visda)
     assert (right.code, json.loads(right.out)["counts"]["train"]) == (0, 24)

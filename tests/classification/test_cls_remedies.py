@@ -76,8 +76,9 @@ def test_labels_in_another_order(visda):  # noqa: F811
     "Give the folder that holds a folder of images a class",
 )
 def test_the_folder_above_and_none(visda):  # noqa: F811
-    (problem,) = audit_visda17(visda / "train/car").problems
-    assert problem.remedy == "Point the data root at the folder that holds train and validation"
+    for folder in ("train/car", "train"):  # a class is called train, too
+        (problem,) = audit_visda17(visda / folder).problems
+        assert problem.remedy == "Point the data root at the folder that holds train and validation"
     assert audit_visda17(visda).problems == []
     with pytest.raises(DataError, match="Download VisDA-17 .classification., unpack it and give this folder"):
         ClassFolderDataset(str(visda / "nowhere/train"), VIEW)

@@ -12,6 +12,7 @@ from gcisg_suite.formats.table import FORMATS as BOXES
 from gcisg_suite.formats.take import _unlabelled
 from tests.formats import folders, streets
 from tests.formats.test_bad_files import BDD, KITTI, SOLO, TRAIN, VOC
+from tests.remedies import says
 
 ROOT = Path("syn")
 
@@ -180,7 +181,7 @@ def test_what_a_reader_says_is_done(words, name, what, maker, spoil, follow, her
     spoil()
     with pytest.raises(DataError) as raised:
         read(name, what)
-    assert words.rpartition(".py: ")[2].partition("{}")[0] in raised.value.problem.remedy
+    assert says(raised.value.problem.remedy, words.rpartition(".py: ")[2])
     follow()
     assert read(name, what) != []
 

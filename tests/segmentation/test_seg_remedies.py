@@ -11,6 +11,7 @@ from gcisg_seg.audit import audit_cityscapes, audit_gtav, audit_image_labels
 from gcisg_seg.checks import read_label
 from gcisg_seg.datasets import UnlabelledImageDataset
 from tests.formats.streets import synthia
+from tests.remedies import says
 from tests.segmentation.conftest import SIZE, _save, truncate
 from tests.segmentation.test_own_labels import COLOURS, DRAWN, NAMES, coloured, indexed
 
@@ -57,7 +58,7 @@ def test_labels_of_your_own(folder, words, label, settings, done):
         image.save(folder / f"labels/{number}.png")
     found = audit(folder, **settings).problems
     assert found
-    assert all(words.partition("{}")[0] in problem.remedy for problem in found)
+    assert all(says(problem.remedy, words) for problem in found)
     if isinstance(done, dict):
         settings = {**settings, **done}
     else:

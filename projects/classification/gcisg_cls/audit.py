@@ -42,9 +42,10 @@ class _Collected(ClassFolderDataset):
 def audit_visda17(root: Path, workers: int = 1) -> AuditResult:
     """Audit the parts of VisDA-17 that are there: lists, labels, files, every image; counts images of each class."""
     parts = [root / part for part in PARTS if (root / part).is_dir()]
-    if not parts:
+    # One of the classes is called train: a folder that holds others too is a part itself.
+    if not parts or sum((root / name).is_dir() for name in VISDA17_CLASSES) > 1:
         remedy = "Point the data root at the folder that holds train and validation"
-        return AuditResult([Problem(str(root), f"none of the folders {', '.join(PARTS)}", remedy)], {})
+        return AuditResult([Problem(str(root), f"it does not hold the folders {', '.join(PARTS)}", remedy)], {})
     return _audit(parts, VISDA17_CLASSES, workers)
 
 
