@@ -17,7 +17,7 @@ from gcisg_suite.cli import main
 
 CONFIG = "projects/classification/gcisg_mini.py"
 RUNS, MANY = "runs/demo/classification", "runs/gallery/gcisg_mini"
-BASELINE, GCISG = (f"{name}={RUNS}/{folder}/iter_300.pth" for name, folder in
+BASELINE, GCISG = (f"{name}={RUNS}/{folder}/iter_70.pth" for name, folder in
                    (("baseline", "baseline_mini"), ("GCISG", "gcisg_mini")))  # fmt: skip
 KEEP = ("default_hooks.checkpoint.interval=50", "default_hooks.checkpoint.max_keep_ckpts=-1")
 Pages = Mapping[str, tuple[Sequence[Sequence[str]], str]]
