@@ -36,8 +36,12 @@ def contents(sections: list[dict[str, Any]], introduction: str, overview: dict[s
         root: Of the repository.
     """
     parts = ["# Results", *_overview(overview, root), "## How to read it", introduction.strip()]
-    for section in sections:
+    done = [section for section in sections if _runs(section, root)[1]]
+    for section in done:
         parts += [f"## {section['title']}", *_section(section, root)]
+    if missing := [section for section in sections if section not in done]:
+        rows = [(section["title"], f"`{_command(section)}`") for section in missing]
+        parts += ["## Not run yet", tabulate(rows, headers=["table", "command"], tablefmt="github")]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -55,9 +59,6 @@ def _runs(section: dict[str, Any], root: Path) -> tuple[str, list[dict[str, Any]
 
 def _section(section: dict[str, Any], root: Path) -> Iterator[str]:
     task, runs = _runs(section, root)
-    if not runs:
-        yield f"Not run yet: `python tools/sweep.py --sweep {section['sweep']} --split {section['split']}`"
-        return
     metrics = metrics_of(task, runs, section["split"])
     rows = list(table(runs, section["split"], metrics))
     heads = [task, "seeds", *metrics, "against the first, 95 %"]
@@ -74,10 +75,11 @@ def _section(section: dict[str, Any], root: Path) -> Iterator[str]:
     if "networks" in section:
         yield _networks(section, runs, root)
     seeds = sorted({entry["seed"] for entry in runs})
-    command = (
-        f"python tools/sweep.py --sweep {section['sweep']} --seeds {seeds[0]}-{seeds[-1]} --split {section['split']}"
-    )
-    yield f"Again: `{command}`"
+    yield f"Again: `{_command(section, f' --seeds {seeds[0]}-{seeds[-1]}')}`"
+
+
+def _command(section: dict[str, Any], seeds: str = "") -> str:
+    return f"python tools/sweep.py --sweep {section['sweep']}{seeds} --split {section['split']}"
 
 
 def _networks(section: dict[str, Any], runs: list[dict[str, Any]], root: Path) -> str:
