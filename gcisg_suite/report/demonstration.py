@@ -79,7 +79,7 @@ class Demonstration:
                 self.text,
                 f"Table and pictures are of {SPLIT}.",
                 f"One seed, {read['GCISG'].steps} iterations each; {took}. Means over seeds, with intervals, are in "
-                f"the README of projects/{self.task}.",
+                "docs/results.md.",
             ],
             columns=columns,
             rows=rows,
