@@ -7,7 +7,7 @@ model = dict(
         patches=(4, 4),
         pooling="none",
         lambda_guidance=1.0,
-        lambda_ci=0.1,
+        lambda_ci=0.5,
         queue_length=1024,
         decay=0.99,
     ),
