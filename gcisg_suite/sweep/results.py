@@ -74,8 +74,9 @@ def _section(section: dict[str, Any], root: Path) -> Iterator[str]:
     yield section["text"].strip()
     if "networks" in section:
         yield _networks(section, runs, root)
-    seeds = sorted({entry["seed"] for entry in runs})
-    yield f"Again: `{_command(section, f' --seeds {seeds[0]}-{seeds[-1]}')}`"
+    first, *others = sorted({entry["seed"] for entry in runs})
+    seeds = f"{first}-{others[-1]}" if others else first
+    yield f"Again: `{_command(section, f' --seeds {seeds}')}`"
 
 
 def _command(section: dict[str, Any], seeds: str = "") -> str:
