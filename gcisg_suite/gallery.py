@@ -19,7 +19,7 @@ CONFIG = "projects/classification/gcisg_mini.py"
 RUNS, MANY = "runs/demo/classification", "runs/gallery/gcisg_mini"
 BASELINE, GCISG = (f"{name}={RUNS}/{folder}/iter_70.pth" for name, folder in
                    (("baseline", "baseline_mini"), ("GCISG", "gcisg_mini")))  # fmt: skip
-KEEP = ("default_hooks.checkpoint.interval=50", "default_hooks.checkpoint.max_keep_ckpts=-1")
+KEEP = ("default_hooks.checkpoint.interval=10", "default_hooks.checkpoint.max_keep_ckpts=-1")
 Pages = Mapping[str, tuple[Sequence[Sequence[str]], str]]
 # Picture -> the commands that write the page, and the page. The first one is there when `gcisg demo` has ended.
 PAGES: Pages = {
