@@ -56,4 +56,4 @@ def left_out(root: str | Path, kinds: Mapping[str, Sequence[str]]) -> list[Probl
     if not counted:
         return []
     what = f"left out {total} files: {', '.join(counted)}"
-    return [Problem(str(root), what, "Nothing to do if they are no data", "left out files", total)]
+    return [Problem(str(root), what, "Nothing to do if they are not data", "left out files", total)]

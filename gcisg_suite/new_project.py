@@ -151,7 +151,7 @@ def _write(texts: dict[Path, str], force: bool) -> list[str]:
     """Write what is new; a line for each copy of what was there."""
     changed = [path for path, text in texts.items() if path.exists() and path.read_bytes() != text.encode()]
     if changed and not force:
-        what = f"{', '.join(map(str, changed))}: there with other content"
+        what = f"{', '.join(map(str, changed))}: exists with different content"
         raise ValueError(f"{what}. Name another --output, or give --force, which keeps a copy of it")
     lines = [f"kept the old {path} as {keep_copy(path)}" for path in changed]
     for path, text in texts.items():

@@ -183,7 +183,8 @@ def _numbered(items: list[dict[str, Any]], findings: Findings) -> list[dict[str,
         given = item.get("id")
         if type(given) is not int or not 0 < given < LARGEST_ID or given in seen:
             times = "occurs twice" if given.__hash__ and given in seen else "is not a valid id"
-            findings.add(Level.REPAIRED, kind, f"annotations: id {shown(given)} {times}", "Give each its own, from 1")
+            example = f"annotations: id {shown(given)} {times}"
+            findings.add(Level.REPAIRED, kind, example, "Give each its own id, from 1")
             faulty = True
         else:
             seen.add(given)

@@ -95,7 +95,7 @@ def test_parts_of_a_data_set_are_no_classes(tmp_path):
         picture(tmp_path / name / "1.png", number)
     (problem,) = audit_folders(tmp_path).problems
     assert problem.what == "its folders train, valid are parts of a data set by their names, expected classes"
-    assert problem.remedy == f"Name one of them in place of it: {tmp_path / 'train'}"
+    assert problem.remedy == f"Name one of them instead: {tmp_path / 'train'}"
     assert audit_folders(tmp_path / "train").problems == []
 
 

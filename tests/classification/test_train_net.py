@@ -185,7 +185,7 @@ def test_the_papers_settings_are_in_its_configs(config, monkeypatch):
     assert (optimizer.type, optimizer.lr, optimizer.momentum, optimizer.weight_decay) == ("SGD", 1e-3, 0.9, 5e-4)
     assert "param_scheduler" not in settings
     data = settings.train_dataloader.dataset.dataset
-    if config.startswith("cbst"):  # goes on from another's model; the paper states no number of epochs
+    if config.startswith("cbst"):  # starts from another's model; the paper states no number of epochs
         assert settings.load_from.endswith(f"iter_{30 * 2381}.pth")
         assert (data.source.root, data.target.root) == ("somewhere/visda17/train", "somewhere/visda17/validation")
     else:

@@ -116,7 +116,7 @@ def test_a_resumed_loop_of_the_official_mmengine_reads_nothing_again(workers):
 
 
 @pytest.mark.remedy(
-    "{} is not one of this config's model: {} ({} differences). Give the config that it was trained with"
+    "{} does not fit this config's model: {} ({} differences). Give the config that it was trained with"
 )
 @pytest.mark.parametrize(
     ("change", "message"),
@@ -131,7 +131,7 @@ def test_another_models_state_is_named(change, message):
     state = dict(model.state_dict())
     check_state(model, state, "the file")
     change(state)
-    with pytest.raises(ValueError, match=f"the file is not one of this config's model: {message}"):
+    with pytest.raises(ValueError, match=f"the file does not fit this config's model: {message}"):
         check_state(model, state, "the file")
     check_state(model, dict(nn.Linear(3, 2).state_dict()), "another checkpoint")
     if len(state.get("bias", ())) != 9:  # as the file was trained
@@ -271,7 +271,7 @@ class TestRunFolders:
     def test_code_in_it_is_refused(self, tmp_path, monkeypatch, text, message):
         monkeypatch.chdir(tmp_path)
         Path("mine.py").write_text(text)
-        with pytest.raises(DataError, match=f"mine.py.*{message}.*which is run: gcisg select --config FILE"):
+        with pytest.raises(DataError, match=f"mine.py.*{message}.*whose code is run: gcisg select --config FILE"):
             integration.load_run_config("mine.py", [])
         assert not Path("ran").exists()
 

@@ -119,7 +119,7 @@ def train_and_evaluate(
 
 
 def train(config: str, splits: Sequence[str], work_dir: Path, overrides: Sequence[str], seed: int) -> None:
-    """Train one of the project's configs and evaluate it on these splits, or go on with a run that was stopped.
+    """Train one of the project's configs and evaluate it on these splits, or resume a run that was stopped.
 
     Each seed has synthetic scenes of its own.
     """

@@ -78,7 +78,7 @@ class MiniResNetBackbone(MiniResNet):
 
 
 def train(config: str, work_dir: Path, overrides: Sequence[str] = (), seed: int = 0) -> Runner:
-    """Train one of the project's configs (``gcisg_mini``), or go on with a run that was stopped.
+    """Train one of the project's configs (``gcisg_mini``), or resume a run that was stopped.
 
     Each seed has synthetic scenes of its own.
     """

@@ -29,7 +29,7 @@ from gcisg_suite.images import most_pixels
 from gcisg_suite.progress import shown_if_slow
 from gcisg_suite.text import read_json
 
-from .absent import SKIP, goes_on
+from .absent import SKIP, skips_missing
 
 CONVENTIONS = {
     "coco": "a box per visible instance, groups are iscrowd",
@@ -219,7 +219,7 @@ def load_cityscapes_cars(
     folder, (suffix, read) = Path(folder), choose(READERS, convention, "box convention")
     images = list_images(folder, split)
     missing = without_image(folder, split, [suffix])
-    if missing and not goes_on(skips, missing, len(missing) + len(images), folder):
+    if missing and not skips_missing(skips, missing, len(missing) + len(images), folder):
         what = f"image missing, one of {len(missing)} that have annotations"
         raise DataError(missing[0], what, f"{MISSING}. {SKIP}")
     records, cars = [], 0

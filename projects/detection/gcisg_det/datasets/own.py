@@ -19,7 +19,7 @@ from detectron2.data.datasets.coco import load_coco_json
 from gcisg_core.files import is_file
 from gcisg_core.problems import DataError
 from gcisg_det.config import architecture
-from gcisg_det.datasets.absent import SKIP, goes_on, skipped_sets
+from gcisg_det.datasets.absent import SKIP, skipped_sets, skips_missing
 from gcisg_suite.coco.findings import Level
 from gcisg_suite.coco.load import CocoData, load_coco, read_categories, starting_folder
 from gcisg_suite.images import check_boxes_size, displayed_size
@@ -87,7 +87,7 @@ def _read(own: OwnData, stamp: object) -> CocoData:
         data = in_order
     listed = shown_if_slow(data.images, f"checking the images of {own.file}")
     missing = [item["file_name"] for item in listed if not is_file(Path(own.root) / item["file_name"])]
-    if goes_on(own.skips, missing, len(data.images), own.file):
+    if skips_missing(own.skips, missing, len(data.images), own.file):
         data = _without(data, missing)
     elif missing:
         what = f"is listed in {own.file} but does not exist; {len(missing)} of {len(data.images)} images are missing"

@@ -22,7 +22,7 @@ from gcisg_suite.images import most_pixels
 from gcisg_suite.progress import shown_if_slow
 from gcisg_suite.text import read_text
 
-from .absent import SKIP, goes_on
+from .absent import SKIP, skips_missing
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # a child of the framework's logger, so that it uses its handlers
 
@@ -152,7 +152,7 @@ def load_sim10k(folder: str | Path, split: str = "trainval10k", skips: bool = Fa
     with os.scandir(folder / "JPEGImages") as entries:
         images = {entry.name for entry in entries}
     missing = [folder / "JPEGImages" / f"{name}.jpg" for name in names if f"{name}.jpg" not in images]
-    if goes_on(skips, missing, len(names), folder):
+    if skips_missing(skips, missing, len(names), folder):
         names = [name for name in names if f"{name}.jpg" in images]
     elif missing:
         what = f"is listed in {split}.txt but does not exist; {len(missing)} of {len(names)} images are missing"
