@@ -174,7 +174,7 @@ class StepRecorder:
             save(record, file)
             message += f" (batch: {', '.join(record['batch'])}). Run it again: {command_line('gcisg', 'replay', file)}"
         if stop:
-            raise NonFiniteError(f"{message}. {self.framework.skip} skips such steps instead")
+            raise NonFiniteError(f"{message}. To skip such steps instead: {self.framework.skip}")
         self.message = message
         self.skips += 1
         self.skipped = True

@@ -55,7 +55,7 @@ def test_a_run_that_diverges_stops_and_its_step_runs_again(mini):
         train(mini / "run", "optim_wrapper.optimizer.lr=1e30", "optim_wrapper.clip_grad=None")
     file = mini / "run/nonfinite_iter1_rank0.pth"
     assert str(file) in str(error.value)
-    assert "custom_hooks=[dict(type='RegularizerHook', on_nonfinite='skip')] skips such steps" in str(error.value)
+    assert "such steps instead: custom_hooks=[dict(type='RegularizerHook', on_nonfinite='skip')]" in str(error.value)
     record = load(file, VERSION)
     assert len(record["batch"]) == 4
     assert all(Path(name).is_file() for name in record["batch"])

@@ -116,7 +116,7 @@ def test_evaluates_a_checkpoint_and_refuses_another_models(mini):
     wrong = run("baseline_mini.py", "--eval-only", "--checkpoint", mini / "run/iter_6.pth", "model.hidden=5", code=1)
     assert "head.0.weight has the shape (64, 128), expected (5, 128)" in wrong
     resumed = run("gcisg_mini.py", "--work-dir", mini / "run", "--resume", code=1)
-    assert "the checkpoint to resume from is not one of this config's model" in resumed
+    assert "the checkpoint to resume from does not fit this config's model" in resumed
 
 
 def test_two_processes_train_one_model_with_one_queue(mini, monkeypatch):

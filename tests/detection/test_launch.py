@@ -71,7 +71,7 @@ def test_command_trains_resumes_and_evaluates(root, capfd):
         SystemExit, match=r"model_final.pth: it does not fit this config's model: .*has the shape.*Give"
     ):
         command(root, "--eval-only", "--checkpoint", checkpoint, overrides=["MODEL.FPN.OUT_CHANNELS", 16])
-    with pytest.raises(SystemExit, match=r"not of this config's model: .*is missing"):
+    with pytest.raises(SystemExit, match=r"does not fit this config's model: .*is missing"):
         command(root, "--resume", overrides=["REGULARIZER.STAGES_CI", [2, 3]])
 
 

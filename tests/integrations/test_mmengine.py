@@ -147,7 +147,7 @@ def test_evaluation_ignores_what_the_method_kept(tmp_path):
     torch.save({"state_dict": {**state, "regularizer.queue": torch.zeros(4)}}, tmp_path / "run.pth")
     load_for_evaluation(model, str(tmp_path / "run.pth"))
     assert torch.equal(model[0].weight, torch.ones(2, 3))
-    with pytest.raises(ValueError, match="is not one of this config's model"):
+    with pytest.raises(ValueError, match="does not fit this config's model"):
         load_for_evaluation(nn.Linear(3, 2), str(tmp_path / "run.pth"))
 
 
@@ -286,7 +286,7 @@ class TestRunFolders:
         (tmp_path / "foreign_parts.py").write_text("raise ImportError('it was imported')\n")
         monkeypatch.syspath_prepend(tmp_path)
         config = {"model": {"type": "Nope"}, "custom_imports": {"imports": ["gcisg_cls", "foreign_parts"]}}
-        with pytest.raises(DataError, match="imports the module 'foreign_parts', which is of neither .*Add --trust"):
+        with pytest.raises(DataError, match="imports the module 'foreign_parts', which belongs to neither .*Add --trust"):
             build_model({"config": config}, tmp_path)
         with pytest.raises(DataError, match="custom_imports .*foreign_parts.*it was imported"):
             build_model({"config": config}, tmp_path, trust=True)
