@@ -29,7 +29,7 @@ NOTES = {
 
 
 class Report:
-    """Takes rows and writes all of them anew each time, so that a run that is ended leaves what it had.
+    """Takes rows and rewrites all of them each time, so that a run that is ended leaves what it had.
 
     Args:
         folder: Where ``results.md`` and ``results.json`` go.

@@ -55,7 +55,7 @@ class Run(NamedTuple):
 
     @contextmanager
     def guarded(self, table: str, **what: Any) -> Iterator[Row]:
-        """A row to fill in; an error stands in it, with its traceback in the list of problems, and the part goes on."""
+        """A row to fill in; an error is put in it, its traceback in the list of problems, and the part continues."""
         row: Row = dict(what)
         try:
             yield row

@@ -7,7 +7,7 @@ network, and no installation of this repository; docs/gpu.md says what else. Wit
 runs on any machine, with numbers that mean nothing.
 
 Each part is a process with its own time. What fails stands in the tables with its traceback, what does not fit is
-listed, and `results.md` and `results.json` are written anew after each row.
+listed, and `results.md` and `results.json` are rewritten after each row.
 """
 
 from __future__ import annotations

@@ -24,7 +24,12 @@ def check_space(folder: Path, model: nn.Module, optimizer: Optimizer) -> None:
     Raises:
         ValueError: the disk has less space; the message gives the free and the required space.
     """
-    needed, free = CHECKPOINTS * checkpoint_bytes(model, optimizer), shutil.disk_usage(folder).free
+    check_room(folder, checkpoint_bytes(model, optimizer))
+
+
+def check_room(folder: Path, size: int) -> None:
+    """:func:`check_space` for checkpoints of a known size in bytes."""
+    needed, free = CHECKPOINTS * size, shutil.disk_usage(folder).free
     if free < needed:
         undo_start(folder)
         what = f"{free / 1e6:,.1f} MB are free, {CHECKPOINTS} checkpoints need {needed / 1e6:,.1f} MB"

@@ -110,5 +110,5 @@ def verify_hash(path: Path) -> None:
     """
     named = re.search(rf"-([0-9a-f]{{{HASH_LENGTH}}})\.[a-z0-9]+$", path.name)
     if named and not DATE.fullmatch(named[1]) and file_hash(path) != named[1]:
-        what = f"its SHA-256 begins with {file_hash(path)}, its name says {named[1]}: altered or incomplete"
+        what = f"its SHA-256 begins with {file_hash(path)}, but its name says {named[1]}: altered or incomplete"
         raise DataError(path, what, "Fetch it again; if you changed it yourself, rename it")

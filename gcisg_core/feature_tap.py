@@ -110,9 +110,9 @@ class StageTap:
                 features[stage] = maps  # in the first pass too, whose copy is dropped
             elif not first:
                 raise RuntimeError(
-                    f"stage {stage} of {type(backbone).__name__}: an operation in place overwrote what "
-                    f"{self.locations[stage]!r} returned, as in no pass before; its values are lost. Name another "
-                    f"submodule in stage_locations, or make that operation not in place"
+                    f"stage {stage} of {type(backbone).__name__}: an in-place operation overwrote what "
+                    f"{self.locations[stage]!r} returned, as in no earlier pass; its values are lost. Name another "
+                    f"submodule in stage_locations, or make that operation out-of-place"
                 )
 
     def run(self, backbone: nn.Module, images: Tensor) -> Features:

@@ -54,7 +54,7 @@ def torchvision_guide(name: str, weights: str) -> GuideNetwork:
     """
     known = torchvision.models.list_models(torchvision.models)
     if name not in known:
-        raise unknown_name(name, known, "guide of torchvision")
+        raise unknown_name(name, known, "torchvision guide")
     if not Path(weights).is_file():
         raise FileNotFoundError(f"guide_weights {weights!r}: no such file. Give a state dict file of {name}")
     network = torchvision.models.get_model(name, weights=None)

@@ -229,8 +229,8 @@ def _read(module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> 
     if not theirs and lacking:
         unused = [path for path, part in module.named_modules() if isinstance(part, InstanceBatchNorm)]
         logger.warning(
-            "plain weights for an IBN-Net: %d of its %d tensors loaded; not used are the running statistics of the "
-            "instance normalised channels of %d layers (%s, ...); not in the weights and as initialised: %s",
+            "plain weights for an IBN-Net: %d of its %d tensors loaded; not used: the running statistics of the "
+            "instance normalised channels of %d layers (%s, ...); not in the weights, so as initialised: %s",
             sum(prefix + name in state for name in own) - len(lacking),
             len(own) - len(lacking) + len(fresh),
             len(unused),
@@ -238,7 +238,7 @@ def _read(module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> 
             ", ".join(fresh) or "nothing",
         )
     elif fresh:
-        logger.warning("not in the weights of an IBN-Net and as initialised: %s", ", ".join(fresh))
+        logger.warning("not in the weights of an IBN-Net, so as initialised: %s", ", ".join(fresh))
 
 
 def _blocks(backbone: nn.Module, stage: int) -> list[nn.Module]:
@@ -250,7 +250,7 @@ def _blocks(backbone: nn.Module, stage: int) -> list[nn.Module]:
         raise ValueError(
             f"ibn does not apply to {type(backbone).__name__} of {classes[0].__module__.partition('.')[0]}: IBN-Net is "
             f"defined for the ResNets of torchvision, MMSegmentation and Detectron2, and this has no stage {stage} of "
-            f"that form. Leave ibn out of the changes"
+            f"that form. Remove ibn from the backbone plugins"
         )
     return [*backbone.get_submodule(str(places[stage])).children()]
 

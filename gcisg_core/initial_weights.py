@@ -62,10 +62,10 @@ def load_initial_weights(
     if match.share < min_match_ratio or (match.difference and min_match_ratio > 0):
         why = f"{match.difference}; " if match.difference else ""
         remedy = (
-            f"Give weights of this network. To take what fits, set min_match_ratio to {match.share:.2f} or less "
+            f"Give weights of this network. To load only what fits, set min_match_ratio to {match.share:.2f} or less "
             f"(0 for another kind of network); it is {min_match_ratio}"
         )
-        raise DataError(file, f"is of another network than {type(backbone).__name__}: {why}{match}", remedy)
+        raise DataError(file, f"is for another network, not for {type(backbone).__name__}: {why}{match}", remedy)
     own = backbone.state_dict()
     kept = {name: own[name] for name in added_names(backbone)}  # tensors that the file lacks are kept and reported
     backbone.load_state_dict(kept | match.state, strict=False)
@@ -106,7 +106,7 @@ class Match:
         yield f"{len(self.state)} of {self.total} tensors match ({100 * self.share:.0f} %)"
         if self.prefix:
             yield f"prefix {self.prefix!r}"
-        for what, names in (("not loaded", self.wrong), ("in the file and not used", self.unused)):
+        for what, names in (("not loaded", self.wrong), ("in the file but not used", self.unused)):
             if names:
                 yield f"{what}: {', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}"
         yield from self.notes
@@ -130,7 +130,7 @@ def match_names(backbone: nn.Module, state: Mapping[str, Tensor]) -> Match:
         notes.append("the running statistics of instance normalised channels are not used")
     absorbed = _absorbed(backbone, names, theirs)
     if absorbed:
-        notes.append("without running statistics, so 0 and 1 are taken")
+        notes.append("without running statistics, so 0 and 1 are used")
     found: dict[str, Tensor] = {}
     wrong: list[str] = []
     for new, name in names.items():

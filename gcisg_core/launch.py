@@ -129,7 +129,7 @@ def said_once() -> Iterator[None]:
             if isinstance(error, ProcessExitedException):
                 how = f"was killed ({error.signal_name})" if error.signal_name else f"ended with {error.exit_code}"
                 what = f"process {error.error_index} {how}, so the others were ended"
-                raise ValueError(f"{what}. --resume goes on from the last checkpoint") from error
+                raise ValueError(f"{what}. --resume continues from the last checkpoint") from error
             raise
         finally:
             del os.environ[FIRST_ERROR]
@@ -153,7 +153,7 @@ def run_rank(call: Callable[[], None]) -> None:
         time.sleep(SETTLE_SECONDS)
         waited = f"processes wait {rank_timeout().seconds} s for each other, see {TIMEOUT}"
         what = f"a process of this run has stopped or does not answer ({str(error).splitlines()[0][:200]})"
-        _leave(f"{what}; {waited}. --resume goes on from the last checkpoint")
+        _leave(f"{what}; {waited}. --resume continues from the last checkpoint")
 
 
 @contextmanager

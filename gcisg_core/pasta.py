@@ -9,7 +9,7 @@ from gcisg_core.config import require
 
 
 class PASTA(nn.Module):
-    """Proportional amplitude spectrum training augmentation, drawn anew for each image and channel.
+    """Proportional amplitude spectrum training augmentation, drawn separately for each image and channel.
 
     Every Fourier coefficient is multiplied by a number of the normal distribution N(1, sigma^2),
     sigma = (alpha r)^k + beta, with r its frequency as a share of the largest one; the phases stay.

@@ -10,7 +10,7 @@ from typing import Any
 
 EXAMPLES = 3  # shown of each kind
 LONGEST = 2000  # characters of the description
-ABSENT_CLASS = "class of which the data have nothing"  # a kind; no obstacle to an evaluation
+ABSENT_CLASS = "class that does not occur in the data"  # a kind; no obstacle to an evaluation
 
 
 @dataclass(frozen=True)

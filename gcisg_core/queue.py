@@ -40,7 +40,7 @@ class SupportQueue(nn.Module):
             raise ValueError(f"size and dim must be at least 1, got size={size}, dim={dim}")
         needed, there = 4 * size * dim, memory_of_machine()
         if needed > there:
-            what = f"would take {needed / 1e9:,.1f} GB for each stage, this machine has {there / 1e9:,.1f} GB"
+            what = f"would take {needed / 1e9:,.1f} GB for each stage, but this machine has {there / 1e9:,.1f} GB"
             raise ValueError(f"queue_length {size} with embedding_dim {dim} {what}. Choose smaller ones")
         generator = torch.Generator().manual_seed(seed)
         self.register_buffer("features", F.normalize(torch.randn(size, dim, generator=generator)))

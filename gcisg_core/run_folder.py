@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import torch.distributed as dist
 
+from gcisg_core.disk import check_room
 from gcisg_core.files import remove_partial, write_text
 from gcisg_core.launch import is_started
 from gcisg_core.problems import DataError, reading, reason
@@ -67,18 +68,19 @@ def open_run(
         The checkpoint to resume from; None for a run from the beginning.
 
     Raises:
-        ValueError: the folder holds another run, or another process uses it.
+        ValueError: the folder holds another run, or another process uses it, or a run to resume has no space for two
+            more checkpoints.
         DataError: all checkpoints are damaged.
     """
     lock(folder)
     if fresh:
         _move_aside(folder)
     for path in remove_partial(folder):
-        _say(f"{path}: removed, a killed process left it half written.")
+        _say(f"{path}: removed; a killed process had left it half-written.")
     known, checkpoint = read_identity(folder), newest_checkpoint(folder)
     whose = f"{folder} holds a run{_about(known)} with the checkpoint {checkpoint.name if checkpoint else ''}"
     if checkpoint and not resume:
-        raise ValueError(f"{whose}. --resume goes on with it, --fresh moves it aside; or choose another --output")
+        raise ValueError(f"{whose}. --resume continues it, --fresh moves it aside; or choose another --output")
     plain = json.loads(json.dumps({"ranks": ranks, **settings}, default=str, skipkeys=True, sort_keys=True))
     if checkpoint is None:
         if resume:
@@ -87,14 +89,16 @@ def open_run(
     elif not known:
         known = _identity_in(checkpoint)
         why = f"whose {IDENTITY} is missing" if known else "from before runs had an identity"
-        _say(f"{whose}, {why}. It goes on from there.")
+        _say(f"{whose}, {why}. It continues from there.")
     else:
         own = known.get("seed")
         if asked and None not in (seed, own) and seed != own:
             raise ValueError(f"{whose}; the seed {seed} is another run. Choose another --output, or --fresh")
         if seed != own:
-            _say(f"The run goes on with its own seed, {own}, not with {seed}.")
+            _say(f"The run keeps its own seed, {own}, instead of {seed}.")
         _tell_differences(known.get("settings", {}), plain)
+    if checkpoint:  # before anything is written
+        check_room(folder, checkpoint.stat().st_size)
     text = json.dumps({key: value for key, value in plain.items() if key != "ranks"})
     new = {
         "run": uuid.uuid4().hex[:12],
@@ -132,7 +136,7 @@ def on_first_rank(call: Callable[[], T]) -> T:
 def read_identity(folder: Path) -> dict[str, Any]:
     """Read what :func:`open_run` wrote; empty if it did not."""
     path = folder / IDENTITY
-    with reading(path, "JSON", "Remove it, and the run counts as one from before runs had an identity"):
+    with reading(path, "JSON", "Remove it; the run is then treated as one from before runs had an identity"):
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return content if isinstance(content, dict) else {}
 
@@ -150,8 +154,8 @@ def check_run(folder: Path, checkpoint: Path, name: str | None) -> None:
     """
     own = run_name(folder)
     if own and name and own != name and checkpoint.resolve().parent == folder.resolve():
-        what = f"is of the run {name}, but {folder / IDENTITY} is of the run {own}"
-        raise DataError(checkpoint, what, "Give the run that it is of its own folder, or move it away")
+        what = f"belongs to the run {name}, but {folder / IDENTITY} belongs to the run {own}"
+        raise DataError(checkpoint, what, "Give that run a folder of its own, or move the checkpoint away")
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -235,7 +239,7 @@ def _tell_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> None
     ]
     if lines:
         more = [f"  and {len(lines) - MOST_DIFFERENCES} more"] if len(lines) > MOST_DIFFERENCES else []
-        _say("\n".join(["The run goes on with other settings:", *lines[:MOST_DIFFERENCES], *more]))
+        _say("\n".join(["The run continues with different settings:", *lines[:MOST_DIFFERENCES], *more]))
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -277,7 +281,7 @@ def _lock(folder: Path) -> None:
         os.close(descriptor)
         raise ValueError(f"{folder} is in use by {owner}. Wait for it or end it; or choose another --output") from error
     except OSError as error:  # the file system has no locks
-        _say(f"{folder} cannot be locked ({error}): start no second run there.")
+        _say(f"{folder} cannot be locked ({error}): do not start a second run there.")
     os.truncate(descriptor, 0)
     os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
     _held[folder.resolve()] = descriptor

@@ -16,7 +16,7 @@ from gcisg_core.styles import RandomStyle
 
 
 class PhotometricView(nn.Module):
-    """Colour jitter and optional further changes, drawn anew for each image of a batch, on the batch's device.
+    """Colour jitter and optional further changes, drawn separately for each image of a batch, on the batch's device.
 
     The geometry stays: position by position both views show the same content, as the dense losses need.
 

@@ -55,7 +55,7 @@ def naming_settings(
             raise
         if not found[0]:
             raise SettingError(f"{file}: {reason(error)}") from error
-        expected = f", expected a value as {found[2]!r}" if len(found) > 2 else ""
+        expected = f", expected a value like {found[2]!r}" if len(found) > 2 else ""
         raise SettingError(f"{file}: {found[0]} is {found[1]!r}{expected} ({reason(error)})") from error
 
 

@@ -55,7 +55,8 @@ def read_classes(path: Path) -> tuple[list[str], list[Colour] | None]:
         names.append(" ".join((found[1] if found else line).split()))
     if not names or len(colours) not in (0, len(names)) or len(set(names)) < len(names):
         raise ValueError(
-            f"{path}: expected a line a class, each with another name, and all or none with a colour R G B"
+            f"{path}: expected one line for each class, each with a different name, and a colour R G B on all lines or "
+            "on none"
         )
     return names, colours or None
 

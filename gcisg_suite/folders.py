@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from gcisg_core.problems import Problem
+from gcisg_suite.progress import shown_if_slow
 
 CLUTTER = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN"))
 
@@ -27,7 +28,7 @@ def is_hidden(name: str | Path) -> bool:
 def list_files(root: Path) -> Listing:
     """All files below a folder, also behind links; a link that leads back above itself is not followed."""
     found = []
-    for folder, folders, names in os.walk(root, followlinks=True):
+    for folder, folders, names in shown_if_slow(os.walk(root, followlinks=True), f"listing {root}", "folder"):
         folders[:] = [name for name in folders if not _leads_back(Path(folder, name), root)]
         inner = Path(folder).relative_to(root)
         found += [(inner / name).as_posix() for name in names]
@@ -55,4 +56,4 @@ def left_out(root: str | Path, kinds: Mapping[str, Sequence[str]]) -> list[Probl
     if not counted:
         return []
     what = f"left out {total} files: {', '.join(counted)}"
-    return [Problem(str(root), what, "Nothing to do if they are no data", "left out files", total)]
+    return [Problem(str(root), what, "Nothing to do if they are not data", "left out files", total)]

@@ -158,7 +158,7 @@ KINDS: dict[str, Callable[..., str]] = {
 
 
 def filled(text: str, root: Path = ROOT) -> str:
-    """A document with its generated parts made anew."""
+    """A document with its generated parts regenerated."""
 
     def fill(part: re.Match[str]) -> str:
         begin, kind, words, _, end = part.groups()
@@ -173,7 +173,7 @@ def documents(root: Path = ROOT) -> list[Path]:
 
 
 def write(root: Path = ROOT) -> None:
-    """Make every generated part, and every picture of a method, anew."""
+    """Regenerate every generated part, and every picture of a method."""
     method_pictures.write(root / "docs/methods")
     for path in documents(root):
         write_text(path, filled(path.read_text(encoding="utf-8"), root))

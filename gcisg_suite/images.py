@@ -99,8 +99,8 @@ def _reported(path: str | Path) -> Iterator[None]:
         raise DataError(path, f"is larger than Pillow opens ({reason(error).rstrip('.')})", SMALLER) from error
     except Exception as error:
         if isinstance(error, UnidentifiedImageError) and _is_heif(Path(path)):
-            raise DataError(path, "is a HEIC image, which Pillow cannot read alone", HEIC) from error
-        why = "it has no format that Pillow knows" if isinstance(error, UnidentifiedImageError) else reason(error)
+            raise DataError(path, "is a HEIC image, which Pillow cannot read by itself", HEIC) from error
+        why = "Pillow does not recognise its format" if isinstance(error, UnidentifiedImageError) else reason(error)
         raise DataError(path, f"not a readable image ({why})", AGAIN) from error
 
 

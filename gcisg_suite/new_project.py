@@ -105,10 +105,13 @@ def write_project(task: str, answers: Answers, as_json: bool = False) -> int:
     """
     from gcisg_suite.audit.evaluation import compared
     from gcisg_suite.audit.show import as_dict, show_result
+    from gcisg_suite.progress import Progress
 
     row, out, force = TASKS[task], answers.output, answers.force
     with redirect_stdout(sys.stderr) if as_json else nullcontext():  # what is converted is told meanwhile
-        project: Project = row.door("new_project")(answers)
+        with Progress(f"loading {task}", None, "task"):
+            make = row.door("new_project")
+        project: Project = make(answers)
     audits = {**project.audits, THEIRS: compared(project.audits[MINE], project.audits[THEIRS])}
     found = any(audit.problems for audit in audits.values())
     for name, audit in audits.items() if not as_json else ():
@@ -148,7 +151,7 @@ def _write(texts: dict[Path, str], force: bool) -> list[str]:
     """Write what is new; a line for each copy of what was there."""
     changed = [path for path, text in texts.items() if path.exists() and path.read_bytes() != text.encode()]
     if changed and not force:
-        what = f"{', '.join(map(str, changed))}: there with other content"
+        what = f"{', '.join(map(str, changed))}: exists with different content"
         raise ValueError(f"{what}. Name another --output, or give --force, which keeps a copy of it")
     lines = [f"kept the old {path} as {keep_copy(path)}" for path in changed]
     for path, text in texts.items():

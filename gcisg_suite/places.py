@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import importlib.util
 import os
 import re
 from pathlib import Path
 
 SIMILAR = 1.4  # a config is suggested if the similarities of its path and of the words of its name sum to more
+SAME_FOLDER = 0.85  # and if its folder is at least this similar to the one that was named
 
 
 def project_folder(module: str, task: str) -> Path:
@@ -39,28 +41,32 @@ def find_config(name: str) -> str:
 
 
 def did_you_mean(name: str) -> str:
-    """The end of an error message about a missing config: the existing config with the most similar name, if any.
+    """The end of an error message about a missing config: the existing config that may be meant, if any.
 
-    Configs of the projects and those in the folder of `name` are compared. Empty if the file exists.
+    It is the one with the most similar name in the same folder, or in a folder of nearly that name; or else a config of
+    exactly that name in a folder of the projects, or beside the folder of `name`. Empty if the file exists.
     """
-    if Path(name).is_file():
+    asked = Path(name)
+    if asked.is_file():
         return ""
     projects = Path(__file__).resolve().parents[1] / "projects"
     home = projects if projects.is_dir() else _installed() or projects
-    known = {f"projects/{path.parent.name}/{path.name}": path.name for path in home.glob("*/*.*")}
-    known |= {str(path): path.name for path in Path(name).parent.glob("*.*")}
-    configs = [path for path, file in known.items() if file.endswith((".py", ".yaml")) and not file.startswith("_")]
+    found = [Path("projects", path.parent.name, path.name) for path in home.glob("*/*.*")]
+    found += [*asked.parent.glob("*.*"), *asked.parent.parent.glob(f"*/{glob.escape(asked.name)}")]
+    configs = [path for path in found if path.suffix in (".py", ".yaml") and not path.name.startswith("_")]
 
-    def likeness(first: str, second: str) -> float:
-        return difflib.SequenceMatcher(None, first, second).ratio()
+    def likeness(first: object, second: object) -> float:
+        return difflib.SequenceMatcher(None, str(first), str(second)).ratio()
 
-    def similarity(path: str) -> float:
-        words, asked = (re.split(r"[_.]", file) for file in (known[path], Path(name).name))
-        found = [max(1.0 if word.startswith(part) else likeness(word, part) for word in words) for part in asked]
-        return likeness(path, name) + sum(found) / len(found)  # each 0 to 1
+    def similarity(path: Path) -> float:
+        words, parts = (re.split(r"[_.]", file.name) for file in (path, asked))
+        shares = [max(1.0 if word.startswith(part) else likeness(word, part) for word in words) for part in parts]
+        return likeness(path, asked) + sum(shares) / len(shares)  # each 0 to 1
 
-    nearest = max(configs, key=similarity, default="")
-    return f". Did you mean {nearest}?" if nearest and similarity(nearest) > SIMILAR else ""
+    here = [path for path in configs if likeness(path.parent, asked.parent) > SAME_FOLDER]
+    near = [path for path in here if similarity(path) > SIMILAR]
+    near = near or [path for path in configs if path.name == asked.name]
+    return f". Did you mean {max(near, key=similarity)}?" if near else ""
 
 
 def zoo_folder() -> Path:

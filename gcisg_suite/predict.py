@@ -135,7 +135,7 @@ class PredictionWriter:
         frames = self.predictions(_frames(capture, expected))
         first = next(frames, None)
         if first is None:
-            self.problems.append(f"{file}: no frame can be read; OpenCV does not know it as a video")
+            self.problems.append(f"{file}: no frame can be read; OpenCV does not recognise it as a video")
             return
         with replacing(goal) as partial:
             lines = list(self._film(chain([first], frames), file, partial, rate))
@@ -188,7 +188,7 @@ def predict(inputs: Inputs, predictor: Any, out: Path, batch_size: int) -> list[
         if files:
             print(f"left out {len(files)} files, {kind}: {', '.join(map(str, files[:3]))}{', ...' * (len(files) > 3)}")
     print(
-        f"{run.count} images and frames in {seconds:.1f} s, {run.count / seconds:.2f} a second "
+        f"{run.count} images and frames in {seconds:.1f} s, {run.count / seconds:.2f} per second "
         f"(prediction alone {run.count / max(run.seconds, 1e-9):.2f}); results in {out}"
     )
     return run.problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -15,6 +16,7 @@ from gcisg_core.screen import steps_told_to
 
 Item = TypeVar("Item")
 FIRST_ESTIMATE, LATER = 10.0, 3  # seconds until the first estimate in a log, and the factor to each next one
+SLOW = 3.0  # seconds after which work that is usually quick is shown
 _names: ContextVar[tuple[str, ...]] = ContextVar("names", default=())
 
 
@@ -46,16 +48,19 @@ class Progress:
         total: How many steps it has; None if that is not known.
         unit: What a step is, in the singular.
         done: Steps that an earlier start has done.
+        after: Seconds until it is shown; work that ends earlier is not.
     """
 
-    def __init__(self, what: str, total: int | None, unit: str, done: int = 0) -> None:
+    def __init__(self, what: str, total: int | None, unit: str, done: int = 0, after: float = 0.0) -> None:
         self.what, self.total, self.unit = ": ".join((*_names.get(), what)), total, unit
         self.first = self.done = done
-        self.start, self.due = time.monotonic(), FIRST_ESTIMATE
-        self.bar = None
+        self.start, self.due = time.monotonic(), after or FIRST_ESTIMATE
+        self.bar, self.told = None, False
         if sys.stderr.isatty():
-            self.bar = tqdm(desc=self.what, total=total, unit=unit, initial=done, leave=False, dynamic_ncols=True)
-        else:
+            self.bar = tqdm(
+                desc=self.what, total=total, unit=unit, initial=done, delay=after, leave=False, dynamic_ncols=True
+            )
+        elif not after:
             self._say("" if total is None else self._count(total))
 
     def __enter__(self) -> Progress:
@@ -72,15 +77,17 @@ class Progress:
         seconds = time.monotonic() - self.start
         if self.bar is None and seconds >= self.due and done > self.first and done != self.total:
             self.due = LATER * seconds
-            left = f" of {self.total}" if self.total else ""
-            to_go = seconds * (self.total - done) / (done - self.first) if self.total else None
-            self._say(f"{done}{left}" + ("" if to_go is None else f", about {duration(to_go)} to go"))
+            if self.total:
+                to_go = seconds * (self.total - done) / (done - self.first)
+                self._say(f"{done} of {self.total}, about {duration(to_go)} to go")
+            else:
+                self._say(f"{self._count(done)} so far")
 
     def end(self, finished: bool = True) -> None:
         """Finish."""
         if self.bar is not None:
             self.bar.close()
-        elif finished:
+        elif finished and self.told:
             self._say(f"done in {duration(time.monotonic() - self.start)}")
 
     def _count(self, number: int) -> str:
@@ -88,10 +95,13 @@ class Progress:
         return f"{number} {self.unit if number == 1 else plural}"
 
     def _say(self, text: str) -> None:
+        self.told = True
         print(": ".join(filter(None, (self.what, text))), file=sys.stderr, flush=True)
 
 
-def progress(items: Iterable[Item], what: str, unit: str = "image", total: int | None = None) -> Iterator[Item]:
+def progress(
+    items: Iterable[Item], what: str, unit: str = "image", total: int | None = None, after: float = 0.0
+) -> Iterator[Item]:
     """Iterate over the items and show the progress.
 
     Args:
@@ -99,13 +109,22 @@ def progress(items: Iterable[Item], what: str, unit: str = "image", total: int |
         what: What is done with them: ``evaluating``.
         unit: What each item is, in the singular.
         total: How many there are; None to ask the items, which may not know.
+        after: Seconds until it is shown.
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
-    with Progress(what, total, unit) as shown:
+    with Progress(what, total, unit, after=after) as shown:
         for done, item in enumerate(items, start=1):
             yield item
             shown.reach(done)
+
+
+def shown_if_slow(items: Iterable[Item], what: str, unit: str = "image", total: int | None = None) -> Iterator[Item]:
+    """:func:`progress` for work that is usually quick, such as listing files: shown only after :data:`SLOW` seconds.
+
+    It suits code that training runs too: of several training processes, only the first shows it.
+    """
+    return progress(items, what, unit, total, SLOW) if os.environ.get("RANK", "0") == "0" else iter(items)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def report(file: Path, trust: bool = False) -> str:
         tabulate(losses, ("loss", "recorded", "run again"))
         if losses
         else f"No losses: {again.error or 'no error now'}",
-        f"The step is {'the same' if again.repeats(record) else 'NOT the same: another machine, thread number?'}",
+        f"The step is {'the same' if again.repeats(record) else 'NOT the same: another machine or number of threads?'}",
         f"First module whose output is not finite: {again.origin or 'none, the losses themselves'}",
         f"Parameters whose gradients are not finite: {len(again.gradients)}, {', '.join(again.gradients[:3])}",
         tabulate(table(again.statistics), ("at", "shape", "not finite", "min", "mean", "max", "std"), floatfmt=".4g"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import yaml
 
 from gcisg_core.extent import check_extent
 from gcisg_core.problems import DataError, reading, reason
+from gcisg_suite.progress import Progress
 
 SAVE = "Save it as UTF-8"
 FIX = "Correct the line; indent with spaces"
+LARGE = 100_000_000  # bytes of JSON, which take about 3 seconds to read
 # Longest first: the mark of UTF-16 is the start of that of UTF-32.
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -92,6 +95,19 @@ def read_yaml(path: str | Path, objects: bool = False) -> Any:
             raise not_plain(error.__cause__, path) from error
         raise
     return content
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """The content of a JSON file, which may also be UTF-16 or start with a byte order mark.
+
+    Raises:
+        DataError: it cannot be read; `remedy` ends the message.
+    """
+    with reading(path, "JSON", remedy):
+        content = path.read_bytes()
+        is_large = len(content) > LARGE
+        with Progress(f"reading {path}", None, "file") if is_large else nullcontext():
+            return json.loads(content)
 
 
 def read_json_object(path: str | Path) -> dict[str, Any]:

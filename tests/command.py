@@ -18,7 +18,7 @@ class Ended(NamedTuple):
 
 
 def gcisg(*words: object) -> Ended:
-    """`gcisg WORDS`; an exception that it does not turn into one line goes on."""
+    """`gcisg WORDS`; an exception that it does not turn into one line passes through."""
     out, err = io.StringIO(), io.StringIO()
     code = 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -8,11 +8,13 @@ Detectron2 0.5 the same for `detectron2_main`, what only upstream's main has.
 
 import gc
 import importlib.util
+import itertools
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 # The tests run in several processes, and bit-equal runs need equal numbers of threads, in child processes too.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -34,6 +36,14 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
     torch.use_deterministic_algorithms(request.param == "cuda", warn_only=True)
     yield request.param
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step of shown progress seems to take 4 seconds; nearest images are searched two at a time."""
+    now = itertools.count(0.0, 4.0)
+    monkeypatch.setattr("gcisg_suite.progress.time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr("gcisg_suite.audit.near.ROWS", 2)
 
 
 @pytest.fixture(autouse=True)

@@ -47,7 +47,7 @@ def newest(folder: Path) -> Path:
 
 
 def resume(config: Path, folder: Path) -> None:
-    """Go on from the first step's checkpoint: the weights must be those of the run that was not stopped."""
+    """Resume from the first step's checkpoint: the weights must be those of the run that was not stopped."""
     last = newest(folder)
     expected = weights(last)
     (first,) = (path for path in folder.glob("*.pth") if re.search(r"(iter_1|_0000000)\.pth$", path.name))
@@ -173,20 +173,22 @@ def page(data: dict[str, dict[str, dict[str, str]]]) -> str:
     lines = [
         "# Models",
         "",
-        "Each family was run in a small version, on a CPU, with the method `gcisg` and without `stage_locations`:",
+        "These are the model families that the suite was tested with. A small version of each was run on a CPU, with",
+        "the method `gcisg` and without `stage_locations`:",
         "",
-        "- *train*: two steps of training;",
-        "- *resume*: a resume from the first step, which ends in the same weights, bit for bit;",
+        "- *train*: two training steps;",
+        "- *resume*: resuming after the first step, which leads to the same weights, bit for bit;",
         "- *evaluate*: the evaluation;",
-        "- *export equal*: the export; its model in the plain framework, under the exported config, gives the",
-        "  outputs of the run's model;",
+        "- *export equal*: the export; the exported model, built by the plain framework from the exported config,",
+        "  gives the same outputs as the run's model;",
         "- *predict*: a prediction.",
         "",
-        "For what does not work, a note gives the reason. The names are those of mmseg's `_base_/models` or model zoo.",
+        "Where something does not work, a note below the table gives the reason. MMSegmentation's families have the",
+        "names used in its `_base_/models` or its model zoo.",
         "",
-        "`python -m tests.families` runs all of it and writes this page; followed by names, it runs only those",
-        "families; followed by `new`, only those without a row. Mask2Former and MaskFormer need mmdetection, ConvNeXt",
-        "and PoolFormer need mmpretrain ([install](install.md)).",
+        "`python -m tests.families` runs everything and writes this page. Followed by names, it runs only those",
+        "families; followed by `new`, it runs only those without a row. Mask2Former and MaskFormer need mmdetection;",
+        "ConvNeXt and PoolFormer need mmpretrain ([install](install.md)).",
     ]
     for task, families in data.items():
         lines += [

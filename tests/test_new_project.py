@@ -45,7 +45,9 @@ def test_a_changed_config_is_kept_and_with_force_copied(data, tmp_path, capsys):
     for number in (1, 2):
         mine.write_text(f"{written}# mine, {number}\n")
         message = new_project(data)
-        assert f"error: out/{mine.name}: there with other content. Name another --output, or give --force" in message
+        assert (
+            f"error: out/{mine.name}: exists with different content. Name another --output, or give --force" in message
+        )
         assert mine.read_text() == f"{written}# mine, {number}\n"
         assert new_project(data, "--force") == 0
         copy = mine.with_name(f"gcisg_old{number}{mine.suffix}")
@@ -149,4 +151,4 @@ def test_the_order_of_classes_that_is_given_is_that_of_the_labels(data, tmp_path
     assert "error: --output real/project lies in --real real, which is for data" in capsys.readouterr().err
     assert new_project(data, "--classes", "bus", "bird", "boat") == 0
     assert read_config(tmp_path / "out/gcisg.py").classes == ("bus", "bird", "boat")
-    assert "there with other content" in new_project(data)
+    assert "exists with different content" in new_project(data)

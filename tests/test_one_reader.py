@@ -97,7 +97,7 @@ def test_every_part_reads_the_same_pixels(tmp_path, name):
 
 DAMAGED = {
     "empty.png": (lambda path: path.write_bytes(b""), "it is empty, 0 bytes"),
-    "text.jpg": (lambda path: path.write_text("<html>"), "it has no format that Pillow knows"),
+    "text.jpg": (lambda path: path.write_text("<html>"), "Pillow does not recognise its format"),
     "phone.heic": (lambda path: path.write_bytes(b"\0\0\0\x18ftypheic"), "HEI"),
     "deep.tif": (lambda path: Image.new("F", (SIDE, SIDE)).save(path), "floating-point numbers"),
 }

@@ -206,7 +206,7 @@ def test_a_run_that_logged_nothing_says_so_and_one_point_is_drawn(tmp_path):
     both = {folder.name: read_run(folder) for folder in (quiet, short)}
     text = " ".join(section("segmentation", both).text)
     assert "1 s for 2 iterations (short)" in text
-    assert "quiet logged nothing of its training: it ended before the first interval of its log." in text
+    assert "quiet logged nothing of its training: it ended before its first log interval." in text
     assert "0 iterations" not in text
     assert loss_curves(both.values()).charts[0].data()["steps"] == [2]
     assert loss_curves([both["quiet"]]) is None

@@ -16,9 +16,9 @@ from tests.test_own_data import MAKE
 from tests.test_worker_errors import TASKS
 
 MMENGINE = {
-    "optim_wrapper.optimizer.lr=x": "optim_wrapper.optimizer.lr is 'x', expected a value as 0.",
-    "train_cfg.max_iters=abc": "train_cfg.max_iters is 'abc', expected a value as 2",
-    "train_cfg.val_interval=x": "train_cfg.val_interval is 'x', expected a value as 2",
+    "optim_wrapper.optimizer.lr=x": "optim_wrapper.optimizer.lr is 'x', expected a value like 0.",
+    "train_cfg.max_iters=abc": "train_cfg.max_iters is 'abc', expected a value like 2",
+    "train_cfg.val_interval=x": "train_cfg.val_interval is 'x', expected a value like 2",
 }
 OUT_OF_RANGE = {  # for all tasks, in each framework's form
     "optim_wrapper.optimizer.lr=-1": "mine.py: optim_wrapper.optimizer.lr is -1, expected a number of at least 0",
@@ -46,7 +46,7 @@ OUT_OF_RANGE_OF_DETECTRON2 = {
     "REGULARIZER.METHOD gcisg REGULARIZER.LAMBDA_CI -1.0": "mine.yaml: REGULARIZER .*lambda_ci must be at least 0",
 }
 CASES = [
-    ("classification", "model.num_classes=three", "model.num_classes is 'three', expected a value as 3"),
+    ("classification", "model.num_classes=three", "model.num_classes is 'three', expected a value like 3"),
     ("segmentation", "model.decode_head.num_classes=three", "model.decode_head.num_classes is 'three', expected"),
     *(("classification", *case) for case in {**MMENGINE, **OUT_OF_RANGE}.items()),
     (

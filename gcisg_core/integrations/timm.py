@@ -114,7 +114,7 @@ def read_weights(
     tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{base}.*")]
     if weights not in ("DEFAULT", *tags):
         raise FileNotFoundError(
-            f"{key} {weights!r} for timm:{name}: no such file, and no weights of timm either (those: "
+            f"{key} {weights!r} for timm:{name}: no such file, and timm has no weights of that name (it has: "
             f"{', '.join(tags) or 'none'}). Give a state dict file, one of these tags or DEFAULT"
         )
     wanted = f"{base}.{tag if weights == 'DEFAULT' else weights}".rstrip(".")
@@ -122,8 +122,8 @@ def read_weights(
         whole: dict[str, Tensor] = timm.create_model(wanted, pretrained=True, **(options or {})).state_dict()
     except (OSError, RuntimeError) as error:
         raise FileNotFoundError(
-            f"the weights of timm's {name} could not be loaded ({error}). Fetch them where there is a net, into the "
-            f"hub's cache or a file, and give the file as {key}"
+            f"the weights of timm's {name} could not be loaded ({error}). Download them on a machine with network "
+            f"access, into the hub's cache or a file, and give the file as {key}"
         ) from error
     return whole
 
@@ -135,8 +135,8 @@ def _converted(network: Any, state: dict[str, Tensor], file: str, build: Callabl
     try:
         loaded = build(state=given).state_dict()
     except (RuntimeError, KeyError, AttributeError, TypeError) as error:
-        what = f"is not of timm's {network.pretrained_cfg['architecture']} ({str(error).splitlines()[0]})"
-        raise DataError(file, what, "Give weights of this model, of timm or of its authors") from error
+        what = f"is not for timm's {network.pretrained_cfg['architecture']} ({str(error).splitlines()[0]})"
+        raise DataError(file, what, "Give weights of this model, from timm or its authors") from error
     # A constant initial value, such as EdgeNeXt's temperatures, may also be the file's value.
     stated = {key for key, value in given.items() if key in loaded and value.shape == loaded[key].shape}
     untouched = _untouched(network.state_dict(), loaded) - stated
@@ -168,7 +168,7 @@ def timm_guide(name: str, weights: str) -> TimmGuide:
     state = read_weights(name, weights or "DEFAULT", key="guide_weights")
     missing = network.load_state_dict(state, strict=False).missing_keys
     if missing:
-        raise ValueError(f"guide_weights {weights!r}: {', '.join(missing[:3])} of timm's {name} are not in it")
+        raise ValueError(f"guide_weights {weights!r}: it lacks {', '.join(missing[:3])} of timm's {name}")
     return TimmGuide(network, network.pretrained_cfg["mean"], network.pretrained_cfg["std"])
 
 

@@ -80,5 +80,5 @@ def load(path: Path, version: int) -> dict[str, Any]:
         check_extent(record)
     if not isinstance(record, dict) or record.get("version") != version:
         found = record.get("version") if isinstance(record, dict) else type(record).__name__
-        raise DataError(path, f"version {found}, expected a record of version {version}", "Record the step anew")
+        raise DataError(path, f"version {found}, expected a record of version {version}", "Record the step again")
     return record

@@ -162,7 +162,7 @@ class StepRecorder:
         """
         self.error = str(error)
         alone = world_size() == 1
-        self._fail(f"the model refused to go on ({error})", iteration, scale, write=True, may_skip=alone)
+        self._fail(f"the model raised an error ({error})", iteration, scale, write=True, may_skip=alone)
 
     def _fail(self, reason: str, iteration: int, scale: float | None, write: bool, may_skip: bool = True) -> None:
         """Write the record; raise the error, or undo what the forward pass changed."""
@@ -174,7 +174,7 @@ class StepRecorder:
             save(record, file)
             message += f" (batch: {', '.join(record['batch'])}). Run it again: {command_line('gcisg', 'replay', file)}"
         if stop:
-            raise NonFiniteError(f"{message}. {self.framework.skip} leaves out such steps instead")
+            raise NonFiniteError(f"{message}. To skip such steps instead: {self.framework.skip}")
         self.message = message
         self.skips += 1
         self.skipped = True
@@ -215,7 +215,7 @@ class StepRecorder:
         """Where values first became non-finite, as far as features and weights show it."""
         weights = [n for n, p in self.model.named_parameters() if p.requires_grad and not p.isfinite().all()]
         if weights:
-            return f"; {len(weights)} weights are not finite already, the first is {weights[0]}"
+            return f"; {len(weights)} weights were already not finite, the first is {weights[0]}"
         for view, maps in enumerate(self.features):
             for stage, features in sorted(maps.items()):
                 if not features.isfinite().all():

@@ -43,6 +43,6 @@ def settle(asked: str | None, earlier: str | None) -> str:
     if None not in (asked, earlier) and asked != earlier:
         raise ValueError(
             f"on_nonfinite is {asked!r} for the hook and {earlier!r} among the method's settings, its earlier place. "
-            "Leave it out there"
+            "Remove it there"
         )
     return asked or earlier or "stop"

@@ -123,7 +123,7 @@ def build_regularizer(student: nn.Module, values: Mapping[str, Any] | None = Non
     if len(built.taps) != built.views_needed:
         raise ValueError(
             f"{method.__name__} taps {len(built.taps)} views, but views_needed of {type(settings).__name__} is "
-            f"{built.views_needed}, and as many are drawn. Override it there"
+            f"{built.views_needed}, which is how many are drawn. Override it there"
         )
     return built
 

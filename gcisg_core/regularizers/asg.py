@@ -128,7 +128,7 @@ def _check_classifier_reads_mean(student: nn.Module, tap: StageTap, stage: int) 
         return  # maps, or the scores of a whole classifier
     if pooled.shape != mean.shape or not torch.allclose(mean, pooled, rtol=1e-3, atol=1e-5):
         raise ValueError(
-            f"asg does not apply to {type(student).__name__}: its classifier reads something else than the mean of "
+            f"asg does not apply to {type(student).__name__}: its classifier reads something other than the mean of "
             f"stage {stage} (a class token, a further layer). Use a ResNet, or the method feature_l2 or gcisg"
         )
 

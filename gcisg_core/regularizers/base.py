@@ -115,8 +115,8 @@ class Regularizer(nn.Module):
         self._steps_since_update += 1
         if self._steps_since_update == WARN_AFTER_STEPS:
             warnings.warn(
-                f"after_optimizer_step() was not called for {WARN_AFTER_STEPS} steps: whatever follows the student "
-                f"stands still; add the project's hook to the config",
+                f"after_optimizer_step() was not called for {WARN_AFTER_STEPS} steps, so what follows the student was "
+                f"not updated; add the project's hook to the config",
                 stacklevel=2,
             )
         task_view = self.settings.task_view

@@ -40,7 +40,10 @@ class DRPCSettings(Settings):
         super().__post_init__()
         require_stages("stages", self.stages)
         require(
-            bool(self.pyramid) and min(self.pyramid) == 1, "pyramid", self.pyramid, "numbers of patches a side, with 1"
+            bool(self.pyramid) and min(self.pyramid) == 1,
+            "pyramid",
+            self.pyramid,
+            "numbers of patches per side, with 1",
         )
         require(0 < self.smallest_crop <= 1, "smallest_crop", self.smallest_crop, "in (0, 1]")
 

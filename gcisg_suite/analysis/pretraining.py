@@ -103,7 +103,7 @@ def original_accuracy(
     if len(images.classes) != classifier.out_features:
         what = f"{len(images.classes)} classes, but the reference's classifier has {classifier.out_features}"
         raise DataError(
-            images.root, what, "Give images of the task that the reference was trained on, a folder a class"
+            images.root, what, "Give images of the task that the reference was trained on, one folder for each class"
         )
     hits = []
     for batch in progress(DataLoader(images, batch_size), "pretraining task", "batch"):

@@ -115,7 +115,7 @@ def _far_means(images: Sequence[Look]) -> list[Problem]:
     return [
         Problem(
             item.path,
-            f"its mean value is {item.mean:.0f} of 255, that of the others {centre:.0f} ± {deviation:.0f}",
+            f"its mean value is {item.mean:.0f} of 255; that of the others is {centre:.0f} ± {deviation:.0f}",
             "Look at it. If it is nearly black, washed out, or out of place, remove it",
         )
         for item in images

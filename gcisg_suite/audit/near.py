@@ -14,6 +14,7 @@ import numpy as np
 
 from gcisg_core.problems import Problem
 from gcisg_suite.audit.images import SHARED, Look, same_files
+from gcisg_suite.progress import SLOW, Progress
 
 MIN_CORRELATION = 0.98  # of a reported pair; JPEG of quality 30, half the size, noise of 8 grey levels: 0.994 and more
 TIMES_CLOSER = 10  # a pair must be this many times closer than usual
@@ -77,11 +78,13 @@ def _nearest(rows: np.ndarray, among: np.ndarray, own: np.ndarray | None = None)
         own: (M,) index of each row itself in `among`, which is excluded.
     """
     indices, values = np.zeros(len(rows), int), np.zeros(len(rows), np.float32)
-    for start in range(0, len(rows), ROWS):
-        part = slice(start, start + ROWS)
-        similar = rows[part] @ among.T
-        if own is not None:
-            similar[np.arange(len(similar)), own[part]] = -1
-        indices[part] = similar.argmax(axis=1)
-        values[part] = similar.max(axis=1)
+    with Progress("searching for near-duplicates", len(rows), "image", after=SLOW) as shown:
+        for start in range(0, len(rows), ROWS):
+            part = slice(start, start + ROWS)
+            similar = rows[part] @ among.T
+            if own is not None:
+                similar[np.arange(len(similar)), own[part]] = -1
+            indices[part] = similar.argmax(axis=1)
+            values[part] = similar.max(axis=1)
+            shown.reach(min(start + ROWS, len(rows)))
     return indices, values

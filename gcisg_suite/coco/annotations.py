@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from gcisg_suite.progress import shown_if_slow
 
 from .boxes import Entry, are_corners, as_size, refuse_fractions
 from .findings import Findings, Level
@@ -25,11 +27,11 @@ def read_annotations(
         masks: The mask format that the model takes, ``polygon`` or ``bitmask``; None without a mask head.
         findings: Receives what was repaired, left out or refused.
     """
-    entries = list(_entries(items, images, categories, findings))
+    entries = list(_entries(shown_if_slow(items, "checking annotations", "annotation"), images, categories, findings))
     refuse_fractions(entries, findings)
     corners = are_corners(entries, findings)
     found = []
-    for entry in entries:
+    for entry in shown_if_slow(entries, "checking boxes", "box"):
         box = _inside(entry, entry.box if corners else as_size(entry.box), findings)
         if box is None:
             continue
@@ -51,7 +53,7 @@ def read_annotations(
     return _numbered(found, findings)
 
 
-def _entries(items: list[dict[str, Any]], images: Keyed, categories: Keyed, findings: Findings) -> Iterator[Entry]:
+def _entries(items: Iterable[dict[str, Any]], images: Keyed, categories: Keyed, findings: Findings) -> Iterator[Entry]:
     """The annotations whose image, category and box are known."""
     unknown = set()
     for index, item in enumerate(items):
@@ -181,7 +183,8 @@ def _numbered(items: list[dict[str, Any]], findings: Findings) -> list[dict[str,
         given = item.get("id")
         if type(given) is not int or not 0 < given < LARGEST_ID or given in seen:
             times = "occurs twice" if given.__hash__ and given in seen else "is not a valid id"
-            findings.add(Level.REPAIRED, kind, f"annotations: id {shown(given)} {times}", "Give each its own, from 1")
+            example = f"annotations: id {shown(given)} {times}"
+            findings.add(Level.REPAIRED, kind, example, "Give each its own id, from 1")
             faulty = True
         else:
             seen.add(given)

@@ -6,15 +6,16 @@ fault is counted by kind in the findings.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gcisg_core.files import is_file
-from gcisg_core.problems import DataError, reading
+from gcisg_core.problems import DataError
 from gcisg_suite.images import displayed_size, most_pixels
+from gcisg_suite.progress import shown_if_slow
+from gcisg_suite.text import read_json
 
 from .annotations import read_annotations
 from .findings import Findings, Level
@@ -132,8 +133,7 @@ def read_categories(file: str | Path) -> list[dict[str, Any]]:
 
 def read_lists(file: Path) -> dict[str, list[dict[str, Any]]]:
     """The three lists of a file; only the annotations may be empty."""
-    with reading(file, "JSON", FORMAT):
-        content = json.loads(file.read_bytes())  # given bytes, json also reads UTF-16 and skips a byte order mark
+    content = read_json(file, FORMAT)
     if not isinstance(content, dict):
         raise DataError(file, f"holds {shown(content)}, expected an object with {', '.join(LISTS)}", FORMAT)
     for field in LISTS:
@@ -162,7 +162,9 @@ def _copy(item: dict[str, Any]) -> dict[str, Any]:
     return {**item, "keypoints": [*item["keypoints"]]} if isinstance(item.get("keypoints"), list) else {**item}
 
 
-def _keyed(items: list[dict[str, Any]], field: str, findings: Findings) -> Iterator[tuple[int | str, dict[str, Any]]]:
+def _keyed(
+    items: Iterable[dict[str, Any]], field: str, findings: Findings
+) -> Iterator[tuple[int | str, dict[str, Any]]]:
     """Each item with its id; items without an id are refused."""
     for index, item in enumerate(items):
         key = identity(item.get("id"))
@@ -229,7 +231,8 @@ def _images(items: list[dict[str, Any]], root: Path | None, findings: Findings) 
     """Normalised id -> image in COCO's form."""
     found: dict[int | str, dict[str, Any]] = {}
     names: dict[str, int | str] = {}
-    for index, (key, item) in enumerate(_keyed(items, "images", findings)):
+    shown_items = shown_if_slow(items, "checking the list of images")
+    for index, (key, item) in enumerate(_keyed(shown_items, "images", findings)):
         name = item.get("file_name")
         if not isinstance(name, str) or not name.strip() or "\0" in name:
             example = f"images[{index}].file_name is {shown(name)}, expected the name of a file"

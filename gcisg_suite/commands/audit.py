@@ -62,8 +62,10 @@ def audit(
     from gcisg_suite.audit.evaluation import compared, is_without_labels
     from gcisg_suite.audit.images import audit_images
     from gcisg_suite.audit.show import show
+    from gcisg_suite.progress import Progress
 
-    check = partial(load(chosen.door), workers=workers)
+    with Progress(f"loading the audit of {dataset}", None, "audit"):
+        check = partial(load(chosen.door), workers=workers)
     found = check(root, **given)
     results = [(root, found)]
     if real and is_without_labels(real):

@@ -29,5 +29,5 @@ def replay(file: Path, /, *, trust: Flag = False) -> None:
             text = report(file, trust)
     except (RuntimeError, KeyError, TypeError, AttributeError, IndexError) as error:  # of another version, or damaged
         what = f"is not a record that this version can run again ({type(error).__name__}: {error})"
-        raise DataError(file, what, "Record the step anew") from error
+        raise DataError(file, what, "Record the step again") from error
     print(text)

@@ -26,8 +26,8 @@ from gcisg_suite.formats.forms import (
     Labels,
     MaskImage,
     folders_below,
-    read_json,
 )
+from gcisg_suite.text import read_json
 
 USUAL = ("annotations.json", "coco_annotations.json", "_annotations.coco.json")
 DEEPEST = 3  # levels of folders below the root that are searched for a file

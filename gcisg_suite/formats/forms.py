@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gcisg_core.problems import DataError, reading
+from gcisg_core.problems import DataError
 from gcisg_suite.coco.values import number, shown
 from gcisg_suite.folders import is_hidden, list_files
 from gcisg_suite.images import SUFFIXES
@@ -142,12 +141,6 @@ def finite(value: Any, file: object, where: str, remedy: str) -> float:
     if found is None:
         raise DataError(file, f"{where} is {shown(value)}, expected a number", remedy)
     return found
-
-
-def read_json(path: Path, remedy: str) -> Any:
-    """The content of a JSON file. Raises `DataError`."""
-    with reading(path, "JSON", remedy):
-        return json.loads(path.read_bytes())
 
 
 def entries(content: Any, key: str, file: object, where: str, remedy: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from gcisg_core.problems import DataError, reading
 from gcisg_suite.formats.forms import BACKGROUND, Box, BoxImage, Data, Labels, MaskImage, around, image_files, names_of
-from gcisg_suite.progress import progress
+from gcisg_suite.progress import progress, shown_if_slow
 
 FOLDERS = ("masks", "mask", "objects", "instances")
 OBJECT = "object"
@@ -44,9 +44,12 @@ def _grouped(folder: Path) -> tuple[list[Path], dict[Path, list[tuple[str, Path]
     if len(by_stem) < len(images):
         by_stem = {}
     found: dict[Path, list[tuple[str, Path]]] = {path: [] for path in images}
-    for mask in masks:
+    in_folder: dict[Path, list[Path]] = {}
+    for path in images:
+        in_folder.setdefault(path.parent, []).append(path)
+    for mask in shown_if_slow(masks, "matching masks with images", "mask"):
         home = next(parent for parent in mask.parents if parent.name in FOLDERS)
-        alone = [path for path in images if path.parent in (home.parent, home.parent / "images")]
+        alone = in_folder.get(home.parent, []) + in_folder.get(home.parent / "images", [])
         image = by_stem.get(mask.parent.name) or _longest(mask.stem, by_stem) or (alone[0] if len(alone) == 1 else None)
         if image is None:
             what = "matches no image: neither its folder nor the start of its name is the name of an image"

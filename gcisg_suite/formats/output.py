@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gcisg_core.files import keep_copy, replace_folder, write_json
 from gcisg_suite.folders import list_files
+from gcisg_suite.progress import shown_if_slow
 
 RECORD = ".written.json"  # in each folder: file name -> SHA-256
 
@@ -35,7 +36,8 @@ def converting(goal: Path, force: bool) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
-        write_json(partial / RECORD, {name: _digest(partial / name) for name in list_files(partial).files})
+        names = shown_if_slow(list_files(partial).files, "recording what was written", "file")
+        write_json(partial / RECORD, {name: _digest(partial / name) for name in names})
         if changed:
             print(f"kept the old {goal} as {keep_copy(goal)}")
         replace_folder(partial, goal)
@@ -49,7 +51,8 @@ def changed_files(folder: Path) -> list[str]:
         written = json.loads((folder / RECORD).read_bytes())
     except (OSError, ValueError):
         written = {}
-    return [name for name in list_files(folder).files if written.get(name) != _digest(folder / name)]
+    names = shown_if_slow(list_files(folder).files, f"looking for changes in {folder}", "file")
+    return [name for name in names if written.get(name) != _digest(folder / name)]
 
 
 def _digest(path: Path) -> str:

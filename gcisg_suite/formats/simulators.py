@@ -31,11 +31,11 @@ from gcisg_suite.formats.forms import (
     entries,
     finite,
     names_of,
-    read_json,
     required_image,
     text_of,
 )
 from gcisg_suite.progress import progress
+from gcisg_suite.text import read_json
 
 TIGHT, SEMANTIC = "bounding_box_2d_tight_", "semantic_segmentation_"
 SIDES = ("x_min", "y_min", "x_max", "y_max")

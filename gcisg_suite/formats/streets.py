@@ -26,10 +26,10 @@ from gcisg_suite.formats.forms import (
     finite,
     names_of,
     part_of,
-    read_json,
     text_of,
 )
 from gcisg_suite.progress import progress
+from gcisg_suite.text import read_json
 
 # Cityscapes' label IDs of the evaluated classes with instances.
 THINGS = {24: "person", 25: "rider", 26: "car", 27: "truck", 28: "bus", 31: "train", 32: "motorcycle", 33: "bicycle"}

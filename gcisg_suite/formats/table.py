@@ -90,7 +90,7 @@ FORMATS: dict[str, Format] = {
         voc_masks.read_masks,
     ),
     "objects": Format(
-        "one mask an object: images/a.jpg, masks/a/<class>_1.png or masks/a_<class>_1.png",
+        "one mask for each object: images/a.jpg, masks/a/<class>_1.png or masks/a_<class>_1.png",
         objects.is_objects,
         objects.read_boxes,
         objects.read_masks,

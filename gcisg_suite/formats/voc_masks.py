@@ -12,6 +12,7 @@ from pathlib import Path
 from gcisg_core.problems import DataError
 from gcisg_suite.formats.colours import Keys, labels_by_colour
 from gcisg_suite.formats.forms import Data, MaskImage, image_files, part_of, required_image
+from gcisg_suite.progress import shown_if_slow
 from gcisg_suite.text import read_lines
 
 FOLDER, MAP = "SegmentationClass", "labelmap.txt"
@@ -40,7 +41,7 @@ def read_masks(folder: Path, role: str) -> Data:
     else:
         files = image_files(home / FOLDER)
     images = []
-    for file in files:
+    for file in shown_if_slow(files, "looking for the images", "label"):
         stem = home / "JPEGImages" / file.relative_to(home / FOLDER).with_suffix("")
         images.append(MaskImage(required_image(stem, file), functools.partial(labels_by_colour, file, table, COLOURS)))
     return Data(home, images, names)

@@ -79,18 +79,15 @@ def _training(runs: Mapping[str, TrainingRun]) -> list[str]:
     ]
     silent = [label for label in runs if label not in logged]
     return [
-        *([f"Training took {', '.join(took)}, by the times that were logged."] if took else []),
-        *(
-            f"{label} logged nothing of its training: it ended before the first interval of its log."
-            for label in silent
-        ),
+        *([f"Training took {', '.join(took)}, according to the logged times."] if took else []),
+        *(f"{label} logged nothing of its training: it ended before its first log interval." for label in silent),
     ]
 
 
 def _outcome(task: str, results: Mapping[str, list[dict[str, float]]], first: TrainingRun) -> dict[str, Any]:
     """The verdicts in the task's first metric, and the data that was evaluated on."""
     if not first.result:
-        return {"verdicts": [f"{first.name}: not evaluated, so there is nothing to say of it yet."]}
+        return {"verdicts": [f"{first.name}: not evaluated, so there is nothing to say about it yet."]}
     wanted = TASKS[task].metrics[0] if task in TASKS else ""
     of_task = [key for key in first.result if wanted in key.split("/")]
     metric = wanted if wanted in of_task else next(iter(of_task or first.result))

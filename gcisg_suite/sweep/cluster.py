@@ -24,7 +24,7 @@ MOST_STARTS = 100  # how often a job that hits its time limit is requeued
 
 
 def submit_all(runs: Sequence[Run], out: Path, launcher: str, jobs: int, options: Sequence[str] = ()) -> list[str]:
-    """Submit the missing runs as jobs, and wait for them. If this process is stopped, the jobs go on without it.
+    """Submit the missing runs as jobs, and wait for them. If this process is stopped, the jobs continue without it.
 
     A job that an earlier start of the sweep submitted, and that is still queued or running, is waited for instead of
     submitting it again.

@@ -27,7 +27,7 @@ def test_a_look_has_size_mean_and_digest(tmp_path):
     ("content", "message"),
     [
         (b"", r"not a readable image \(it is empty, 0 bytes"),
-        (b"<html>", r"not a readable image \(it has no format that Pillow knows"),
+        (b"<html>", r"not a readable image \(Pillow does not recognise its format"),
         ("half", r"not a readable image \(.*[Tt]runcated"),
         (None, "no such image file"),
     ],
@@ -64,7 +64,7 @@ def test_a_mean_far_from_the_others_is_named(tmp_path):
     dark = look(save(tmp_path / "dark.png", 99, 0, 8))
     (problem,) = compare([*looks, dark])
     assert problem.file == str(tmp_path / "dark.png")
-    assert "its mean value is 3 of 255, that of the others 89 ± 4" in problem.what
+    assert "its mean value is 3 of 255; that of the others is 89 ± 4" in problem.what
     assert compare([*looks[:10], dark]) == []  # too few to tell
 
 

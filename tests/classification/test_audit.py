@@ -75,6 +75,16 @@ def test_images_of_two_parts_are_compared_and_unlisted_ones_counted(visda):
     assert (second.file, "the same file as" in second.what) == (str(visda / "validation/bus/1.png"), True)
 
 
+def test_listing_and_comparing_show_what_they_do(visda, capsys, slow):
+    shutil.copytree(visda / "train", visda / "validation")
+    audit_visda17(visda)
+    err = capsys.readouterr().err
+    assert f"checking the images of {visda}/train/image_list.txt: 1 of 24" in err
+    assert "searching for near-duplicates: 2 of 24" in err
+    assert audit_folders(visda / "train" / "car").problems
+    assert f"listing {visda}/train/car: 1 folder so far" in capsys.readouterr().err
+
+
 def test_a_folder_of_one_class_is_found(tmp_path):
     picture(tmp_path / "cat" / "0.png", 0)
     assert [problem.what for problem in audit_folders(tmp_path).problems] == ["every image has the class 'cat'"]
@@ -85,7 +95,7 @@ def test_parts_of_a_data_set_are_no_classes(tmp_path):
         picture(tmp_path / name / "1.png", number)
     (problem,) = audit_folders(tmp_path).problems
     assert problem.what == "its folders train, valid are parts of a data set by their names, expected classes"
-    assert problem.remedy == f"Name one of them in place of it: {tmp_path / 'train'}"
+    assert problem.remedy == f"Name one of them instead: {tmp_path / 'train'}"
     assert audit_folders(tmp_path / "train").problems == []
 
 

@@ -127,7 +127,7 @@ class TestRealWeights:
 
     def test_of_another_network_are_refused(self, lite):
         backbone, _ = build_backbone("timm:test_vit")
-        with pytest.raises(DataError, match=r"lite0.pth: is of another network than VisionTransformer"):
+        with pytest.raises(DataError, match=r"lite0.pth: is for another network, not for VisionTransformer"):
             load_pretrained(backbone, "timm:test_vit", str(lite))
 
 
@@ -185,7 +185,7 @@ class TestWeights:
             read_weights("timm:test_resnet", "DEFAULT")
 
     def test_an_unknown_tag_lists_those_there_are(self):
-        with pytest.raises(FileNotFoundError, match=r"weights 'in22k' for timm:test_resnet: .*\(those: r160_in1k\)"):
+        with pytest.raises(FileNotFoundError, match=r"weights 'in22k' for timm:test_resnet: .*\(it has: r160_in1k\)"):
             read_weights("timm:test_resnet", "in22k")
 
 

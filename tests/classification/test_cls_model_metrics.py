@@ -109,7 +109,7 @@ def test_the_original_classifier_is_found_by_its_names():
     assert original_classifier({"conv1.weight": weight}) is None
 
 
-@pytest.mark.remedy("Give images of the task that the reference was trained on, a folder a class")
+@pytest.mark.remedy("Give images of the task that the reference was trained on, one folder for each class")
 @pytest.mark.remedy("needs validation images of the pretraining task: --imagenet")
 def test_acc_in_without_a_meaning_says_why(dataset):
     assert "no classifier" in original_accuracy(lambda x: x, None, dataset)

@@ -1,4 +1,4 @@
-"""A classification run that overflows: stopped with a file that runs the step again, or going on without the step."""
+"""A classification run that overflows: stopped with a file that runs the step again, or continuing without the step."""
 
 import math
 import os
@@ -49,13 +49,13 @@ class Poison:
                 output["inputs"][1][0, 0, 0, 0] = math.inf
 
 
-@pytest.mark.remedy(" (batch: {}). Run it again: {}", "commands/replay.py: Record the step anew")
+@pytest.mark.remedy(" (batch: {}). Run it again: {}", "commands/replay.py: Record the step again")
 def test_a_run_that_diverges_stops_and_its_step_runs_again(mini):
     with pytest.raises(NonFiniteError, match=r"loss_task is nan; .*loss_ci_stage3 is nan.*at iteration 1") as error:
         train(mini / "run", "optim_wrapper.optimizer.lr=1e30", "optim_wrapper.clip_grad=None")
     file = mini / "run/nonfinite_iter1_rank0.pth"
     assert str(file) in str(error.value)
-    assert "custom_hooks=[dict(type='RegularizerHook', on_nonfinite='skip')] leaves out such steps" in str(error.value)
+    assert "such steps instead: custom_hooks=[dict(type='RegularizerHook', on_nonfinite='skip')]" in str(error.value)
     record = load(file, VERSION)
     assert len(record["batch"]) == 4
     assert all(Path(name).is_file() for name in record["batch"])
@@ -71,7 +71,7 @@ def test_a_run_that_diverges_stops_and_its_step_runs_again(mini):
     assert "The step is the same" in gcisg(*shlex.split(printed)).out
     save({name: value for name, value in record.items() if name != "losses"}, mini / "nonfinite_old.pth")
     assert (
-        "that this version can run again (KeyError: 'losses'). Record the step anew"
+        "that this version can run again (KeyError: 'losses'). Record the step again"
         in gcisg("replay", mini / "nonfinite_old.pth").err
     )
 
@@ -102,7 +102,7 @@ def test_skip_goes_on_without_the_step(mini, capfd, order, place):
     # Two views of four images in each of the five steps that count.
     assert runner.model.regularizer.queues["stage3"].pointer == 5 * 8 % 30
     log = "".join(capfd.readouterr())
-    assert "Step left out: loss_ci_stage3 is nan; loss_ci_stage4 is nan at iteration 2" in log
+    assert "Step skipped: loss_ci_stage3 is nan; loss_ci_stage4 is nan at iteration 2" in log
     assert "skipped_steps: 1" in log
 
 

@@ -73,7 +73,7 @@ def test_labels_in_another_order(visda):  # noqa: F811
 @pytest.mark.remedy(
     "Point the data root at the folder that holds train and validation",
     "Download VisDA-17 (classification), unpack it and give this folder as the data root",
-    "Give the folder that holds a folder of images a class",
+    "Give the folder that holds one folder of images for each class",
 )
 def test_the_folder_above_and_none(visda):  # noqa: F811
     for folder in ("train/car", "train"):  # a class is called train, too
@@ -83,14 +83,16 @@ def test_the_folder_above_and_none(visda):  # noqa: F811
     with pytest.raises(DataError, match="Download VisDA-17 .classification., unpack it and give this folder"):
         ClassFolderDataset(str(visda / "nowhere/train"), VIEW)
     hint = load_config(str(ROOT / "projects/classification/own_data.py"), []).train_dataloader.dataset.dataset
-    with pytest.raises(DataError, match="no such folder. Give the folder that holds a folder of images a class"):
+    with pytest.raises(
+        DataError, match="no such folder. Give the folder that holds one folder of images for each class"
+    ):
         ClassFolderDataset(str(visda / "nowhere/train"), VIEW, download_hint=hint.download_hint)
     visda.joinpath("nowhere").symlink_to(visda)  # unpacked there
     assert len(ClassFolderDataset(str(visda / "nowhere/train"), VIEW)) == 24
 
 
 @pytest.mark.remedy(
-    "Expected folders: {}", "Expected {} or {}", "Name one of them in place of it: {}",
+    "Expected folders: {}", "Expected {} or {}", "Name one of them instead: {}",
     "Give two or more class folders; is this one of them itself?",
 )  # fmt: skip
 def test_folders_of_classes(tmp_path):
@@ -100,7 +102,7 @@ def test_folders_of_classes(tmp_path):
         picture(tmp_path / name / "0.png", number)
     first, second = audit_folders(tmp_path).problems
     assert first.remedy == "Give two or more class folders; is this one of them itself?"
-    assert second.remedy == f"Name one of them in place of it: {tmp_path / 'train'}"
+    assert second.remedy == f"Name one of them instead: {tmp_path / 'train'}"
     assert audit_folders(tmp_path / "train").problems == []
     problems = audit_folders(tmp_path / "train", classes=["cat", "Dog"]).problems
     assert problems[0].remedy == "Expected folders: cat, Dog"

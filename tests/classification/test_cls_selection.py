@@ -32,7 +32,9 @@ def run(mini, monkeypatch):
     return mini / "run"
 
 
-@pytest.mark.remedy("Name it with --config", "Restore what training wrote, or name the config that you trained with")
+@pytest.mark.remedy(
+    "Name it with --config", "Restore the file that training wrote, or name the config that you trained with"
+)
 def test_every_checkpoint_was_ranked_and_labels_are_asked_for(run, mini):
     lines = [json.loads(text) for text in (run / "selection.jsonl").read_text().splitlines()]
     assert [line["checkpoint"] for line in lines] == [f"iter_{number}.pth" for number in (2, 4, 6)]

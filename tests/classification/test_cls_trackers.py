@@ -34,7 +34,7 @@ def test_tensorboard_and_mlflow_get_each_loss_with_its_step(mini, monkeypatch):
     assert (written.parents[1] / "params" / "model.regularizer.method").read_text() == "gcisg"
     assert (written.parents[1] / "tags" / "mlflow.runName").read_text() == "my run"
     assert list(Path("my run").glob("*/vis_data/scalars.json"))  # mmengine's own files stay
-    # A tracker is not a setting of the run, which goes on without one.
+    # A tracker is not a setting of the run, which continues without one.
     again = gcisg("train", "--config", CONFIG, "--output", "my run", "--resume", *TINY)
     assert again.code == 0, again.err
     assert "visualizer" not in again.err

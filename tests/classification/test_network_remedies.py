@@ -17,10 +17,10 @@ from gcisg_core.problems import DataError
 
 # What the message says to do, a network that provokes it, and another.
 NETWORKS = [
-    ("take timm:mnasnet_100 or another", "torchvision:mnasnet1_0", "timm:mnasnet_100"),
-    ("ends in a convolution, not in a linear classifier; take another", "torchvision:squeezenet1_1",
+    ("choose timm:mnasnet_100 or another", "torchvision:mnasnet1_0", "timm:mnasnet_100"),
+    ("ends in a convolution, not in a linear classifier; choose another", "torchvision:squeezenet1_1",
         "torchvision:mobilenet_v3_small"),
-    ("backbone timm:{} has {}; take another", "timm:deit_tiny_distilled_patch16_224", "timm:test_vit"),
+    ("backbone timm:{} has {}; choose another", "timm:deit_tiny_distilled_patch16_224", "timm:test_vit"),
 ]  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def offline(*_, **__):
 
 @pytest.mark.remedy(
     "Give a state dict file, one of these tags or DEFAULT",
-    "Fetch them where there is a net, into the hub's cache or a file, and give the file as {}",
+    "Download them on a machine with network access, into the hub's cache or a file, and give the file as {}",
 )
 def test_weights_of_timm(tmp_path, monkeypatch):
     own = timm.create_model("test_resnet")
@@ -54,7 +54,7 @@ def test_weights_of_timm(tmp_path, monkeypatch):
 
 
 @pytest.mark.remedy(
-    "and no weights of torchvision either (those: {}). Give a state dict file or one of these names",
+    "and torchvision has no weights of that name (it has: {}). Give a state dict file or one of these names",
     "weights {} for {} could not be downloaded ({}). Put {} into {}, or give its path as model.weights",
 )
 def test_weights_of_torchvision(tmp_path, monkeypatch):
@@ -63,7 +63,7 @@ def test_weights_of_torchvision(tmp_path, monkeypatch):
     known = {"OWN": SimpleNamespace(url=f"https://models/{name}", get_state_dict=offline)}
     monkeypatch.setattr(torchvision.models, "get_model_weights", lambda _: SimpleNamespace(__members__=known))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    with pytest.raises(FileNotFoundError, match=r"those: OWN.* Give a state dict file or one of these names"):
+    with pytest.raises(FileNotFoundError, match=r"it has: OWN.* Give a state dict file or one of these names"):
         torchvision_networks.read_weights("resnet18", "none.pth")
     with pytest.raises(
         FileNotFoundError, match=f"Put https://models/{name} into .*, or give its path as model"
@@ -94,11 +94,11 @@ def test_weights_of_mmengine(tmp_path, monkeypatch):
     assert checkpoints.read_checkpoint(tmp_path / "own.pth")["w"].tolist() == [1, 1]
 
 
-@pytest.mark.remedy("Give weights of this model, of timm or of its authors")
+@pytest.mark.remedy("Give weights of this model, from timm or its authors")
 def test_weights_of_another_model_of_timm(tmp_path):
     own, other = timm.create_model("test_vit"), timm.create_model("test_vit", embed_dim=96)
     torch.save(other.state_dict(), tmp_path / "other.pth")
     torch.save(own.state_dict(), tmp_path / "own.pth")
-    with pytest.raises(DataError, match="Give weights of this model, of timm or of its authors"):
+    with pytest.raises(DataError, match="Give weights of this model, from timm or its authors"):
         timm_networks.read_weights("test_vit", str(tmp_path / "other.pth"))
     assert timm_networks.read_weights("test_vit", str(tmp_path / "own.pth"))

@@ -40,7 +40,7 @@ class TestBackbones:
     def test_weights_of_another_network_are_refused(self, tmp_path):
         torch.save(torchvision.models.resnet34().state_dict(), tmp_path / "r34.pth")
         network, _ = build_backbone("resnet18")
-        with pytest.raises(ValueError, match=r"r34.pth: is of another network .*100 of 180 .*layer1.2.conv1.weight"):
+        with pytest.raises(ValueError, match=r"r34.pth: is for another network, .*100 of 180 .*layer1.2.conv1.weight"):
             load_pretrained(network, "resnet18", str(tmp_path / "r34.pth"))
 
     def test_what_cannot_be_had_says_which_file_to_put_where(self, monkeypatch):
@@ -55,7 +55,8 @@ class TestBackbones:
     def test_an_unknown_name_of_weights_lists_the_known(self):
         network, _ = build_backbone("resnet18")
         with pytest.raises(
-            FileNotFoundError, match=r"no such file, and no weights of torchvision either \(those: IMAGENET1K_V1"
+            FileNotFoundError,
+            match=r"no such file, and torchvision has no weights of that name \(it has: IMAGENET1K_V1",
         ):
             load_pretrained(network, "resnet18", "imagenet.pth")
 

@@ -116,7 +116,7 @@ def test_evaluates_a_checkpoint_and_refuses_another_models(mini):
     wrong = run("baseline_mini.py", "--eval-only", "--checkpoint", mini / "run/iter_6.pth", "model.hidden=5", code=1)
     assert "head.0.weight has the shape (64, 192), expected (5, 192)" in wrong
     resumed = run("gcisg_mini.py", "--work-dir", mini / "run", "--resume", code=1)
-    assert "the checkpoint to resume from is not one of this config's model" in resumed
+    assert "the checkpoint to resume from does not fit this config's model" in resumed
 
 
 def test_two_processes_train_one_model_with_one_queue(mini, monkeypatch):
@@ -185,7 +185,7 @@ def test_the_papers_settings_are_in_its_configs(config, monkeypatch):
     assert (optimizer.type, optimizer.lr, optimizer.momentum, optimizer.weight_decay) == ("SGD", 1e-3, 0.9, 5e-4)
     assert "param_scheduler" not in settings
     data = settings.train_dataloader.dataset.dataset
-    if config.startswith("cbst"):  # goes on from another's model; the paper states no number of epochs
+    if config.startswith("cbst"):  # starts from another's model; the paper states no number of epochs
         assert settings.load_from.endswith(f"iter_{30 * 2381}.pth")
         assert (data.source.root, data.target.root) == ("somewhere/visda17/train", "somewhere/visda17/validation")
     else:

@@ -68,6 +68,18 @@ def test_a_start_that_is_refused_leaves_the_folder_as_it_was(tmp_path, monkeypat
     assert (sorted(path.name for path in folder.iterdir()) if folder.exists() else None) == before
 
 
+def test_a_resume_that_is_refused_changes_no_file(tmp_path, monkeypatch):
+    open_run(tmp_path, {"lr": 0.1}, 3)
+    torch.save({"w": torch.zeros(1000)}, tmp_path / "iter_8.pth")
+    release_all()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != ".lock"}
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(ValueError, match="Make room"):
+        open_run(tmp_path, {"lr": 0.2}, 3, resume=True)
+    release_all()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != ".lock"} == before
+
+
 def test_a_failed_write_names_its_file_and_leaves_what_was_there(tmp_path):
     path = write_text(tmp_path / "a.pth", "before")
     for write in (Full.write, lambda file, content: torch.save({"w": torch.ones(1000)}, file)):

@@ -44,7 +44,7 @@ FILES = [
         "own.pth", WHOLE),
     ("Name a nonfinite_*.pth file of a run", "net.pth", b"text", lambda path: load(path, VERSION),
         "nonfinite_iter1_rank0.pth", {"version": VERSION}),
-    ("nan/record.py: Record the step anew", "net.pth", as_bytes({"version": 0}), lambda path: load(path, VERSION),
+    ("nan/record.py: Record the step again", "net.pth", as_bytes({"version": 0}), lambda path: load(path, VERSION),
         "net.pth", {"version": VERSION}),
 ]  # fmt: skip
 
@@ -91,22 +91,24 @@ def test_a_record_of_a_class_by_its_path(tmp_path):
 
 
 @pytest.mark.remedy(
-    "Remove it, and the run counts as one from before runs had an identity",
-    "Give the run that it is of its own folder, or move it away",
+    "Remove it; the run is then treated as one from before runs had an identity",
+    "Give that run a folder of its own, or move the checkpoint away",
 )
 def test_the_identity_of_a_run(tmp_path):
     run = tmp_path / "run"
     try:
         open_run(run, SETTINGS, 3)
         own = run_name(run)
-        with pytest.raises(DataError, match="Give the run that it is of its own folder, or move it away"):
+        with pytest.raises(DataError, match="Give that run a folder of its own, or move the checkpoint away"):
             check_run(run, run / "iter_8.pth", "other")
         check_run(tmp_path / "its own", run / "iter_8.pth", "other")
         check_run(run, tmp_path / "away/iter_8.pth", "other")
         torch.save(WHOLE, run / "iter_8.pth")
         (run / "identity.json").write_text("{")
         release_all()
-        with pytest.raises(DataError, match="Remove it, and the run counts as one from before runs had an identity"):
+        with pytest.raises(
+            DataError, match="Remove it; the run is then treated as one from before runs had an identity"
+        ):
             open_run(run, SETTINGS, 3, resume=True)
         release_all()
         (run / "identity.json").unlink()
@@ -148,15 +150,15 @@ def test_a_name_that_mmengine_does_not_know(tmp_path):
     assert read_state(str(tmp_path / "net.pth")).keys() == {"w"}
 
 
-@pytest.mark.remedy("{} cannot be locked ({}): start no second run there.")
+@pytest.mark.remedy("{} cannot be locked ({}): do not start a second run there.")
 def test_a_folder_that_cannot_be_locked(tmp_path, monkeypatch, capsys):
     def without_locks(*_):
         raise OSError("no locks available")
 
     monkeypatch.setattr("fcntl.flock", without_locks)
     try:
-        assert open_run(tmp_path / "run", SETTINGS, 3) is None  # and the one run goes on
-        assert "cannot be locked (no locks available): start no second run there." in capsys.readouterr().err
+        assert open_run(tmp_path / "run", SETTINGS, 3) is None  # and the one run continues
+        assert "cannot be locked (no locks available): do not start a second run there." in capsys.readouterr().err
         assert open_run(tmp_path / "second", SETTINGS, 3) is None
     finally:
         release_all()

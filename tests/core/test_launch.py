@@ -67,7 +67,7 @@ def go_on_after(folder):
     os.kill(pids["pid1"], signal.SIGCONT)
 
 
-@pytest.mark.remedy("--resume goes on from the last checkpoint")
+@pytest.mark.remedy("--resume continues from the last checkpoint")
 @pytest.mark.parametrize(
     ("fate", "faulty", "error", "message", "seconds"),
     [
@@ -75,8 +75,8 @@ def go_on_after(folder):
         ("refuse", "both", ValueError, "^the folder holds another run$", 8),
         ("nan", 1, ValueError, "^loss is nan$", 8),
         ("bug", 1, SystemExit, "Process 1 terminated with the following error:(.|\n)*KeyError: 'missing'", 8),
-        ("kill", 0, ValueError, r"process 0 was killed \(SIGKILL\), so the others were ended. --resume goes on", 8),
-        ("kill", 1, ValueError, r"process 1 was killed \(SIGKILL\), so the others were ended. --resume goes on", 8),
+        ("kill", 0, ValueError, r"process 0 was killed \(SIGKILL\), so the others were ended. --resume continues", 8),
+        ("kill", 1, ValueError, r"process 1 was killed \(SIGKILL\), so the others were ended. --resume continues", 8),
         ("stop", 1, ValueError, "a process of this run has stopped or does not answer .*wait 3 s for each other", 12),
     ],
 )

@@ -95,7 +95,7 @@ def test_a_stage_that_is_overwritten_late():
                 network(images)
         return features[1]
 
-    with pytest.raises(RuntimeError, match="its values are lost. Name another submodule .*not in place"):
+    with pytest.raises(RuntimeError, match="its values are lost. Name another submodule .*out-of-place"):
         passes("0", True)
     assert passes("1", True).min() == 0
     assert passes("0", False).min() < 0
@@ -170,14 +170,14 @@ def test_a_folder_without_room_or_that_cannot_be_written(tmp_path, monkeypatch):
 
 
 @pytest.mark.remedy(
-    "--resume goes on with it, --fresh moves it aside; or choose another --output",
+    "--resume continues it, --fresh moves it aside; or choose another --output",
     "Choose another --output, or --fresh",
     "--fresh moves them aside",
 )
 @pytest.mark.parametrize(
     ("resume", "seed", "damaged", "said"),
     [
-        (False, 3, False, "--resume goes on with it, --fresh moves it aside; or choose another --output"),
+        (False, 3, False, "--resume continues it, --fresh moves it aside; or choose another --output"),
         (True, 4, False, "the seed 4 is another run. Choose another --output, or --fresh"),
         (True, 3, True, "all of its checkpoints are damaged. --fresh moves them aside"),
     ],
@@ -198,9 +198,9 @@ def test_a_folder_that_holds_a_run(tmp_path, resume, seed, damaged, said):
     assert newest_checkpoint(run) is None
 
 
-@pytest.mark.remedy("Leave ibn out of the changes")
+@pytest.mark.remedy("Remove ibn from the backbone plugins")
 def test_a_plugin_that_does_not_apply():
     network = nn.Sequential(nn.Conv2d(3, 4, 3))
-    with pytest.raises(ValueError, match="ibn does not apply to Sequential .*Leave ibn out of the changes"):
+    with pytest.raises(ValueError, match="ibn does not apply to Sequential .*Remove ibn from the backbone plugins"):
         apply_backbone_plugins(network, {"ibn": "a"})
     apply_backbone_plugins(network, {})

@@ -1,4 +1,4 @@
-"""One run and one process a folder, and the checkpoint that a run goes on from."""
+"""One run and one process a folder, and the checkpoint that a run resumes from."""
 
 import os
 import signal
@@ -58,7 +58,7 @@ class TestRuns:
         assert identity["settings"] == {"ranks": 1, **SETTINGS}
         assert len(identity["config_hash"]) == 8
 
-    def test_a_run_goes_on_under_its_name(self, tmp_path, capsys):
+    def test_a_run_resumes_under_its_name(self, tmp_path, capsys):
         open_run(tmp_path, SETTINGS, 3)
         name, newest = run_name(tmp_path), save(tmp_path, "iter_8.pth")
         assert open_run(tmp_path, SETTINGS, 3, resume=True) == newest
@@ -68,7 +68,7 @@ class TestRuns:
     def test_a_new_run_in_a_used_folder_is_refused(self, tmp_path):
         open_run(tmp_path, SETTINGS, 3)
         save(tmp_path, "iter_8.pth")
-        with pytest.raises(ValueError, match=r"holds a run \(seed 3, started 20.*iter_8.pth. --resume goes on"):
+        with pytest.raises(ValueError, match=r"holds a run \(seed 3, started 20.*iter_8.pth. --resume continues"):
             open_run(tmp_path, SETTINGS, 3)
         with pytest.raises(ValueError, match="the seed 4 is another run"):
             open_run(tmp_path, SETTINGS, 4, resume=True)
@@ -77,7 +77,7 @@ class TestRuns:
         open_run(tmp_path, SETTINGS, 3)
         newest = save(tmp_path, "iter_8.pth")
         assert open_run(tmp_path, SETTINGS, 0, asked=False, resume=True) == newest
-        assert "goes on with its own seed, 3, not with 0" in capsys.readouterr().err
+        assert "The run keeps its own seed, 3, instead of 0." in capsys.readouterr().err
         assert read_identity(tmp_path)["seed"] == 3
 
     def test_a_folder_without_checkpoints_is_no_run(self, tmp_path, capsys):
@@ -114,7 +114,7 @@ class TestRuns:
         changed = {"optimizer": {"lr": 0.2}, "batch": 4, "names": ["a", "c", "d"]}
         open_run(tmp_path, changed, 3, ranks=2, resume=True)
         assert [line.strip() for line in capsys.readouterr().err.splitlines()] == [
-            "The run goes on with other settings:",
+            "The run continues with different settings:",
             "names.1: b -> c",
             "names.2: not there -> d",
             "optimizer.lr: 0.1 -> 0.2",
@@ -123,7 +123,7 @@ class TestRuns:
         open_run(tmp_path, changed, 3, ranks=2, resume=True)
         assert capsys.readouterr().err == ""
 
-    def test_a_folder_of_an_old_version_goes_on(self, tmp_path, capsys):
+    def test_a_folder_of_an_old_version_resumes(self, tmp_path, capsys):
         """Seed 1 was killed after iteration 8 in a folder that seed 0 had finished."""
         for number in (8, 24):
             save(tmp_path, f"iter_{number}.pth")
@@ -146,7 +146,7 @@ class TestRuns:
         check_run(tmp_path / "run", tmp_path / "run/iter_8.pth", own)
         check_run(tmp_path / "run", tmp_path / "run/iter_8.pth", None)  # of an old version
         check_run(tmp_path / "run", tmp_path / "elsewhere/iter_8.pth", "other")  # asked for by name
-        with pytest.raises(DataError, match=rf"iter_8.pth: is of the run other, but .* is of the run {own}"):
+        with pytest.raises(DataError, match=rf"iter_8.pth: belongs to the run other, but .* belongs to the run {own}"):
             check_run(tmp_path / "run", tmp_path / "run/iter_8.pth", "other")
 
     def test_a_broken_identity_is_named(self, tmp_path):

@@ -270,6 +270,15 @@ def test_audit_finds_planted_faults_and_counts(tmp_path):
     }  # fmt: skip
 
 
+def test_reading_shows_what_it_does(root, capsys, slow):
+    sim10k.load_sim10k(root / "sim10k/VOC2012")
+    assert f"reading the boxes of {root}/sim10k/VOC2012: 1 of 6" in capsys.readouterr().err
+    cityscapes.load_cityscapes_cars(root / "cityscapes")
+    err = capsys.readouterr().err
+    for what in ("checking the images of", "reading the boxes of"):
+        assert f"{what} {root}/cityscapes: 1 of 3" in err
+
+
 def test_audit_of_cityscapes_counts_both_conventions(tmp_path):
     folder = make_cityscapes(tmp_path, SCENES)
     assert audit_cityscapes_boxes(folder, workers=1).problems == []  # val alone, as for a target

@@ -67,9 +67,11 @@ def test_command_trains_resumes_and_evaluates(root, capfd):
         found = json.loads(results.read_text())
         assert found["convention"] == "coco"
         assert found["results"]["bbox"]["AP50"] == pytest.approx(metrics(root)[-1][METRIC], nan_ok=True)
-    with pytest.raises(SystemExit, match=r"model_final.pth: it is not of this config's model: .*has the shape.*Give"):
+    with pytest.raises(
+        SystemExit, match=r"model_final.pth: it does not fit this config's model: .*has the shape.*Give"
+    ):
         command(root, "--eval-only", "--checkpoint", checkpoint, overrides=["MODEL.FPN.OUT_CHANNELS", 16])
-    with pytest.raises(SystemExit, match=r"not of this config's model: .*is missing"):
+    with pytest.raises(SystemExit, match=r"does not fit this config's model: .*is missing"):
         command(root, "--resume", overrides=["REGULARIZER.STAGES_CI", [2, 3]])
 
 
@@ -157,5 +159,5 @@ def test_strict_loading_refuses_a_part():
     state = {key: value for key, value in model.state_dict().items() if "fpn_output5" not in key}
     checkpointer = SafeCheckpointer(model, strict=True)
     checkpointer.file = "part.pth"
-    with pytest.raises(DataError, match=r"part.pth: it is not of this config's model: .*fpn_output5.* is missing"):
+    with pytest.raises(DataError, match=r"part.pth: it does not fit this config's model: .*fpn_output5.* is missing"):
         checkpointer._load_model({"model": state})

@@ -173,7 +173,7 @@ def test_trains_with_a_method_resumes_exactly_and_is_evaluated(folder, trained, 
     (tmp_path / "run/model_final.pth").unlink()
     (tmp_path / "run/last_checkpoint").write_text("model_0000003.pth")
     main(["train", *run, "--resume"])  # stopped between its last periodic checkpoint and the final one
-    with pytest.raises(SystemExit, match="retinanet.py: optimizer.lr is 'x', expected a value as 0.001"):
+    with pytest.raises(SystemExit, match="retinanet.py: optimizer.lr is 'x', expected a value like 0.001"):
         main(["train", *run[:2], "--output", str(tmp_path / "other"), "optimizer.lr=x"])
     resumed = read_checkpoint(tmp_path / "run/model_final.pth")["model"]
     assert all(np.array_equal(value, resumed[name]) for name, value in whole.items())
@@ -206,7 +206,7 @@ def test_the_exported_config_makes_the_plain_model_with_the_same_outputs(folder,
     assert torch.equal(found.scores, theirs.scores)
     known = json.loads(file.with_suffix(".json").read_text())
     assert (known["classes"], known["category_ids"]) == (["cup", "box"], [1, 2])
-    with pytest.raises(SystemExit, match="wrote of a LazyConfig. Give the .py that was trained"):
+    with pytest.raises(SystemExit, match="from a LazyConfig. Give the .py that was trained"):
         main(["export", "--config", str(trained / "config.yaml"), *command[2:], "--output", str(tmp_path)])
 
 
@@ -236,7 +236,7 @@ def test_a_part_that_the_plain_framework_has_not_is_named(folder, trained, tmp_p
         assert len([*tmp_path.glob("*.pth")]) == 1
 
 
-@pytest.mark.remedy("Give the .py that was trained, which is run: --config FILE.py")
+@pytest.mark.remedy("Give the .py that was trained, whose code is run: --config FILE.py")
 @pytest.mark.remedy("lazy/config.py: Add --trust if the run is your own, or name the config that you trained with")
 def test_the_other_commands_take_it(folder, trained, tmp_path, capsys):
     command = ["--config", str(folder / "retinanet.py")]
@@ -279,7 +279,7 @@ def test_the_other_commands_take_it(folder, trained, tmp_path, capsys):
 @pytest.mark.remedy("Add --trust if the record is your own")
 def test_a_step_that_is_not_finite_is_recorded_and_run_again(folder, tmp_path, capsys):
     given = ["optimizer.lr=1e30", "lr_multiplier.warmup_factor=1.0"]
-    with pytest.raises(SystemExit, match="nonfinite_iter.*train.on_nonfinite=skip leaves out such steps"):
+    with pytest.raises(SystemExit, match="nonfinite_iter.*To skip such steps instead: train.on_nonfinite=skip"):
         main(["train", "--config", str(folder / "retinanet.py"), "--output", str(tmp_path / "run"), *given])
     (record,) = (tmp_path / "run").glob("nonfinite_*.pth")
     capsys.readouterr()

@@ -1,4 +1,4 @@
-"""What a training on COCO files of your own checks before its first step, goes on without, and ends with."""
+"""What a training on COCO files of your own checks before its first step, continues without, and ends with."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A killed detection run goes on bit for bit, and its loader from any position."""
+"""A killed detection run resumes bit for bit, and its loader from any position."""
 
 import importlib
 import json
@@ -75,7 +75,9 @@ def test_a_loader_of_ones_own_that_begins_anew_is_named(root, caplog):
     hook.trainer = SimpleNamespace(data_loader=[], storage=EventStorage(), start_iter=2, iter=2)
     with framework_log(caplog):
         hook.before_train()
-    (home,) = {*re.findall(r"not resumable: .* (\S+)\.build_train_loader\(cfg, mapper\) for an exact", caplog.text)}
+    (home,) = {
+        *re.findall(r"cannot resume exactly: .* (\S+)\.build_train_loader\(cfg, mapper\) for an exact", caplog.text)
+    }
     hook.trainer.data_loader = importlib.import_module(home).build_train_loader(cfg, build_mapper(cfg, True))
     hook.before_train()
     assert hook.trainer.data_loader.start == 2

@@ -48,7 +48,7 @@ def train_and_compare(args):
 
 
 def resume_until_saved(root, output, name):
-    """Go on with it; it ends by SIGKILL once a checkpoint has its name, before the log of that step."""
+    """Resume it; it ends by SIGKILL once a checkpoint has its name, before the log of that step."""
     tag = SafeCheckpointer.tag_last_checkpoint
 
     def tag_and_end(checkpointer, last):

@@ -194,7 +194,7 @@ def run_folder(folder: Path) -> None:
 
 
 def go_on(folder: Path) -> int:
-    """The step that a resumed run goes on from."""
+    """The step that a resumed run continues from."""
     try:
         checkpoint = open_run(folder, {"lr": 0.1}, 3, resume=True)
     finally:

@@ -215,7 +215,7 @@ def test_formats_of_both_folders_may_differ_and_can_be_named(here, capsys):
     assert (
         "note: out/data/synthetic/labels: class 'sidewalk' (value 1) has no pixel. The classes are those of" in output
     )
-    assert "note: ... and 13 more of this kind (class of which the data have nothing); --json lists all" in output
+    assert "note: ... and 13 more of this kind (class that does not occur in the data); --json lists all" in output
     assert new_project("segmentation", "--format", "syn=carla") == 2
     assert "--format syn=carla: expected NAME, synthetic=NAME or real=NAME" in capsys.readouterr().err
     assert new_project("segmentation", "--format", "carl") == 1

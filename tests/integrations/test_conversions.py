@@ -140,7 +140,7 @@ def test_a_backbone_that_was_changed_alone_is_refused():
     views = [torch.rand(2, 3, 64, 64) for _ in range(2)]
     with pytest.raises(ValueError, match=r"backbone ResNet was changed after .*: conv1.bias .*convert the whole"):
         task(views)
-    task.regularizer.captured.fill_(True)  # as in a run that goes on
+    task.regularizer.captured.fill_(True)  # as in a run that resumes
     with pytest.raises(ValueError, match=r"parameters of ResNet were changed after .*, at bn1.weight"):
         task.regularizer.after_optimizer_step()
     before = resnet18(num_classes=1)

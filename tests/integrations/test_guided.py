@@ -91,9 +91,9 @@ def test_a_transformer_of_timm_takes_images_of_any_shape_in_its_own_normalisatio
         ),
         ("timm:test_vitt", "vit.pth", ValueError, "unknown model of timm 'test_vitt'. Did you mean 'test_vit"),
         ("timm:test_vit", "r18.pth", ValueError, "timm's test_vit"),
-        ("timm:test_vit", "none.pth", FileNotFoundError, r"guide_weights .*none.pth' .*those: r160_in1k"),
+        ("timm:test_vit", "none.pth", FileNotFoundError, r"guide_weights .*none.pth' .*it has: r160_in1k"),
         ("torchvision:resnet18", "none.pth", FileNotFoundError, "none.pth': no such file"),
-        ("torchvision:resnet81", "r18.pth", ValueError, "unknown guide of torchvision 'resnet81'. Did you mean"),
+        ("torchvision:resnet81", "r18.pth", ValueError, "unknown torchvision guide 'resnet81'. Did you mean"),
     ],
 )
 def test_what_cannot_be_had_is_named(guide, file, error, message, weights):

@@ -118,7 +118,7 @@ def test_the_authors_weights_give_the_authors_features(target, kind, prefix, cap
     report = capsys.readouterr().out
     assert f"{100 if kind == 'a' else 102} of {100 if kind == 'a' else 102} tensors match (100 %)" in report
     assert "not loaded" not in report
-    assert "in the file and not used: " + prefix + "fc.weight" in report
+    assert "in the file but not used: " + prefix + "fc.weight" in report
     assert not caplog.messages
 
 

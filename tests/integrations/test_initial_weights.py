@@ -160,17 +160,17 @@ def test_what_did_not_match_is_printed(source, capsys):
     load_initial_weights(SmallResNet(depth=50), state, "file.pth")
     assert "83 of 85 tensors match (98 %)" in (report := capsys.readouterr().out)
     assert "not loaded: layer4.0.conv2.weight (shape (3, 3), expected (512, 512, 3, 3)), layer4.0.conv3" in report
-    assert "in the file and not used: layer4.0.conv2.weight, fc.weight, fc.bias" in report
+    assert "in the file but not used: layer4.0.conv2.weight, fc.weight, fc.bias" in report
 
 
-@pytest.mark.remedy("To take what fits, set min_match_ratio to {} or less")
+@pytest.mark.remedy("To load only what fits, set min_match_ratio to {} or less")
 @pytest.mark.parametrize(("file", "target"), [("resnet34", "resnet18"), ("resnet18", "resnet34")])
 def test_a_deeper_or_shallower_network_is_refused(file, target):
     network, _ = build_backbone(target)
     before = network.conv1.weight.clone()
     state = torchvision.models.get_model(file).state_dict()
     with pytest.raises(
-        DataError, match=r"file.pth: is of another network than ResNet: 10\d of 18\d tensors .*min_match_ratio"
+        DataError, match=r"file.pth: is for another network, not for ResNet: 10\d of 18\d tensors .*min_match_ratio"
     ):
         load_initial_weights(network, state, "file.pth")
     assert torch.equal(network.conv1.weight, before)
@@ -251,7 +251,7 @@ class TestTasks:
         network, _ = build_backbone("resnet50")
         load_pretrained(network, "resnet50", moco)
         assert torch.equal(network.conv1.weight, source["conv1.weight"])
-        with pytest.raises(DataError, match=r"r18.pth: is of another network"):
+        with pytest.raises(DataError, match=r"r18.pth: is for another network"):
             load_pretrained(network, "resnet50", other)
 
     def test_segmentation(self, source, moco, other):
@@ -263,7 +263,7 @@ class TestTasks:
             return network
 
         assert torch.equal(build(checkpoint=moco).conv1.weight, source["conv1.weight"])
-        with pytest.raises(DataError, match=r"r18.pth: is of another network"):
+        with pytest.raises(DataError, match=r"r18.pth: is for another network"):
             build(checkpoint=other)
         assert build(checkpoint=other, min_match_ratio=0.1).depth == 50
 
@@ -277,7 +277,7 @@ class TestTasks:
         model = Trainer.build_model(cfg)
         SafeCheckpointer(model, cfg=cfg).resume_or_load(moco, resume=False)
         assert torch.equal(model.backbone.bottom_up.res5[2].conv3.weight, source["layer4.2.conv3.weight"])
-        with pytest.raises(DataError, match=r"r18.pth: is of another network"):
+        with pytest.raises(DataError, match=r"r18.pth: is for another network"):
             SafeCheckpointer(model, cfg=cfg).resume_or_load(other, resume=False)
         # A whole detector keeps its heads, and its backbone must match too.
         state = {name: value.clone() for name, value in model.state_dict().items() if "regularizer" not in name}

@@ -116,7 +116,7 @@ def test_a_resumed_loop_of_the_official_mmengine_reads_nothing_again(workers):
 
 
 @pytest.mark.remedy(
-    "{} is not one of this config's model: {} ({} differences). Give the config that it was trained with"
+    "{} does not fit this config's model: {} ({} differences). Give the config that it was trained with"
 )
 @pytest.mark.parametrize(
     ("change", "message"),
@@ -131,7 +131,7 @@ def test_another_models_state_is_named(change, message):
     state = dict(model.state_dict())
     check_state(model, state, "the file")
     change(state)
-    with pytest.raises(ValueError, match=f"the file is not one of this config's model: {message}"):
+    with pytest.raises(ValueError, match=f"the file does not fit this config's model: {message}"):
         check_state(model, state, "the file")
     check_state(model, dict(nn.Linear(3, 2).state_dict()), "another checkpoint")
     if len(state.get("bias", ())) != 9:  # as the file was trained
@@ -147,7 +147,7 @@ def test_evaluation_ignores_what_the_method_kept(tmp_path):
     torch.save({"state_dict": {**state, "regularizer.queue": torch.zeros(4)}}, tmp_path / "run.pth")
     load_for_evaluation(model, str(tmp_path / "run.pth"))
     assert torch.equal(model[0].weight, torch.ones(2, 3))
-    with pytest.raises(ValueError, match="is not one of this config's model"):
+    with pytest.raises(ValueError, match="does not fit this config's model"):
         load_for_evaluation(nn.Linear(3, 2), str(tmp_path / "run.pth"))
 
 
@@ -271,7 +271,7 @@ class TestRunFolders:
     def test_code_in_it_is_refused(self, tmp_path, monkeypatch, text, message):
         monkeypatch.chdir(tmp_path)
         Path("mine.py").write_text(text)
-        with pytest.raises(DataError, match=f"mine.py.*{message}.*which is run: gcisg select --config FILE"):
+        with pytest.raises(DataError, match=f"mine.py.*{message}.*whose code is run: gcisg select --config FILE"):
             integration.load_run_config("mine.py", [])
         assert not Path("ran").exists()
 
@@ -286,7 +286,7 @@ class TestRunFolders:
         (tmp_path / "foreign_parts.py").write_text("raise ImportError('it was imported')\n")
         monkeypatch.syspath_prepend(tmp_path)
         config = {"model": {"type": "Nope"}, "custom_imports": {"imports": ["gcisg_cls", "foreign_parts"]}}
-        with pytest.raises(DataError, match="imports the module 'foreign_parts', which is of neither .*Add --trust"):
+        with pytest.raises(DataError, match="imports the module 'foreign_parts', which belongs to .*Add --trust"):
             build_model({"config": config}, tmp_path)
         with pytest.raises(DataError, match="custom_imports .*foreign_parts.*it was imported"):
             build_model({"config": config}, tmp_path, trust=True)

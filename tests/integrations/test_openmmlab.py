@@ -51,7 +51,7 @@ def extension():
 def test_an_mmcv_without_operators_says_which_one_is_missing(stack, environment):
     environment(stack)
     module = extension().loader.create_module(extension())
-    assert hasattr(module, "nms")  # mmcv checks each before it goes on
+    assert hasattr(module, "nms")  # mmcv checks each before it continues
     with pytest.raises(MissingPackageError, match=r"`nms` is not installed"):
         module.nms(1, iou_threshold=0.5)
     assert not hasattr(module, "__wrapped__")

@@ -202,7 +202,7 @@ class TestFolders:
     def build(self, folder, **more):
         return ImageLabelDataset(str(folder), {"classes": NAMES, "palette": COLOURS}, pipeline=PIPELINE, **more)
 
-    @pytest.mark.remedy("Nothing to do if they are no data")
+    @pytest.mark.remedy("Nothing to do if they are not data")
     def test_converted_hidden_and_other_files_are_left_out_and_counted(self, folder):
         for name in ("0_labelTrainIds.png", "1.color.png", "._0.png", ".ipynb_checkpoints/0-checkpoint.png", "a.json"):
             path = folder / "labels" / name
@@ -211,7 +211,7 @@ class TestFolders:
         assert len(self.build(folder)) == 3
         result = audit(folder)
         assert (result.problems, result.counts["all"]) == ([], 3)
-        assert result.notes[0].remedy == "Nothing to do if they are no data"
+        assert result.notes[0].remedy == "Nothing to do if they are not data"
         assert result.notes[0].what == (
             "left out 5 files: 2 hidden by their name (such as ._0.png), 1 of another name (such as a.json), "
             f"2 converted from the label beside it (such as {folder / 'labels/0_labelTrainIds.png'})"

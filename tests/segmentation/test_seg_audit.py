@@ -32,6 +32,17 @@ def test_sound_folders_have_no_problem(gtav, cityscapes):
     assert result.counts["val/traffic light"] == 2  # the labels are noise: each shows every class
 
 
+def test_listing_and_comparing_show_what_they_do(gtav, cityscapes, capsys, slow):
+    audit_gtav(gtav)
+    assert f"listing {gtav}/images: 1 folder so far" in capsys.readouterr().err
+    audit_cityscapes(cityscapes)
+    assert f"listing {cityscapes}/gtFine/val: 1 folder so far" in capsys.readouterr().err
+    for path in (gtav / "labels").iterdir():
+        _save(path, np.full(SIZE, 255, np.uint8))
+    audit_pairs(gtav, num_classes=2)
+    assert "reading labels, to find their values: 1 of 4" in capsys.readouterr().err
+
+
 def test_each_fault_is_listed_once(gtav, fault):
     path, message = fault
     (problem,) = audit_gtav(gtav).problems

@@ -1,4 +1,4 @@
-"""A segmentation run that overflows: stopped with a file that runs the step again, or going on without the step."""
+"""A segmentation run that overflows: stopped with a file that runs the step again, or continuing without the step."""
 
 from __future__ import annotations
 

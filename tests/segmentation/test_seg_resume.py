@@ -1,4 +1,4 @@
-"""A training process that is really killed, and goes on; bad samples; weights that cannot be downloaded."""
+"""A training process that is really killed, and resumes; bad samples; weights that cannot be downloaded."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def differences(ours, theirs, path: str = "") -> list[str]:
     return [] if same else [path]
 
 
-@pytest.mark.remedy("--resume goes on from the last checkpoint")
+@pytest.mark.remedy("--resume continues from the last checkpoint")
 def test_killed_and_resumed_equals_uninterrupted(config, tmp_path):
     """With a bad sample skipped on the way, another number of data-loading workers after it, and another numpy."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -90,7 +90,7 @@ def test_killed_and_resumed_equals_uninterrupted(config, tmp_path):
     as_numpy_1(killed / "iter_4.pth")
     train_here("--config", config, "--work-dir", killed, "--resume", "train_dataloader.num_workers=1")
     train_here("--config", config, "--work-dir", whole)
-    with pytest.raises(SystemExit, match=r"whole holds a run \(seed 0.*iter_6.pth. --resume goes on with it"):
+    with pytest.raises(SystemExit, match=r"whole holds a run \(seed 0.*iter_6.pth. --resume continues it"):
         train_here("--config", config, "--work-dir", whole, "--seed", "1")
     assert any("Skipped: " in log.read_text() for log in whole.rglob("*.log"))
     ours, theirs = (load_checkpoint(str(folder / "iter_6.pth")) for folder in (killed, whole))

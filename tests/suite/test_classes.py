@@ -30,7 +30,7 @@ def test_names_and_colours_are_read(tmp_path, form):
 def test_other_lines_are_refused_with_the_file(tmp_path, text):
     (tmp_path / "classes.txt").write_text(text)
     with pytest.raises(
-        ValueError, match=r"classes.txt( line \d: .*, expected the form 'name'|: expected a line a class)"
+        ValueError, match=r"classes.txt( line \d: .*, expected the form 'name'|: expected one line for each class)"
     ):
         named_classes([str(tmp_path / "classes.txt")])
 

@@ -63,6 +63,10 @@ MISSPELT = {
     "projects/clasification/gcisg_mini.py": "no such file. Did you mean projects/classification/gcisg_mini.py?",
     "projects/segmentation/gcisg_min": "expected one of .* Did you mean projects/segmentation/gcisg_mini.py?",
     "my own/segmentr.py": r"no such file. Did you mean my own/segmentor.py\?",
+    "my one/segmentor.py": r"no such file. Did you mean my own/segmentor.py\?",
+    "segmentation/csg_mini.py": r"no such file. Did you mean projects/segmentation/csg_mini.py\?",
+    "missing folder/gcisg.py": "no such file\n",
+    "gcisg.py": "no such file\n",
     "nothing/like/it.py": "no such file\n",
 }
 

@@ -218,7 +218,7 @@ class TestWhatCannotBeRead:
                    "chunk": content[:second] + b"\0\1\2\3" + content[second + 4 :]}  # fmt: skip
         sound.unlink()
         sound.mkdir() if kind == "folder" else sound.write_bytes(damaged[kind])
-        said = {"empty": "(it is empty, 0 bytes)", "text": "(it has no format that Pillow knows)"}
+        said = {"empty": "(it is empty, 0 bytes)", "text": "(Pillow does not recognise its format)"}
         refused(sound, f"not a readable image {said.get(kind, '(')}", images.AGAIN)
         if kind != "folder":
             sound.write_bytes(content)  # the remedy
@@ -243,7 +243,7 @@ class TestWhatCannotBeRead:
         monkeypatch.setattr(Image, "ID", [key for key in Image.ID if key != "HEIF"])
         content = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" if name.endswith("jpg") else b"whatever"
         (tmp_path / name).write_bytes(content)
-        refused(tmp_path / name, "is a HEIC image, which Pillow cannot read alone", images.HEIC)
+        refused(tmp_path / name, "is a HEIC image, which Pillow cannot read by itself", images.HEIC)
         Image.fromarray(pixels()).save(tmp_path / "converted.png")  # a remedy
         assert read_image(tmp_path / "converted.png").shape == (6, 9, 3)
 

@@ -26,7 +26,7 @@ VERBS = (
     r"(?i)(^|[.;:,(] |\band |\bor |\bthen )(it in )?"
     r"(add|bring|choose|define|draw|export|fetch|fix|give|install|leave|make|merge|name|pass|put|rename|repeat|restore|"
     r"run|say|set|take|train|turn|use|write)\b"
-    r"|goes on|moves|needs |takes it|lists every|^\S+ is not for|is for |pip install|gcisg (doctor|prepare|select)"
+    r"|continues|moves|needs |takes it|lists every|^\S+ is not for|is for |pip install|gcisg (doctor|prepare|select)"
 )
 # Advice that names nothing, by its place in the sentence; and what only looks so.
 ADVICE = (

@@ -10,7 +10,8 @@ import pytest
 
 from gcisg_core.screen import keep_screen_brief, tell_step
 from gcisg_suite import progress as module
-from gcisg_suite.progress import Progress, named, progress, training_bars
+from gcisg_suite.progress import Progress, named, progress, shown_if_slow, training_bars
+from gcisg_suite.text import read_json
 
 
 class Terminal(io.StringIO):
@@ -39,6 +40,38 @@ def test_a_log_has_start_estimate_and_end(capsys, clock):
         "baseline: evaluating: 90 of 100, about 10 s to go",
         "baseline: evaluating: done in 100 s",
     ]
+
+
+def test_what_is_usually_quick_is_shown_after_3_seconds_by_the_first_process(capsys, clock, monkeypatch):
+    def listed(what, items=range(6)):
+        for _ in shown_if_slow(items, what, "file"):
+            clock[0] += 0.4 if what == "quick" else 2
+
+    listed("quick")
+    listed("slow")
+    listed("endless", iter(range(6)))
+    monkeypatch.setenv("RANK", "1")
+    listed("slow")
+    assert capsys.readouterr().err.splitlines() == [
+        "slow: 2 of 6, about 8 s to go", "slow: done in 12 s",
+        "endless: 2 files so far", "endless: 6 files so far", "endless: done in 12 s",
+    ]  # fmt: skip
+
+
+def test_on_a_terminal_quick_work_draws_no_bar(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert list(shown_if_slow("ab", "listing")) == ["a", "b"]
+    assert sys.stderr.getvalue() == ""
+
+
+def test_only_a_large_json_file_is_announced(tmp_path, capsys, monkeypatch):
+    file = tmp_path / "a.json"
+    file.write_text("[1]")
+    assert read_json(file, "") == [1]
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("gcisg_suite.text.LARGE", 2)
+    assert read_json(file, "") == [1]
+    assert capsys.readouterr().err.splitlines() == [f"reading {file}", f"reading {file}: done in 0 s"]
 
 
 def test_work_of_unknown_length_and_work_that_fails(capsys, clock):

@@ -131,7 +131,7 @@ class SafeCheckpointer(DetectionCheckpointer):
                 *(f"{name} is not in the model" for name in incompatible.unexpected_keys),
             ]
             if wrong:
-                what = f"it is not of this config's model: {'; '.join(wrong[:3])} ({len(wrong)} differences)"
+                what = f"it does not fit this config's model: {'; '.join(wrong[:3])} ({len(wrong)} differences)"
                 raise DataError(self.file, what, "Give the config that it was trained with, or another checkpoint")
         elif student is not None:
             self._check_backbone(student, incompatible)

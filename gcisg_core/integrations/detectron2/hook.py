@@ -102,7 +102,7 @@ class RegularizerHook(HookBase):
             self.trainer.storage.put_scalars(**named)
 
     def _tell_skip(self) -> None:
-        logger.warning("Step left out: %s", self.recorder.message)
+        logger.warning("Step skipped: %s", self.recorder.message)
         self.trainer.storage.put_scalar("skipped_steps", self.recorder.skips, smoothing_hint=False)
 
     def after_step(self) -> None:

@@ -240,7 +240,9 @@ class ExactResume(HookBase):
             loader.seed, loader.start = self.seed, self.trainer.start_iter
         elif self.trainer.start_iter:
             known = f"Use {__name__}.build_train_loader(cfg, mapper) for an exact resume"
-            logger.warning("The training loader is not resumable: it draws other images than before. %s.", known)
+            logger.warning(
+                "The training loader cannot resume exactly: it draws different images than before. %s.", known
+            )
         for name, (smooth, values) in self.scalars.items():
             for value, step in values:
                 storage.iter = step

@@ -166,7 +166,7 @@ def check_state(model: nn.Module, state: dict[str, Any], what: str, ignore: tupl
     wrong = [fault for fault in wrong if not fault.startswith(ignore)] if ignore else wrong
     if wrong:
         raise ValueError(
-            f"{what} is not one of this config's model: {'; '.join(wrong[:3])} ({len(wrong)} differences). Give the "
+            f"{what} does not fit this config's model: {'; '.join(wrong[:3])} ({len(wrong)} differences). Give the "
             f"config that it was trained with, or another checkpoint"
         )
 

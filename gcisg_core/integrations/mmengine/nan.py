@@ -43,7 +43,7 @@ def record_steps(runner: Runner, model: nn.Module, on_nonfinite: str | None = No
         if recorder.check(runner.iter, scale):
             recorder.regularizer.after_backward(scale or 1.0)
         else:
-            runner.logger.warning("Step left out: %s", recorder.message)
+            runner.logger.warning("Step skipped: %s", recorder.message)
             runner.message_hub.update_scalar("train/skipped_steps", recorder.skips)
 
     runner.optim_wrapper.backward = checked_backward

@@ -36,7 +36,8 @@ FLOATS = {"inf": float("inf"), "nan": float("nan")}  # in the form of `repr`
 SPACE = "\0"  # replaces a space that must be kept
 PATH_KEYS = ("checkpoint", "data_root", "load_from", "work_dir")  # their values are strings, even if unset
 PLAIN = (
-    "Restore what training wrote, or name the config that you trained with, which is run: gcisg select --config FILE"
+    "Restore the file that training wrote, or name the config that you trained with, whose code is run: "
+    "gcisg select --config FILE"
 )
 TRUST = "Add --trust if this is your own"
 if not installed(["mmsegmentation"]):
@@ -131,7 +132,7 @@ def read_plain(path: str | Path) -> Config:
         for node in ast.parse(Path(path).read_text(encoding="utf-8")).body:
             line = node.lineno
             if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
-                raise ValueError("an assignment of a literal was expected")
+                raise ValueError("expected an assignment of a literal")
             values[node.targets[0].id] = _literal(node.value, {**values, **FLOATS})
     except Exception as error:
         place = f"{path}, line {getattr(error, 'lineno', None) or line}"
@@ -187,7 +188,7 @@ def import_listed(config: Config, folder: Path, where: str, trust: bool = False)
     names = listed.get("imports") or [] if isinstance(listed, dict) else [listed]
     for name in [] if trust else [names] if isinstance(names, str) else names:
         if not KNOWN.fullmatch(str(name)):
-            what = f"imports the module {name!r}, which is of neither the suite nor its frameworks"
+            what = f"imports the module {name!r}, which belongs to neither the suite nor its frameworks"
             raise DataError(where, what, TRUST)
         top, *rest = str(name).split(".")
         spec = find_spec(top)  # only of the first part: this imports nothing

@@ -47,7 +47,9 @@ def skip_what_was_read(loop: Any) -> None:
     if done and not (isinstance(loader.sampler, SeededSampler) and isinstance(loader.dataset, SeededDataset)):
         wrapped = 'sampler=dict(type="SeededSampler"), dataset=dict(type="SeededDataset", dataset=dict(...))'
         known = f"Use train_dataloader=dict({wrapped}) for an exact resume"
-        print_log(f"The resumed run draws other random changes than an uninterrupted run. {known}", "current", WARNING)
+        print_log(
+            f"The resumed run draws different random changes than an uninterrupted run. {known}", "current", WARNING
+        )
     if done and isinstance(loader.sampler, SeededSampler) and not hasattr(loop.dataloader_iterator, "skip_iter"):
         loader.sampler.skip(done * loader.batch_size)
         loop.dataloader_iterator = chain(repeat(None, done), iter(loader))  # the loop drops these

@@ -82,7 +82,7 @@ def _audit(parts: Sequence[Path], classes: Sequence[str] | None, workers: int) -
             problems.append(Problem(str(part), what, "Give two or more class folders; is this one of them itself?"))
         if names and {name.lower() for name in names} <= {*DATA_SET_PARTS}:
             what = f"its folders {', '.join(names)} are parts of a data set by their names, expected classes"
-            problems.append(Problem(str(part), what, f"Name one of them in place of it: {part / names[0]}"))
+            problems.append(Problem(str(part), what, f"Name one of them instead: {part / names[0]}"))
         paths += [part / name for name, _ in dataset.samples]
     unique = list(dict.fromkeys(paths))
     checked = check_all(_check, unique, workers)

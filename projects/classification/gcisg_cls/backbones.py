@@ -112,7 +112,9 @@ def _build_timm(arch: str, options: dict[str, Any]) -> tuple[Any, Plain, int]:
         network = timm_networks.create(arch, options, seed=None)
     path = network.pretrained_cfg.get("classifier")
     if not isinstance(path, str):
-        raise ValueError(f"backbone timm:{arch} has {'several classifiers' if path else 'no classifier'}; take another")
+        raise ValueError(
+            f"backbone timm:{arch} has {'several classifiers' if path else 'no classifier'}; choose another"
+        )
     dynamic = getattr(network, "dynamic_img_size", False)
     used = {"dynamic_img_size": True, **options} if dynamic else options
     mean, std = (tuple(network.pretrained_cfg[name]) for name in ("mean", "std"))

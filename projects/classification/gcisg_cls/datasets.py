@@ -21,6 +21,7 @@ from gcisg_core.problems import DataError, Problem
 from gcisg_suite.coco.values import shown
 from gcisg_suite.folders import is_hidden, left_out, list_files
 from gcisg_suite.images import SUFFIXES, read_image
+from gcisg_suite.progress import shown_if_slow
 from gcisg_suite.text import read_lines
 
 VISDA17_CLASSES = (
@@ -96,7 +97,8 @@ class ClassFolderDataset(Dataset):
         if listed.is_file():
             lines = list(self._read_list(listed))
             self.classes = tuple(classes) if classes is not None else self._classes_of(lines)
-            self.samples = [(line.name, line.label) for line in lines if self._checked(line)]
+            found = shown_if_slow(lines, f"checking the images of {listed}")
+            self.samples = [(line.name, line.label) for line in found if self._checked(line)]
             self._log_absent(listed)
         else:
             folders = sorted(p.name for p in self.root.iterdir() if p.is_dir() and not is_hidden(p.name))

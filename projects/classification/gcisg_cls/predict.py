@@ -118,7 +118,7 @@ def from_library(name: str, checkpoint: str, device: str, known: dict[str, Any] 
     plain = plain_of(backbone)
     state = own_names(read_weights(name, checkpoint, plain.options), plain.classifier)
     shapes = [value.shape for key, value in state.items() if key.startswith("head.") and key.endswith("weight")]
-    expected = f"a state dict of the names of {plain.library} with the classifier `{plain.classifier}`"
+    expected = f"a state dict with {plain.library}'s names and the classifier `{plain.classifier}`"
     require(bool(shapes), checkpoint, list(state)[:3], expected)
     layers = [nn.Linear(inputs, outputs) for outputs, inputs in shapes]
     head = layers[0] if "head.weight" in state else nn.Sequential(layers[0], nn.ReLU(), *layers[1:])

@@ -24,7 +24,7 @@ from gcisg_core.self_training import UNLABELLED, class_thresholds, portion_at, p
 
 @DATASETS.register_module()
 class SelfTrainingDataset(Dataset):
-    """The target's images that have a pseudo-label, and as many source images, drawn anew each epoch.
+    """The target's images that have a pseudo-label, and as many source images, drawn again each epoch.
 
     Args:
         target: Config of the unlabelled images, as they are predicted. Their labels, if any, are not looked at.
@@ -92,7 +92,7 @@ class SeededEpochSampler(DefaultSampler):
 
 @HOOKS.register_module()
 class SelfTrainingHook(Hook):
-    """Labels the target anew before each epoch, with the model as it is then; for `SelfTrainingDataset`.
+    """Labels the target again before each epoch, with the model as it is then; for `SelfTrainingDataset`.
 
     They follow from the weights and the epoch alone, so a resumed run finds the same ones.
 

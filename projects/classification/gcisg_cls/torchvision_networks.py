@@ -40,7 +40,7 @@ def build(arch: str, options: dict[str, Any], any_classifier: bool = True) -> tu
         raise unknown_name(arch, [*known, *own], "backbone")
     if arch.startswith("mnasnet"):
         raise ValueError(
-            f"backbone torchvision:{arch} wants a version beside its tensors; take timm:mnasnet_100 or another"
+            f"backbone torchvision:{arch} needs a version number beside its tensors; choose timm:mnasnet_100 or another"
         )
     for option, value in _OPTIONS.get(arch, {}).items():
         options.setdefault(option, value)
@@ -50,7 +50,9 @@ def build(arch: str, options: dict[str, Any], any_classifier: bool = True) -> tu
         raise ValueError(f"backbone torchvision:{arch} does not take {options}: {error}") from error
     path = next((path for path, module in reversed([*network.named_modules()]) if isinstance(module, nn.Linear)), "")
     if not path:
-        raise ValueError(f"backbone torchvision:{arch} ends in a convolution, not in a linear classifier; take another")
+        raise ValueError(
+            f"backbone torchvision:{arch} ends in a convolution, not in a linear classifier; choose another"
+        )
     classifier: Any = network.get_submodule(path)
     network.set_submodule(path, nn.Identity())
     return network, path, classifier.in_features
@@ -87,8 +89,8 @@ def _named(arch: str, weights: str) -> dict[str, Tensor]:
     known = {} if arch in _OWN else torchvision.models.get_model_weights(arch).__members__
     if weights not in known:
         raise FileNotFoundError(
-            f"weights {weights!r} for {arch}: no such file, and no weights of torchvision either "
-            f"(those: {', '.join(known) or 'none'}). Give a state dict file or one of these names"
+            f"weights {weights!r} for {arch}: no such file, and torchvision has no weights of that name "
+            f"(it has: {', '.join(known) or 'none'}). Give a state dict file or one of these names"
             + (". The miniature's are made by: python tools/prepare_mini.py" if arch in _OWN else "")
         )
     url = known[weights].url

@@ -224,8 +224,8 @@ def _check_files(file: Path, cfg: CfgNode) -> list[dict[str, Any]]:
 
 def _mapping(file: Path, cfg: CfgNode) -> dict[str, Any]:
     if is_lazy(file):
-        what = "is what training, or an export, wrote of a LazyConfig"
-        raise DataError(file, what, "Give the .py that was trained, which is run: --config FILE.py")
+        what = "was written by training, or by an export, from a LazyConfig"
+        raise DataError(file, what, "Give the .py that was trained, whose code is run: --config FILE.py")
     content = read_yaml(file)
     for key, value in _nodes(content, cfg):
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):

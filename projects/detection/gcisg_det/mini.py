@@ -43,7 +43,7 @@ def train_and_evaluate(
 def train(
     config: str, splits: Sequence[str], work_dir: Path, overrides: Sequence[str], seed: int, source: str = "synthetic"
 ) -> None:
-    """Train one of the project's configs and evaluate it on these splits, or continue a stopped run.
+    """Train one of the project's configs and evaluate it on these splits, or resume a run that was stopped.
 
     Each seed has its own scenes; `source` says of which kind, see :data:`gcisg_suite.miniature.scenes.SOURCES`.
     """

@@ -21,7 +21,7 @@ train_dataloader = dict(
         dataset=dict(
             type="GTAVDataset",
             data_root="{{$GCISG_DATA:data}}/gta5",
-            # The official download has a few bad pairs. "skip" warns and goes on; see tools/audit_data.py.
+            # The official download has a few bad pairs. "skip" warns and continues; see tools/audit_data.py.
             on_bad_sample="error",
             pipeline=train_pipeline,
         ),

@@ -21,6 +21,7 @@ from gcisg_suite.audit.images import Look, compare, describe, repeated_names
 from gcisg_suite.audit.near import near_duplicates
 from gcisg_suite.audit.parallel import check_all
 from gcisg_suite.classes import named_classes
+from gcisg_suite.progress import shown_if_slow
 
 NO_CLASS = "Correct the list of classes or the labels"
 CLASSES = [trainId2label[number].name for number in range(19)]
@@ -165,8 +166,9 @@ def audit_image_labels(
 
 def find_label_values(pairs: Sequence[Pair], rule: LabelRule) -> tuple[int, ...] | None:
     """(0, 255) if the first labels are masks with these values; None if they hold class numbers or cannot be read."""
+    read = shown_if_slow(pairs[:MASKS_READ], "reading labels, to find their values", "label")
     try:
-        return mask_values((read_own_label(pair.label) for pair in pairs[:MASKS_READ]), rule)
+        return mask_values((read_own_label(pair.label) for pair in read), rule)
     except DataError:
         return None  # the audit reports it
 

@@ -47,7 +47,7 @@ def _red_channel(path: str) -> np.ndarray:
     with reading(path, LABEL, FETCH_AGAIN):
         values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
-        raise DataError(path, "unreadable (no format that OpenCV knows)", FETCH_AGAIN)
+        raise DataError(path, "unreadable (OpenCV does not recognise its format)", FETCH_AGAIN)
     if values.ndim != 3 or values[..., 2].max(initial=0) > 255:
         found = f"{values.shape[2]} channels of {values.dtype}" if values.ndim == 3 else f"1 channel of {values.dtype}"
         what = f"{found}: such a label has 3 or 4 channels, with the class in the red channel"

@@ -20,6 +20,7 @@ from gcisg_seg.own_labels import LabelRule, class_numbers
 from gcisg_suite.formats.forms import PARTS, Data, Labels, MaskImage, folders_below, image_files
 from gcisg_suite.formats.table import FORMATS as GENERAL
 from gcisg_suite.formats.table import Format
+from gcisg_suite.progress import shown_if_slow
 
 CLASSES = [trainId2label[number].name for number in range(19)]
 NAMES = dict(enumerate(CLASSES))
@@ -82,7 +83,7 @@ def _find_carla(folder: Path) -> _Carla | None:
     """Two folders with files of the same names, one with tags in the red channel or with colours of the palette."""
     found = (path for path in (folder, *folders_below(folder, DEEPEST)) if image_files(path, deep=False))
     folders = [*itertools.islice(found, SAMPLES)]
-    for labels in folders:
+    for labels in shown_if_slow(folders, "looking for CARLA's labels", "folder"):
         files = [path for path in image_files(labels, deep=False) if path.suffix.lower() == ".png"]
         looks = [_look(path) for path in files[:1]]
         if not looks or looks[0] is None:

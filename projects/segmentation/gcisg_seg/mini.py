@@ -76,7 +76,7 @@ class MiniResNetBackbone(MiniResNet):
 def train(
     config: str, work_dir: Path, overrides: Sequence[str] = (), seed: int = 0, source: str = "synthetic"
 ) -> Runner:
-    """Train one of the project's configs (``gcisg_mini``), or go on with a run that was stopped.
+    """Train one of the project's configs (``gcisg_mini``), or resume a run that was stopped.
 
     Each seed has scenes of its own; `source` says which ones, see :data:`gcisg_suite.miniature.scenes.SOURCES`.
     """

@@ -71,7 +71,7 @@ def test_a_weight_that_is_not_finite_is_named(tmp_path):
     with torch.no_grad():
         task.backbone.layer1[0].conv1.weight[0, 0, 0, 0] = math.inf
     with pytest.raises(
-        NonFiniteError, match=r"; 1 weights are not finite already, the first is backbone.layer1.0.conv1"
+        NonFiniteError, match=r"; 1 weights were already not finite, the first is backbone.layer1.0.conv1"
     ):
         run.step(1)
 

@@ -18,7 +18,7 @@ def skipped_sets(cfg: CfgNode) -> set[str]:
     return alone if cfg.INPUT.ON_BAD_SAMPLE == "skip" else set()
 
 
-def goes_on(skips: bool, missing: Sequence[object], total: int, where: str | Path) -> bool:
+def skips_missing(skips: bool, missing: Sequence[object], total: int, where: str | Path) -> bool:
     """Whether a data set skips its missing images, which logs a warning; it never skips all of them."""
     if not (skips and 0 < len(missing) < total):
         return False

@@ -12,7 +12,6 @@ Boxes are half-open (x1, y1, x2, y2), counted from 0: one pixel is 1 wide.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,8 +26,10 @@ from gcisg_core.lookup import choose
 from gcisg_core.problems import DataError, reading
 from gcisg_suite.coco.values import shown
 from gcisg_suite.images import most_pixels
+from gcisg_suite.progress import shown_if_slow
+from gcisg_suite.text import read_json
 
-from .absent import SKIP, goes_on
+from .absent import SKIP, skips_missing
 
 CONVENTIONS = {
     "coco": "a box per visible instance, groups are iscrowd",
@@ -77,8 +78,7 @@ def parse_polygons(file: Path) -> tuple[int, int, list[tuple[str, list[tuple[flo
     Raises:
         DataError: the file is missing or not valid JSON, or a field is missing or wrong.
     """
-    with reading(file, "JSON", DAMAGED):
-        content = json.loads(file.read_bytes())
+    content = read_json(file, DAMAGED)
     if not isinstance(content, dict):
         raise DataError(file, f"holds a {type(content).__name__}, expected an object", DAMAGED)
     for field in ("imgHeight", "imgWidth"):
@@ -192,7 +192,8 @@ def without_image(folder: Path, split: str, suffixes: Iterable[str]) -> list[Pat
         for file in (folder / "gtFine" / split).glob(f"*/*_gtFine_{suffix}"):
             name = file.name.removesuffix(f"gtFine_{suffix}") + "leftImg8bit.png"
             found.add(folder / "leftImg8bit" / split / file.parent.name / name)
-    return sorted(image for image in found if not is_file(image))
+    checked = shown_if_slow(found, f"checking the images of {folder}")
+    return sorted(image for image in checked if not is_file(image))
 
 
 def annotation_of(image: Path, suffix: str) -> Path:
@@ -218,11 +219,11 @@ def load_cityscapes_cars(
     folder, (suffix, read) = Path(folder), choose(READERS, convention, "box convention")
     images = list_images(folder, split)
     missing = without_image(folder, split, [suffix])
-    if missing and not goes_on(skips, missing, len(missing) + len(images), folder):
+    if missing and not skips_missing(skips, missing, len(missing) + len(images), folder):
         what = f"image missing, one of {len(missing)} that have annotations"
         raise DataError(missing[0], what, f"{MISSING}. {SKIP}")
     records, cars = [], 0
-    for image_id, image in enumerate(images, start=1):
+    for image_id, image in enumerate(shown_if_slow(images, f"reading the boxes of {folder}"), start=1):
         height, width, boxes = read(annotation_of(image, suffix))
         cars += sum(not crowd for _, crowd in boxes)
         records.append(

@@ -19,10 +19,11 @@ from detectron2.data.datasets.coco import load_coco_json
 from gcisg_core.files import is_file
 from gcisg_core.problems import DataError
 from gcisg_det.config import architecture
-from gcisg_det.datasets.absent import SKIP, goes_on, skipped_sets
+from gcisg_det.datasets.absent import SKIP, skipped_sets, skips_missing
 from gcisg_suite.coco.findings import Level
 from gcisg_suite.coco.load import CocoData, load_coco, read_categories, starting_folder
 from gcisg_suite.images import check_boxes_size, displayed_size
+from gcisg_suite.progress import shown_if_slow
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # a child of the framework's logger, so that it uses its handlers
 IGNORED = 255  # value in label images for pixels without a class
@@ -84,8 +85,9 @@ def _read(own: OwnData, stamp: object) -> CocoData:
         in_order = data.ordered(own.order)
         logger.warning("%s: its categories %s were matched by name with %s.", own.file, data.classes, [*own.order])
         data = in_order
-    missing = [item["file_name"] for item in data.images if not is_file(Path(own.root) / item["file_name"])]
-    if goes_on(own.skips, missing, len(data.images), own.file):
+    listed = shown_if_slow(data.images, f"checking the images of {own.file}")
+    missing = [item["file_name"] for item in listed if not is_file(Path(own.root) / item["file_name"])]
+    if skips_missing(own.skips, missing, len(data.images), own.file):
         data = _without(data, missing)
     elif missing:
         what = f"is listed in {own.file} but does not exist; {len(missing)} of {len(data.images)} images are missing"
@@ -112,7 +114,7 @@ def _without(data: CocoData, names: list[str]) -> CocoData:
 
 def _check_sizes(own: OwnData, data: CocoData) -> None:
     """Check for unreadable images and wrong sizes, which the evaluation would otherwise find only after training."""
-    for item in data.images:
+    for item in shown_if_slow(data.images, f"checking the sizes of the images of {own.file}"):
         path = Path(own.root) / item["file_name"]
         check_boxes_size(path, displayed_size(path), (item["width"], item["height"]), "the JSON file")
 
@@ -125,7 +127,7 @@ def load_own(own: OwnData) -> list[dict[str, Any]]:
         api.createIndex()
     with mock.patch.object(pycocotools.coco, "COCO", return_value=api):
         records: list[dict[str, Any]] = load_coco_json(own.file, own.root, own.name)
-    for record in records if own.labels else ():
+    for record in shown_if_slow(records if own.labels else (), f"checking the label images in {own.labels}"):
         label = Path(own.labels) / Path(record["file_name"]).relative_to(own.root).with_suffix(".png")
         if not label.is_file():
             raise DataError(

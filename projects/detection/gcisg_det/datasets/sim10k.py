@@ -19,9 +19,10 @@ from gcisg_core.problems import DataError, reading
 from gcisg_suite.coco.findings import Findings, Level
 from gcisg_suite.coco.values import Box, clip, shown
 from gcisg_suite.images import most_pixels
+from gcisg_suite.progress import shown_if_slow
 from gcisg_suite.text import read_text
 
-from .absent import SKIP, goes_on
+from .absent import SKIP, skips_missing
 
 logger = logging.getLogger(f"detectron2.{__name__}")  # a child of the framework's logger, so that it uses its handlers
 
@@ -151,13 +152,13 @@ def load_sim10k(folder: str | Path, split: str = "trainval10k", skips: bool = Fa
     with os.scandir(folder / "JPEGImages") as entries:
         images = {entry.name for entry in entries}
     missing = [folder / "JPEGImages" / f"{name}.jpg" for name in names if f"{name}.jpg" not in images]
-    if goes_on(skips, missing, len(names), folder):
+    if skips_missing(skips, missing, len(names), folder):
         names = [name for name in names if f"{name}.jpg" in images]
     elif missing:
         what = f"is listed in {split}.txt but does not exist; {len(missing)} of {len(names)} images are missing"
         raise DataError(missing[0], what, f"{DOWNLOAD.format(folder=folder)}. {SKIP}")
     records, dropped = [], []
-    for image_id, name in enumerate(names, start=1):
+    for image_id, name in enumerate(shown_if_slow(names, f"reading the boxes of {folder}"), start=1):
         file = folder / "Annotations" / f"{name}.xml"
         width, height, objects = parse_annotation(file)
         boxes, left_out = car_boxes(width, height, objects)
