@@ -27,9 +27,9 @@ def said(capsys, *words):
 @pytest.mark.parametrize(
     ("config", "stage", "method"),
     [
-        ("projects/classification/csg_mini.py", "3 layer3 8 64", "csg stages 3 layer3, 4 layer4"),
-        ("projects/segmentation/gcisg_mini.py", "4 layer4 8 128", "gcisg stages_ci 3 layer3, 4 layer4"),
-        ("projects/detection/gcisg_mini.yaml", "3 res4 16 128", "gcisg stages_guidance 3 res4, 4 res5"),
+        ("projects/classification/csg_mini.py", "3 layer3 8 96", "csg stages 3 layer3, 4 layer4"),
+        ("projects/segmentation/gcisg_mini.py", "4 layer4 16 192", "gcisg stages_ci 3 layer3, 4 layer4"),
+        ("projects/detection/gcisg_mini.yaml", "3 layer3 8 96", "gcisg stages_guidance 3 layer3, 4 layer4"),
     ],
 )
 def test_shows_the_stages_and_what_each_method_reads(capsys, config, stage, method):
