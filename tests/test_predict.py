@@ -106,7 +106,7 @@ def test_a_classifier_labels_a_folder(predict, classifier, photos):
     for entry, about in zip(entries, index["images"], strict=True):
         image = Image.open(entry["file_name"])
         with torch.no_grad():
-            expected = model(normalize(EvalView(32)(image))[None]).softmax(1)[0]
+            expected = model(normalize(EvalView(64)(image))[None]).softmax(1)[0]
         assert entry["label"] == expected.argmax()
         assert entry["score"] == pytest.approx(expected.max().item(), rel=1e-5)
         assert [item["score"] for item in entry["top"]] == sorted((i["score"] for i in entry["top"]), reverse=True)

@@ -104,7 +104,7 @@ def images_of(folder):
     from gcisg_cls.datasets import ClassFolderDataset
     from gcisg_cls.views import normalize
 
-    data = ClassFolderDataset(str(folder), {"type": "EvalView", "size": 32}, CLASSES)
+    data = ClassFolderDataset(str(folder), {"type": "EvalView", "size": 64}, CLASSES)
     labels = torch.tensor([label for _, label in data.samples])
     return normalize(torch.stack([data[index]["inputs"] for index in range(len(data))])), labels
 

@@ -59,7 +59,7 @@ def test_a_run_that_diverges_stops_and_its_step_runs_again(mini):
     record = load(file, VERSION)
     assert len(record["batch"]) == 4
     assert all(Path(name).is_file() for name in record["batch"])
-    assert [list(view.shape) for view in record["views"]] == [[4, 3, 32, 32]] * 2
+    assert [list(view.shape) for view in record["views"]] == [[4, 3, 64, 64]] * 2
     assert record["statistics"]["queues.stage3"]["shape"] == [30, 128]
     command = [sys.executable, str(ROOT / "tools/analyze.py"), "--replay", str(file)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -67,7 +67,7 @@ def test_a_run_that_diverges_stops_and_its_step_runs_again(mini):
     assert "The step is the same" in done.stdout
     assert "loss_ci_stage4" in done.stdout
     assert "features, view 1, stage 3" in done.stdout
-    (printed,) = re.findall(r"Run it again: gcisg (replay .*?)\. custom_hooks", str(error.value))
+    (printed,) = re.findall(r"Run it again: gcisg (replay .*?)\. To skip such steps", str(error.value))
     assert "The step is the same" in gcisg(*shlex.split(printed)).out
     save({name: value for name, value in record.items() if name != "losses"}, mini / "nonfinite_old.pth")
     assert (

@@ -49,8 +49,7 @@ def test_the_miniature_is_made_where_it_is_missing(tmp_path, monkeypatch):
     """A smaller one."""
     monkeypatch.setenv("GCISG_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
-    for module in (classification, folders):  # processes would cost more than they do
-        monkeypatch.setattr(module, "Parallel", lambda **_: lambda calls: [call(*a, **k) for call, a, k in calls])
+    monkeypatch.setattr(folders, "in_parallel", map)  # processes would cost more than they do
     digits = classification.real_digits
     monkeypatch.setattr(classification, "real_digits", lambda split: [part[::6] for part in digits(split)])
     counts = {"prepare_source": {"per_class": 4}, "prepare_target": {"composites": 1},
