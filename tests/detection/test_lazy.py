@@ -256,7 +256,7 @@ def test_the_other_commands_take_it(folder, trained, tmp_path, capsys):
     assert found["data"]["images"] == 3
     assert found["checkpoints"][0]["metrics"]["cka"] == pytest.approx(1)
     shutil.copytree(trained, tmp_path / "run")
-    with pytest.raises(SystemExit, match="config.yaml: is what training.*--config FILE.py"):
+    with pytest.raises(SystemExit, match="config.yaml: was written by training.*--config FILE.py"):
         main(["select", str(tmp_path / "run")])
     main(["select", str(tmp_path / "run"), *command, "--source", str(folder / "real/own.json")])
     assert "model_0000003.pth" in (tmp_path / "run/selection.jsonl").read_text()
