@@ -60,7 +60,8 @@ def detection(tmp_path):
     (folder / "inference/real").mkdir(parents=True)
     Image.fromarray(np.full((24, 32, 3), 90, np.uint8)).save(tmp_path / "0.png")
     box = {"image_id": 1, "category_id": 1, "bbox": [4, 5, 10, 12]}
-    truth = {"images": [{"id": 1, "file_name": "0.png"}], "annotations": [box]}
+    classes = [{"id": 1, "name": "car"}]
+    truth = {"images": [{"id": 1, "file_name": "0.png"}], "annotations": [box], "categories": classes}
     (tmp_path / "real.json").write_text(json.dumps(truth))
     boxes = [{**box, "bbox": [6, 7, 9, 9], "score": 0.9}, {**box, "score": 0.1}]
     (folder / "inference/real/coco_instances_results.json").write_text(json.dumps(boxes))
@@ -210,6 +211,13 @@ def test_a_run_that_logged_nothing_says_so_and_one_point_is_drawn(tmp_path):
     assert "0 iterations" not in text
     assert loss_curves(both.values()).charts[0].data()["steps"] == [2]
     assert loss_curves([both["quiet"]]) is None
+
+
+def test_a_run_is_as_long_as_its_last_evaluation_says_where_the_log_ends_before(tmp_path):
+    run = write_mmengine(tmp_path / "run", "none", 20.0, steps=(3, 69))
+    with next(run.rglob("scalars.json")).open("a") as file:
+        file.write(json.dumps({"mIoU": 21.0, "step": 70}) + "\n")
+    assert read_run(run).steps == 70
 
 
 def test_the_verdict_names_the_set_where_several_were_evaluated(detection):

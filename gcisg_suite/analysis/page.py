@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,7 +74,8 @@ def missing(columns: Mapping[str, Mapping[str, Value]], heads: Mapping[str, str]
     sentences = []
     for (reason, which), metrics in found.items():
         whose = "" if len(which) == len(columns) else f" ({', '.join(which)})"
-        sentences.append(f"No {', '.join(head.removesuffix(' %') for head in metrics)}{whose}: {reason}.")
+        what = "; ".join(re.sub(r",? %$", "", head) for head in metrics)  # a name may have a comma
+        sentences.append(f"No {what}{whose}: {reason}.")
     return " ".join(sentences)
 
 

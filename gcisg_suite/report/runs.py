@@ -66,7 +66,8 @@ class TrainingRun:
 
     @property
     def steps(self) -> int:
-        return self.training[-1]["step"] if self.training else 0
+        """The last that is known: the log of training may end before it, an evaluation at the end does not."""
+        return max((entry.get("step") or 0 for entry in [*self.training, *self.metrics]), default=0)
 
     @property
     def seconds(self) -> float:

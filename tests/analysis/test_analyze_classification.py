@@ -68,6 +68,10 @@ def test_a_plain_resnet_and_ours_side_by_side(files, tmp_path, monkeypatch):
     assert 0 <= plain["metrics"]["acc_in"] <= 100
     reference = content["reference"]["metrics"]
     assert (reference["cka_stage3"], reference["accuracy"]) == (1, "the pretrained network has no head for this task")
+    none = (
+        "No accuracy, mean over classes; accuracy, mean over images; match rate (reference): the pretrained network has"
+    )
+    assert none in (tmp_path / "page/analysis.html").read_text()
 
     assert content["energy_form"] == "textbook"
     assert reference["energy_0"] == pytest.approx(energy_of(files / "pretrained.pth", task_images[0]), rel=1e-4)
