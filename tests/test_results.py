@@ -1,16 +1,19 @@
 """The page of results says what the runs say."""
 
+import itertools
 import math
 import re
 import shutil
 import statistics
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
 from scipy import stats
 
 from gcisg_suite.sweep import results
+from gcisg_suite.sweep.sweep import finished_runs, interval
 from gcisg_suite.sweep.variants import read_sweep
 from tests.documents import ROOT
 from tests.kept_runs import write_sweep
@@ -31,6 +34,32 @@ def test_sections_name_variants_of_their_sweeps():
     for section in SECTIONS:
         variants = read_sweep(ROOT / section["sweep"])[1].keys()
         assert {*section.get("rows", []), *section.get("paper", {})} <= variants, section["title"]
+
+
+def test_differences_in_the_texts_are_those_of_the_runs():
+    """Of the README's verdict and of the page: mean and interval of some pair of variants of the same task."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Does it help?")[2].partition("\n## ")[0]
+    known = [
+        difference
+        for task, metric in (("classification", "accuracy"), ("segmentation", "mIoU"), ("detection", "AP"))
+        for difference in differences_of(task, metric)
+    ]
+    for text, fewest in ((readme, 10), (" ".join(section["text"] for section in SECTIONS), 10)):
+        one = r"([+-]?\d+\.\d) \[([+-]\d+\.\d), ([+-]\d+\.\d)\]"
+        said = [[float(part) for part in found] for found in re.findall(one, " ".join(text.split()))]
+        assert len(said) >= fewest
+        for figures in said:
+            assert any(figures == pytest.approx(difference, abs=0.0501) for difference in known), figures
+
+
+def differences_of(task, metric):
+    runs = finished_runs(ROOT / f"projects/{task}/sweeps/methods.yaml", "test")[1]
+    values = {}
+    for run in runs:
+        values.setdefault(run["variant"], {})[run["seed"]] = run["test"][metric]
+    for one, other in itertools.permutations(values.values(), 2):
+        pairs = np.array([one[seed] - other[seed] for seed in one])
+        yield pairs.mean(), *interval(pairs)
 
 
 VALUES = {  # variant -> its value at each seed; of a network where there is a comma
