@@ -104,10 +104,10 @@ def test_a_recipe_has_the_authors_strength(path, monkeypatch):
 
 
 def test_weights_of_one_on_the_papers_forms_are_too_weak():
-    """What the recipes had: the guidance is an order of magnitude weaker, causal invariance by two."""
+    """What the recipes had: the guidance is at least four times weaker, causal invariance twice."""
     steps = short_run({"method": "gcisg", "lambda_guidance": 1.0, "lambda_ci": 1.0}, 32)
     for step in (steps[0], steps[-1]):
-        assert step["guidance"] < 0.2
+        assert step["guidance"] < 0.25
         assert step["ci"] == pytest.approx(0.5, rel=1e-3)
 
 

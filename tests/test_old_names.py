@@ -106,5 +106,5 @@ def test_a_checkpoint_to_resume_from():
     new = model.state_dict()
     old = {name.replace("regularizer.momentum_encoder.", "regularizer.target."): value for name, value in new.items()}
     check_state(model, old, "an old file")
-    with pytest.raises(ValueError, match="an old file is not one"):
+    with pytest.raises(ValueError, match="an old file does not fit"):
         check_state(model, {name: old[name] for name in [*old][:-1]}, "an old file")

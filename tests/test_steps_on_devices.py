@@ -9,14 +9,12 @@ from benchmarks._tasks import MINIATURES, TASKS, Trainer
 from gcisg_core.regularizers import METHODS
 from tests.methods import settings_of
 
-CHANNELS = {"classification": 128, "segmentation": 128, "detection": 256}  # of the miniature's last stage
-
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("task", TASKS)
 def test_a_step_in_each_precision_trains_what_the_method_trains(task, method, device, tmp_path):
     config, size = MINIATURES[task]
-    settings = settings_of(method, tmp_path, CHANNELS[task])
+    settings = settings_of(method, tmp_path)
     torch.manual_seed(0)
     step = TASKS[task](config.format("baseline"), size, device, settings)
     parameters = [*step.backbone.parameters()]

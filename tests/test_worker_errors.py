@@ -28,7 +28,7 @@ whole = [*load, dict(type="PackSegInputs", meta_keys=("img_path", "seg_map_path"
 val_dataloader = dict(dataset=dict(**own, data_root="my/real", test_mode=True, pipeline=whole))
 test_dataloader = val_dataloader
 head = dict(num_classes=3, loss_decode=dict(class_weight=None))
-model = dict(backbone=dict(weights=None), data_preprocessor=dict(size=(64, 64)), decode_head=head, auxiliary_head=head)
+model = dict(backbone=dict(weights=None), data_preprocessor=dict(size=(64, 64)), decode_head=head)
 {SCHEDULE}"""
 CLASSIFICATION = f"""\
 _base_ = "{PROJECTS}/classification/baseline_mini.py"
@@ -94,7 +94,7 @@ def test_a_damaged_image_is_one_line_with_any_workers(task, tmp_path, monkeypatc
     assert train(task, 1, "spawn") == alone
 
     shown = capsys.readouterr()
-    screen = (shown.out + shown.err).splitlines()
+    screen = [line for line in (shown.out + shown.err).splitlines() if "paramwise_options" not in line]
     assert "Traceback" not in shown.out + shown.err
     assert len(screen) < 3 * 40, screen
     logged = "".join(path.read_text() for path in Path("run").rglob("*log*") if path.is_file())

@@ -68,6 +68,7 @@ def test_the_miniature_is_made_where_it_is_missing(tmp_path, monkeypatch):
     assert gcisg("prepare", "--tasks", "classification").code == 0
     assert gcisg(*train).code == 0
     backbone.init_weights()
+    model["Checkpoint"]["Metrics"]["accuracy/mean_class"] += 50  # of other data
     with pytest.raises(DataError, match=r"accuracy/mean_class is .* If the data were made by another version, make"):
         zoo.verify(zoo.zoo_folder(), model)
     recipe = tmp_path / "data/mini/classification/test/recipe.json"

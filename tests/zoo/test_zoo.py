@@ -108,9 +108,9 @@ def test_figures_are_those_of_the_sweep(name):
         assert result["Standard Deviations"][metric["head"]] == pytest.approx(np.std(values, ddof=1), abs=0.0051)
 
 
-def test_files_of_all_tasks_are_shipped_in_two_megabytes():
+def test_files_of_all_tasks_are_shipped_in_less_than_three_megabytes():
     assert {name.partition("/")[0] for name in SHIPPED} == {"classification", "segmentation", "detection"}
-    assert sum(path.stat().st_size for path in ZOO.iterdir()) <= 2e6
+    assert sum(path.stat().st_size for path in ZOO.iterdir()) < 3e6
     files = {name for model in SHIPPED.values() for name in (model["Checkpoint"]["File"], model["Checkpoint"]["Log"])}
     assert {path.name for path in ZOO.iterdir()} == files | {"rows.yml", "metafile.yml", "checkpoints.json"}
     for model in SHIPPED.values():
@@ -144,7 +144,7 @@ def test_an_altered_an_absent_and_another_models_file_are_named(own, capsys):
     assert command(["verify", NAME]) == 0
     assert "not evaluated: " in capsys.readouterr().out
     config, file = MODELS["segmentation/gcisg_mini"]["Config"], ZOO / SHIPPED[NAME]["Checkpoint"]["File"]
-    with pytest.raises(ValueError, match="is not one of this config's model"):
+    with pytest.raises(ValueError, match="does not fit this config's model"):
         zoo.load_and_evaluate(config, str(file), with_metrics=False)
 
 
