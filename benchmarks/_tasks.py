@@ -169,8 +169,8 @@ PAPERS = {
     "detection": Recipe("{}_r101_fpn.yaml", Size(4, 736, 1333)),  # Sim10k's 1914 x 1052 at a training size
 }
 MINIATURES = {
-    "classification": Recipe("{}_mini.py", Size(4, 32, 32)),
-    "segmentation": Recipe("{}_mini.py", Size(2, 32, 32)),
+    "classification": Recipe("{}_mini.py", Size(4, 64, 64)),
+    "segmentation": Recipe("{}_mini.py", Size(2, 64, 64)),
     "detection": Recipe("{}_mini.yaml", Size(2, 32, 64)),
 }
 
