@@ -64,5 +64,5 @@ def test_the_table_has_numbers_and_a_note_has_the_reasons():
     heads = {"a": "A %", "b": "B", "c": "C"}
     rows = metric_rows(columns, heads, {"ours - plain": {"a": -0.001, "b": "no head"}})
     assert rows == [["A %", "-", "2.00", "+0.00"], ["B", "-", "3.00", "-"], ["C", "1.00", "-", "-"]]
-    assert missing(columns, heads) == "No A, B (reference): no head. No C (ours): no image."
+    assert missing(columns, heads) == "No A; B (reference): no head. No C (ours): no image."
     assert missing({"ours": {"a": "no head"}}, heads) == "No A: no head."
