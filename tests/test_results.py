@@ -39,25 +39,35 @@ def test_sections_name_variants_of_their_sweeps():
 def test_differences_in_the_texts_are_those_of_the_runs():
     """Of the README's verdict and of the page: mean and interval of some pair of variants of the same task."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Does it help?")[2].partition("\n## ")[0]
-    known = [
-        difference
-        for task, metric in (("classification", "accuracy"), ("segmentation", "mIoU"), ("detection", "AP"))
-        for difference in differences_of(task, metric)
-    ]
+    known = [difference for task in METRICS for difference in differences_of(task)]
     for text, fewest in ((readme, 10), (" ".join(section["text"] for section in SECTIONS), 10)):
         one = r"([+-]?\d+\.\d) \[([+-]\d+\.\d), ([+-]\d+\.\d)\]"
         said = [[float(part) for part in found] for found in re.findall(one, " ".join(text.split()))]
         assert len(said) >= fewest
         for figures in said:
             assert any(figures == pytest.approx(difference, abs=0.0501) for difference in known), figures
+    ours = readme.partition("- The papers report")[0]
+    means = [sum(values) / len(values) for task in METRICS for values in map(dict.values, values_of(task).values())]
+    levels = [float(level) for level in re.findall(r"(?<![\d.+-])\d\d\.\d(?!\d)", ours)]
+    assert len(levels) >= 6
+    for level in levels:
+        assert any(level == pytest.approx(mean, abs=0.0501) for mean in means), level
 
 
-def differences_of(task, metric):
-    runs = finished_runs(ROOT / f"projects/{task}/sweeps/methods.yaml", "test")[1]
+METRICS = {"classification": "accuracy", "segmentation": "mIoU", "detection": "AP"}
+
+
+def values_of(task):
+    """Variant -> seed -> value on test."""
     values = {}
-    for run in runs:
-        values.setdefault(run["variant"], {})[run["seed"]] = run["test"][metric]
-    for one, other in itertools.permutations(values.values(), 2):
+    for run in finished_runs(ROOT / f"projects/{task}/sweeps/methods.yaml", "test")[1]:
+        values.setdefault(run["variant"], {})[run["seed"]] = run["test"][METRICS[task]]
+    return values
+
+
+def differences_of(task):
+    """Mean and interval of each pair of variants."""
+    for one, other in itertools.permutations(values_of(task).values(), 2):
         pairs = np.array([one[seed] - other[seed] for seed in one])
         yield pairs.mean(), *interval(pairs)
 

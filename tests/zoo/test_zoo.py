@@ -108,9 +108,9 @@ def test_figures_are_those_of_the_sweep(name):
         assert result["Standard Deviations"][metric["head"]] == pytest.approx(np.std(values, ddof=1), abs=0.0051)
 
 
-def test_files_of_all_tasks_are_shipped_in_less_than_three_megabytes():
+def test_files_of_all_tasks_are_shipped_in_little_more_than_two_megabytes():
     assert {name.partition("/")[0] for name in SHIPPED} == {"classification", "segmentation", "detection"}
-    assert sum(path.stat().st_size for path in ZOO.iterdir()) < 3e6
+    assert sum(path.stat().st_size for path in ZOO.iterdir()) <= 2.1e6
     files = {name for model in SHIPPED.values() for name in (model["Checkpoint"]["File"], model["Checkpoint"]["Log"])}
     assert {path.name for path in ZOO.iterdir()} == files | {"rows.yml", "metafile.yml", "checkpoints.json"}
     for model in SHIPPED.values():

@@ -38,7 +38,7 @@ def prepare_reference(seed: int) -> Path:
 def train(
     config: str, work_dir: Path, overrides: Sequence[str] = (), seed: int = 0, source: str = "synthetic"
 ) -> tuple[Runner, SynToRealClassifier]:
-    """Train one of the project's configs (``gcisg_mini``), or continue a stopped run.
+    """Train one of the project's configs (``gcisg_mini``), or resume a run that was stopped.
 
     Each seed has its own images; `source` says of which kind, see :data:`gcisg_suite.miniature.classification.SOURCES`.
     """

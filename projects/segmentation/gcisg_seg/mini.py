@@ -78,7 +78,7 @@ def train(
 ) -> Runner:
     """Train one of the project's configs (``gcisg_mini``), or resume a run that was stopped.
 
-    Each seed has scenes of its own; `source` says which ones, see :data:`gcisg_suite.miniature.scenes.SOURCES`.
+    Each seed has its own scenes; `source` says of which kind, see :data:`gcisg_suite.miniature.scenes.SOURCES`.
     """
     if seed or source != "synthetic":  # the config's own otherwise
         root = scenes.source(mini_root(), seed, source)
