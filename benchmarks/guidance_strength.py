@@ -88,6 +88,7 @@ def train_mmengine(task: str, settings: dict[str, Any], batch: int, folder: Path
         f"model = dict(regularizer=dict(_delete_=True, **{settings!r}))\n"
         f"train_dataloader = dict(batch_size={batch})\n"
         f"train_cfg = dict(max_iters={STEPS})\n"
+        f"param_scheduler = [dict(type='CosineAnnealingLR', by_epoch=False, T_max={STEPS})]\n"
         "val_dataloader = val_cfg = val_evaluator = None\n"
     )
     runner = build_runner(config, work_dir=folder)
