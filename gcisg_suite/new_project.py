@@ -105,11 +105,11 @@ def write_project(task: str, answers: Answers, as_json: bool = False) -> int:
     """
     from gcisg_suite.audit.evaluation import compared
     from gcisg_suite.audit.show import as_dict, show_result
-    from gcisg_suite.progress import Progress
+    from gcisg_suite.progress import loading
 
     row, out, force = TASKS[task], answers.output, answers.force
     with redirect_stdout(sys.stderr) if as_json else nullcontext():  # what is converted is told meanwhile
-        with Progress(f"loading {task}", None, "task"):
+        with loading(task):
             make = row.door("new_project")
         project: Project = make(answers)
     audits = {**project.audits, THEIRS: compared(project.audits[MINE], project.audits[THEIRS])}

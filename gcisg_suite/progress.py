@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TypeVar
 
@@ -124,7 +124,16 @@ def shown_if_slow(items: Iterable[Item], what: str, unit: str = "image", total: 
 
     It suits code that training runs too: of several training processes, only the first shows it.
     """
-    return progress(items, what, unit, total, SLOW) if os.environ.get("RANK", "0") == "0" else iter(items)
+    return progress(items, what, unit, total, SLOW) if _is_first_process() else iter(items)
+
+
+def loading(what: str) -> AbstractContextManager[object]:
+    """Show that a framework is imported, which takes seconds; only the first of several training processes does."""
+    return Progress(f"loading {what}", None, "import") if _is_first_process() else nullcontext()
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager

@@ -12,7 +12,8 @@ import yaml
 from PIL import Image
 from scipy import stats
 
-from gcisg_suite.sweep import results
+from gcisg_suite.sweep import overview, results
+from gcisg_suite.sweep.overview import Gains
 from gcisg_suite.sweep.sweep import finished_runs, interval
 from gcisg_suite.sweep.variants import read_sweep
 from tests.documents import ROOT
@@ -151,6 +152,15 @@ def test_the_page_opens_with_all_methods_in_all_tasks(written):
         assert detection == ""
     with Image.open(folder / "docs/results/overview.png") as image:
         assert abs(image.width - 1000) < 5
+
+
+def test_a_task_without_the_pages_methods_is_drawn_empty(tmp_path):
+    vanilla = np.array([10.0, 11.0])
+    gained = {"CI": vanilla - 9}
+    overview.draw_gains(["CI"], [Gains(*named, vanilla, of) for *named, of in (("a", "AP", gained), ("b", "AP", {}))],
+                        tmp_path / "gains.png")  # fmt: skip
+    with Image.open(tmp_path / "gains.png") as image:
+        assert image.width > image.height
 
 
 def test_a_section_has_means_spreads_and_differences_to_the_first_row(written):

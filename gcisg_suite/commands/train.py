@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from gcisg_core.trackers import check_trackers
 from gcisg_suite.commands.arguments import Config, Flag, Overrides, UsageError, check_at_least, check_file, config_file
+from gcisg_suite.progress import loading
 from gcisg_suite.tasks import framework_of, load
 
 
@@ -87,9 +88,10 @@ def run(args: Namespace) -> None:
     check_at_least("--num-machines", args.num_machines)
     framework = framework_of(args.config)
     check_trackers(args.trackers, framework.trackers)
-    from gcisg_core.launch import Machines, first_rank_speaks, launch  # torch takes seconds to load
+    with loading(framework.name.partition("_")[0]):
+        from gcisg_core.launch import Machines, first_rank_speaks, launch
 
-    call = load(framework.train)
+        call = load(framework.train)
     machines = Machines(args.num_machines, args.machine_rank, args.dist_url)
     several = args.num_gpus > 1 or machines.number > 1
     if "LOCAL_RANK" in os.environ:

@@ -100,7 +100,7 @@ def _panel(axis: Any, task: Gains, names: Sequence[str]) -> None:
         axis.plot(values.mean(), row, "o", color=colour)
         if ends:
             axis.plot(ends, [row, row], color=colour, linewidth=2)
-    counts = sorted({len(values) for values in shown.values()})
+    counts = sorted({len(values) for values in shown.values()} or {len(task.vanilla)})
     seeds = " to ".join(str(count) for count in dict.fromkeys([counts[0], counts[-1]]))
     axis.axvline(0, color="#d55e00", linewidth=1, zorder=0)
     axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))

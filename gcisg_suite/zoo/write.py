@@ -90,8 +90,10 @@ def models(content: dict[str, Any], checkpoints: dict[str, Any], whose: dict[str
                 metadata["Seeds"] = len(runs)
                 values = {metric["head"]: [run["test"][key] for run in runs] for key, metric in task["metrics"].items()}
                 means = {head: round(statistics.mean(numbers), 2) for head, numbers in values.items()}
-                spreads = {head: round(statistics.stdev(numbers), 2) for head, numbers in values.items()}
-                result = {"Task": task["task"], "Dataset": data, "Metrics": means, "Standard Deviations": spreads}
+                result = {"Task": task["task"], "Dataset": data, "Metrics": means}
+                if len(runs) > 1:
+                    spreads = {head: round(statistics.stdev(numbers), 2) for head, numbers in values.items()}
+                    result["Standard Deviations"] = spreads
                 model["Results"] = [result]
             if "paper" in row:
                 heads = [metric["head"] for metric in task["metrics"].values()]
@@ -151,12 +153,12 @@ def table(name: str, content: dict[str, Any], entries: list[Model]) -> str:
 
 
 def evaluated(model: Model) -> str:
-    """`mean ± standard deviation` of each metric; empty if there are no runs."""
+    """`mean ± standard deviation` of each metric, of one run only the value; empty if there are no runs."""
     if "Results" not in model:
         return ""
     (result,) = model["Results"]
-    values = [f"{mean:.1f} ± {result['Standard Deviations'][head]:.1f}" for head, mean in result["Metrics"].items()]
-    return " / ".join(values)
+    spreads = {head: f" ± {value:.1f}" for head, value in result.get("Standard Deviations", {}).items()}
+    return " / ".join(f"{mean:.1f}{spreads.get(head, '')}" for head, mean in result["Metrics"].items())
 
 
 def _file_cell(model: Model) -> str:

@@ -8,6 +8,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -17,7 +18,7 @@ import yaml
 from gcisg_core.lookup import choose
 from gcisg_core.problems import DataError
 from gcisg_suite.places import data_root, find_config, zoo_folder
-from gcisg_suite.progress import named, training_bars
+from gcisg_suite.progress import Progress, named, training_bars
 from gcisg_suite.tasks import framework_of, load
 
 Model = dict[str, Any]
@@ -113,8 +114,10 @@ def download(model: Model, base_url: str | None, out: Path) -> Path:
 
     out.mkdir(parents=True, exist_ok=True)
     try:
-        # It writes to a temporary file, compares the hash, and renames.
-        torch.hub.download_url_to_file(url, str(out / stated["File"]), stated["SHA-256"], sys.stderr.isatty())
+        # It writes to a temporary file, compares the hash, and renames; it has a bar of its own on a terminal.
+        has_bar = sys.stderr.isatty()
+        with nullcontext() if has_bar else Progress(f"downloading {url}", None, "file"):
+            torch.hub.download_url_to_file(url, str(out / stated["File"]), stated["SHA-256"], has_bar)
     except (OSError, URLError) as error:
         raise DataError(url, f"cannot be fetched ({error})", "Check the address, or give another --base-url") from error
     except RuntimeError as error:

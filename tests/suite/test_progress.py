@@ -10,7 +10,7 @@ import pytest
 
 from gcisg_core.screen import keep_screen_brief, tell_step
 from gcisg_suite import progress as module
-from gcisg_suite.progress import Progress, named, progress, shown_if_slow, training_bars
+from gcisg_suite.progress import Progress, loading, named, progress, shown_if_slow, training_bars
 from gcisg_suite.text import read_json
 
 
@@ -72,6 +72,14 @@ def test_only_a_large_json_file_is_announced(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("gcisg_suite.text.LARGE", 2)
     assert read_json(file, "") == [1]
     assert capsys.readouterr().err.splitlines() == [f"reading {file}", f"reading {file}: done in 0 s"]
+
+
+def test_an_import_is_announced_by_the_first_process(capsys, monkeypatch):
+    for rank in "01":
+        monkeypatch.setenv("RANK", rank)
+        with loading("mmengine"):
+            pass
+    assert capsys.readouterr().err.splitlines() == ["loading mmengine", "loading mmengine: done in 0 s"]
 
 
 def test_work_of_unknown_length_and_work_that_fails(capsys, clock):

@@ -108,6 +108,15 @@ def test_figures_are_those_of_the_sweep(name):
         assert result["Standard Deviations"][metric["head"]] == pytest.approx(np.std(values, ddof=1), abs=0.0051)
 
 
+def test_a_model_of_one_run_has_no_deviation(tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo_write, "read_runs", lambda path: [run for run in read_runs(path) if run["seed"] == 0])
+    page, metafile = (zoo_write.contents(ZOO)[path] for path in (ROOT / "MODEL_ZOO.md", ZOO / "metafile.yml"))
+    assert "±" not in re.search(r"^.*\[gcisg_mini\].*$", page, re.M)[0]
+    (model,) = (model for model in yaml.safe_load(metafile)["Models"] if model["Name"] == NAME)
+    assert model["Metadata"]["Seeds"] == 1
+    assert model["Results"][0].keys() == {"Task", "Dataset", "Metrics"}
+
+
 def test_files_of_all_tasks_are_shipped_in_little_more_than_two_megabytes():
     assert {name.partition("/")[0] for name in SHIPPED} == {"classification", "segmentation", "detection"}
     assert sum(path.stat().st_size for path in ZOO.iterdir()) <= 2.1e6
@@ -187,7 +196,9 @@ def test_download_compares_before_it_gives_the_name(own, tmp_path, capsys):
     for base in (str(ZOO), ZOO.as_uri()):
         out = tmp_path / f"out{len(base)}"
         command(["download", NAME, "--out", str(out), "--base-url", base])
-        assert capsys.readouterr().out.strip() == str(out / file)
+        told = capsys.readouterr()
+        assert told.out.strip() == str(out / file)
+        assert told.err.startswith(f"downloading {ZOO.as_uri()}/{file}\n")
         assert zoo.sha256(out / file) == zoo.sha256(ZOO / file)
     (own / file).write_bytes((own / file).read_bytes()[:-9])
     with pytest.raises(SystemExit, match="is not the file of the metafile .* Fetch it from elsewhere"):
