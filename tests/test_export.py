@@ -10,6 +10,7 @@ import torch
 
 from gcisg_core.export import file_hash, verify_hash, write_export
 from gcisg_core.problems import DataError
+from gcisg_suite import export as exporter
 from tests.command import gcisg
 from tests.official import save_official
 
@@ -29,8 +30,8 @@ images = torch.rand(2, 3, 64, 96)
 """
 SEGMENTATION = [
     "model.backbone.depth=18", "model.backbone.init_cfg=None", "model.regularizer.queue_length=32",
-    "model.decode_head.in_channels=512", "model.decode_head.channels=8",
-    "model.auxiliary_head.in_channels=256", "model.auxiliary_head.channels=8",
+    "model.decode_head.in_channels=512", "model.decode_head.channels=8", "model.auxiliary_head.in_channels=256",
+    "model.auxiliary_head.channels=8",
 ]  # fmt: skip
 RUN = """
 _base_ = "{base}"
@@ -214,21 +215,14 @@ result = dict(boxes=found.pred_boxes.tensor, scores=found.scores)
     assert torch.equal(result["scores"], found.scores)
 
 
-@pytest.fixture
-def exporter():
-    from gcisg_suite import export as tool
-
-    return tool
-
-
 class TestComputation:
     """pt2 and onnx hold the model itself; the tool compares them with it before they get their name."""
 
     @pytest.mark.parametrize("kind", ["pt2", "onnx"])
-    def test_a_classifier_runs_without_its_code(self, tmp_path, exporter, classifier, kind):
+    def test_a_classifier_runs_without_its_code(self, tmp_path, classifier, kind):
         model, checkpoint = classifier
         overrides = [*CLASSIFICATION, "test_dataloader.dataset.pipeline.size=64"]
-        path = in_process(exporter, tmp_path, CLASSIFIER, checkpoint, overrides, kind)
+        path = in_process(tmp_path, CLASSIFIER, checkpoint, overrides, kind)
         images = torch.rand(3, 3, 64, 64)
         with torch.no_grad():
             expected = model(images)
@@ -237,7 +231,7 @@ class TestComputation:
         assert json.loads(path.with_suffix(".json").read_text())["size"] == 64
 
     @pytest.mark.parametrize("kind", ["pt2", "onnx"])
-    def test_a_segmentor_runs_without_its_code(self, tmp_path, exporter, kind):
+    def test_a_segmentor_runs_without_its_code(self, tmp_path, kind):
         from mmengine.registry import init_default_scope
         from mmseg.registry import MODELS
 
@@ -248,14 +242,14 @@ class TestComputation:
         init_default_scope("mmseg")
         model = disturb(MODELS.build(load_config(file, overrides).model))
         torch.save({"state_dict": model.state_dict()}, tmp_path / "iter_1.pth")
-        path = in_process(exporter, tmp_path, file, tmp_path / "iter_1.pth", overrides, kind)
+        path = in_process(tmp_path, file, tmp_path / "iter_1.pth", overrides, kind)
         with torch.no_grad():
             expected = model.encode_decode(images(), [{"img_shape": (64, 96)}] * 2)
         found = run_graph(path, images())
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
         assert found.shape == (2, 19, 64, 96)
 
-    def test_a_wrong_graph_gets_no_name(self, tmp_path, exporter, monkeypatch):
+    def test_a_wrong_graph_gets_no_name(self, tmp_path, monkeypatch):
         network = torch.nn.Conv2d(3, 2, 1)
         release = exporter.Export({}, "", "", ".py", {}, network, (8, 8))
         load = torch.export.load
@@ -264,20 +258,20 @@ class TestComputation:
             write_export(release, tmp_path / "release", "net", "pt2", exporter.save_program)
         assert not list((tmp_path / "release").iterdir())
 
-    def test_a_file_gets_its_name_when_all_that_belongs_to_it_is_there(self, tmp_path, exporter, monkeypatch):
+    def test_a_file_gets_its_name_when_all_that_belongs_to_it_is_there(self, tmp_path, monkeypatch):
         named, replace = [], Path.replace
         monkeypatch.setattr(Path, "replace", lambda self, goal: named.append(Path(goal)) or replace(self, goal))
         path = write_export(exporter.Export({}, "model", "", ".yaml", {}), tmp_path, "net")
         assert [goal.name for goal in named[1:]] == [path.with_suffix(s).name for s in (".yaml", ".json", ".pth")]
         assert sorted(tmp_path.iterdir()) == sorted(named[1:])
 
-    def test_a_detector_is_refused_with_the_reason(self, tmp_path, exporter):
+    def test_a_detector_is_refused_with_the_reason(self, tmp_path):
         release = exporter.Export({}, "model", "", ".yaml", {})
         with pytest.raises(ValueError, match=r"return Instances, so they are not a function of a tensor.*Export pth"):
             exporter.save_onnx(release, tmp_path / "net.onnx")
 
 
-def in_process(exporter, tmp_path, config, checkpoint, overrides, kind):
+def in_process(tmp_path, config, checkpoint, overrides, kind):
     release = exporter.read(str(ROOT / config), overrides, str(checkpoint))
     return write_export(release, tmp_path / "release", "net", kind, exporter.WRITERS[kind])
 
@@ -299,9 +293,3 @@ def run_graph(path, images):
 
     session = onnxruntime.InferenceSession(path.read_bytes())
     return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
-
-
-def test_metrics_that_are_no_numbers_are_named(exporter):
-    assert exporter.parse_metric("mIoU=41.5") == ("mIoU", 41.5)
-    with pytest.raises(ValueError, match="--metrics 'mIoU' must be NAME=VALUE"):
-        exporter.parse_metric("mIoU")

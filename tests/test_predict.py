@@ -276,16 +276,10 @@ class TestWhatCannotBeRead:
         assert "left out 3 files, hidden by their name: " in said
         assert len(read(out)[0]) == 5
 
-    @pytest.mark.parametrize(
-        ("name", "message"),
-        [
-            ("absent.png", "absent.png: no such file or folder"),
-            ("notes.txt", "notes.txt: neither image nor video by its suffix"),
-            ("empty", "empty: no image (.jpg"),
-            ("twice", "would both give the result a"),
-            (".", "lies in"),
-        ],
-    )
+    @pytest.mark.parametrize(("name", "message"), [
+        ("absent.png", "absent.png: no such file or folder"), ("empty", "empty: no image (.jpg"), (".", "lies in"),
+        ("notes.txt", "notes.txt: neither image nor video by its suffix"), ("twice", "would both give the result a"),
+    ])  # fmt: skip
     def test_is_said_before_anything_is_predicted(self, predict, classifier, tmp_path, name, message):
         (tmp_path / "notes.txt").write_text("no image")
         for folder in ("empty", "twice"):

@@ -11,6 +11,7 @@ from gcisg_core.integrations.mmengine.runner import naming_file
 from gcisg_core.integrations.openmmlab import MissingOperators
 from gcisg_core.problems import DataError, MissingPackageError
 from gcisg_suite import gallery
+from gcisg_suite.export import parse_metric
 from gcisg_suite.miniature.folders import write_once
 from gcisg_suite.miniature.ingredients import photo_strip, real_digits
 from gcisg_suite.miniature.scenes import real_scene
@@ -169,3 +170,9 @@ def test_an_operator_of_mmcv_that_is_not_compiled(monkeypatch):
     from mmseg.models.backbones import ResNet
 
     assert ResNet(18)(torch.rand(1, 3, 64, 64))  # needs none
+
+
+def test_metrics_that_are_no_numbers_are_named():
+    assert parse_metric("mIoU=41.5") == ("mIoU", 41.5)
+    with pytest.raises(ValueError, match="--metrics 'mIoU' must be NAME=VALUE"):
+        parse_metric("mIoU")
