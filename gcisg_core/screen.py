@@ -12,10 +12,10 @@ from gcisg_core.problems import MissingPackageError
 
 # Errors that commands report as one line; see `gcisg_suite.cli`.
 ONE_LINE_ERRORS = (ValueError, OSError, FloatingPointError, MissingPackageError)
-# First words of the long listings of mmengine and Detectron2.
+# First words of the long listings of mmengine and Detectron2; a line for each parameter is a listing too.
 LISTINGS = re.compile(
     r"[\s-]*(System environment:|Config:|Hooks will be executed|Environment info:|Running with full config:"
-    r"|Contents of args.config_file|Model:)"
+    r"|Contents of args.config_file|Model:|paramwise_options -- |[\w.]+ is skipped since its requires_grad=False)"
 )
 ENDS_THE_RUN = "Exception during training:"  # Detectron2's message before it raises the error again
 LEAST_POINTS = 20  # of a run's curves
@@ -57,7 +57,7 @@ class _BriefFilter(logging.Filter):
 
 
 def keep_screen_brief(logger: logging.Logger) -> None:
-    """Show listings of config, environment and model, and tracebacks of one-line errors, only in the log file.
+    """Show listings (config, environment, model, parameters) and tracebacks of one-line errors only in the log file.
 
     Within :func:`steps_told_to`, the screen shows only warnings.
 

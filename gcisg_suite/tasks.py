@@ -96,7 +96,7 @@ PINNED, ANALYSIS = "{pip} -r requirements/frameworks.txt", "{pip} 'gcisg[analysi
 DETECTRON2_ITSELF = "make setup (package index, Python part), or Detectron2's own install guide (with a GPU)"
 MMENGINE_PACKAGE = Package("mmengine", PINNED, distributions("mmengine"), "0.10")
 SCENES = {"Scenes": "gcisg_suite.prepare:scenes"}
-IMAGES = {"Images": "gcisg_cls.mini:prepare_mini"}
+IMAGES = {"Images": "gcisg_suite.prepare:images"}
 REFERENCE = {"Reference network": "gcisg_suite.prepare:reference"}
 _ROWS = (
     TaskSpec(
@@ -131,7 +131,7 @@ _ROWS = (
             "class-folders": Audit("gcisg_cls.audit:audit_folders", ("classes",)),
         },
         own_data=("class-folders",),
-        prepares=IMAGES,
+        prepares={**IMAGES, **REFERENCE},
     ),
     TaskSpec(
         name="segmentation",
@@ -184,7 +184,7 @@ _ROWS = (
             ),
         },
         own_data=("pairs",),
-        prepares={**SCENES, **IMAGES},
+        prepares={**SCENES, **IMAGES, **REFERENCE},
     ),
     TaskSpec(
         name="detection",

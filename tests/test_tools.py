@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gcisg_core.shell import gcisg_command
 from gcisg_suite import doctor, doctor_memory
 from gcisg_suite.cli import main
 from gcisg_suite.commands.sweep import parse_seeds
@@ -161,9 +162,9 @@ class TestSweep:
         assert [command[command.index("--only") + 1] for command in commands] == [
             "A, tau 0.2", "B, tau 0.1", "B, tau 0.2",
         ]  # fmt: skip
-        assert commands[0][:2] == ["gcisg", "sweep"]
-        capsys.readouterr()
-        main([*commands[0][1:], "--dry-run"])
+        program, words = gcisg_command("sweep"), commands[0][commands[0].index("sweep") :]
+        assert shlex.join(commands[0]) == f"{program} {shlex.join(words[1:])}"
+        main([*words, "--dry-run"])
         (command,) = capsys.readouterr().out.splitlines()
         flags = ("--sweep", "--only", "--seeds", "--split", "--jobs")
         again = shlex.split(command)

@@ -16,7 +16,7 @@ from tabulate import tabulate
 
 from gcisg_core.files import replacing
 from gcisg_core.lookup import choose
-from gcisg_core.shell import command_line
+from gcisg_core.shell import gcisg_command
 from gcisg_suite.prepare import prepare
 from gcisg_suite.progress import progress
 from gcisg_suite.tasks import TASKS
@@ -236,7 +236,7 @@ def sweep(args: Options) -> None:
         for number, (variant, seed) in enumerate(todo):
             rest = ["--seeds", seed, "--split", split, "--only", variant, "--jobs", 1]
             rest += ["--output", f"{out.stem}.{number}.jsonl"]
-            print(command_line("gcisg", "sweep", *given, *rest))
+            print(gcisg_command("sweep", *given, *rest))
         return
     failed = []
     if not args.collect:
