@@ -56,6 +56,8 @@ def test_a_checkpoint_without_a_number_is_last_and_a_criterion_without_any_is_le
     assert found["match_rate"] == [2, 1]
     assert "source" not in found
     assert "Left out: source (no images)." in report(run)
+    assert "give --source" in report(run)
+    assert "give --source" not in report(RUN)
 
 
 def test_a_choice_without_labels_is_told_as_such():
