@@ -237,6 +237,12 @@ def sweep(args: Options) -> None:
             rest = ["--seeds", seed, "--split", split, "--only", variant, "--jobs", 1]
             rest += ["--output", f"{out.stem}.{number}.jsonl"]
             print(gcisg_command("sweep", *given, *rest))
+        if args.launcher and todo:
+            print(f"--launcher {args.launcher} submits these as {len(todo)} jobs, without --dry-run", file=sys.stderr)
+        elif todo:
+            goal = ["--output", args.output] if args.output else []
+            collect = gcisg_command("sweep", *given, "--split", split, *goal, "--collect", ".")
+            print(f"Once they have ended, in the same folder: {collect}", file=sys.stderr)
         return
     failed = []
     if not args.collect:
