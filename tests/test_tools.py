@@ -153,9 +153,7 @@ class TestSweep:
         with pytest.raises(ValueError, match="Did you mean 'detection'"):
             sweep.read_sweep(grid)
 
-    def test_missing_runs_are_printed_as_commands_and_their_results_collected(
-        self, sweep, grid, tmp_path, capsys, monkeypatch
-    ):
+    def test_missing_runs_are_printed_and_collected(self, sweep, grid, tmp_path, capsys, monkeypatch):
         measures = dict.fromkeys(sweep.TASKS["classification"].metrics, 50.0)
         line = json.dumps({"variant": "A, tau 0.1", "seed": 0, "dev": measures}) + "\n"
         out = tmp_path / "grid_dev.jsonl"
@@ -179,7 +177,7 @@ class TestSweep:
         (tmp_path / "done").mkdir()
         (tmp_path / "done" / "grid_dev.0.jsonl").write_text(line + line.replace("0.1", "0.2") + '{"variant": "B')
         monkeypatch.chdir(tmp_path / "done")
-        main(["sweep", *shlex.split(collect), "--output", str(out), "--plot", str(tmp_path / "plot.png")])
+        main(["sweep", *shlex.split(collect), "--plot", str(tmp_path / "plot.png")])
         assert [entry["variant"] for entry in sweep.read_runs(out)] == ["A, tau 0.1", "A, tau 0.2"]
         assert "| A, tau 0.2 | 1 " in " ".join(capsys.readouterr().out.split())
         assert (tmp_path / "plot.png").stat().st_size > 1000
