@@ -14,7 +14,7 @@ from tests.remedies import ROOT, given, spelt, trees
 
 # Of git, pip, uv, and the programs that write the miniature.
 OTHERS = {"abbrev", "always", "dirty", "exclude", "no-deps", "eval-scenes", "train-scenes", "reference-seed"}
-OTHERS |= {"no-build-isolation", "require-hashes", "python"}
+OTHERS |= {"no-build-isolation", "require-hashes", "python", "skip-build"}
 OTHERS |= {"scenes", "per-class", "iterations"}  # of gcisg_suite.miniature.reference
 # Of Chromium.
 OTHERS |= {"headless", "no-sandbox", "disable-gpu", "hide-scrollbars", "virtual-time-budget", "blink-settings"}
@@ -41,6 +41,7 @@ CANNOT_BE_DONE = {
     "Build Detectron2 from source by its own install guide to use it": "needs a compiler and Detectron2's repository",
     "Detectron2's own install guide (with a GPU), or its Python part": "installs packages from the index",
     "{pip} uv wheel 'setuptools<81'": "the same, in an installed wheel",
+    "make setup": "the same",
     "Train it: {}": "trains a full-size recipe on the paper's data",
     "no checkpoint: train it, see `show`": "the same; `test_list_and_show` runs `show`",
     "{}: has no checkpoint; train it: {}": "the same",
