@@ -76,11 +76,8 @@ def sweep(
     if job_options and not launcher:
         raise UsageError("--job-options are for --launcher slurm or local")
 
-    from gcisg_suite.progress import loading
-
-    with loading("what a sweep needs"):
-        from gcisg_suite.sweep.sweep import Options
-        from gcisg_suite.sweep.sweep import sweep as sweep_all
+    from gcisg_suite.sweep.sweep import Options
+    from gcisg_suite.sweep.sweep import sweep as sweep_all
 
     given = Options(file, config, scale, numbers, split, output, jobs, only or (), dry_run, collect, plot)
     given.launcher, given.job_options = launcher, job_options or ()
