@@ -263,4 +263,4 @@ def sweep(args: Options) -> None:
     if args.plot:
         draw(runs, split, metrics[0], args.plot)
     if failed:
-        sys.exit("\n".join([f"{len(failed)} runs failed; run the same command to try them again", *failed]))
+        sys.exit("\n".join([f"Failed runs: {len(failed)}. To try them again, run the same command", *failed]))
