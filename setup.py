@@ -23,6 +23,7 @@ PACKAGES = {
     # The configs, so that they are in the wheel; `gcisg_suite.places` finds them.
     **{f"gcisg_configs.{project.name}": project.as_posix() for project in PROJECTS},
     "gcisg_configs.zoo": "zoo",
+    "gcisg_configs.requirements": "requirements",
 }  # fmt: skip
 # `gcisg-train` and so on, as they were called before `gcisg train`.
 OLD_COMMANDS = ("train", "demo", "prepare", "audit", "sweep", "export", "predict", "analyze", "select", "report",
@@ -77,6 +78,7 @@ setup(
         **{name: ["py.typed"] for name in PACKAGES if "." not in name and name not in OLD_NAMES},
         **{f"gcisg_configs.{project.name}": ["_base_/*.py", "*.yaml", "sweeps/*"] for project in PROJECTS},
         "gcisg_configs.zoo": ["*"],
+        "gcisg_configs.requirements": ["*.txt"],
         "gcisg_suite.miniature": ["*.safetensors"],
         "gcisg_suite.report": ["page.*", "uPlot.*"],
     },

@@ -12,11 +12,13 @@ from gcisg_core.problems import MissingPackageError
 
 # Errors that commands report as one line; see `gcisg_suite.cli`.
 ONE_LINE_ERRORS = (ValueError, OSError, FloatingPointError, MissingPackageError)
-# First words of the long listings of mmengine and Detectron2.
+# First words of the long listings of mmengine and Detectron2; a line for each parameter is a listing too.
 LISTINGS = re.compile(
     r"[\s-]*(System environment:|Config:|Hooks will be executed|Environment info:|Running with full config:"
-    r"|Contents of args.config_file|Model:)"
+    r"|Contents of args.config_file|Model:|paramwise_options -- |[\w.]+ is skipped since its requires_grad=False)"
 )
+# Warnings of mmengine about its own code, on which a user cannot act.
+ITS_OWN = re.compile(r'"(FileClient|HardDiskBackend)" |`save_param_scheduler` is True but')
 ENDS_THE_RUN = "Exception during training:"  # Detectron2's message before it raises the error again
 LEAST_POINTS = 20  # of a run's curves
 _listeners: list[Callable[[str, int, int], None]] = []
@@ -53,13 +55,13 @@ class _BriefFilter(logging.Filter):
             return False
         if record.exc_info and (isinstance(record.exc_info[1], ONE_LINE_ERRORS) or record.msg == ENDS_THE_RUN):
             return False
-        return LISTINGS.match(str(record.msg)) is None
+        return not any(pattern.match(str(record.msg)) for pattern in (LISTINGS, ITS_OWN))
 
 
 def keep_screen_brief(logger: logging.Logger) -> None:
-    """Show listings of config, environment and model, and tracebacks of one-line errors, only in the log file.
+    """Keep listings (config, environment, model, parameters) and tracebacks of one-line errors to the log file.
 
-    Within :func:`steps_told_to`, the screen shows only warnings.
+    Warnings that match :data:`ITS_OWN` stay there too. Within :func:`steps_told_to`, the screen shows only warnings.
 
     Args:
         logger: Its handlers of `sys.stdout` and `sys.stderr` are changed.

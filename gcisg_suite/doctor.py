@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import NamedTuple
 
 from gcisg_core.integrations import openmmlab
+from gcisg_core.shell import pinned
 from gcisg_suite.doctor_memory import fingerprint, keep, recall
 from gcisg_suite.progress import progress
 from gcisg_suite.rows import Package, TaskSpec
@@ -34,7 +35,7 @@ def version_at_least(found: str, least: str) -> bool:
 
 def package(task: str, needed: Package) -> Check:
     """Import a package and compare its version."""
-    fix = needed.fix.format(pip=INSTALL)
+    fix = needed.fix.replace("{pip}", INSTALL).replace("{python}", sys.executable)
     if needed.module in openmmlab.DISTRIBUTIONS:
         fix = f"{INSTALL} {openmmlab.requirements(needed.module)}"
     try:
@@ -64,7 +65,7 @@ def python_version() -> Check:
 
 def torchvision_operators() -> Check:
     """Torchvision's compiled operators load only with the torch that they were built for."""
-    fix = f"{INSTALL} -r requirements/torch.txt"
+    fix = f"{INSTALL} {pinned('torch')}"
     try:
         import torch
         from torchvision.ops import nms
@@ -92,7 +93,7 @@ def openmmlab_stack() -> Check:
     return Check("all", "OpenMMLab stack", found or "none", fix if official and onedl else "")
 
 
-TORCH = "{pip} -r requirements/torch.txt"
+TORCH = f"{{pip}} {pinned('torch')}"
 GENERAL: tuple[Callable[[], Check], ...] = (
     python_version,
     lambda: package("all", Package("torch", TORCH, ("torch",), "2.4")),

@@ -15,6 +15,13 @@ def prepare(tasks: Collection[str]) -> None:
         print(f"{what}: {load(door)()}")
 
 
+def images() -> object:
+    """The images of classification, and those that Acc_IN is measured on."""
+    from gcisg_suite.miniature.classification import prepare as prepare_images
+
+    return prepare_images(mini_root() / "classification")
+
+
 def scenes() -> object:
     """The scenes of segmentation and detection."""
     from gcisg_suite.miniature.scenes import prepare as prepare_scenes

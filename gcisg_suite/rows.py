@@ -77,7 +77,7 @@ class Package(NamedTuple):
 
     Attributes:
         module: What is imported.
-        fix: The command that installs it; `{pip}` stands for `python -m pip install`.
+        fix: The command that installs it; `{pip}` stands for `python -m pip install`, `{python}` for the interpreter.
         distributions: Its names on the index; the first one that is installed counts.
         least: The oldest version that works.
     """

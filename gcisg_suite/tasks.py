@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gcisg_core.integrations.openmmlab import distributions
+from gcisg_core.shell import pinned
 from gcisg_core.trackers import TRACKERS
 from gcisg_suite.rows import Audit, Framework, Package, TaskSpec, load
 
@@ -92,11 +93,23 @@ def _is_classifier(config: Any) -> bool:
     return not known and config.get("default_scope") in (None, "mmengine")
 
 
-PINNED, ANALYSIS = "{pip} -r requirements/frameworks.txt", "{pip} 'gcisg[analysis]'"
-DETECTRON2_ITSELF = "make setup (package index, Python part), or Detectron2's own install guide (with a GPU)"
-MMENGINE_PACKAGE = Package("mmengine", PINNED, distributions("mmengine"), "0.10")
+SEGMENTATION, DETECTION, ANALYSIS = (
+    f"{{pip}} {what}"
+    for what in (pinned("frameworks", "segmentation"), pinned("frameworks", "detection"), "'gcisg[analysis]'")
+)
+# Where there is no Makefile, its command: only uv accepts the package's metadata.
+DETECTRON2_PARTS = (
+    "make setup"
+    if Path(__file__).resolve().parents[1].joinpath("Makefile").is_file()
+    else "{pip} uv wheel 'setuptools<81' && {python} -m uv pip install --python {python} --no-deps --no-build-isolation"
+    f" -C--global-option=build_py -C--build-option=--skip-build --require-hashes {pinned('detectron2')}"
+)
+DETECTRON2_ITSELF = (
+    f"Detectron2's own install guide (with a GPU), or its Python part from the package index: {DETECTRON2_PARTS}"
+)
+MMENGINE_PACKAGE = Package("mmengine", SEGMENTATION, distributions("mmengine"), "0.10")
 SCENES = {"Scenes": "gcisg_suite.prepare:scenes"}
-IMAGES = {"Images": "gcisg_cls.mini:prepare_mini"}
+IMAGES = {"Images": "gcisg_suite.prepare:images"}
 REFERENCE = {"Reference network": "gcisg_suite.prepare:reference"}
 _ROWS = (
     TaskSpec(
@@ -131,15 +144,15 @@ _ROWS = (
             "class-folders": Audit("gcisg_cls.audit:audit_folders", ("classes",)),
         },
         own_data=("class-folders",),
-        prepares=IMAGES,
+        prepares={**IMAGES, **REFERENCE},
     ),
     TaskSpec(
         name="segmentation",
         framework=MMENGINE,
         package="gcisg_seg",
         packages=(
-            Package("mmseg", PINNED, distributions("mmseg"), "1.0"),
-            Package("mmcv", PINNED, distributions("mmcv"), "2.0"),
+            Package("mmseg", SEGMENTATION, distributions("mmseg"), "1.0"),
+            Package("mmcv", SEGMENTATION, distributions("mmcv"), "2.0"),
             Package("cityscapesscripts", "{pip} cityscapesscripts", ("cityscapesscripts",)),
         ),
         recognises=_is_segmentor,
@@ -184,7 +197,7 @@ _ROWS = (
             ),
         },
         own_data=("pairs",),
-        prepares={**SCENES, **IMAGES},
+        prepares={**SCENES, **IMAGES, **REFERENCE},
     ),
     TaskSpec(
         name="detection",
@@ -192,8 +205,8 @@ _ROWS = (
         package="gcisg_det",
         packages=(
             Package("detectron2", DETECTRON2_ITSELF, ("detectron2", "detectron2-cdo")),
-            Package("pycocotools", PINNED, ("pycocotools",)),
-            Package("fvcore", PINNED, ("fvcore",)),
+            Package("pycocotools", DETECTION, ("pycocotools",)),
+            Package("fvcore", DETECTION, ("fvcore",)),
         ),
         recognises=_is_detector,
         metrics=("AP", "AP50", "AP75"),

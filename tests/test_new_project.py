@@ -111,7 +111,7 @@ def test_rules_of_labels_are_those_of_the_audit_and_reach_the_config(data, tmp_p
     with pytest.raises(SystemExit) as stopped:
         main(["audit", "--dataset", "pairs", "--root", "synthetic", "--workers", "1", *values[:-2], "--json"])
     assert stopped.value.code == 1
-    assert json.loads(capsys.readouterr().out)["summary"] == {"… values or colours of no class, such as …": 4}
+    assert json.loads(capsys.readouterr().out)["summary"] == {"values or colours of no class: … such as …": 4}
 
 
 @pytest.mark.parametrize("data", ["detection"], indirect=True)

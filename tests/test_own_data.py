@@ -227,8 +227,8 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("pixels", "message"),
         [
-            (np.full((128, 128), 3, np.uint8), "1 values or colours of no class, such as [3]"),
-            (np.full((128, 128, 3), 9, np.uint8), "1 values or colours of no class, such as ['#090909']"),
+            (np.full((128, 128), 3, np.uint8), "values or colours of no class: 1, such as [3]"),
+            (np.full((128, 128, 3), 9, np.uint8), "values or colours of no class: 1, such as ['#090909']"),
             (np.zeros((64, 128), np.uint8), "label is 128 x 64 pixels, its image 128 x 128"),
             (np.zeros((128, 128), np.uint16), "image mode I;16: a label has the class's number at each pixel"),
         ],

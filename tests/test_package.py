@@ -100,6 +100,13 @@ def test_neither_openmmlab_stack_is_forced_on_an_environment(installed):
         assert bool(onedl) == (extra in ("classification", "segmentation", "all"))
 
 
+def test_what_is_told_to_install_is_in_it(installed):
+    code = "from gcisg_core.shell import pinned; print(pinned('torch'), pinned('frameworks', 'segmentation'))"
+    flag, file, extra = run(installed, "-c", code).stdout.split()
+    assert (flag, extra) == ("-r", "'gcisg[segmentation]'")
+    assert (installed.parent / file).read_text() == (ROOT / "requirements/torch.txt").read_text()
+
+
 def test_one_version_in_the_wheel_the_changelog_and_the_citation(installed):
     (distribution,) = metadata.distributions(name="gcisg", path=[str(installed)])
     (newest, *_) = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.M)

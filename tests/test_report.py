@@ -34,10 +34,10 @@ randomness = dict(seed=3)
 """
 
 
-def write_mmengine(folder, method, miou, started="20260101_000000", steps=(10, 20, 30, 40), extra=None):
+def write_mmengine(folder, method, miou, started="20260101_000000", steps=(10, 20, 30, 40), extra=None, seed=3):
     log = folder / started / "vis_data" / "scalars.json"
     log.parent.mkdir(parents=True)
-    (folder / "mine.py").write_text(CONFIG.format(method))
+    (folder / "mine.py").write_text(CONFIG.format(method).replace("seed=3", f"seed={seed}"))
     lines = [{"decode.loss_ce": 9.0 / step, "loss": 1.0, "time": 0.5, "step": step, **(extra or {})} for step in steps]
     lines += [{"mIoU": miou, "aAcc": 80.0, "data_time": 0.1, "time": 0.2, "step": steps[-1] if steps else 5}]
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -120,7 +120,7 @@ class TestReading:
 
     def test_a_folder_without_a_run_is_named(self, tmp_path, capsys):
         assert run(f"python tools/report.py {tmp_path}") == 1
-        assert f"error: {tmp_path}: no run. Expected a work directory of tools/train_net.py" in capsys.readouterr().err
+        assert f"error: {tmp_path}: no run. Expected the output folder of `gcisg train`" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_losses_of_one_run_are_named_after_task_and_method(segmentation, detecti
 def test_runs_of_one_name_are_seeds(tmp_path):
     figures = {"baseline": (20.0, 21.0, 25.0), "GCISG": (30.0, 32.0, 34.0)}
     runs = [
-        write_mmengine(tmp_path / f"{name}_{seed}", "none", miou, extra={"loss_aux": float(seed)})
+        write_mmengine(tmp_path / f"{name}_{seed}", "none", miou, extra={"loss_aux": float(seed)}, seed=seed)
         for name, values in figures.items()
         for seed, miou in enumerate(values)
     ]
@@ -185,6 +185,8 @@ def test_runs_of_one_name_are_seeds(tmp_path):
     # Differences 10, 11, 9: mean 10, t(2) 4.303, standard error 0.577.
     assert "GCISG +10.0 points of mIoU over baseline, 95 % +7.5 to +12.5, 3 seeds." in text
     assert "<td>22.00 ± 2.65</td><td>32.00 ± 2.00</td><td>+10.00 [+7.52, +12.48]</td>" in text
+    assert re.search(r"<td>seed</td>\s*<td>0; 1; 2</td>\s*<td>0; 1; 2</td>", text)
+    assert re.search(r"<td>iterations</td>\s*<td>40</td>", text)
     (data,) = re.findall(r'<script type="application/json">(.*?)</script>', text, re.S)
     (chart, *_) = json.loads(data)
     assert [line["name"] for line in chart["lines"]] == ["baseline", "GCISG"]

@@ -114,12 +114,12 @@ def test_a_finished_run_is_read_again_but_not_for_another_config(words, tmp_path
     assert both.items() > runs.items()
 
 
-@pytest.mark.remedy("{} runs failed; run the same command to try them again")
+@pytest.mark.remedy("Failed runs: {}. To try them again, run the same command")
 def test_a_run_that_fails_is_named_and_the_others_are_kept(words, tmp_path):
     (tmp_path / "grid.yaml").write_text("grid: {x: [3, 1]}\n")
     ended = gcisg(*words, "--seeds", "2")
     assert ended.code == 1
-    assert "1 runs failed; run the same command to try them again" in ended.err
+    assert "Failed runs: 1. To try them again, run the same command" in ended.err
     assert "mine, x 3, seed 2: no such thing as 3" in ended.err
     (line,) = (tmp_path / "grid_mine_test.jsonl").read_text().splitlines()
     assert json.loads(line)["test"] == {"accuracy": 52.0}
@@ -157,7 +157,7 @@ def test_jobs_outlive_a_killed_sweep_and_are_found_by_the_next(words, tmp_path):
     again = gcisg(*words)
     meanwhile.join()
     assert again.code == 1
-    assert "1 runs failed; run the same command to try them again" in again.err
+    assert "Failed runs: 1. To try them again, run the same command" in again.err
     assert "mine, x 3, seed 0: ValueError: no such thing as 3 (log: " in again.err
     assert int((waiting / "pid").read_text()) == pid
     assert [json.loads(line)["variant"] for line in out.read_text().splitlines()] == ["mine, x 4"]

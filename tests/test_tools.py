@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gcisg_core.shell import gcisg_command
 from gcisg_suite import doctor, doctor_memory
 from gcisg_suite.cli import main
 from gcisg_suite.commands.sweep import parse_seeds
@@ -151,26 +153,31 @@ class TestSweep:
         with pytest.raises(ValueError, match="Did you mean 'detection'"):
             sweep.read_sweep(grid)
 
-    def test_missing_runs_are_printed_as_commands_and_their_results_collected(self, sweep, grid, tmp_path, capsys):
+    def test_missing_runs_are_printed_and_collected(self, sweep, grid, tmp_path, capsys, monkeypatch):
         measures = dict.fromkeys(sweep.TASKS["classification"].metrics, 50.0)
         line = json.dumps({"variant": "A, tau 0.1", "seed": 0, "dev": measures}) + "\n"
         out = tmp_path / "grid_dev.jsonl"
         out.write_text(line)
         main(["sweep", "--sweep", str(grid), "--dry-run"])
-        commands = [shlex.split(command) for command in capsys.readouterr().out.splitlines()]
+        said = capsys.readouterr()
+        commands = [shlex.split(command) for command in said.out.splitlines()]
+        (collect,) = re.findall(r"^Once they have ended, in the same folder: .*(--sweep .*)\n$", said.err)
+        main(["sweep", "--sweep", str(grid), "--dry-run", "--launcher", "local"])
+        assert "--launcher local submits these as 3 jobs" in capsys.readouterr().err
         assert [command[command.index("--only") + 1] for command in commands] == [
             "A, tau 0.2", "B, tau 0.1", "B, tau 0.2",
         ]  # fmt: skip
-        assert commands[0][:2] == ["gcisg", "sweep"]
-        capsys.readouterr()
-        main([*commands[0][1:], "--dry-run"])
+        program, words = gcisg_command("sweep"), commands[0][commands[0].index("sweep") :]
+        assert shlex.join(commands[0]) == f"{program} {shlex.join(words[1:])}"
+        main([*words, "--dry-run"])
         (command,) = capsys.readouterr().out.splitlines()
         flags = ("--sweep", "--only", "--seeds", "--split", "--jobs")
         again = shlex.split(command)
         assert [again[again.index(flag) + 1] for flag in flags] == [str(grid), "A, tau 0.2", "0", "dev", "1"]
         (tmp_path / "done").mkdir()
         (tmp_path / "done" / "grid_dev.0.jsonl").write_text(line + line.replace("0.1", "0.2") + '{"variant": "B')
-        main(["sweep", "--sweep", str(grid), "--collect", str(tmp_path / "done"), "--plot", str(tmp_path / "plot.png")])
+        monkeypatch.chdir(tmp_path / "done")
+        main(["sweep", *shlex.split(collect), "--plot", str(tmp_path / "plot.png")])
         assert [entry["variant"] for entry in sweep.read_runs(out)] == ["A, tau 0.1", "A, tau 0.2"]
         assert "| A, tau 0.2 | 1 " in " ".join(capsys.readouterr().out.split())
         assert (tmp_path / "plot.png").stat().st_size > 1000

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from gcisg_core.problems import MissingPackageError
+from gcisg_core.shell import pinned
 
 # Import name -> its distributions on the index: the official ones, then OneDL's.
 DISTRIBUTIONS = {
@@ -29,9 +30,7 @@ DISTRIBUTIONS = {
     "mmdet": (("mmdet",), ("onedl-mmdetection",)),
     "mmpretrain": (("mmpretrain",), ("onedl-mmpretrain",)),
 }
-PINNED = "-r requirements/frameworks.txt"  # OneDL's
 PARTS = {"mmdet": "mmdetection", "mmpretrain": "mmpretrain"}  # which some models of mmseg use
-PINNED_PARTS = "--no-deps -r requirements/{}.txt"
 EXTENSION = "mmcv._ext"
 IN_PYTORCH = {
     f"{name}_{way}" for name in ("ms_deform_attn", "psamask", "sigmoid_focal_loss") for way in ("forward", "backward")
@@ -68,7 +67,9 @@ def requirements(module: str) -> str:
     """
     official, onedl = stacks()
     if onedl or not official:
-        return PINNED_PARTS.format(module) if module in PARTS else PINNED
+        if module in PARTS:
+            return f"--no-deps {pinned(module)}"
+        return pinned("frameworks", "classification" if module == "mmengine" else "segmentation")  # OneDL's
     mmcv = next((name for name in DISTRIBUTIONS["mmcv"][0] if name in official), "mmcv-lite")
     needed = {"mmengine": "'mmengine>=0.10'", "mmcv": f"'{mmcv}>=2.0,<2.2'"}
     both = {"mmseg": "mmsegmentation>=1.2", "mmdet": "mmdet>=3.1", "mmpretrain": "mmpretrain>=1.2"}

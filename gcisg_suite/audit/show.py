@@ -13,7 +13,7 @@ from tabulate import tabulate
 from gcisg_core.problems import EXAMPLES, AuditResult, Problem
 
 # The parts in which problems of one kind differ: quoted or bracketed text, numbers, paths and file names.
-NAMES = re.compile(r"'[^']*'|\"[^\"]*\"|\([^)]*\)|\[[^\]]*\]|\S*[\d/\\]\S*|\S+\.\w+\S*")
+NAMES = re.compile(r"'[^']*'|\"[^\"]*\"|\((?:[^()]|\([^()]*\))*\)|\[[^\]]*\]|\S*[\d/\\]\S*|\S+\.\w+\S*")
 
 
 def show(dataset: str, results: Sequence[tuple[Path, AuditResult]], as_json: bool) -> int:
@@ -50,7 +50,8 @@ def show_result(name: str, result: AuditResult) -> None:
         kinds = by_kind(result.problems)
         print(tabulate([(kind, _count(found)) for kind, found in kinds.items()], ("problem", "count")))
     found = ", ".join(f"{key} {count}" for key, count in result.counts.items() if "/" not in key)
-    print(f"{name}: {_count(result.problems)} problems; found: {found}")
+    count = _count(result.problems)
+    print(f"{name}: {count} {'problem' if count == 1 else 'problems'}; found: {found}")
 
 
 def by_kind(problems: Iterable[Problem]) -> dict[str, list[Problem]]:

@@ -50,11 +50,13 @@ def report(
     for folder in folders:
         check_exists("RUN", folder)
 
-    from gcisg_suite.progress import named, progress
-    from gcisg_suite.report.page import write_report
-    from gcisg_suite.report.runs import read_run
-    from gcisg_suite.report.sections import section
-    from gcisg_suite.report.seeds import labels
+    from gcisg_suite.progress import loading, named, progress
+
+    with loading("torch and matplotlib"):
+        from gcisg_suite.report.page import write_report
+        from gcisg_suite.report.runs import read_run
+        from gcisg_suite.report.sections import section
+        from gcisg_suite.report.seeds import labels
 
     pairs = list(zip(folders, called, strict=True))
     read = [read_run(folder, name, trust) for folder, name in progress(pairs, "reading", "run")]

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gcisg_suite.progress import shown_if_slow
+
 from .folders import write_by_class, write_class_folders, write_once
 from .glyphs import GLYPH_NAMES, GLYPHS, draw_glyph, fit, scanned
 from .ingredients import DIGIT_NAMES, real_digits
@@ -100,9 +102,8 @@ def source(root: Path, seed: int, kind: str = "synthetic") -> Path:
 def prepare_target(folder: Path, split: str, composites: int = COMPOSITES) -> Path:
     """Write one split of the real target ("dev", "test": 1,500 pictures each); see `prepare`."""
     recipe = {"recipe": split, "version": VERSION, "composites": composites}
-    write_once(
-        Path(folder), recipe, lambda at: write_class_folders(at, DIGIT_NAMES, target_pictures(split, composites))
-    )
+    pictures = shown_if_slow(target_pictures(split, composites), f"real pictures, {split}", "picture")
+    write_once(Path(folder), recipe, lambda at: write_class_folders(at, DIGIT_NAMES, pictures))
     return Path(folder)
 
 

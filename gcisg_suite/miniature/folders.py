@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -40,8 +41,17 @@ def write_once(goal: Path, recipe: dict[str, Any], write: Callable[[Path], None]
 
     Raises:
         FileExistsError: the goal holds files but no `recipe.json`, so it is not ours to replace.
+        PermissionError: it is missing or incomplete where nothing can be written.
     """
     goal = Path(goal)
+    if is_complete(goal, recipe):
+        return False  # before the lock, so that a complete folder may be read-only
+    there = next(folder for folder in goal.absolute().parents if folder.exists())
+    if not os.access(there, os.W_OK):
+        raise PermissionError(
+            f"{goal} is missing or incomplete, and {there} cannot be written to. Make it where it can, with the same "
+            "command, or set GCISG_DATA to another folder"
+        )
     goal.parent.mkdir(parents=True, exist_ok=True)
     with _locked(goal.parent / f".{goal.name}.lock"):
         for stale in goal.parent.glob(f".{goal.name}.partial-*"):

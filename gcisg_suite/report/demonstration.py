@@ -88,7 +88,7 @@ class Demonstration:
                 gcisg_command("train", "--config", f"projects/{self.task}/{config}{row.suffix}")
                 for config in CONFIGS.values()
             ],
-            **details(read),
+            **details({name: [run] for name, run in read.items()}),
             verdicts=verdicts(compared, metric, self.metrics[metric].removesuffix(" %")),
             split=SPLIT,
             name=self.task.capitalize(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -200,7 +200,7 @@ def _read_detectron2(folder: Path, name: str, config_file: Path) -> TrainingRun:
 
 
 def read_run(folder: Path, name: str = "", trust: bool = False) -> TrainingRun:
-    """Read a run's folder, the `--output` of `tools/train_net.py`; ``trust`` is for its model.
+    """Read a run's folder, the `--output` of `gcisg train`; ``trust`` is for its model.
 
     Raises:
         FileNotFoundError: it holds no run.
@@ -212,7 +212,7 @@ def read_run(folder: Path, name: str = "", trust: bool = False) -> TrainingRun:
     if configs and any(folder.glob("*/vis_data/scalars.json")):
         return replace(_read_mmengine(folder, name, configs[-1]), trust=trust)
     raise FileNotFoundError(
-        f"{folder}: no run. Expected a work directory of tools/train_net.py, with <time>/vis_data/scalars.json and a "
+        f"{folder}: no run. Expected the output folder of `gcisg train`, with <time>/vis_data/scalars.json and a "
         f"config (mmengine), or metrics.json and config.yaml (Detectron2)"
     )
 
@@ -222,12 +222,15 @@ def run_values(entry: Mapping[str, Any]) -> Iterator[float]:
     return (value for key, value in entry.items() if key not in ("step", "time", "data_time"))
 
 
-def details(runs: Mapping[str, TrainingRun]) -> dict[str, Any]:
-    """The settings and configs of a :class:`gcisg_suite.report.page.Section`."""
-    rows = [[row, *(run.setting(row) for run in runs.values())] for row in SETTINGS]
+def details(runs: Mapping[str, Sequence[TrainingRun]]) -> dict[str, Any]:
+    """The settings and configs of a :class:`gcisg_suite.report.page.Section`; the config is that of the first seed."""
+    rows = [
+        [row, *("; ".join(dict.fromkeys(run.setting(row) for run in seeds)) for seeds in runs.values())]
+        for row in SETTINGS
+    ]
     return {
         "settings": [row for row in rows if any(row[1:])],
-        "configs": {name: run.config_file.read_text() for name, run in runs.items()},
+        "configs": {name: seeds[0].config_file.read_text() for name, seeds in runs.items()},
     }
 
 

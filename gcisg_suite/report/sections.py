@@ -36,12 +36,13 @@ def section(task: str, runs: Mapping[str, TrainingRun]) -> Section:
     """
     first = next(iter(runs.values()))
     results: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
-    shown: dict[str, TrainingRun] = {}  # one seed stands for its method
+    seeds: defaultdict[str, list[TrainingRun]] = defaultdict(list)
     for run in runs.values():
         results[run.name].append(run.result)
-        shown.setdefault(run.name, run)
+        seeds[run.name].append(run)
     names = list(dict.fromkeys(key for run in runs.values() for key in run.result))
     columns, rows = table(results, {key: key for key in names})
+    shown = {name: of_name[0] for name, of_name in seeds.items()}  # one seed stands for its method
     pictures, reasons = panel(task, shown)
     losses = loss_curves(runs.values())
     return Section(
@@ -65,7 +66,7 @@ def section(task: str, runs: Mapping[str, TrainingRun]) -> Section:
             for run in runs.values()
             if run.framework != LAZY.name  # its config is a program; the folder holds only the resulting values
         ],
-        **details(shown),
+        **details(seeds),
         **_outcome(task, results, first),
     )
 

@@ -124,7 +124,9 @@ def ranking(lines: Sequence[Mapping[str, Any]], by: str) -> tuple[list[str], lis
 def missing(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     """Criteria without a number for any checkpoint, and why."""
     found = ranks(lines)
-    return [f"Left out: {name} ({lines[0][name]})." for name in CRITERIA if name not in found]
+    left_out = [name for name in CRITERIA if name not in found]
+    warning = "The other criteria do not tell whether a checkpoint has learnt its task: give --source, if you can."
+    return [f"Left out: {name} ({lines[0][name]})." for name in left_out] + [warning] * ("source" in left_out)
 
 
 def choice(lines: Sequence[Mapping[str, Any]], by: str) -> str:

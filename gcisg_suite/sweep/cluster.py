@@ -13,7 +13,7 @@ from typing import Any
 
 from gcisg_core.files import write_text
 from gcisg_core.problems import reason
-from gcisg_suite.progress import Progress
+from gcisg_suite.progress import Progress, progress
 
 from .run import Run, append_runs
 
@@ -42,7 +42,7 @@ def submit_all(runs: Sequence[Run], out: Path, launcher: str, jobs: int, options
     Raises:
         ValueError: submitit is not installed, the cluster is not available here, or an option is unknown.
     """
-    lines = [run.finished() for run in runs]
+    lines = [run.finished() for run in progress(runs, "looking for finished runs", "run")]
     append_runs(out, filter(None, lines))
     waiting = [run for run, line in zip(runs, lines, strict=True) if not line]
     if not waiting:
@@ -53,7 +53,7 @@ def submit_all(runs: Sequence[Run], out: Path, launcher: str, jobs: int, options
     submitted: dict[str, str] = json.loads(known.read_text()) if known.is_file() else {}
     running: dict[Run, Any] = {}
     failed: list[str] = []
-    with Progress("waiting for jobs", len(waiting), "run") as progress:
+    with Progress("waiting for jobs", len(waiting), "run") as shown:
         while waiting or running:
             while waiting and len(running) < jobs:
                 run = waiting.pop(0)
@@ -64,7 +64,7 @@ def submit_all(runs: Sequence[Run], out: Path, launcher: str, jobs: int, options
             for run, job in [*running.items()]:
                 if _is_over(job):
                     del running[run]
-                    progress.reach(progress.done + 1)
+                    shown.reach(shown.done + 1)
                     line, why = _outcome(run, job)
                     append_runs(out, [line] if line else [])
                     failed += [] if line else [f"{run.name}, seed {run.seed}: {why}"]

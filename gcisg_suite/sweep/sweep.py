@@ -16,7 +16,7 @@ from tabulate import tabulate
 
 from gcisg_core.files import replacing
 from gcisg_core.lookup import choose
-from gcisg_core.shell import command_line
+from gcisg_core.shell import gcisg_command
 from gcisg_suite.prepare import prepare
 from gcisg_suite.progress import progress
 from gcisg_suite.tasks import TASKS
@@ -236,7 +236,13 @@ def sweep(args: Options) -> None:
         for number, (variant, seed) in enumerate(todo):
             rest = ["--seeds", seed, "--split", split, "--only", variant, "--jobs", 1]
             rest += ["--output", f"{out.stem}.{number}.jsonl"]
-            print(command_line("gcisg", "sweep", *given, *rest))
+            print(gcisg_command("sweep", *given, *rest))
+        if args.launcher and todo:
+            print(f"--launcher {args.launcher} submits these as {len(todo)} jobs, without --dry-run", file=sys.stderr)
+        elif todo:
+            goal = ["--output", args.output] if args.output else []
+            collect = gcisg_command("sweep", *given, "--split", split, *goal, "--collect", ".")
+            print(f"Once they have ended, in the same folder: {collect}", file=sys.stderr)
         return
     failed = []
     if not args.collect:
@@ -257,4 +263,4 @@ def sweep(args: Options) -> None:
     if args.plot:
         draw(runs, split, metrics[0], args.plot)
     if failed:
-        sys.exit("\n".join([f"{len(failed)} runs failed; run the same command to try them again", *failed]))
+        sys.exit("\n".join([f"Failed runs: {len(failed)}. To try them again, run the same command", *failed]))

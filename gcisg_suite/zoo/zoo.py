@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import yaml
 
 from gcisg_core.lookup import choose
 from gcisg_core.problems import DataError
+from gcisg_core.shell import gcisg_command
 from gcisg_suite.places import data_root, find_config, zoo_folder
 from gcisg_suite.progress import Progress, named, training_bars
 from gcisg_suite.tasks import framework_of, load
@@ -72,7 +72,7 @@ def verify(folder: Path, model: Model) -> str:
     """
     stated = model["Checkpoint"]
     path = folder / stated["File"]
-    fetch = f"gcisg zoo download {model['Name']} --base-url URL --output {shlex.quote(str(folder))}"
+    fetch = gcisg_command("zoo", "download", model["Name"], "--base-url", "URL", "--output", folder)
     remedy = f"Restore it from the repository, or fetch it: {fetch}"
     if not path.is_file():
         raise DataError(path, "no such file", remedy)
@@ -101,7 +101,7 @@ def download(model: Model, base_url: str | None, out: Path) -> Path:
     Raises:
         DataError: the model has no checkpoint, it cannot be downloaded, or its hash is wrong.
     """
-    stated, train = model.get("Checkpoint"), f"gcisg train --config {model['Config']}"
+    stated, train = model.get("Checkpoint"), gcisg_command("train", "--config", model["Config"])
     if not stated:
         raise DataError(model["Name"], "has no checkpoint", f"Train it: {train}")
     base = base_url or stated["Published At"]

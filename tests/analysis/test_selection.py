@@ -50,12 +50,15 @@ def test_ties_share_their_rank_and_the_later_one_is_chosen():
     assert select(run)["iteration"] == 2
 
 
+@pytest.mark.remedy("give --source, if you can")
 def test_a_checkpoint_without_a_number_is_last_and_a_criterion_without_any_is_left_out():
     run = [line(1, "no images", "nothing found", 0.9, 0.5), line(2, "no images", 50, 0.8, 0.6)]
     found = ranks(run)
     assert found["match_rate"] == [2, 1]
     assert "source" not in found
     assert "Left out: source (no images)." in report(run)
+    assert "give --source" in report(run)
+    assert "give --source" not in report(RUN)
 
 
 def test_a_choice_without_labels_is_told_as_such():

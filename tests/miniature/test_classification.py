@@ -179,6 +179,20 @@ def test_complete_folder_is_reused_and_another_recipe_rebuilds_it(tmp_path: Path
     assert write_once(goal, {"seed": 1}, write)
 
 
+@pytest.mark.remedy("Make it where it can, with the same command, or set GCISG_DATA to another folder")
+def test_a_complete_folder_may_be_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_once(tmp_path / "data/goal", {}, write)
+    kept = digest(tmp_path)
+    monkeypatch.setattr("gcisg_suite.miniature.folders.os.access", lambda path, mode: tmp_path / "data" != path)
+    monkeypatch.setattr("gcisg_suite.miniature.folders._locked", None)  # a lock would be a file beside the folder
+    assert not write_once(tmp_path / "data/goal", {}, write)
+    assert digest(tmp_path) == kept
+    with pytest.raises(PermissionError, match=r"other is missing or incomplete, and .*data cannot be written to"):
+        write_once(tmp_path / "data/other", {}, write)
+    monkeypatch.undo()
+    assert write_once(tmp_path / "another folder/other", {}, write)
+
+
 def test_folder_with_a_lost_file_is_rebuilt(tmp_path: Path) -> None:
     goal = tmp_path / "goal"
     write_once(goal, {}, write)

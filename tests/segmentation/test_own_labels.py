@@ -91,7 +91,7 @@ def test_colours_are_not_reduced(tmp_path):
 def test_a_palette_of_other_colours_is_refused_and_the_remedy_reads_it(tmp_path):
     image = indexed(VOID, [(1, 2, 3), *COLOURS[1:]], (0, 1, 2))
     with pytest.raises(
-        DataError, match=r"1 colours of its palette belong to no class, such as \['#010203'\]"
+        DataError, match=r"colours of its palette that belong to no class: 1, such as \['#010203'\]"
     ) as raised:
         audited_and_trained(tmp_path / "with", image, palette=COLOURS)
     assert "Leave the colours out of the classes" in raised.value.problem.remedy

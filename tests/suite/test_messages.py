@@ -12,8 +12,9 @@ from collections import Counter
 
 from tests.remedies import ROOT, given, spelt, trees
 
-# Of git, pip, and the programs that write the miniature.
+# Of git, pip, uv, and the programs that write the miniature.
 OTHERS = {"abbrev", "always", "dirty", "exclude", "no-deps", "eval-scenes", "train-scenes", "reference-seed"}
+OTHERS |= {"no-build-isolation", "require-hashes", "python", "skip-build"}
 OTHERS |= {"scenes", "per-class", "iterations"}  # of gcisg_suite.miniature.reference
 # Of Chromium.
 OTHERS |= {"headless", "no-sandbox", "disable-gpu", "hide-scrollbars", "virtual-time-budget", "blink-settings"}
@@ -38,7 +39,9 @@ NO_ADVICE = r"^Write the miniature|^run again$|^expected 0 to \{\}$"  # descript
 # Text -> why no test does what it says.
 CANNOT_BE_DONE = {
     "Build Detectron2 from source by its own install guide to use it": "needs a compiler and Detectron2's repository",
-    "make setup (package index, Python part), or Detectron2's own install guide": "installs packages from the index",
+    "Detectron2's own install guide (with a GPU), or its Python part": "installs packages from the index",
+    "{pip} uv wheel 'setuptools<81'": "the same, in an installed wheel",
+    "make setup": "the same",
     "Train it: {}": "trains a full-size recipe on the paper's data",
     "no checkpoint: train it, see `show`": "the same; `test_list_and_show` runs `show`",
     "{}: has no checkpoint; train it: {}": "the same",

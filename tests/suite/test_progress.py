@@ -119,3 +119,14 @@ def test_steps_of_a_framework_replace_its_log(capsys):
     evaluation = ["evaluating: 3 steps", "evaluating: done in 0 s"]
     training = ["training: 2 steps", "training: done in 0 s"]
     assert lines == [*training, "slow", *evaluation, *evaluation, "the log is back"]
+
+
+def test_the_screen_has_no_line_for_each_parameter_and_none_about_the_framework_itself(capsys):
+    logger = logging.Logger("framework")
+    logger.addHandler(logging.StreamHandler())
+    keep_screen_brief(logger)
+    logger.info("paramwise_options -- backbone.bn1.weight:lr_mult=0.2")
+    logger.warning("regularizer.reference.encoder.layer1.0.conv1.weight is skipped since its requires_grad=False")
+    logger.warning('"FileClient" will be deprecated in future')
+    logger.warning("the step is skipped since its loss is not finite")
+    assert capsys.readouterr().err == "the step is skipped since its loss is not finite\n"

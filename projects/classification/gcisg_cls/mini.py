@@ -14,17 +14,10 @@ from gcisg_cls.model_metrics import build_dataset, metric_values, train_config
 from gcisg_core.integrations.mmengine import unwrap
 from gcisg_suite.miniature import classification
 from gcisg_suite.miniature.evaluated import evaluated_once
-from gcisg_suite.miniature.reference import pretrain, shipped_reference
+from gcisg_suite.miniature.reference import pretrain
 from gcisg_suite.places import mini_root, project_folder
 
 PROJECT = project_folder(__file__, "classification")
-
-
-def prepare_mini() -> Path:
-    """Make the images that are missing, and put the shipped reference network beside them; returns its file."""
-    root = mini_root()
-    classification.prepare(root / "classification")
-    return shipped_reference(root)
 
 
 def prepare_reference(seed: int) -> Path:

@@ -15,6 +15,7 @@ from torchvision.models.vision_transformer import VisionTransformer, interpolate
 
 from gcisg_core.lookup import unknown_name
 from gcisg_core.safe_load import read_state_dict
+from gcisg_core.shell import gcisg_command
 from gcisg_suite.miniature.network import MiniResNet
 
 _OWN: dict[str, Callable[[], nn.Module]] = {"mini_resnet": lambda: MiniResNet(num_classes=1)}
@@ -91,7 +92,7 @@ def _named(arch: str, weights: str) -> dict[str, Tensor]:
         raise FileNotFoundError(
             f"weights {weights!r} for {arch}: no such file, and torchvision has no weights of that name "
             f"(it has: {', '.join(known) or 'none'}). Give a state dict file or one of these names"
-            + (". The miniature's are made by: python tools/prepare_mini.py" if arch in _OWN else "")
+            + (f". The miniature's are made by: {gcisg_command('prepare')}" if arch in _OWN else "")
         )
     url = known[weights].url
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name

@@ -161,16 +161,16 @@ def _unknown(label: OwnLabel, rule: LabelRule, found: Sequence[int], count: int)
     if way == "value":
         expected = ", ".join(map(str, rule.values)) if rule.label_values else f"{rule.values[0]} to {rule.values[-1]}"
         remedy = f"Expected {expected}, the number of the class, or 255 for none; label_values names other values"
-        return f"{count} values or colours of no class, such as {list(found)}", remedy
+        return f"values or colours of no class: {count}, such as {list(found)}", remedy
     if way == "palette":
         colours = dict(enumerate(label.palette.tolist() if label.palette is not None else ()))
         found = [int("{:02x}{:02x}{:02x}".format(*colours.get(index, (0, 0, 0))), 16) for index in found]
     named = [f"#{value:06x}" for value in found]
     if way == "palette":
-        what = f"{count} colours of its palette belong to no class, such as {named}"
+        what = f"colours of its palette that belong to no class: {count}, such as {named}"
         return what, f"Add them to the palette of the classes. {BY_INDEX}"
     remedy = "Add the colours to the palette. A lossy format such as JPEG changes the colours of a label"
-    return f"{count} values or colours of no class, such as {named}", remedy
+    return f"values or colours of no class: {count}, such as {named}", remedy
 
 
 @functools.lru_cache(maxsize=4)
