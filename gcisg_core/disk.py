@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 from torch.optim import Optimizer
 
-from gcisg_core.refused_start import undo_start
+from gcisg_core.refused_start import accept_start, undo_start
 
 CHECKPOINTS = 2  # a new one is written before an old one is removed
 
@@ -25,6 +25,7 @@ def check_space(folder: Path, model: nn.Module, optimizer: Optimizer) -> None:
         ValueError: the disk has less space; the message gives the free and the required space.
     """
     check_room(folder, checkpoint_bytes(model, optimizer))
+    accept_start(folder)
 
 
 def check_room(folder: Path, size: int) -> None:

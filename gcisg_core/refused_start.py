@@ -1,11 +1,16 @@
-"""Removes what a start created in the run's folder if the start is refused."""
+"""Undoes what a start wrote to the run's folder if the start is refused."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+from gcisg_core.files import replacing
+
+TEXTS = (".json", ".py", ".yaml")  # a run's identity and configs; the frameworks write each start's config
 _before: dict[Path, set[str] | None] = {}  # folder -> the names in it before this process's start; None: it was missing
+_texts: dict[Path, dict[Path, bytes]] = {}  # folder of a run that resumes -> the contents of its texts before
 
 
 def note_start(folder: Path) -> None:
@@ -23,3 +28,29 @@ def undo_start(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def note_texts(folder: Path) -> None:
+    """Record the identity and the configs of a run that is to resume."""
+    _texts[folder.resolve()] = {path: path.read_bytes() for path in _texts_in(folder.resolve())}
+
+
+def accept_start(folder: Path) -> None:
+    """The run has resumed: what was written stays."""
+    _texts.pop(folder.resolve(), None)
+
+
+def restore_texts() -> None:
+    """Restore what :func:`note_texts` recorded, and remove other configs, of each run that has not resumed."""
+    while _texts:
+        folder, texts = _texts.popitem()
+        for path in [*_texts_in(folder)]:
+            if path not in texts:
+                path.unlink()
+            elif path.read_bytes() != texts[path]:
+                with replacing(path) as partial:
+                    partial.write_bytes(texts[path])
+
+
+def _texts_in(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.suffix in TEXTS and path.is_file())

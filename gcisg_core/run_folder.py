@@ -21,7 +21,7 @@ from gcisg_core.files import remove_partial, write_text
 from gcisg_core.launch import is_started
 from gcisg_core.problems import DataError, reading, reason
 from gcisg_core.ranks import rank, world_size
-from gcisg_core.refused_start import note_start
+from gcisg_core.refused_start import note_start, note_texts
 from gcisg_core.safe_load import find_damage, read_checkpoint
 
 try:
@@ -99,6 +99,7 @@ def open_run(
         _tell_differences(known.get("settings", {}), plain)
     if checkpoint:  # before anything is written
         check_room(folder, checkpoint.stat().st_size)
+        note_texts(folder)
     text = json.dumps({key: value for key, value in plain.items() if key != "ranks"})
     new = {
         "run": uuid.uuid4().hex[:12],

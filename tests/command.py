@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from pathlib import Path
 from typing import NamedTuple
 
 from gcisg_suite.cli import main
@@ -29,3 +30,8 @@ def gcisg(*words: object) -> Ended:
             if isinstance(stop.code, str):  # Python writes it and exits with 1
                 print(stop.code, file=err)
     return Ended(code, out.getvalue(), err.getvalue())
+
+
+def texts_in(run: Path) -> dict[str, str]:
+    """The contents of a run's identity and configs, by name."""
+    return {path.name: path.read_text() for path in run.iterdir() if path.suffix in (".json", ".py", ".yaml")}

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from gcisg_core.integrations.mmengine import build_runner
-from tests.command import gcisg
+from tests.command import gcisg, texts_in
 from tests.processes import spawn
 
 from .conftest import TINY
@@ -115,8 +115,10 @@ def test_evaluates_a_checkpoint_and_refuses_another_models(mini):
     assert "accuracy/mean_class" in output
     wrong = run("baseline_mini.py", "--eval-only", "--checkpoint", mini / "run/iter_6.pth", "model.hidden=5", code=1)
     assert "head.0.weight has the shape (64, 192), expected (5, 192)" in wrong
+    files = texts_in(mini / "run")
     resumed = run("gcisg_mini.py", "--work-dir", mini / "run", "--resume", code=1)
     assert "the checkpoint to resume from does not fit this config's model" in resumed
+    assert texts_in(mini / "run") == files  # the run's identity and config, and no other's
 
 
 def test_two_processes_train_one_model_with_one_queue(mini, monkeypatch):

@@ -20,6 +20,7 @@ from gcisg_det import engine
 from gcisg_det.config import read_config
 from gcisg_suite.cli import main
 from gcisg_suite.commands import train as train_command
+from tests.command import texts_in
 from tests.detection import train_once
 from tests.detection.scenes import (
     PROJECT,
@@ -71,8 +72,10 @@ def test_command_trains_resumes_and_evaluates(root, capfd):
         SystemExit, match=r"model_final.pth: it does not fit this config's model: .*has the shape.*Give"
     ):
         command(root, "--eval-only", "--checkpoint", checkpoint, overrides=["MODEL.FPN.OUT_CHANNELS", 16])
+    files = texts_in(root / "run")
     with pytest.raises(SystemExit, match=r"does not fit this config's model: .*is missing"):
         command(root, "--resume", overrides=["REGULARIZER.STAGES_CI", [2, 3]])
+    assert texts_in(root / "run") == files  # the run's identity and config
 
 
 def test_two_processes_hold_the_same_queue_and_target(root, monkeypatch):

@@ -26,6 +26,7 @@ from gcisg_core.integrations.mmengine.checkpoints import load_for_evaluation, un
 from gcisg_core.integrations.mmengine.read import load_config
 from gcisg_core.integrations.mmengine.trackers import add_trackers
 from gcisg_core.launch import rank_timeout
+from gcisg_core.refused_start import accept_start, restore_texts
 from gcisg_core.run_folder import IDENTITY, number_start, on_first_rank, open_run, release_all
 from gcisg_core.screen import keep_screen_brief, log_interval, tell_step
 from gcisg_core.wrong_setting import naming_settings
@@ -84,6 +85,10 @@ class BriefRunner(Runner):
         logger = super().build_logger(*args, **kwargs)
         keep_screen_brief(logger)
         return logger
+
+    def load_or_resume(self) -> None:
+        super().load_or_resume()
+        accept_start(Path(self.work_dir))
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         if fn_name == "before_train":
@@ -217,4 +222,5 @@ def run(args: Namespace) -> None:
             else:
                 build_runner(*start, args.resume, args.fresh, trackers=getattr(args, "trackers", ())).train()
     finally:
+        restore_texts()
         release_all()

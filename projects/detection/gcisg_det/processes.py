@@ -16,6 +16,7 @@ from gcisg_core.files import cut_half_line
 from gcisg_core.integrations.detectron2.compat import make_local_group
 from gcisg_core.launch import rank_timeout
 from gcisg_core.ranks import world_size
+from gcisg_core.refused_start import restore_texts
 from gcisg_core.run_folder import on_first_rank, open_run, release_all
 
 
@@ -48,6 +49,7 @@ def start(
             args = Namespace(**{**vars(args), "resume": on_first_rank(take_folder)})
         call(args)
     finally:
+        restore_texts()
         release_all()
     if joined:
         dist.destroy_process_group()
