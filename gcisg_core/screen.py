@@ -17,8 +17,8 @@ LISTINGS = re.compile(
     r"[\s-]*(System environment:|Config:|Hooks will be executed|Environment info:|Running with full config:"
     r"|Contents of args.config_file|Model:|paramwise_options -- |[\w.]+ is skipped since its requires_grad=False)"
 )
-# Warnings of mmengine about its own code, on which a user cannot act.
-ITS_OWN = re.compile(r'"(FileClient|HardDiskBackend)" |`save_param_scheduler` is True but')
+# What mmengine says of its own code, on which a user cannot act, and of each environment variable at each reading.
+ITS_OWN = re.compile(r'"(FileClient|HardDiskBackend)" |`save_param_scheduler` is True but|Using env variable `')
 ENDS_THE_RUN = "Exception during training:"  # Detectron2's message before it raises the error again
 LEAST_POINTS = 20  # of a run's curves
 _listeners: list[Callable[[str, int, int], None]] = []
@@ -58,10 +58,13 @@ class _BriefFilter(logging.Filter):
         return not any(pattern.match(str(record.msg)) for pattern in (LISTINGS, ITS_OWN))
 
 
+_FILTER = _BriefFilter()
+
+
 def keep_screen_brief(logger: logging.Logger) -> None:
     """Keep listings (config, environment, model, parameters) and tracebacks of one-line errors to the log file.
 
-    Warnings that match :data:`ITS_OWN` stay there too. Within :func:`steps_told_to`, the screen shows only warnings.
+    Messages that match :data:`ITS_OWN` stay there too. Within :func:`steps_told_to`, the screen shows only warnings.
 
     Args:
         logger: Its handlers of `sys.stdout` and `sys.stderr` are changed.
@@ -69,4 +72,4 @@ def keep_screen_brief(logger: logging.Logger) -> None:
     logging.raiseExceptions = False  # otherwise a full disk causes a traceback on the screen for each line
     for handler in logger.handlers:
         if getattr(handler, "stream", None) in (sys.stdout, sys.stderr):
-            handler.addFilter(_BriefFilter())
+            handler.addFilter(_FILTER)

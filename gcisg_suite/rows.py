@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 from gcisg_core.trackers import OF_BOTH
 from gcisg_suite.places import project_folder
 
+# Package -> what installs all that it imports; no extra brings Detectron2.
+HOW = {"gcisg_cls": "pip install 'gcisg[classification]'; ", "gcisg_seg": "pip install 'gcisg[segmentation]'; "}
+
 
 def load(door: str) -> Any:
     """The object that `module:name` names.
@@ -23,7 +26,8 @@ def load(door: str) -> Any:
     try:
         return getattr(import_module(module), name)
     except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is not installed; `gcisg doctor` says how to get it") from error
+        how = HOW.get(module.partition(".")[0], "")
+        raise ValueError(f"{error.name} is not installed; {how}`gcisg doctor` lists what is missing") from error
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ def show_result(name: str, result: AuditResult) -> None:
     if result.problems:
         kinds = by_kind(result.problems)
         print(tabulate([(kind, _count(found)) for kind, found in kinds.items()], ("problem", "count")))
-    found = ", ".join(f"{key} {count}" for key, count in result.counts.items() if "/" not in key)
+    counts = {"images" if key == "all" else key: count for key, count in result.counts.items() if "/" not in key}
+    found = ", ".join(f"{key} {count}" for key, count in counts.items())
     count = _count(result.problems)
     print(f"{name}: {count} {'problem' if count == 1 else 'problems'}; found: {found}")
 

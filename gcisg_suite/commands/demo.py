@@ -47,7 +47,9 @@ def chosen_tasks(given: list[str] | None, offers: Callable[[TaskSpec], bool]) ->
         raise UsageError(f"--tasks: {error}") from error
     for task in asked:
         if not task.is_installed:
-            raise UsageError(f"--tasks {task.name}: {task.needs} is not installed; `gcisg doctor` says how to get it")
+            raise UsageError(
+                f"--tasks {task.name}: {task.needs} is not installed; `gcisg doctor` lists what is missing"
+            )
         if not offers(task):
             known = ", ".join(other.name for other in TASKS.values() if offers(other))
             raise UsageError(f"--tasks {task.name}: has nothing for this command; expected one of {known}")

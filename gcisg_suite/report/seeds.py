@@ -67,7 +67,8 @@ def _verdict(name: str, first: str, later: Sequence[float], earlier: Sequence[fl
     gain = _compare(later, earlier)
     if gain is None:
         return f"{name} and {first} have no {head} that could be compared."
-    text = f"{name} {gain['difference']:+.1f} points of {head} over {first}"
+    beside = "over" if gain["difference"] >= 0 else "against"
+    text = f"{name} {gain['difference']:+.1f} points of {head} {beside} {first}"
     if "pairs" not in gain:
         count = "one seed" if len(later) == len(earlier) == 1 else f"{len(later)} and {len(earlier)} runs"
         return f"{text} ({_mean(later)} against {_mean(earlier)}), {count}: no interval."

@@ -83,7 +83,7 @@ def test_a_plain_resnet_and_ours_side_by_side(files, tmp_path, monkeypatch):
     assert page.titles[:3] == ["Metrics", "Differences on the same images", "Classes"]
     assert f"{plain['metrics']['accuracy']:.2f}" in page.cells
     gain = ours["metrics"]["accuracy"] - plain["metrics"]["accuracy"]
-    verdict = f"{ours['name']} {gain:+.1f} points of accuracy over plain ("
+    verdict = f"{ours['name']} {gain:+.1f} points of accuracy {'over' if gain >= 0 else 'against'} plain ("
     assert verdict in (tmp_path / "page/analysis.html").read_text().partition("<section>")[0]
     with torch.no_grad():
         shares = network(task_images[0]).softmax(1).amax(1)

@@ -173,7 +173,7 @@ def test_own_pairs_by_their_folders_suffixes_and_number_of_classes(tmp_path):
     assert [problem.what for problem in found] == ["values or colours of no class: 1, such as [4]"] * 3
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     done = gcisg("audit", "--dataset", "pairs", "--root", tmp_path / "mine", "--num-classes", 5, *arguments)
-    assert (done.code, done.out.splitlines()[-1].partition(": ")[2]) == (0, "0 problems; found: all 3")
+    assert (done.code, done.out.splitlines()[-1].partition(": ")[2]) == (0, "0 problems; found: images 3")
 
 
 def test_tool_lists_problems_and_exits_with_1(gtav):
@@ -184,7 +184,7 @@ def test_tool_lists_problems_and_exits_with_1(gtav):
     assert tables[-1].split() == ["not", "a", "readable", "image", "…", "1"]
     assert done.code == 1
     assert line.startswith(f"{gtav / 'images' / '00001.png'}: not a readable image")
-    assert summary.endswith("1 problem; found: all 4")
+    assert summary.endswith("1 problem; found: images 4")
 
 
 def test_tool_exits_with_0_and_prints_json(cityscapes):

@@ -18,13 +18,13 @@ from tests.command import gcisg
 from tests.suite.test_messages import ROOT, texts
 
 
-@pytest.mark.remedy("{} is not installed; `gcisg doctor` says how to get it", "{} -m pip install")
+@pytest.mark.remedy("{} is not installed; `gcisg doctor` lists what is missing", "{} -m pip install")
 def test_a_framework_that_is_not_installed(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "detectron2", None)
-        said = "--tasks detection: detectron2 is not installed; `gcisg doctor` says how to get it"
+        said = "--tasks detection: detectron2 is not installed; `gcisg doctor` lists what is missing"
         assert said in gcisg("demo", "--tasks", "detection").err
-        with pytest.raises(ValueError, match="detectron2.* is not installed; `gcisg doctor` says how to get it"):
+        with pytest.raises(ValueError, match="detectron2.* is not installed; `gcisg doctor` lists what is missing"):
             load("detectron2.nothing:run")
         (line,) = (
             line for line in gcisg("doctor", "--again").out.splitlines() if re.search(r"detection +detectron2 ", line)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,18 @@ def test_every_door_of_a_row_opens(name):
     assert row.folder == ROOT / "projects" / name
 
 
-def test_a_missing_package_is_named_with_what_to_do():
+@pytest.mark.remedy("pip install 'gcisg[classification]'; ", "pip install 'gcisg[segmentation]'; ")
+@pytest.mark.remedy("{} is not installed; {}`gcisg doctor` lists what is missing")
+def test_a_missing_package_is_named_with_what_to_do(monkeypatch):
     """No extra is required, so a framework may be absent; the error is one line."""
-    with pytest.raises(ValueError, match=r"^absent_framework is not installed; `gcisg doctor` says how to get it$"):
+    with pytest.raises(ValueError, match=r"^absent_framework is not installed; `gcisg doctor` lists what is missing$"):
         tasks.load("absent_framework.engine:run")
+    monkeypatch.setitem(sys.modules, "cityscapesscripts.helpers.labels", None)
+    monkeypatch.delitem(sys.modules, "gcisg_seg.layouts", raising=False)
+    with pytest.raises(
+        ValueError, match=r"labels is not installed; pip install 'gcisg\[segmentation\]'; `gcisg doctor`"
+    ):
+        tasks.load("gcisg_seg.layouts:Pair")
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)

@@ -14,6 +14,7 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
@@ -26,6 +27,7 @@ from gcisg_core.old_names import current_key, rename_model_keys
 from gcisg_core.problems import DataError, reason
 from gcisg_core.ranges import check_ranges
 from gcisg_core.regularizers import read_method
+from gcisg_core.screen import keep_screen_brief
 
 # Keys that the framework reads, whether or not the file has them.
 RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
@@ -97,6 +99,7 @@ def read_file(path: str | Path) -> Config:
     """Read a config as mmengine does; custom modules are imported. Raises as :func:`load_config`."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"config file {path} does not exist")
+    keep_screen_brief(MMLogger.get_current_instance())
     try:
         config = Config.fromfile(path, import_custom_modules=False)
         if Config._is_lazy_import(str(path)):  # its classes become import paths, which registries accept as names
