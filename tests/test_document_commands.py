@@ -80,6 +80,11 @@ def wheels(command: str) -> None:
     assert "You must give at least one requirement" in process.stderr, process.stderr
 
 
+def flags(command: str) -> None:
+    """Pip knows its flags; tests/test_package.py makes and installs the wheel."""
+    subprocess.run([sys.executable, "-m", *shlex.split(command), "--help"], capture_output=True, check=True)
+
+
 def as_written(*more: str) -> Callable[[str], None]:
     def execute(command: str) -> None:
         assert run(command, *more) == 0, command
@@ -145,6 +150,7 @@ RULES: list[tuple[str, Callable[[str], None]]] = [
     (r"python -m pip install --no-index", wheels),
     (r"pip install .*-r requirements/\w+\.txt$", requirements),
     (r"pip install ", metadata),
+    (r"pip wheel ", flags),
     (r"python tools/(doctor\.py( --config my/project/segmentor\.py)?$|report\.py )", as_written()),
     (r"gcisg --(help|install-completion --help)$", as_written()),
     (r"gcisg [\w-]+$", as_written("--help")),  # named in the text
