@@ -127,7 +127,8 @@ def gain(*words: str, root: Path = ROOT) -> str:
     lines = []
     for task in measured_gains(root):
         values = task.of.get(name, np.array([]))
-        unit = f"points of {task.metric} over vanilla"
+        beside = "against" if len(values) and values.mean() < 0 else "over"
+        unit = f"points of {task.metric} {beside} vanilla"
         if len(values) > 1:
             ends = interval(values)
             end = ": no clear difference" if ends and ends[0] <= 0 <= ends[1] else ""

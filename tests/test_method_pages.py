@@ -142,9 +142,9 @@ def test_gains_are_those_of_the_sweep_of_methods_paired_by_seed(tmp_path):
     page = tmp_path / "docs/methods/guidance.md"
     page.write_text("<!-- generated: gain guidance per patch -->\nold\n<!-- end -->\n")
     (tmp_path / "docs/methods/csg.md").write_text("<!-- generated: gain CSG -->\nold\n<!-- end -->\n")
-    assert "| [guidance](methods/guidance.md) | +2.00 [-0.48, +4.48], 3 seeds |" in re.sub(
-        " +", " ", generated.gains(root=tmp_path)
-    )
+    table = re.sub(" +", " ", generated.gains(root=tmp_path))
+    assert "| [guidance](methods/guidance.md) | +2.00 [-0.48, +4.48] | +0.05 [-13.29, +13.39] |" in table
+    assert "| [csg](methods/csg.md) | -55.00 [-118.53, +8.53], 2 seeds |" in table
     generated.write(tmp_path)
     assert "old" not in page.read_text()
     assert (

@@ -58,7 +58,7 @@ def check_variants(names: Iterable[str], root: Path) -> None:
 
 
 def gains_table(rows: Mapping[str, str], root: Path) -> str:
-    """A row a method, a column a task: the mean gain, its 95 % interval and the number of seeds.
+    """A row a method, a column a task: mean gain, 95 % interval, and the seeds if they are fewer than vanilla's.
 
     Args:
         rows: What the first column says -> the variant.
@@ -69,13 +69,20 @@ def gains_table(rows: Mapping[str, str], root: Path) -> str:
     """
     check_variants(rows.values(), root)
     tasks = gains(root)
-    cells = [[shown, *(_cell(task.of.get(variant)) for task in tasks)] for shown, variant in rows.items()]
-    heads = ["method", *(f"{task.task}, {task.metric}" for task in tasks)]
+    cells = [[shown, *(_cell(task, variant) for task in tasks)] for shown, variant in rows.items()]
+    heads = ["method", *(f"{task.task}, {task.metric}, {_seeds(len(task.vanilla))}" for task in tasks)]
     return tabulate([row for row in cells if any(row[1:])], headers=heads, tablefmt="github", disable_numparse=True)
 
 
-def _cell(values: np.ndarray | None) -> str:
-    return "" if values is None else f"{with_interval(values)}, {len(values)} seeds"
+def _cell(task: Gains, variant: str) -> str:
+    if variant not in task.of:
+        return ""
+    values = task.of[variant]
+    return with_interval(values) + (f", {_seeds(len(values))}" if len(values) != len(task.vanilla) else "")
+
+
+def _seeds(number: int) -> str:
+    return "1 seed" if number == 1 else f"{number} seeds"
 
 
 def draw_gains(names: Sequence[str], tasks: Sequence[Gains], path: Path) -> None:
