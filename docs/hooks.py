@@ -45,6 +45,8 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Turn links of the repository into links of the site, and ```math blocks into MathML."""
     uri = page.file.src_uri
+    if uri == "zoo.md":  # its tables need the room
+        page.meta["hide"] = ["toc"]
     here = Path(PAGES.get(uri, f"docs/{uri}")).parent
     pages = {source: name for name, source in PAGES.items()}
 
