@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 from gcisg_core.trackers import OF_BOTH
 from gcisg_suite.places import project_folder
 
-# Package -> what installs all that it imports; no extra brings Detectron2.
-HOW = {"gcisg_cls": "pip install 'gcisg[classification]'; ", "gcisg_seg": "pip install 'gcisg[segmentation]'; "}
 
-
-def load(door: str) -> Any:
+def load(door: str, install: str = "") -> Any:
     """The object that `module:name` names.
+
+    Args:
+        door: `module:name`.
+        install: The command that installs what the module imports; "" if there is none.
 
     Raises:
         ValueError: a package that the module imports is not installed.
@@ -26,7 +27,7 @@ def load(door: str) -> Any:
     try:
         return getattr(import_module(module), name)
     except ModuleNotFoundError as error:
-        how = HOW.get(module.partition(".")[0], "")
+        how = f"{install}; " if install else ""
         raise ValueError(f"{error.name} is not installed; {how}`gcisg doctor` lists what is missing") from error
 
 
@@ -133,6 +134,7 @@ class TaskSpec:
         package: What its configs import (`custom_imports`), by which they are recognised.
         packages: The packages that it needs, the framework first, without which the task cannot run.
         recognises: Whether a config that imports no task's package belongs to this task.
+        install: The command that installs all its packages; "" if there is none.
         metrics: The metrics of a sweep's runs; the first one is compared.
         recipe: Replaces `mini` in the names of the configs for the papers' data.
         doors: Name -> `module:function`, see :data:`DOORS`.
@@ -146,6 +148,7 @@ class TaskSpec:
     package: str
     packages: tuple[Package, ...]
     recognises: Callable[[Any], bool] = lambda _: False
+    install: str = ""
     metrics: tuple[str, ...] = ()
     recipe: str = ""
     doors: Mapping[str, str] = field(default_factory=dict)
@@ -159,7 +162,7 @@ class TaskSpec:
         Raises:
             ValueError: the task offers no such thing.
         """
-        return load(self.place(name))
+        return load(self.place(name), self.install)
 
     def place(self, name: str) -> str:
         """Where the function is, `module:function`; nothing is imported. Raises as :meth:`door`."""

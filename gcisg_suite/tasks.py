@@ -122,6 +122,7 @@ _ROWS = (
             Package("pytorch_grad_cam", ANALYSIS, ("grad-cam",)),
         ),
         recognises=_is_classifier,
+        install="pip install 'gcisg[classification]'",
         metrics=("accuracy", "match_rate", "acc_in", "cka"),
         recipe="r101_visda17",
         doors={
@@ -156,6 +157,7 @@ _ROWS = (
             Package("cityscapesscripts", "{pip} cityscapesscripts", ("cityscapesscripts",)),
         ),
         recognises=_is_segmentor,
+        install="pip install 'gcisg[segmentation]'",
         metrics=("mIoU", "aAcc", "mAcc"),
         recipe="r50_deeplabv3_gtav2cityscapes",
         doors={

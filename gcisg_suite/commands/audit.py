@@ -65,7 +65,8 @@ def audit(
     from gcisg_suite.progress import Progress
 
     with Progress(f"loading the audit of {dataset}", None, "audit"):
-        check = partial(load(chosen.door), workers=workers)
+        (install,) = (task.install for task in TASKS.values() if dataset in task.audits)
+        check = partial(load(chosen.door, install), workers=workers)
     found = check(root, **given)
     results = [(root, found)]
     if real and is_without_labels(real):
