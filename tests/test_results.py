@@ -69,7 +69,7 @@ def values_of(task):
 def differences_of(task):
     """Mean and interval of each pair of variants."""
     for one, other in itertools.permutations(values_of(task).values(), 2):
-        pairs = np.array([one[seed] - other[seed] for seed in one])
+        pairs = np.array([one[seed] - other[seed] for seed in one.keys() & other.keys()])
         yield pairs.mean(), *interval(pairs)
 
 
