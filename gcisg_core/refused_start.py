@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gcisg_core.files import replacing
 
-TEXTS = (".json", ".py", ".yaml")  # a run's identity and configs; the frameworks write each start's config
+TEXTS = ("identity.json", "*.py", "*.yaml")  # a run's identity and configs; the frameworks write each start's config
 _before: dict[Path, set[str] | None] = {}  # folder -> the names in it before this process's start; None: it was missing
 _texts: dict[Path, dict[Path, bytes]] = {}  # folder of a run that resumes -> the contents of its texts before
 
@@ -53,4 +53,4 @@ def restore_texts() -> None:
 
 
 def _texts_in(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.iterdir() if path.suffix in TEXTS and path.is_file())
+    return (path for pattern in TEXTS for path in folder.glob(pattern) if path.is_file())

@@ -64,7 +64,7 @@ _FILTER = _BriefFilter()
 def keep_screen_brief(logger: logging.Logger) -> None:
     """Keep listings (config, environment, model, parameters) and tracebacks of one-line errors to the log file.
 
-    Messages that match :data:`ITS_OWN` stay there too. Within :func:`steps_told_to`, the screen shows only warnings.
+    Messages that match :data:`ITS_OWN` are not shown either, and within :func:`steps_told_to` only warnings are.
 
     Args:
         logger: Its handlers of `sys.stdout` and `sys.stderr` are changed.

@@ -27,8 +27,13 @@ def load(door: str, install: str = "") -> Any:
     try:
         return getattr(import_module(module), name)
     except ModuleNotFoundError as error:
-        how = f"{install}; " if install else ""
-        raise ValueError(f"{error.name} is not installed; {how}`gcisg doctor` lists what is missing") from error
+        raise ValueError(not_installed(error.name, install)) from error
+
+
+def not_installed(package: str | None, install: str) -> str:
+    """The message for a missing package; ``install`` is as in :func:`load`."""
+    how = f"{install}; " if install else ""
+    return f"{package} is not installed; {how}`gcisg doctor` lists what is missing"
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Framework:
         base: First line of a config that inherits from `{}`, a quoted path.
         as_text: A config -> its whole content as text.
         trackers: What `gcisg train --tracker` offers.
+        install: The command that installs it; "" if there is none.
         owns: Whether a file with one of the suffixes is a config of this framework; it is read, never run.
         key: Pattern of an override's first word. It holds key and value, unless `pairs` says that the value follows.
     """
@@ -68,7 +74,12 @@ class Framework:
     key: str
     pairs: bool = False
     trackers: tuple[str, ...] = OF_BOTH
+    install: str = ""
     owns: Callable[[Path], bool] = lambda _: True
+
+    def door(self, name: str) -> Any:
+        """The function that the attribute of this name names. Raises as :func:`load`."""
+        return load(getattr(self, name), self.install)
 
     def overrides(self, settings: Mapping[str, Any]) -> list[str]:
         """Settings by key, as words of a command line."""

@@ -12,7 +12,6 @@ from gcisg_core.feature_tap import StageLocation, StageTap
 from gcisg_core.probe import image_sizes
 from gcisg_core.regularizers import METHODS, Regularizer, read_method
 from gcisg_core.stages import find_stages
-from gcisg_suite.rows import load
 from gcisg_suite.tasks import framework_of, read_config
 
 
@@ -22,7 +21,7 @@ def describe(file: str, overrides: list[str]) -> Iterator[str]:
     Raises:
         ValueError: the config cannot be used, or no stage can be found.
     """
-    student, values = load(framework_of(file).student)(read_config(file, overrides))
+    student, values = framework_of(file).door("student")(read_config(file, overrides))
     name, settings = values.get("method", "none"), read_method(values)[1]
     given = settings.stage_locations
     yield f"{type(student).__name__}, stages {'by stage_locations' if given else 'found'}:"

@@ -30,6 +30,7 @@ MMENGINE = Framework(
     as_text=lambda config: json.dumps(config.to_dict(), sort_keys=True, default=str),
     key=r"[\w.]+=.*",
     trackers=tuple(TRACKERS),
+    install="pip install 'gcisg[classification]', or 'gcisg[segmentation]' for both tasks",
 )
 DETECTRON2 = Framework(
     name="detectron2",
@@ -258,7 +259,7 @@ def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Any:
     Raises:
         ValueError, FileNotFoundError: it cannot be used.
     """
-    return load(framework_of(file).read_config)(str(file), list(overrides))
+    return framework_of(file).door("read_config")(str(file), list(overrides))
 
 
 def read_run_config(file: str | Path, overrides: Sequence[str] = (), trust: bool = False) -> Any:
@@ -266,7 +267,7 @@ def read_run_config(file: str | Path, overrides: Sequence[str] = (), trust: bool
 
     With ``trust`` it may import modules of any package.
     """
-    return load(framework_of(file).read_run)(str(file), list(overrides), trust)
+    return framework_of(file).door("read_run")(str(file), list(overrides), trust)
 
 
 def find_task(config: Any) -> TaskSpec | None:

@@ -34,4 +34,8 @@ def gcisg(*words: object) -> Ended:
 
 def texts_in(run: Path) -> dict[str, str]:
     """The contents of a run's identity and configs, by name."""
-    return {path.name: path.read_text() for path in run.iterdir() if path.suffix in (".json", ".py", ".yaml")}
+    return {
+        path.name: path.read_text()
+        for path in run.iterdir()
+        if path.name == "identity.json" or path.suffix in (".py", ".yaml")
+    }

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from gcisg_core.lookup import choose
 from gcisg_suite.commands.arguments import Flag, Several, UsageError
-from gcisg_suite.rows import TaskSpec
+from gcisg_suite.rows import TaskSpec, not_installed
 from gcisg_suite.tasks import TASKS
 
 
@@ -47,9 +47,7 @@ def chosen_tasks(given: list[str] | None, offers: Callable[[TaskSpec], bool]) ->
         raise UsageError(f"--tasks: {error}") from error
     for task in asked:
         if not task.is_installed:
-            raise UsageError(
-                f"--tasks {task.name}: {task.needs} is not installed; `gcisg doctor` lists what is missing"
-            )
+            raise UsageError(f"--tasks {task.name}: {not_installed(task.needs, task.install)}")
         if not offers(task):
             known = ", ".join(other.name for other in TASKS.values() if offers(other))
             raise UsageError(f"--tasks {task.name}: has nothing for this command; expected one of {known}")

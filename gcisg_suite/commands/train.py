@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from gcisg_core.trackers import check_trackers
 from gcisg_suite.commands.arguments import Config, Flag, Overrides, UsageError, check_at_least, check_file, config_file
 from gcisg_suite.progress import loading
-from gcisg_suite.tasks import framework_of, load
+from gcisg_suite.tasks import framework_of
 
 
 def train(
@@ -91,7 +91,7 @@ def run(args: Namespace) -> None:
     with loading(framework.name.partition("_")[0]):
         from gcisg_core.launch import Machines, first_rank_speaks, launch
 
-        call = load(framework.train)
+        call = framework.door("train")
     machines = Machines(args.num_machines, args.machine_rank, args.dist_url)
     several = args.num_gpus > 1 or machines.number > 1
     if "LOCAL_RANK" in os.environ:

@@ -19,7 +19,7 @@ from gcisg_core.problems import DataError
 from gcisg_core.shell import gcisg_command
 from gcisg_suite.places import data_root, find_config, zoo_folder
 from gcisg_suite.progress import Progress, named, training_bars
-from gcisg_suite.tasks import framework_of, load
+from gcisg_suite.tasks import framework_of
 
 Model = dict[str, Any]
 TOLERANCE = 0.5  # points; results differ slightly between versions of torch, which sum in different orders
@@ -59,7 +59,7 @@ def load_and_evaluate(config: str, checkpoint: str, with_metrics: bool = True) -
     Raises:
         DataError, ValueError: the file is damaged or belongs to another model, or the data cannot be used.
     """
-    evaluate = load(framework_of(config).evaluate)
+    evaluate = framework_of(config).door("evaluate")
     metrics: dict[str, float] = evaluate(config, checkpoint, with_metrics, _work_folder().name)
     return metrics
 

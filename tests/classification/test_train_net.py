@@ -113,6 +113,7 @@ def test_evaluates_a_checkpoint_and_refuses_another_models(mini):
     # What a training would start from must not replace the checkpoint, which mmengine does.
     output = run("baseline_mini.py", *given, "load_from=what/training/starts/from.pth")
     assert "accuracy/mean_class" in output
+    assert "loading mmengine: done in" in output
     wrong = run("baseline_mini.py", "--eval-only", "--checkpoint", mini / "run/iter_6.pth", "model.hidden=5", code=1)
     assert "head.0.weight has the shape (64, 192), expected (5, 192)" in wrong
     files = texts_in(mini / "run")

@@ -3,7 +3,7 @@
 import errno
 import logging
 import shutil
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +13,7 @@ from torch import nn
 
 from gcisg_core.disk import check_space, checkpoint_bytes
 from gcisg_core.files import replacing, write_text
+from gcisg_core.refused_start import restore_texts
 from gcisg_core.run_folder import lock, open_run, release_all
 from gcisg_core.screen import keep_screen_brief
 
@@ -78,6 +79,32 @@ def test_a_resume_that_is_refused_changes_no_file(tmp_path, monkeypatch):
         open_run(tmp_path, {"lr": 0.2}, 3, resume=True)
     release_all()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != ".lock"} == before
+
+
+@pytest.mark.parametrize("free", [0, 4_000_000])
+def test_what_a_resume_wrote_stays_only_if_the_last_check_passes(tmp_path, monkeypatch, free):
+    open_run(tmp_path, {"lr": 0.1}, 3)
+    (tmp_path / "a.py").write_text("lr = 0.1")
+    (tmp_path / "metrics.json").write_text("{}")
+    torch.save({"w": torch.zeros(9)}, tmp_path / "iter_8.pth")
+    release_all()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != ".lock"}
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4_000_000))
+    open_run(tmp_path, {"lr": 0.2}, 3, resume=True)
+    for name in ("a.py", "b.py"):
+        (tmp_path / name).write_text("lr = 0.2")
+    model = nn.Linear(5, 5)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with nullcontext() if free else pytest.raises(ValueError, match="Make room"):
+        check_space(tmp_path, model, torch.optim.SGD(model.parameters(), lr=0.1))
+    restore_texts()
+    release_all()
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != ".lock"}
+    if free:
+        assert after.keys() - before.keys() == {"b.py", "last_checkpoint"}
+        assert {name for name in before if after[name] != before[name]} == {"identity.json", "a.py"}
+    else:
+        assert after == before
 
 
 def test_a_failed_write_names_its_file_and_leaves_what_was_there(tmp_path):

@@ -19,7 +19,7 @@ from gcisg_core.problems import DataError
 from gcisg_det import engine
 from gcisg_det.config import read_config
 from gcisg_suite.cli import main
-from gcisg_suite.commands import train as train_command
+from gcisg_suite.rows import Framework
 from tests.command import texts_in
 from tests.detection import train_once
 from tests.detection.scenes import (
@@ -79,7 +79,7 @@ def test_command_trains_resumes_and_evaluates(root, capfd):
 
 
 def test_two_processes_hold_the_same_queue_and_target(root, monkeypatch):
-    monkeypatch.setattr(train_command, "load", lambda _: train_once.train_and_compare)
+    monkeypatch.setattr(Framework, "door", lambda *_: train_once.train_and_compare)
     monkeypatch.setattr(torch.multiprocessing, "spawn", spawn)
     scaled = ["SOLVER.REFERENCE_WORLD_SIZE", 1]
     command(root, "--num-gpus", "2", overrides=["SOLVER.MAX_ITER", 4, "SOLVER.STEPS", (2,), *scaled])

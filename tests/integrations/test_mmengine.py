@@ -6,6 +6,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler
 from mmengine.fileio import put_text
+from mmengine.logging import MMLogger
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -149,6 +150,13 @@ def test_evaluation_ignores_what_the_method_kept(tmp_path):
     assert torch.equal(model[0].weight, torch.ones(2, 3))
     with pytest.raises(ValueError, match="does not fit this config's model"):
         load_for_evaluation(nn.Linear(3, 2), str(tmp_path / "run.pth"))
+
+
+def test_reading_a_config_prints_no_line_for_each_environment_variable(monkeypatch, capsys):
+    monkeypatch.setenv("GCISG_DATA", "here")
+    MMLogger.get_instance("of this test")  # with a handler of this screen
+    assert load_config(str(MINI), []).data_root == "here/mini/classification"
+    assert capsys.readouterr() == ("", "")
 
 
 class TestConfig:

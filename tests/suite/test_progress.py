@@ -128,5 +128,6 @@ def test_the_screen_has_no_line_for_each_parameter_and_none_about_the_framework_
     logger.info("paramwise_options -- backbone.bn1.weight:lr_mult=0.2")
     logger.warning("regularizer.reference.encoder.layer1.0.conv1.weight is skipped since its requires_grad=False")
     logger.warning('"FileClient" will be deprecated in future')
+    logger.info("Using env variable `GCISG_DATA` with value of data to replace item in config")
     logger.warning("the step is skipped since its loss is not finite")
     assert capsys.readouterr().err == "the step is skipped since its loss is not finite\n"

@@ -43,6 +43,12 @@ def test_a_missing_package_is_named_with_what_to_do(monkeypatch):
     assert re.search(r"labels is not installed; pip install 'gcisg\[segmentation\]'; `gcisg doctor` lists what", said)
 
 
+def test_training_without_its_framework_says_what_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gcisg_core.integrations.mmengine", None)
+    said = gcisg("train", "--config", CONFIGS[0]).err.splitlines()[-1]
+    assert re.search(r"is not installed; pip install 'gcisg\[classification\]', or 'gcisg\[segmentation\]'", said)
+
+
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_every_door_of_a_framework_opens(name):
     framework = FRAMEWORKS[name]

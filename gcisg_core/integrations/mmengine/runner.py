@@ -86,17 +86,15 @@ class BriefRunner(Runner):
         keep_screen_brief(logger)
         return logger
 
-    def load_or_resume(self) -> None:
-        super().load_or_resume()
-        accept_start(Path(self.work_dir))
-
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         if fn_name == "before_train":
             for hook in self.hooks:
                 if isinstance(hook, LoggerHook):  # a short run would log nothing
                     hook.interval = log_interval(hook.interval, self.max_iters)
         super().call_hook(fn_name, **kwargs)
-        if fn_name == "after_train_iter":
+        if fn_name == "before_train":
+            accept_start(Path(self.work_dir))
+        elif fn_name == "after_train_iter":
             tell_step("training", self.iter + 1, self.max_iters)
         elif fn_name in ("after_val_iter", "after_test_iter"):
             loader = self.val_dataloader if fn_name == "after_val_iter" else self.test_dataloader
