@@ -61,7 +61,7 @@ def _section(section: dict[str, Any], root: Path) -> Iterator[str]:
     task, runs = _runs(section, root)
     metrics = metrics_of(task, runs, section["split"])
     rows = list(table(runs, section["split"], metrics))
-    heads = [task, "seeds", *metrics, "against the first, 95 %"]
+    heads = [task, "seeds", *metrics, "difference from the first, 95 %"]
     if not section.get("compare", True):
         heads.pop()
         rows = [row[:-1] for row in rows]
@@ -76,7 +76,7 @@ def _section(section: dict[str, Any], root: Path) -> Iterator[str]:
         yield _networks(section, runs, root)
     first, *others = sorted({entry["seed"] for entry in runs})
     seeds = f"{first}-{others[-1]}" if others else first
-    yield f"Again: `{_command(section, f' --seeds {seeds}')}`"
+    yield f"To run it again: `{_command(section, f' --seeds {seeds}')}`"
 
 
 def _command(section: dict[str, Any], seeds: str = "") -> str:

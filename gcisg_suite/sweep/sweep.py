@@ -258,7 +258,7 @@ def sweep(args: Options) -> None:
             failed = _run_all(missing, out, jobs)
     runs = in_order(read_runs(out), variants, split)
     metrics = metrics_of(task, runs, split)
-    heads = ["variant", "seeds", *metrics, f"{metrics[0]} against the first, 95 %"]
+    heads = ["variant", "seeds", *metrics, f"{metrics[0]}, difference from the first, 95 %"]
     print(tabulate(table(runs, split, metrics), headers=heads, tablefmt="github", disable_numparse=True))
     if args.plot:
         draw(runs, split, metrics[0], args.plot)
