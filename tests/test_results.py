@@ -181,7 +181,8 @@ def test_papers_figures_stand_in_no_row(written):
     assert "77.7" not in str(rows_of(text))
     assert "Said of it." in text
     assert text.strip().endswith(
-        "Again: `python tools/sweep.py --sweep projects/classification/sweeps/methods.yaml --seeds 0-2 --split test`"
+        "To repeat it: `python tools/sweep.py --sweep projects/classification/sweeps/methods.yaml --seeds 0-2 "
+        "--split test`"
     )
 
 

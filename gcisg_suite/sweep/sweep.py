@@ -238,11 +238,11 @@ def sweep(args: Options) -> None:
             rest += ["--output", f"{out.stem}.{number}.jsonl"]
             print(gcisg_command("sweep", *given, *rest))
         if args.launcher and todo:
-            print(f"--launcher {args.launcher} submits these as {len(todo)} jobs, without --dry-run", file=sys.stderr)
+            print(f"Without --dry-run, --launcher {args.launcher} submits these as {len(todo)} jobs", file=sys.stderr)
         elif todo:
             goal = ["--output", args.output] if args.output else []
             collect = gcisg_command("sweep", *given, "--split", split, *goal, "--collect", ".")
-            print(f"Once they have ended, in the same folder: {collect}", file=sys.stderr)
+            print(f"When all of these have ended, collect their results in the same folder: {collect}", file=sys.stderr)
         return
     failed = []
     if not args.collect:
