@@ -181,8 +181,7 @@ def test_papers_figures_stand_in_no_row(written):
     assert "77.7" not in str(rows_of(text))
     assert "Said of it." in text
     assert text.strip().endswith(
-        "To repeat it: `python tools/sweep.py --sweep projects/classification/sweeps/methods.yaml --seeds 0-2 "
-        "--split test`"
+        "Again: `python tools/sweep.py --sweep projects/classification/sweeps/methods.yaml --seeds 0-2 --split test`"
     )
 
 

@@ -76,7 +76,7 @@ def _section(section: dict[str, Any], root: Path) -> Iterator[str]:
         yield _networks(section, runs, root)
     first, *others = sorted({entry["seed"] for entry in runs})
     seeds = f"{first}-{others[-1]}" if others else first
-    yield f"To repeat it: `{_command(section, f' --seeds {seeds}')}`"
+    yield f"Again: `{_command(section, f' --seeds {seeds}')}`"
 
 
 def _command(section: dict[str, Any], seeds: str = "") -> str:
@@ -84,7 +84,7 @@ def _command(section: dict[str, Any], seeds: str = "") -> str:
 
 
 def _networks(section: dict[str, Any], runs: list[dict[str, Any]], root: Path) -> str:
-    """A table of differences (means over seeds), on the first reference network and on those of the section's sweep.
+    """A table of differences (means over seeds) on the first reference network and on those of the section's sweep.
 
     `networks` has the `sweep` with the first network's runs, and `differences`, pairs of its variants.
     """
