@@ -50,7 +50,8 @@ def check_runs(runs: Sequence[dict[str, Any]], variants: dict[str, Variant], pat
             hashes.setdefault(name, set()).add(entry["hash"])
     for name, found in hashes.items():
         if len(found) > 1:
-            print(f"{path}: {name!r} was run with {len(found)} different configs: {found}", file=sys.stderr)
+            mixed = f"{len(found)} different configs, which its mean mixes: {found}"
+            print(f"{path}: {name!r} was run with {mixed}", file=sys.stderr)
 
 
 def finished_runs(path: Path, split: str) -> tuple[str, list[dict[str, Any]]]:
