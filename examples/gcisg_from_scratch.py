@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """The whole of GCISG on plain torch: read it from top to bottom beside the paper (ECCV 2022, Eq. 1 to 10).
 
-Trains a ResNet on a folder of synthetic images and measures it on a folder of real ones. On the miniature benchmark:
+Trains a ResNet on a folder of synthetic images and evaluates it on a folder of real ones. On the miniature benchmark:
 
     python tools/prepare_mini.py --tasks classification
     python examples/gcisg_from_scratch.py
@@ -39,9 +39,9 @@ def projector(channels: int, dim: int = 128) -> nn.Module:
 
 
 @torch.no_grad()
-def average(target: nn.Module, student: nn.Module, decay: float) -> None:
+def average(momentum_encoder: nn.Module, student: nn.Module, decay: float) -> None:
     """The momentum encoder follows the student slowly; BatchNorm's statistics are its own."""
-    for mine, theirs in zip(target.parameters(), student.parameters(), strict=True):
+    for mine, theirs in zip(momentum_encoder.parameters(), student.parameters(), strict=True):
         mine.lerp_(theirs, 1 - decay)
 
 
@@ -62,8 +62,8 @@ def guidance_loss(student: Tensor, reference: Tensor) -> Tensor:
 # --- Causal invariance: two styles of an image relate alike to other images (Eq. 1 to 3) -----------------------------
 def causal_invariance_loss(z: Tensor, z_momentum: Tensor, support: Tensor, tau: float, tau_momentum: float) -> Tensor:
     """Cross-entropy of the relations of z (N, d) to the support set (K, d), given those of z_momentum (N, d)."""
-    p_target = torch.softmax(z_momentum @ support.T / tau_momentum, dim=1)
-    return -(p_target * torch.log_softmax(z @ support.T / tau, dim=1)).sum(dim=1).mean()
+    p_momentum = torch.softmax(z_momentum @ support.T / tau_momentum, dim=1)
+    return -(p_momentum * torch.log_softmax(z @ support.T / tau, dim=1)).sum(dim=1).mean()
 
 
 def embed(head: nn.Module, v: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def embed(head: nn.Module, v: Tensor) -> Tensor:
 
 
 class GCISG:
-    """What surrounds the student: reference, target, projectors, and a queue of embeddings for each stage."""
+    """Everything around the student: reference, momentum encoder, projectors, and a queue for each stage."""
 
     def __init__(self, student: nn.Module, queue: int = 1024, tau: float = 0.12, tau_momentum: float = 0.04) -> None:
         self.student, self.tau, self.tau_momentum = student, tau, tau_momentum
@@ -105,8 +105,8 @@ class GCISG:
 # --- Training --------------------------------------------------------------------------------------------------------
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--synthetic", default="data/mini/classification/source", help="folder of class folders")
-    parser.add_argument("--real", default="data/mini/classification/dev", help="the same classes, for the measure")
+    parser.add_argument("--synthetic", default="data/mini/classification/source", help="one folder per class")
+    parser.add_argument("--real", default="data/mini/classification/dev", help="the same classes, for evaluation")
     parser.add_argument("--weights", default="data/mini/reference.pth", help="state dict of the pretrained network")
     parser.add_argument("--iterations", type=int, default=300)
     args = parser.parse_args()

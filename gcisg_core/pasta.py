@@ -15,9 +15,9 @@ class PASTA(nn.Module):
     sigma = (alpha r)^k + beta, with r its frequency as a share of the largest one; the phases stay.
 
     Args:
-        alpha: Strength, at least 0. The paper has 3 for GTAV and Sim10k, and 10 for VisDA.
-        k: Exponent, at least 0. The paper has 2 for GTAV and Sim10k, and 1 for VisDA.
-        beta: Floor, at least 0. The paper has 0.25 for GTAV and Sim10k, and 0.5 for VisDA.
+        alpha: Strength, at least 0. The paper uses 3 for GTAV and Sim10k, and 10 for VisDA.
+        k: Exponent, at least 0. The paper uses 2 for GTAV and Sim10k, and 1 for VisDA.
+        beta: Floor, at least 0. The paper uses 0.25 for GTAV and Sim10k, and 0.5 for VisDA.
 
     Shape:
         (B, 3, H, W), RGB, floats in [0, 1] -> the same.

@@ -88,12 +88,12 @@ def open_run(
         known = {}
     elif not known:
         known = _identity_in(checkpoint)
-        why = f"whose {IDENTITY} is missing" if known else "from before runs had an identity"
+        why = f"whose {IDENTITY} is missing" if known else f"written by a version without {IDENTITY}"
         _say(f"{whose}, {why}. It continues from there.")
     else:
         own = known.get("seed")
         if asked and None not in (seed, own) and seed != own:
-            raise ValueError(f"{whose}; the seed {seed} is another run. Choose another --output, or --fresh")
+            raise ValueError(f"{whose}; seed {seed} would make it another run. Choose another --output, or --fresh")
         if seed != own:
             _say(f"The run keeps its own seed, {own}, instead of {seed}.")
         _tell_differences(known.get("settings", {}), plain)
@@ -137,7 +137,7 @@ def on_first_rank(call: Callable[[], T]) -> T:
 def read_identity(folder: Path) -> dict[str, Any]:
     """Read what :func:`open_run` wrote; empty if it did not."""
     path = folder / IDENTITY
-    with reading(path, "JSON", "Remove it; the run is then treated as one from before runs had an identity"):
+    with reading(path, "JSON", "Remove it; the run is then treated as one written by a version without identity.json"):
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return content if isinstance(content, dict) else {}
 
@@ -156,7 +156,7 @@ def check_run(folder: Path, checkpoint: Path, name: str | None) -> None:
     own = run_name(folder)
     if own and name and own != name and checkpoint.resolve().parent == folder.resolve():
         what = f"belongs to the run {name}, but {folder / IDENTITY} belongs to the run {own}"
-        raise DataError(checkpoint, what, "Give that run a folder of its own, or move the checkpoint away")
+        raise DataError(checkpoint, what, "Give that run its own folder, or move the checkpoint away")
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -232,7 +232,7 @@ def _about(known: Mapping[str, Any]) -> str:
 
 def _tell_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     old, new = dict(_leaves(before)), dict(_leaves(now))
-    missing = "not there"
+    missing = "not set"
     lines = [
         f"  {reason(key)}: {reason(old.get(key, missing))} -> {reason(new.get(key, missing))}"
         for key in sorted(old.keys() | new.keys())

@@ -22,7 +22,7 @@ class RandomStyle(nn.Module):
     """Gives each image of a batch, with probability ``p``, the style of an image drawn from a folder.
 
     Args:
-        folder: A folder of JPEG or PNG images; subfolders are searched. ``~`` and variables are replaced.
+        folder: A folder of JPEG or PNG images; subfolders are searched. ``~`` and environment variables are expanded.
         kind: ``statistics``: mean and standard deviation of each colour become those of the style image (AdaIN on
             pixels). ``fourier``: the amplitudes of its low frequencies, with the image's own phases (FDA).
         p: Probability; the default is that of DRPC, which has 15 styles and the image itself.

@@ -124,13 +124,13 @@ def examine(again: bool = False) -> int:
     wrong = sum(bool(row.fix) for row in results)
     if kept is None and not wrong:
         keep(state, results)
-    print(f"\n{wrong} to fix." if wrong else "\nEverything is in place.")
+    print(f"\n{wrong} to fix; the last column says how." if wrong else "\nEverything is in place.")
     return wrong
 
 
 def _look() -> list[Check]:
     results = []
-    for check in progress(GENERAL, "looking", "check"):
+    for check in progress(GENERAL, "checking", "check"):
         try:
             results.append(check())
         except ImportError as error:  # of what an earlier line reports

@@ -34,7 +34,7 @@ class Answers:
         workers: Processes of the audit.
         output: Where the configs go, and below `data` what is converted.
         formats: What the user says of a folder, `synthetic` or `real`: a format of `gcisg_suite.formats`.
-        force: Write whatever was found, and over what was changed, of which copies are kept.
+        force: Write the configs whatever was found, and replace what was changed, of which copies are kept.
     """
 
     synthetic: Path

@@ -131,7 +131,7 @@ def test_a_named_json_and_a_class_without_a_real_box(data, tmp_path, capsys):
     config = read_config(tmp_path / "out/gcisg.yaml")
     assert config.DATASETS.COCO[1] == ["real", "real/my boxes.json", "real/images"]
     assert new_project(data, "--ignore-index", "3") == 2
-    assert "--ignore-index is not for --task detection" in capsys.readouterr().err
+    assert "--ignore-index does not apply to --task detection" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("data", ["classification"], indirect=True)

@@ -193,12 +193,12 @@ def test_runs_of_one_name_are_seeds(tmp_path):
     assert chart["lines"][0]["values"][0] == pytest.approx(9 / 10 + 1)  # the mean of both losses' sums
 
 
-@pytest.mark.remedy("give --names, the same one for seeds of a method")
+@pytest.mark.remedy("give --names, with the same name for seeds of a method")
 def test_runs_in_folders_of_one_name(tmp_path, capsys):
     given = " ".join(str(write_mmengine(tmp_path / name / "run", "none", 20.0)) for name in ("a", "b"))
     command = f"gcisg report {given} --output {tmp_path / 'report.html'}"
     assert run(command) == 2
-    assert "several folders are called run run; give --names, the same one for seeds" in capsys.readouterr().err
+    assert "several folders are called run run; give --names, with the same name for seeds" in capsys.readouterr().err
     for names in ("a b", "a a"):
         assert run(f"{command} --names {names}") == 0
 
@@ -209,7 +209,7 @@ def test_a_run_that_logged_nothing_says_so_and_one_point_is_drawn(tmp_path):
     both = {folder.name: read_run(folder) for folder in (quiet, short)}
     text = " ".join(section("segmentation", both).text)
     assert "1 s for 2 iterations (short)" in text
-    assert "quiet logged nothing of its training: it ended before its first log interval." in text
+    assert "quiet logged nothing during training: it ended before its first log interval." in text
     assert "0 iterations" not in text
     assert loss_curves(both.values()).charts[0].data()["steps"] == [2]
     assert loss_curves([both["quiet"]]) is None

@@ -72,7 +72,7 @@ class TestDoctor:
         assert "mmseg" in line
         assert "libGL.so.1 is missing" in line
         assert "pip install -r requirements/frameworks.txt" in line
-        assert "1 to fix." in ended.out
+        assert "1 to fix; the last column says how." in ended.out
 
 
 class TestMakefile:
@@ -161,7 +161,8 @@ class TestSweep:
         main(["sweep", "--sweep", str(grid), "--dry-run"])
         said = capsys.readouterr()
         commands = [shlex.split(command) for command in said.out.splitlines()]
-        (collect,) = re.findall(r"^Once they have ended, in the same folder: .*(--sweep .*)\n$", said.err)
+        before = "When all of these have ended, collect their results in the same folder: "
+        (collect,) = re.findall(rf"^{before}.*(--sweep .*)\n$", said.err)
         main(["sweep", "--sweep", str(grid), "--dry-run", "--launcher", "local"])
         assert "--launcher local submits these as 3 jobs" in capsys.readouterr().err
         assert [command[command.index("--only") + 1] for command in commands] == [

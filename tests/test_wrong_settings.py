@@ -139,7 +139,7 @@ def test_other_errors_stay_as_they_are():
         named({"model": {"a": 4}}, ["model.a=4"], {"model": {"a": 3}}, out_features=None)
 
 
-@pytest.mark.remedy("torchrun says how many processes there are: leave out --num-gpus and --num-machines")
+@pytest.mark.remedy("torchrun sets the number of processes: leave out --num-gpus and --num-machines")
 def test_torchrun_and_a_number_of_processes_exclude_each_other(folders, monkeypatch):
     monkeypatch.chdir(folders / "classification")
     given = ["train", "--config", "mine.py", "--output", "of torchrun"]

@@ -31,7 +31,7 @@ class ASGSettings(Settings):
         lambda_asg: Weight of the divergence; 0 turns it off.
         classifier: File with the classifier of the pretrained network: a state dict of torchvision's form that holds
             ``fc.weight`` (classes, C) and ``fc.bias`` (classes,), such as the weights file itself. ``~`` and
-            environment variables are replaced.
+            environment variables are expanded.
         stage: The stage that the classifier reads.
         temperature: T, the temperature of both distributions.
         per_location: False: one prediction for each image, from its mean feature. True: one at each position of the

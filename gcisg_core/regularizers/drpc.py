@@ -26,7 +26,7 @@ class DRPCSettings(Settings):
         lambda_across: Weight of the consistency across styles, one number or one for each stage; 0 turns it off.
         lambda_within: Weight of the consistency within an image, in the same form.
         stages: Stages that are compared, 0 to 4.
-        pyramid: Cells along each side, for each level; levels above the size of a map are left out.
+        pyramid: Cells along each side, for each level; levels with more cells than the map has positions are left out.
         smallest_crop: Smallest edge of a crop within an image, relative to the image's.
     """
 

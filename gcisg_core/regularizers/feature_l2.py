@@ -22,8 +22,8 @@ class FeatureL2Settings(Settings):
     """Settings of the feature distance.
 
     Attributes:
-        lambda_feature_l2: Weight, one number or one for each stage; 0 turns it off. CSG states none; the default is the
-            weight of CSG's loss.
+        lambda_feature_l2: Weight, one number or one for each stage; 0 turns it off. CSG does not state it; the default
+            is the weight of CSG's loss.
         stages: Stages 0 to 4; ROAD distils the last features before the classifier.
     """
 

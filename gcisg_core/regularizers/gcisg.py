@@ -41,11 +41,11 @@ class GCISGSettings(Settings):
         stages_guidance: S_G, the stages of guidance, 0 to 4 (Table 3).
         stages_ci: S_CI, the stages of causal invariance, 0 to 4 (Table 3).
         pooling: Pooling of the guidance, a name of :data:`gcisg_core.pooling.POOLINGS` (Fig. 4).
-        patches_guidance: ph x pw cells that guidance pools and compares one by one. 1 x 1 is the whole map, as in the
+        patches_guidance: ph x pw patches that guidance pools and compares one by one. 1 x 1 is the whole map, as in the
             paper; in scenes, most of that is background.
         guidance_reduction: ``batch_mean`` (Eq. 8) or ``frobenius`` (the authors' code, at a weight of 1).
         ci_loss: ``causal_invariance`` (Eq. 2) or ``info_nce`` (Table 5).
-        tau: Temperature of the student, or of InfoNCE (CSG has 0.07).
+        tau: Temperature of the student, or of InfoNCE (CSG uses 0.07).
         tau_momentum: Temperature of the momentum encoder; InfoNCE does not use it.
         queue_length: K, the number of support samples for each stage.
         embedding_dim: d, the length of an embedding.

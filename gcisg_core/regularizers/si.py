@@ -20,7 +20,7 @@ class SISettings(Settings):
     """Settings of Synaptic Intelligence; the strength and the damping are the paper's for permuted MNIST.
 
     Attributes:
-        lambda_si: c, the strength (Eq. 4). CSG states none.
+        lambda_si: c, the strength (Eq. 4). CSG does not state it.
         damping: xi, which keeps the importance finite if a weight has hardly moved (Eq. 5).
         interval: Optimiser steps that count as one task. Ours: see :class:`SynapticIntelligence`.
     """

@@ -20,7 +20,7 @@ class WeightL2Settings(Settings):
     """Settings of the weight distance.
 
     Attributes:
-        lambda_weight_l2: Weight; 0 turns it off. CSG states none; the default is the weight of CSG's loss.
+        lambda_weight_l2: Weight; 0 turns it off. CSG does not state it; the default is the weight of CSG's loss.
     """
 
     lambda_weight_l2: float = 0.1

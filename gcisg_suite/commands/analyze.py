@@ -30,7 +30,7 @@ def analyze(
     energy: Literal["published", "textbook"] = "published",
     device: Device = None,
 ) -> None:
-    """Analyse trained models: how much they depend on style, what they forgot of pretraining, and where they look.
+    """Analyse trained models: how much they depend on style, what they forgot from pretraining, and where they look.
 
     For example:
 
@@ -43,14 +43,15 @@ def analyze(
     own `fc`; with a plain config of MMSegmentation or Detectron2, a checkpoint of that config.
 
     Args:
-        checkpoint: The models, each as [NAME=]FILE; all are compared with the first. Several files with one name are
-            seeds of one method.
+        checkpoint: The models, each as [NAME=]FILE; all are compared with the first. Files with the same NAME are seeds
+            of one method.
         output: Folder of the page.
         reference: Weights of the pretrained network (default: the config's own).
         data: Data to evaluate on (default: the config's test data). Classification: a folder with one folder for each
             class, like VisDA-17's parts. Segmentation: the root of a data set in the layout of the config's.
             Detection: the folder that contains cityscapes/, or a COCO .json file in a folder above its images.
-        imagenet: Validation images of the pretraining's data (ImageNet), with one folder for each class, for Acc_IN.
+        imagenet: Validation images of the pretraining's data (ImageNet), with one folder for each class. They are
+            needed only for Acc_IN, how much accuracy on the pretraining's task is left.
         imagenet_size: Size of these images in segmentation and detection, in pixels.
         energy: Formula of the energy (docs/analysis.md).
     """

@@ -32,19 +32,19 @@ DETECTION = Parameter(group=Group("Your own data: detection", sort_key=3))
 @Parameter(name="*")
 @dataclass(frozen=True)
 class DataOptions:
-    """Describes your own data. Each option belongs to some formats, which have their own defaults.
+    """Describes your own data. Each option applies to some formats only; the defaults depend on the format.
 
     Attributes:
         classes: Names, or one file with one class on each line, `name` or `name R G B`.
         images: Name of the folder that holds the images (default: images). Not for classification.
-        labels: Name of the folder that holds the label images (default: labels); in new-project also a COCO JSON
-            file.
-        image_suffix: How names of image files end (default: any suffix of images).
-        label_suffix: How names of label files end (default: any suffix of images).
-        num_classes: Number of classes, if they have no names; their values are 0 to N - 1.
+        labels: Name of the folder that holds the label images (default: labels); for new-project, it may also be a
+            COCO JSON file.
+        image_suffix: Ending of the names of image files (default: that of any image format).
+        label_suffix: Ending of the names of label files (default: that of any image format).
+        num_classes: Number of classes N, if they have no names; their label values are 0 to N - 1.
         label_values: The value of each class in the label images, such as 0 255.
-        reduce_zero_label: 0 means no class, and 1 is the first class.
-        ignore_index: Another value that means no class, in addition to 255.
+        reduce_zero_label: Label value 0 means no class, and 1 is the first class.
+        ignore_index: A label value that means no class, in addition to 255.
         annotations: The COCO JSON file: a path, or its name in the folder.
     """
 
@@ -76,7 +76,7 @@ class DataOptions:
             if value is not None and value is not False
         }
         for name in sorted(given.keys() - {*allowed}):
-            raise UsageError(f"--{name.replace('_', '-')} is not for {where}")
+            raise UsageError(f"--{name.replace('_', '-')} does not apply to {where}")
         if self.num_classes is not None and not 1 <= self.num_classes <= 254:
             raise UsageError(f"--num-classes {self.num_classes}: expected 1 to 254")
         return given

@@ -40,11 +40,11 @@ def audit(
 
     Args:
         root: Folder that contains the data set's own folders; for coco, the folder of the images.
-        real: For your own data: the images that you evaluate on, in a folder like --root or without labels. Both
-            folders are audited, and images that are in both are listed, even if they were re-encoded, resized or
+        real: For your own data: folder of the images that you evaluate on, in the layout of --root or without labels.
+            Both folders are audited, and images that are in both are listed, even if they were re-encoded, resized or
             brightened.
         json: Print one JSON object with every problem instead of lines.
-        workers: Number of processes (default: one for each core).
+        workers: Number of processes (default: one per core).
     """
     try:
         chosen = choose(AUDITS, dataset, "--dataset")
@@ -56,7 +56,7 @@ def audit(
             raise UsageError(f"{flag} {folder}: no such folder")
     own = [task.own_data[0] for task in TASKS.values() if task.own_data]
     if real and dataset not in own:
-        raise UsageError(f"--real is for data of your own ({', '.join(own)}), not for --dataset {dataset}")
+        raise UsageError(f"--real is for your own data ({', '.join(own)}), not for --dataset {dataset}")
     given = options.given(chosen.options, f"--dataset {dataset}")
 
     from gcisg_suite.audit.evaluation import compared, is_without_labels

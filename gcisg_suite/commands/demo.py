@@ -50,5 +50,5 @@ def chosen_tasks(given: list[str] | None, offers: Callable[[TaskSpec], bool]) ->
             raise UsageError(f"--tasks {task.name}: {not_installed(task.needs, task.install)}")
         if not offers(task):
             known = ", ".join(other.name for other in TASKS.values() if offers(other))
-            raise UsageError(f"--tasks {task.name}: has nothing for this command; expected one of {known}")
+            raise UsageError(f"--tasks {task.name}: does not support this command; expected one of {known}")
     return [task.name for task in asked or TASKS.values() if task.is_installed and offers(task)]

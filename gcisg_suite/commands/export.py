@@ -28,9 +28,9 @@ def export(
     `DefaultPredictor` or torchvision loads them. Before anything is written, the plain model is built and the tensors
     are loaded into it with strict=True.
 
-    --format pt2 (torch.export, needs no further package) and --format onnx (needs pip install 'gcisg[export]') store
-    the computation itself, from normalised images (B, 3, H, W) of any B to scores. Before the file gets its final name,
-    it is run and compared with the model. Detectron2's models cannot be stored in this way, so they are refused.
+    --format pt2 (torch.export, needs no additional package) and --format onnx (needs pip install 'gcisg[export]') store
+    the computation itself, from normalised images (B, 3, H, W), with any B, to scores. Before the file gets its final
+    name, it is run and compared with the model. Detectron2's models cannot be stored in this way, so they are refused.
 
     Args:
         checkpoint: A checkpoint of a training run.

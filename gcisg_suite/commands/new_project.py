@@ -55,10 +55,10 @@ def new_project(
         real: Folder of real images with labels, to evaluate on. Without labels everything works except the score.
         output: Folder to write the two configs to.
         format: Format of a folder that is not recognised: NAME, synthetic=NAME or real=NAME.
-        force: Write the configs despite the audit's findings, and over configs and data in OUTPUT that you changed, of
-            which copies are kept.
+        force: Write the configs despite the audit's findings, and replace configs and data in OUTPUT that you changed;
+            copies of those are kept.
         json: Print one JSON object with every problem instead of lines.
-        workers: Number of processes (default: one for each core).
+        workers: Number of processes (default: one per core).
     """
     check_at_least("--workers", workers)
     task = task or ask("task", f"Task ({', '.join(OFFERING)})")

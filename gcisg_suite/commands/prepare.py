@@ -15,7 +15,7 @@ def prepare(*, tasks: Annotated[list[str] | None, Several] = None, references: i
 
     Args:
         tasks: Tasks to prepare (default: all whose framework is installed).
-        references: Number of further reference networks to make, for classification.
+        references: Number of additional reference networks to make, for classification.
     """
     chosen = chosen_tasks(tasks, lambda task: bool(task.prepares))
     check_at_least("--references", references, 0)

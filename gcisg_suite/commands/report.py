@@ -44,7 +44,7 @@ def report(
         raise UsageError(f"--names: expected {len(folders)} names, one for each run, got {' '.join(called)}")
     if not names and len(set(called)) < len(called):
         raise UsageError(
-            f"several folders are called {' '.join(called)}; give --names, the same one for seeds of a method"
+            f"several folders are called {' '.join(called)}; give --names, with the same name for seeds of a method"
         )
 
     for folder in folders:

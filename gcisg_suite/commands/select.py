@@ -21,7 +21,7 @@ def select(
     trust: Flag = False,
     device: Device = None,
 ) -> None:
-    """Choose a checkpoint of a run without labels of real (target) images: rank all that the run still has.
+    """Choose a checkpoint of a run without labels of real (target) images, by ranking all that the run still has.
 
     For example:
 
@@ -29,8 +29,8 @@ def select(
         gcisg select runs/gcisg_mini --target-labels
 
     The criteria (docs/selection.md) are the task's metric on source validation images; match rate, CKA to the
-    pretrained network and energy on target images; and the mean of these ranks, which chooses by default. Target labels
-    are used only with --target-labels, which prints how much each choice loses, and with --by target, which chooses by
+    pretrained network and energy on target images; and the mean of these ranks, which is the default. Target labels are
+    used only with --target-labels, which prints how much each choice loses, and with --by target, which chooses by
     them for comparison with published numbers. Evaluations are kept in the run's selection.jsonl; selection.html shows
     the ranking and its curves.
 

@@ -30,7 +30,7 @@ def train(
     dist_url: str = "auto",
     tracker: list[str] | None = None,
 ) -> None:
-    """Train or evaluate any config, one of the projects' or your own.
+    """Train or evaluate any config, the projects' or your own.
 
     A .py config runs on mmengine, a .yaml config or a LazyConfig (.py) on Detectron2. For example:
 
@@ -49,9 +49,9 @@ def train(
         amp: Train in mixed precision: float16 on a GPU, bfloat16 on a CPU.
         num_gpus: Number of processes on this machine, one for each GPU. Or start them with `torchrun
             tools/train_net.py`.
-        num_machines: Number of machines; each runs the same line with its own --machine-rank.
-        machine_rank: This machine's number, from 0.
-        dist_url: Where the machines meet: `tcp://<address of machine 0>:<free port>`.
+        num_machines: Number of machines; run the same command on each, with a different --machine-rank.
+        machine_rank: Number of this machine, from 0.
+        dist_url: Address at which the machines connect: `tcp://<address of machine 0>:<free port>`.
         tracker: Also report to tensorboard, wandb or mlflow (mmengine also: clearml, neptune, dvclive, aim). Repeat it
             for several trackers (docs/start.md).
     """
@@ -78,7 +78,7 @@ def train(
 def run(args: Namespace) -> None:
     """Check the arguments and hand them to the config's framework, in several processes if it starts none itself."""
     if args.fresh and args.resume:
-        raise UsageError("--fresh and --resume exclude each other")
+        raise UsageError("--fresh and --resume cannot be combined")
     if args.eval_only and not args.checkpoint:
         raise UsageError("--eval-only needs --checkpoint FILE")
     if args.eval_only and args.trackers:
@@ -96,7 +96,7 @@ def run(args: Namespace) -> None:
     several = args.num_gpus > 1 or machines.number > 1
     if "LOCAL_RANK" in os.environ:
         if several:
-            raise UsageError("torchrun says how many processes there are: leave out --num-gpus and --num-machines")
+            raise UsageError("torchrun sets the number of processes: leave out --num-gpus and --num-machines")
     elif several:
         launch(call, args.num_gpus, args, machines=machines)
         return

@@ -19,7 +19,7 @@ For example:
     gcisg zoo verify
     gcisg zoo download classification/gcisg_mini --output weights
 
-MODEL_ZOO.md shows the same as a table; `gcisg zoo write` writes it from zoo/rows.yml.""",
+MODEL_ZOO.md shows the same models as a table; `gcisg zoo write` writes it from zoo/rows.yml.""",
 )
 
 

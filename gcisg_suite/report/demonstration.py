@@ -71,13 +71,13 @@ class Demonstration:
         columns, rows = table(compared, self.metrics)
         metric = next(iter(self.metrics))
         losses, pictures = loss_curves(read.values()), self.panel(read)
-        pictures.caption += f" From {SPLIT}, as the table."
+        pictures.caption += f" From {SPLIT}, like the table."
         took = ", ".join(f"{name} {result['seconds']:.0f} s" for name, result in results.items())
         return Section(
             title=self.title,
             text=[
                 self.text,
-                f"Table and pictures are of {SPLIT}.",
+                f"The table and the pictures show {SPLIT}.",
                 f"One seed, {read['GCISG'].steps} iterations each; {took}. Means over seeds, with intervals, are in "
                 "docs/results.md.",
             ],

@@ -63,7 +63,7 @@ class Differences:
     legend: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        require(len(self.names) == 2, "models that are compared", list(self.names), "two, so two runs with checkpoints")
+        require(len(self.names) == 2, "compared models", list(self.names), "two, of two runs with checkpoints")
 
     @property
     def fixed(self) -> np.ndarray:

@@ -72,7 +72,7 @@ def loss_curves(runs: Iterable[TrainingRun]) -> Picture | None:
     names = list(dict.fromkeys(loss for own in tasks.values() for loss in own))
     means = " Means over seeds." if any(len(seeds) > 1 for seeds in methods.values()) else ""
     parts = f" The {task} loss is {'the sum of ' * (len(names) > 1)}{', '.join(names)}." if names else ""
-    return curves(charts, f"As logged in training, means of the last iterations.{means}{parts}")
+    return curves(charts, f"As logged during training: means over the last iterations.{means}{parts}")
 
 
 def _first_metric(entry: Mapping[str, Any]) -> float | None:

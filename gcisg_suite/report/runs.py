@@ -18,13 +18,13 @@ from gcisg_suite.text import is_lazy, read_yaml
 FRAMEWORKS = (MMENGINE.name, DETECTRON2.name, LAZY.name)
 SETTINGS = {
     "iterations": ("train_cfg.max_iters", "SOLVER.MAX_ITER", "train.max_iter"),
-    "batch (mmengine: of one process)": (
+    "batch size (mmengine: per process)": (
         "train_dataloader.batch_size", "SOLVER.IMS_PER_BATCH", "dataloader.train.total_batch_size",
     ),
     "learning rate": ("optim_wrapper.optimizer.lr", "SOLVER.BASE_LR", "optimizer.lr"),
     "seed": ("randomness.seed", "SEED", "train.seed"),
     "backbone": ("model.backbone", "MODEL.BACKBONE.NAME", "model.backbone._target_"),
-    "weights at the start": ("model.weights", "MODEL.WEIGHTS", "train.init_checkpoint"),
+    "initial weights": ("model.weights", "MODEL.WEIGHTS", "train.init_checkpoint"),
     "method": ("model.regularizer", "REGULARIZER", "model.regularizer"),
     "backbone plugins": ("model.backbone_plugins", "MODEL.BACKBONE_PLUGINS", "model.backbone_plugins"),
 }  # fmt: skip

@@ -55,7 +55,7 @@ def section(task: str, runs: Mapping[str, TrainingRun]) -> Section:
                 if run.data != first.data
             ),
             *_training(runs),
-            *(f"{label} has no evaluation." for label, run in runs.items() if not run.result),
+            *(f"{label} was not evaluated." for label, run in runs.items() if not run.result),
             *reasons,
         ],
         columns=columns if rows else (),
@@ -81,7 +81,7 @@ def _training(runs: Mapping[str, TrainingRun]) -> list[str]:
     silent = [label for label in runs if label not in logged]
     return [
         *([f"Training took {', '.join(took)}, according to the logged times."] if took else []),
-        *(f"{label} logged nothing of its training: it ended before its first log interval." for label in silent),
+        *(f"{label} logged nothing during training: it ended before its first log interval." for label in silent),
     ]
 
 

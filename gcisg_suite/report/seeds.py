@@ -66,7 +66,7 @@ def verdicts(results: Results, metric: str, head: str, where: str = "") -> list[
 def _verdict(name: str, first: str, later: Sequence[float], earlier: Sequence[float], head: str) -> str:
     gain = _compare(later, earlier)
     if gain is None:
-        return f"{name} and {first} have no {head} that could be compared."
+        return f"{name} and {first} have no {head} to compare."
     beside = "over" if gain["difference"] >= 0 else "against"
     text = f"{name} {gain['difference']:+.1f} points of {head} {beside} {first}"
     if "pairs" not in gain:

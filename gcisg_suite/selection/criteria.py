@@ -105,7 +105,7 @@ def select(lines: Sequence[Mapping[str, Any]], by: str = COMBINED) -> Mapping[st
         reason = lines[0].get(by, "it needs the target's labels") if lines else "no checkpoint was evaluated"
         if lines and by == COMBINED:
             reason = "; ".join(f"{name}: {lines[0][name]}" for name in CRITERIA)
-        raise ValueError(f"cannot choose by {by!r}: {reason}. There is: {', '.join(found) or 'nothing'}")
+        raise ValueError(f"cannot choose by {by!r}: {reason}. Available: {', '.join(found) or 'nothing'}")
     best = min(range(len(lines)), key=lambda index: (found[by][index], -lines[index]["iteration"]))
     return lines[best]
 
@@ -131,7 +131,7 @@ def missing(lines: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def choice(lines: Sequence[Mapping[str, Any]], by: str) -> str:
     """What is chosen, and how. Raises as :func:`select`."""
-    labels = f"with target labels ({lines[0]['head']}), as the authors' code does; not to be compared with choices made"
+    labels = f"with target labels ({lines[0]['head']}), as the authors' code does, so not comparable with choices made"
     how = f"{labels} without them" if by == TARGET else f"by {by}, without target labels"
     return f"Chosen {how}: {select(lines, by)['checkpoint']}"
 
@@ -142,7 +142,7 @@ def costs(lines: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]
     chosen["the last one"] = max(lines, key=lambda line: line["iteration"])
     best = chosen[TARGET][TARGET]
     rows = [
-        [name if name != TARGET else "target (the oracle)", line["checkpoint"], line[TARGET], best - line[TARGET]]
+        [name if name != TARGET else "target (the best)", line["checkpoint"], line[TARGET], best - line[TARGET]]
         for name, line in chosen.items()
         if not isinstance(line[TARGET], str)
     ]

@@ -36,10 +36,10 @@ def write_page(run: Path, lines: Sequence[Mapping[str, Any]], by: str) -> Path:
     ]
     first = Section(
         "The ranking",
-        [*missing(lines), "docs/selection.md says what each criterion is and where it misleads."],
+        [*missing(lines), "docs/selection.md explains what each criterion measures and where it misleads."],
         columns,
         _texts(rows),
-        [curves(charts, "Each criterion at each checkpoint; the dotted line is at the one that is chosen.")],
+        [curves(charts, "Each criterion at each checkpoint; the dotted line marks the one that is chosen.")],
         verdicts=[f"{choice(lines, by)}."],
         split=f"{lines[0]['images']}; source: {lines[0]['source_images'] or 'no validation images'}",
     )

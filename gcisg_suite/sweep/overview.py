@@ -36,7 +36,7 @@ class Gains(NamedTuple):
 
 
 def gains(root: Path) -> list[Gains]:
-    """Those of each task, in the order of the tasks; of a sweep that was not run, none."""
+    """The gains in each task, in the order of the tasks; empty if the sweep was not run."""
     found = []
     for name, task in TASKS.items():
         file, metric = _sweep(root, name), task.metrics[0]
@@ -58,7 +58,7 @@ def check_variants(names: Iterable[str], root: Path) -> None:
 
 
 def gains_table(rows: Mapping[str, str], root: Path) -> str:
-    """A row a method, a column a task: mean gain, 95 % interval, and the seeds if they are fewer than vanilla's.
+    """One row per method, one column per task: mean gain, 95 % interval, and the seeds if fewer than vanilla's.
 
     Args:
         rows: What the first column says -> the variant.
@@ -86,7 +86,7 @@ def _seeds(number: int) -> str:
 
 
 def draw_gains(names: Sequence[str], tasks: Sequence[Gains], path: Path) -> None:
-    """A panel a task: each method's mean gain and 95 % interval, in one order; for light and dark pages."""
+    """One panel per task: each method's mean gain and 95 % interval, in one order; for light and dark pages."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

@@ -50,7 +50,8 @@ def check_runs(runs: Sequence[dict[str, Any]], variants: dict[str, Variant], pat
             hashes.setdefault(name, set()).add(entry["hash"])
     for name, found in hashes.items():
         if len(found) > 1:
-            print(f"{path}: {name!r} was run with {len(found)} different configs: {found}", file=sys.stderr)
+            mixed = f"{len(found)} different configs, which its mean mixes: {found}"
+            print(f"{path}: {name!r} was run with {mixed}", file=sys.stderr)
 
 
 def finished_runs(path: Path, split: str) -> tuple[str, list[dict[str, Any]]]:
@@ -238,11 +239,11 @@ def sweep(args: Options) -> None:
             rest += ["--output", f"{out.stem}.{number}.jsonl"]
             print(gcisg_command("sweep", *given, *rest))
         if args.launcher and todo:
-            print(f"--launcher {args.launcher} submits these as {len(todo)} jobs, without --dry-run", file=sys.stderr)
+            print(f"Without --dry-run, --launcher {args.launcher} submits these as {len(todo)} jobs", file=sys.stderr)
         elif todo:
             goal = ["--output", args.output] if args.output else []
             collect = gcisg_command("sweep", *given, "--split", split, *goal, "--collect", ".")
-            print(f"Once they have ended, in the same folder: {collect}", file=sys.stderr)
+            print(f"When all of these have ended, collect their results in the same folder: {collect}", file=sys.stderr)
         return
     failed = []
     if not args.collect:

@@ -183,7 +183,7 @@ def read(root: Path) -> dict[str, Recipe]:
         entry = entries.pop(name)
         if "paper" in row and not entry.get("follows"):
             what = f"{name} has a paper's figure, {row['paper']}, but recipes.yml calls the recipe ours"
-            raise DataError(zoo_path, what, "Take the figure out: it belongs to another recipe")
+            raise DataError(zoo_path, what, "Remove the figure: it belongs to another recipe")
         about, found = content["tasks"][task], resolved(row["config"])
         values, origins = rows(about, found), {**content["common"], **_origins(content["recipes"], name)}
         faults = {

@@ -49,8 +49,8 @@ python tools/zoo.py verify
 - **We trained the configs named `_mini`**, on the [miniature](docs/miniature.md). Their figures are the mean ± standard
   deviation on the test split, over seeds that change the data, their order and the initial heads. Time and memory (the
   peak of the process) are those of one run on one CPU core.
-- **A checkpoint** contains the task's model of one seed, with its weights as 8-bit floats. After its link come the
-  metrics of the file and, in brackets, those of the model before packing. The files are in `zoo/`; they are not
+- **A checkpoint** contains the task's model from one seed, with its weights as 8-bit floats. Its link is followed by
+  the metrics of the file and, in brackets, those of the model before packing. The files are in `zoo/`; they are not
   published at any address yet.
 - `verify` compares hashes, loads each file with `strict=True`, and evaluates it again if the miniature's data exist
   (`python tools/prepare_mini.py`). `show` and `download` take names of the form `<task>/<config>`.

@@ -121,7 +121,7 @@ def download(model: Model, base_url: str | None, out: Path) -> Path:
     except (OSError, URLError) as error:
         raise DataError(url, f"cannot be fetched ({error})", "Check the address, or give another --base-url") from error
     except RuntimeError as error:
-        raise DataError(url, f"is not the file of the metafile ({error})", "Fetch it from elsewhere") from error
+        raise DataError(url, f"is not the file that the metafile lists ({error})", "Fetch it from elsewhere") from error
     return out / stated["File"]
 
 

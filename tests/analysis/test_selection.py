@@ -78,14 +78,14 @@ def test_labels_change_no_choice_and_tell_its_cost():
     assert "Chosen by mean_rank, without target labels: iter_2.pth" in text
     costs = {row.split("  ")[0]: row.split()[-1] for row in text.splitlines() if "iter_" in row and row[:5] != "iter_"}
     assert costs == {
-        "source": "0", "match_rate": "3", "cka": "5", "energy": "15", "mean_rank": "3", "target (the oracle)": "0",
+        "source": "0", "match_rate": "3", "cka": "5", "energy": "15", "mean_rank": "3", "target (the best)": "0",
         "the last one": "15", "Chosen by mean_rank, without target labels: iter_2.pth": "iter_2.pth",
     }  # fmt: skip
 
 
 def test_a_choice_with_labels_is_told_as_such_and_needs_them():
     assert "Chosen with target labels (accuracy), as the authors' code does" in report(LABELLED, "target")
-    with pytest.raises(ValueError, match="cannot choose by 'target': it needs the target's labels. There is: source, "):
+    with pytest.raises(ValueError, match="cannot choose by 'target': it needs the target's labels. Available: source"):
         select(RUN, "target")
     with pytest.raises(ValueError, match="unknown criterion 'mach_rate'. Did you mean 'match_rate'"):
         select(RUN, "mach_rate")

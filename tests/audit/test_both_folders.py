@@ -67,4 +67,4 @@ def test_the_classes_are_those_of_the_synthetic_folder(folders, tmp_path, capsys
     assert (status, problem["file"]) == (1, "my/real/coach")
     assert audit(folders, capsys, real="nowhere")[1].err == "error: --real nowhere: no such folder\n"
     assert run("gcisg audit --dataset gtav --root my --real my") == 2
-    assert "--real is for data of your own (class-folders, pairs, coco)" in capsys.readouterr().err
+    assert "--real is for your own data (class-folders, pairs, coco)" in capsys.readouterr().err

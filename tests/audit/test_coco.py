@@ -159,4 +159,4 @@ def test_expected_names_that_are_not_there_are_named_in_the_command(tmp_path, co
     assert [line.split()[-1] for line in tables[-2:]] == ["1", "1"]
     assert summary.endswith("2 problems; found: images 3, images without a box 1, boxes 3")
     refused = gcisg("audit", "--dataset", "coco", "--root", tmp_path, "--num-classes", 3)
-    assert (refused.code, "--num-classes is not for --dataset coco" in refused.err) == (2, True)
+    assert (refused.code, "--num-classes does not apply to --dataset coco" in refused.err) == (2, True)

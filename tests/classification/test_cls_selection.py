@@ -52,7 +52,7 @@ def test_every_checkpoint_was_ranked_and_labels_are_asked_for(run, mini):
     done = subprocess.run([*command, "--by", "target"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Chosen with target labels (accuracy), as the authors' code does" in done.stdout
-    assert "target (the oracle)" in done.stdout
+    assert "target (the best)" in done.stdout
 
 
 def test_images_without_labels_give_the_same_as_with_them(run, mini):

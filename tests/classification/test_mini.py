@@ -125,7 +125,7 @@ def test_the_demonstration_writes_its_report(mini, monkeypatch):
     assert not page.external
     figures = [picture.figure for picture in section.pictures]
     assert len(figures[0].axes[0].lines) == 2  # a curve of the task loss for each of the two runs
-    assert section.pictures[1].caption.endswith("From the miniature's test split, as the table.")
+    assert section.pictures[1].caption.endswith("From the miniature's test split, like the table.")
     first = EvalView(64)(Image.open(mini / "data/mini/classification/test/bird/0.png")).permute(1, 2, 0).numpy() / 255
     assert (figures[1].axes[0].images[0].get_array() == first).all()
     titles = {axis.get_title().strip("✓✗ ") for axis in figures[1].axes}

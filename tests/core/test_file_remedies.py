@@ -91,15 +91,15 @@ def test_a_record_of_a_class_by_its_path(tmp_path):
 
 
 @pytest.mark.remedy(
-    "Remove it; the run is then treated as one from before runs had an identity",
-    "Give that run a folder of its own, or move the checkpoint away",
+    "Remove it; the run is then treated as one written by a version without identity.json",
+    "Give that run its own folder, or move the checkpoint away",
 )
 def test_the_identity_of_a_run(tmp_path):
     run = tmp_path / "run"
     try:
         open_run(run, SETTINGS, 3)
         own = run_name(run)
-        with pytest.raises(DataError, match="Give that run a folder of its own, or move the checkpoint away"):
+        with pytest.raises(DataError, match="Give that run its own folder, or move the checkpoint away"):
             check_run(run, run / "iter_8.pth", "other")
         check_run(tmp_path / "its own", run / "iter_8.pth", "other")
         check_run(run, tmp_path / "away/iter_8.pth", "other")
@@ -107,7 +107,7 @@ def test_the_identity_of_a_run(tmp_path):
         (run / "identity.json").write_text("{")
         release_all()
         with pytest.raises(
-            DataError, match="Remove it; the run is then treated as one from before runs had an identity"
+            DataError, match="Remove it; the run is then treated as one written by a version without identity.json"
         ):
             open_run(run, SETTINGS, 3, resume=True)
         release_all()

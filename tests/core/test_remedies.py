@@ -178,7 +178,7 @@ def test_a_folder_without_room_or_that_cannot_be_written(tmp_path, monkeypatch):
     ("resume", "seed", "damaged", "said"),
     [
         (False, 3, False, "--resume continues it, --fresh moves it aside; or choose another --output"),
-        (True, 4, False, "the seed 4 is another run. Choose another --output, or --fresh"),
+        (True, 4, False, "seed 4 would make it another run. Choose another --output, or --fresh"),
         (True, 3, True, "all of its checkpoints are damaged. --fresh moves them aside"),
     ],
 )

@@ -70,7 +70,7 @@ class TestRuns:
         save(tmp_path, "iter_8.pth")
         with pytest.raises(ValueError, match=r"holds a run \(seed 3, started 20.*iter_8.pth. --resume continues"):
             open_run(tmp_path, SETTINGS, 3)
-        with pytest.raises(ValueError, match="the seed 4 is another run"):
+        with pytest.raises(ValueError, match="seed 4 would make it another run"):
             open_run(tmp_path, SETTINGS, 4, resume=True)
 
     def test_a_seed_that_was_not_asked_for_is_the_runs(self, tmp_path, capsys):
@@ -116,7 +116,7 @@ class TestRuns:
         assert [line.strip() for line in capsys.readouterr().err.splitlines()] == [
             "The run continues with different settings:",
             "names.1: b -> c",
-            "names.2: not there -> d",
+            "names.2: not set -> d",
             "optimizer.lr: 0.1 -> 0.2",
             "ranks: 1 -> 2",
         ]
@@ -129,7 +129,7 @@ class TestRuns:
             save(tmp_path, f"iter_{number}.pth")
         (tmp_path / "last_checkpoint").write_text(str(tmp_path / "iter_8.pth"))
         assert open_run(tmp_path, SETTINGS, 1, resume=True) == tmp_path / "iter_8.pth"
-        assert "from before runs had an identity" in capsys.readouterr().err
+        assert "written by a version without identity.json" in capsys.readouterr().err
         assert open_run(tmp_path, SETTINGS, 1, resume=True) == tmp_path / "iter_8.pth"
         assert capsys.readouterr().err == ""
 

@@ -35,7 +35,7 @@ def test_losses_are_the_suites():
 
 
 def test_two_steps_are_the_suites():
-    """Guidance and invariance of the first and of the second step, so target, projectors and queue agree too."""
+    """Guidance and invariance of two steps, so momentum encoder, projectors and queue agree too."""
     torch.manual_seed(0)
     student = MiniResNet(num_classes=3)
     ours, theirs = copy.deepcopy(student).train(), copy.deepcopy(student).train()

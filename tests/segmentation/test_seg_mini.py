@@ -88,7 +88,7 @@ def test_demonstration_trains_both_and_shows_what_was_measured(mini, tmp_path):
     scene = scenes.real_scene("test", 0)
     assert (truth[scene.objects[0].mask] != COLOURS[0]).any(axis=-1).all()
     assert (truth[~np.any([item.mask for item in scene.objects], axis=0)] == COLOURS[0]).all()
-    assert section.pictures[1].caption.endswith("From the miniature's test split, as the table.")
+    assert section.pictures[1].caption.endswith("From the miniature's test split, like the table.")
 
     compared = differences(read_both(tmp_path / "runs"))
     objects = [item for index in range(2) for item in scenes.real_scene("test", index).objects]

@@ -46,14 +46,14 @@ def test_two_stacks_in_one_environment(monkeypatch):
     assert doctor.openmmlab_stack().fix == ""
 
 
-@pytest.mark.remedy("--real is for data of your own ({}), not for --dataset {}")
+@pytest.mark.remedy("--real is for your own data ({}), not for --dataset {}")
 def test_a_second_folder_of_an_official_data_set(tmp_path):
     for seed, name in enumerate(("synthetic", "real")):
         write_images(tmp_path / name, seed=seed)
     given = ["--root", tmp_path / "synthetic", "--real", tmp_path / "real", "--workers", 1]
     ended = gcisg("audit", "--dataset", "visda17", *given)
     assert ended.code == 2
-    (own,) = re.findall(r"--real is for data of your own \((\S+), .*\), not for --dataset visda17", ended.err)
+    (own,) = re.findall(r"--real is for your own data \((\S+), .*\), not for --dataset visda17", ended.err)
     assert gcisg("audit", "--dataset", own, *given).code == 0
 
 

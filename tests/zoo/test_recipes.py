@@ -132,7 +132,7 @@ ENTRIES = [
 
 
 @pytest.mark.remedy(*ENTRIES)
-@pytest.mark.remedy("Take the figure out: it belongs to another recipe")
+@pytest.mark.remedy("Remove the figure: it belongs to another recipe")
 def test_what_the_message_says_of_an_entry_is_done(own, found, tmp_path, monkeypatch):
     resolved = {recipe.config: recipes.resolved(recipe.config) for recipe in found.values()}
     monkeypatch.setattr(recipes, "resolved", resolved.get)
@@ -153,7 +153,7 @@ def test_what_the_message_says_of_an_entry_is_done(own, found, tmp_path, monkeyp
     )  # fmt: skip
     row["paper"] = {"mIoU %": 1}
     (tmp_path / "zoo/rows.yml").write_text(yaml.safe_dump(rows, sort_keys=False), encoding="utf-8")
-    with pytest.raises(DataError, match="Take the figure out: it belongs to another recipe"):
+    with pytest.raises(DataError, match="Remove the figure: it belongs to another recipe"):
         recipes.read(tmp_path)
     del row["paper"]
     (tmp_path / "zoo/rows.yml").write_text(yaml.safe_dump(rows, sort_keys=False), encoding="utf-8")

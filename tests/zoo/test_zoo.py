@@ -201,7 +201,7 @@ def test_download_compares_before_it_gives_the_name(own, tmp_path, capsys):
         assert told.err.startswith(f"downloading {ZOO.as_uri()}/{file}\n")
         assert zoo.sha256(out / file) == zoo.sha256(ZOO / file)
     (own / file).write_bytes((own / file).read_bytes()[:-9])
-    with pytest.raises(SystemExit, match="is not the file of the metafile .* Fetch it from elsewhere"):
+    with pytest.raises(SystemExit, match="is not the file that the metafile lists .* Fetch it from elsewhere"):
         command(["download", NAME, "--out", str(tmp_path / "bad"), "--base-url", str(own)])
     assert list((tmp_path / "bad").iterdir()) == []
     with pytest.raises(SystemExit, match=r"cannot be fetched .*give another --base-url"):

@@ -59,7 +59,7 @@ class SelfTrainingDataset(Dataset):
         self.kept = (labels != UNLABELLED).nonzero().flatten()
         self.labels = labels[self.kept]
         if not len(self.kept):
-            raise ValueError("no image gets a pseudo-label: each class has fewer predictions than 1 / portion")
+            raise ValueError("no image gets a pseudo-label: each class has fewer predictions than 1 / share")
         if self.source is not None:
             order = torch.randperm(len(self.source), generator=torch.Generator().manual_seed(seed))
             self.drawn = order[: len(self.kept)]
@@ -138,7 +138,7 @@ class SelfTrainingHook(Hook):
         names = dataset.metainfo["classes"]
         rows = zip(names, predicted, kept, thresholds.tolist(), strict=True)
         heads = ("class", "predicted", "pseudo-labels", "threshold")
-        runner.logger.info(f"pseudo-labels, portion {portion:.2f}\n{tabulate(rows, heads, floatfmt='.4f')}")
+        runner.logger.info(f"pseudo-labels, share {portion:.2f}\n{tabulate(rows, heads, floatfmt='.4f')}")
 
 
 @torch.no_grad()
