@@ -47,8 +47,8 @@ def train(
         seed: The random seed (default: the config's).
         output: Folder of the results (default: `work_dirs/<config>`).
         amp: Train in mixed precision: float16 on a GPU, bfloat16 on a CPU.
-        num_gpus: Number of processes on this machine, one for each GPU. Or start them with `torchrun
-            tools/train_net.py`.
+        num_gpus: Number of processes on this machine, one for each GPU. Or start them with `torchrun -m gcisg_suite
+            train`.
         num_machines: Number of machines; run the same command on each, with a different --machine-rank.
         machine_rank: Number of this machine, from 0.
         dist_url: Address at which the machines connect: `tcp://<address of machine 0>:<free port>`.
