@@ -8,12 +8,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from gcisg_suite.cli import main
 from gcisg_suite.sweep import sweep
+from gcisg_suite.sweep.cluster import _outcome
 from gcisg_suite.sweep.run import Run
 from gcisg_suite.sweep.variants import Variant
 from tests.command import gcisg
@@ -173,6 +175,21 @@ def test_a_job_whose_time_is_over_is_queued_again_as_it_is(words, tmp_path):
     assert executor.submit(run).result() == {"variant": "A"}
 
 
+def test_of_a_cancelled_job_slurm_says_why_it_ended(words, tmp_path):
+    """The error of a job that `scancel` ended."""
+    text = f"""Job 6 (task: 0) with path {tmp_path}/6_0_result.pkl
+has not produced any output (state: CANCELLED)
+Error stream produced:
+----------------------------------------
+slurmstepd-vm: error: *** STEP 6.0 ON vm CANCELLED AT 2026-11-27T09:15:03 ***
+submitit WARNING (2026-11-27 09:15:03,312) - Bypassing signal SIGTERM
+submitit WARNING (2026-11-27 09:15:03,312) - Bypassing signal SIGCONT"""
+    job = SimpleNamespace(exception=lambda: RuntimeError(text), paths=SimpleNamespace(stderr=tmp_path / "6_0_log.err"))
+    run = Run("classification", "A", Variant(str(tmp_path / "mine"), []), 3, "test", "work")
+    why = f"slurmstepd-vm: error: *** STEP 6.0 ON vm CANCELLED AT 2026-11-27T09:15:03 *** (log: {tmp_path}/6_0_log.err)"
+    assert _outcome(run, job) == (None, why)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -184,8 +201,9 @@ def test_a_job_whose_time_is_over_is_queued_again_as_it_is(words, tmp_path):
         (["--launcher", "local", "--job-options", "gpus"], "error: --job-options gpus: 'gpus' must be NAME=VALUE"),
     ],
 )
-def test_a_cluster_that_is_not_there_and_an_unknown_option_are_refused(words, arguments, message):
+def test_a_cluster_that_is_not_there_and_an_unknown_option_are_refused(words, arguments, message, monkeypatch):
     pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", "")  # a machine of a cluster has srun
     with pytest.raises(SystemExit) as stopped:
         main([*words, *arguments])
     assert str(stopped.value.code).startswith(message)

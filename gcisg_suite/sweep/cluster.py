@@ -20,6 +20,8 @@ from .run import Run, append_runs
 JOBS = "jobs.json"  # beside the jobs' logs: run -> job id, so that a restarted sweep finds its jobs again
 DEFAULTS = {"timeout_min": 24 * 60, "cpus_per_task": 2, "name": "gcisg"}
 SECONDS = 1.0  # interval at which jobs are polled; submitit itself asks Slurm once a minute
+# What submitit puts around a job's error, and logs when the job is cancelled.
+NO_REASON = ("-", "You can check", "or at", "  - ", "submitit WARNING")
 MOST_STARTS = 100  # how often a job that hits its time limit is requeued
 
 
@@ -137,5 +139,5 @@ def _outcome(run: Run, job: Any) -> tuple[dict[str, Any] | None, str]:
         return line, ""
     error = job.exception()
     text = str(error).strip().splitlines() if error else ["it ended without a result"]
-    trace = [line for line in text if line.strip() and not line.startswith(("-", "You can check", "or at", "  - "))]
+    trace = [line for line in text if line.strip() and not line.startswith(NO_REASON)]
     return None, f"{(trace or text)[-1].strip()} (log: {job.paths.stderr})"
