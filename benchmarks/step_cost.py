@@ -72,7 +72,8 @@ def measure(task: str, method: str, size: Size, pairs: int) -> tuple[list[object
     ratios = sorted(step / floor for floor, step in zip(floors, steps, strict=True))
     lower, middle, upper = statistics.quantiles(ratios, n=4)
     floor = statistics.median(floors)
-    row: list[object] = [task, str(size), method, floor, statistics.median(steps), middle, f"{lower:.3f} to {upper:.3f}"]
+    quartiles = f"{lower:.3f} to {upper:.3f}"
+    row: list[object] = [task, str(size), method, floor, statistics.median(steps), middle, quartiles]
     parts = []
     for part in dict.fromkeys(name for runs in history for name in runs[0]):
         mine, other = (statistics.median(seconds.get(part, 0.0) for seconds in runs) for runs in history[::-1])

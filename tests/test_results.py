@@ -180,9 +180,8 @@ def test_papers_figures_stand_in_no_row(written):
     assert "For comparison, the paper's: oracle 77.7." in text
     assert "77.7" not in str(rows_of(text))
     assert "Said of it." in text
-    assert text.strip().endswith(
-        "To run it again: `python tools/sweep.py --sweep projects/classification/sweeps/methods.yaml --seeds 0-2 --split test`"
-    )
+    command = "python tools/sweep.py --sweep projects/classification/sweeps/methods.yaml --seeds 0-2 --split test"
+    assert text.strip().endswith(f"To run it again: `{command}`")
 
 
 def test_sections_of_some_rows_without_comparison_and_without_runs(written):
