@@ -184,13 +184,18 @@ def network_file() -> str:
 
 
 def settings_of(method: str) -> dict[str, Any]:
-    """The method's defaults, with what it cannot be without; whitening without its warm-up, which costs otherwise."""
+    """The method's defaults, with what it cannot be without; whitening without its warm-up, which costs otherwise.
+
+    ``METHOD+bfloat16`` computes the passes without gradients in bfloat16.
+    """
+    method, _, precision = method.partition("+")
     needed: dict[str, Callable[[], dict[str, Any]]] = {
         "asg": lambda: {"classifier": network_file()},
         "guided": lambda: {"guide": "torchvision:resnet50", "guide_weights": network_file()},
         "isw": lambda: {"warmup_steps": 1, "statistics_steps": 1},
     }
-    return {"method": method, **needed.get(method, dict)()}
+    lower = {"no_grad_precision": precision} if precision else {}
+    return {"method": method, **needed.get(method, dict)(), **lower}
 
 
 # ResNet-50 in each: the recipe, and what turns its network into one. The views are given: in detection the model would

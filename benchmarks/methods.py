@@ -5,7 +5,7 @@ backward pass, counted while it trains. Its time is the step of `none` and a mea
 more than those of `none`. Passes that end at an earlier stage count as whole ones.
 
     python benchmarks/methods.py --batch 8 --size 512              # a GPU; the defaults suit two CPU cores
-    python benchmarks/methods.py --tasks detection --methods gcisg csg
+    python benchmarks/methods.py --tasks detection --methods gcisg csg gcisg+bfloat16
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peak", nargs=2, metavar=("TASK", "METHOD"), help=argparse.SUPPRESS)
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    choices = [*METHODS, *(f"{method}+bfloat16" for method in ("csg", "gcisg"))]  # their passes without gradients
+    parser.add_argument("--methods", nargs="+", choices=choices, default=list(METHODS))
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--size", type=int, default=128, help="edge of the images, at least 64")
     parser.add_argument("--runs", type=int, default=3)

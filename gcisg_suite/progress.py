@@ -16,6 +16,7 @@ from gcisg_core.screen import steps_told_to
 
 Item = TypeVar("Item")
 FIRST_ESTIMATE, LATER = 10.0, 3  # seconds until the first estimate in a log, and the factor to each next one
+BRIEF = "a few seconds"
 SLOW = 3.0  # seconds after which work that is usually quick is shown
 _names: ContextVar[tuple[str, ...]] = ContextVar("names", default=())
 
@@ -49,19 +50,23 @@ class Progress:
         unit: What a step is, in the singular.
         done: Steps that an earlier start has done.
         after: Seconds until it is shown; work that ends earlier is not.
+        expected: How long work of one step takes, in words; it has no estimate.
     """
 
-    def __init__(self, what: str, total: int | None, unit: str, done: int = 0, after: float = 0.0) -> None:
+    def __init__(
+        self, what: str, total: int | None, unit: str, done: int = 0, after: float = 0.0, expected: str = ""
+    ) -> None:
         self.what, self.total, self.unit = ": ".join((*_names.get(), what)), total, unit
         self.first = self.done = done
         self.start, self.due = time.monotonic(), after or FIRST_ESTIMATE
         self.bar, self.told = None, False
         if sys.stderr.isatty():
+            desc = f"{self.what} ({expected})" if expected else self.what
             self.bar = tqdm(
-                desc=self.what, total=total, unit=unit, initial=done, delay=after, leave=False, dynamic_ncols=True
+                desc=desc, total=total, unit=unit, initial=done, delay=after, leave=False, dynamic_ncols=True
             )
         elif not after:
-            self._say("" if total is None else self._count(total))
+            self._say(expected or ("" if total is None else self._count(total)))
 
     def __enter__(self) -> Progress:
         return self
@@ -129,7 +134,7 @@ def shown_if_slow(items: Iterable[Item], what: str, unit: str = "image", total: 
 
 def loading(what: str) -> AbstractContextManager[object]:
     """Show that a framework is imported, which takes seconds; only the first of several training processes does."""
-    return Progress(f"loading {what}", None, "import") if _is_first_process() else nullcontext()
+    return Progress(f"loading {what}", None, "import", expected=BRIEF) if _is_first_process() else nullcontext()
 
 
 def _is_first_process() -> bool:

@@ -13,11 +13,12 @@ import yaml
 
 from gcisg_core.extent import check_extent
 from gcisg_core.problems import DataError, reading, reason
-from gcisg_suite.progress import Progress
+from gcisg_suite.progress import Progress, duration
 
 SAVE = "Save it as UTF-8"
 FIX = "Correct the line; indent with spaces"
-LARGE = 100_000_000  # bytes of JSON, which take about 3 seconds to read
+JSON_SPEED = 30_000_000  # bytes of JSON that are read in a second
+LARGE = 3 * JSON_SPEED
 # Longest first: the mark of UTF-16 is the start of that of UTF-32.
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -105,8 +106,8 @@ def read_json(path: Path, remedy: str) -> Any:
     """
     with reading(path, "JSON", remedy):
         content = path.read_bytes()
-        is_large = len(content) > LARGE
-        with Progress(f"reading {path}", None, "file") if is_large else nullcontext():
+        expected = f"about {duration(len(content) / JSON_SPEED)}"
+        with Progress(f"reading {path}", 1, "file", expected=expected) if len(content) > LARGE else nullcontext():
             return json.loads(content)
 
 
