@@ -84,7 +84,7 @@ def test_what_a_task_lacks_is_left_out_or_refused(monkeypatch):
     monkeypatch.setitem(TASKS, "detection", dataclasses.replace(TASKS["detection"], doors={}))
     offers = lambda task: "demo" in task.doors  # noqa: E731
     assert chosen_tasks(None, offers) == ["classification", "segmentation"]
-    with pytest.raises(UsageError, match="--tasks detection: has nothing .* one of classification, segmentation"):
+    with pytest.raises(UsageError, match="--tasks detection: does not support .* one of classification, segmentation"):
         chosen_tasks(["detection"], offers)
 
 
