@@ -198,7 +198,7 @@ def test_download_compares_before_it_gives_the_name(own, tmp_path, capsys):
         command(["download", NAME, "--out", str(out), "--base-url", base])
         told = capsys.readouterr()
         assert told.out.strip() == str(out / file)
-        assert told.err.startswith(f"downloading {ZOO.as_uri()}/{file}\n")
+        assert told.err.startswith(f"downloading {ZOO.as_uri()}/{file}: a few seconds\n")
         assert zoo.sha256(out / file) == zoo.sha256(ZOO / file)
     (own / file).write_bytes((own / file).read_bytes()[:-9])
     with pytest.raises(SystemExit, match="is not the file that the metafile lists .* Fetch it from elsewhere"):
