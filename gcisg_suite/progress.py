@@ -16,7 +16,6 @@ from gcisg_core.screen import steps_told_to
 
 Item = TypeVar("Item")
 FIRST_ESTIMATE, LATER = 10.0, 3  # seconds until the first estimate in a log, and the factor to each next one
-BRIEF = "a few seconds"
 SLOW = 3.0  # seconds after which work that is usually quick is shown
 _names: ContextVar[tuple[str, ...]] = ContextVar("names", default=())
 
@@ -132,9 +131,14 @@ def shown_if_slow(items: Iterable[Item], what: str, unit: str = "image", total: 
     return progress(items, what, unit, total, SLOW) if _is_first_process() else iter(items)
 
 
+def brief(what: str) -> Progress:
+    """Show a single step of a few seconds, which has no estimate."""
+    return Progress(what, None, "step", expected="a few seconds")
+
+
 def loading(what: str) -> AbstractContextManager[object]:
     """Show that a framework is imported, which takes seconds; only the first of several training processes does."""
-    return Progress(f"loading {what}", None, "import", expected=BRIEF) if _is_first_process() else nullcontext()
+    return brief(f"loading {what}") if _is_first_process() else nullcontext()
 
 
 def _is_first_process() -> bool:

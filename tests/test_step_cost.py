@@ -39,6 +39,12 @@ def test_the_floor_makes_the_passes_of_a_step(task, method):
     assert made == [True] * (1 + passes.trained) + [False] * (passes.untrained + passes.reference)
 
 
+def test_passes_without_gradients_may_be_in_bfloat16():
+    for method, precision in (("gcisg", "same"), ("gcisg+bfloat16", "bfloat16")):
+        regularizer = make("classification", settings_of(method)).model.regularizer
+        assert (regularizer.settings.no_grad_precision, type(regularizer).__name__) == (precision, "GCISG")
+
+
 def test_the_parts_of_a_step_make_it_up(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import _measure

@@ -61,9 +61,9 @@ def analyze(
     check_exists("--imagenet", imagenet)
     check_folder("--output", output)
 
-    from gcisg_suite.progress import BRIEF, Progress
+    from gcisg_suite.progress import brief
 
-    with Progress("loading config and data", None, "data set", expected=BRIEF):
+    with brief("loading config and data"):
         from gcisg_suite.analysis.analyze import Checkpoint
         from gcisg_suite.analysis.analyze import analyze as analyze_all
         from gcisg_suite.analysis.task import Options

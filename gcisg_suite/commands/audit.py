@@ -62,9 +62,9 @@ def audit(
     from gcisg_suite.audit.evaluation import compared, is_without_labels
     from gcisg_suite.audit.images import audit_images
     from gcisg_suite.audit.show import show
-    from gcisg_suite.progress import BRIEF, Progress
+    from gcisg_suite.progress import brief
 
-    with Progress(f"loading the audit of {dataset}", None, "audit", expected=BRIEF):
+    with brief(f"loading the audit of {dataset}"):
         (install,) = (task.install for task in TASKS.values() if dataset in task.audits)
         check = partial(load(chosen.door, install), workers=workers)
     found = check(root, **given)

@@ -44,11 +44,11 @@ def export(
 
     from gcisg_core.export import write_export
     from gcisg_suite.export import WRITERS, provenance, read
-    from gcisg_suite.progress import BRIEF, Progress
+    from gcisg_suite.progress import Progress
 
     try:
         about = provenance(config, metrics or [])
-        with Progress("loading and converting", 1, "model", expected=BRIEF):
+        with Progress("loading and converting", None, "model", expected="up to a minute"):
             exported = read(file, list(overrides), checkpoint)
             exported.meta.update(about)
             written = write_export(exported, output, Path(file).stem, format, WRITERS[format])

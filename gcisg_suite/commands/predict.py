@@ -75,10 +75,10 @@ def predict(
 
     from gcisg_suite.predict import Inputs, build_predictor
     from gcisg_suite.predict import predict as predict_all
-    from gcisg_suite.progress import BRIEF, Progress
+    from gcisg_suite.progress import brief
 
     found = Inputs(paths, output)
-    with Progress("loading", 1, "model", expected=BRIEF):
+    with brief("loading the model"):
         predictor = build_predictor(file, overrides, checkpoint, chosen_device(device), score)
     problems = predict_all(found, predictor, output, batch_size)
     if problems:

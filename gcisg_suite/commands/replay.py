@@ -21,11 +21,11 @@ def replay(file: Path, /, *, trust: Flag = False) -> None:
     """
     check_file("FILE", file)
 
-    from gcisg_suite.progress import BRIEF, Progress
+    from gcisg_suite.progress import Progress
     from gcisg_suite.replay import report
 
     try:
-        with Progress("running the step again", 1, "step", expected=BRIEF):
+        with Progress("running the step again", None, "step", expected="up to a minute"):
             text = report(file, trust)
     except (RuntimeError, KeyError, TypeError, AttributeError, IndexError) as error:  # of another version, or damaged
         what = f"is not a record that this version can run again ({type(error).__name__}: {error})"

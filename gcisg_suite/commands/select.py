@@ -54,9 +54,9 @@ def select(
     check_exists("--source", source)
     check_exists("--data", data)
 
-    from gcisg_suite.progress import BRIEF, Progress
+    from gcisg_suite.progress import brief
 
-    with Progress("loading config and data", None, "data set", expected=BRIEF):
+    with brief("loading config and data"):
         from gcisg_suite.analysis.task import Options
         from gcisg_suite.selection.criteria import report
         from gcisg_suite.selection.page import write_page

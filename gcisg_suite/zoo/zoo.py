@@ -18,7 +18,7 @@ from gcisg_core.lookup import choose
 from gcisg_core.problems import DataError
 from gcisg_core.shell import gcisg_command
 from gcisg_suite.places import data_root, find_config, zoo_folder
-from gcisg_suite.progress import BRIEF, Progress, named, training_bars
+from gcisg_suite.progress import brief, named, training_bars
 from gcisg_suite.tasks import framework_of
 
 Model = dict[str, Any]
@@ -116,7 +116,7 @@ def download(model: Model, base_url: str | None, out: Path) -> Path:
     try:
         # It writes to a temporary file, compares the hash, and renames; it has a bar of its own on a terminal.
         has_bar = sys.stderr.isatty()
-        with nullcontext() if has_bar else Progress(f"downloading {url}", 1, "file", expected=BRIEF):
+        with nullcontext() if has_bar else brief(f"downloading {url}"):
             torch.hub.download_url_to_file(url, str(out / stated["File"]), stated["SHA-256"], has_bar)
     except (OSError, URLError) as error:
         raise DataError(url, f"cannot be fetched ({error})", "Check the address, or give another --base-url") from error
