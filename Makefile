@@ -81,8 +81,12 @@ GLIBC := 2_28 2_27 2_17
 wheels: $(READY)  ## collect what `make gpu` needs on a machine without a network (WHEELS_PYTHON=3.12)
 	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(WHEELS) \
 		-r requirements/gpu.txt $$(grep -o '^onedl-[^ ]*' requirements/frameworks.txt)
-	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --use-pep517 --require-hashes \
-		-C--global-option=build_py -C--build-option=--skip-build --wheel-dir $(WHEELS) -r requirements/detectron2.txt
+# Some versions of pip (23.2 is one) do not give -C to the lines of a requirements file, hence two steps.
+	$(PY) -m pip download --quiet --disable-pip-version-check --no-deps --no-build-isolation --use-pep517 --require-hashes \
+		--dest $(WHEELS) -r requirements/detectron2.txt
+	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --use-pep517 \
+		-C--global-option=build_py -C--build-option=--skip-build --wheel-dir $(WHEELS) $(WHEELS)/detectron2_cdo-*.tar.gz
+	rm $(WHEELS)/detectron2_cdo-*.tar.gz
 	$(PY) -m wheel tags --remove --python-tag py3 --abi-tag none --platform-tag any $(WHEELS)/detectron2_cdo-*.whl
 	$(PY) -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest $(WHEELS) \
 		--python-version $(WHEELS_PYTHON) --implementation cp \

@@ -6,6 +6,8 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable
+from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,31 @@ from PIL import Image
 
 # Pixels: about VisDA-17's renderings, and GTAV's and Sim10k's.
 SIZES = {"classification": (640, 360), "segmentation": (1914, 1052), "detection": (1914, 1052)}
+DRAWN = 4  # distinct pictures of a data set; the other files hold the same bytes, as drawing takes longer than the rest
 BOX = "<xmin>{0}</xmin><ymin>{0}</ymin><xmax>{1}</xmax><ymax>{1}</ymax>"
 CAR = f"<object><name>car</name><bndbox>{BOX}</bndbox></object>"
 
 
-def picture(seed: int, size: tuple[int, int]) -> Image.Image:
-    """A scene as hard to decode as a rendering: smooth shapes and a little noise."""
-    rng = np.random.default_rng(seed)
+@cache
+def picture(number: int, size: tuple[int, int], form: str) -> bytes:
+    """An image file as hard to decode as a rendering: smooth shapes and a little noise."""
+    rng = np.random.default_rng(number)
     coarse = Image.fromarray(rng.integers(0, 256, (size[1] // 24, size[0] // 24, 3), dtype=np.uint8)).resize(size)
     noise = rng.integers(-4, 5, (size[1], size[0], 3))
-    return Image.fromarray((np.asarray(coarse) + noise).clip(0, 255).astype(np.uint8))
+    return encoded((np.asarray(coarse) + noise).clip(0, 255).astype(np.uint8), form)
+
+
+@cache
+def label_map(number: int, size: tuple[int, int]) -> bytes:
+    """A PNG file of label IDs in patches of 40 pixels."""
+    small = np.random.default_rng(number).integers(0, 34, (size[1] // 40, size[0] // 40), dtype=np.uint8)
+    return encoded(np.asarray(Image.fromarray(small).resize(size, Image.Resampling.NEAREST)), "png")
+
+
+def encoded(pixels: np.ndarray, form: str) -> bytes:
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, form)
+    return file.getvalue()
 
 
 def write_classification(root: Path, count: int, size: tuple[int, int]) -> None:
@@ -37,7 +54,7 @@ def write_classification(root: Path, count: int, size: tuple[int, int]) -> None:
         name = f"{VISDA17_CLASSES[label]}/{number}.png"
         path = root / "visda17" / "train" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture(number, size).save(path)
+        path.write_bytes(picture(number % DRAWN, size, "png"))
         lines.append(f"{name} {label}\n")
     (root / "visda17" / "train" / "image_list.txt").write_text("".join(lines))
 
@@ -47,9 +64,8 @@ def write_segmentation(root: Path, count: int, size: tuple[int, int]) -> None:
         (root / "gta5" / folder).mkdir(parents=True)
     for number in range(count):
         name = f"{number + 1:05d}.png"
-        picture(number, size).save(root / "gta5" / "images" / name)
-        small = np.random.default_rng(number).integers(0, 34, (size[1] // 40, size[0] // 40), dtype=np.uint8)
-        Image.fromarray(small).resize(size, Image.Resampling.NEAREST).save(root / "gta5" / "labels" / name)
+        (root / "gta5" / "images" / name).write_bytes(picture(number % DRAWN, size, "png"))
+        (root / "gta5" / "labels" / name).write_bytes(label_map(number % DRAWN, size))
 
 
 def write_detection(root: Path, count: int, size: tuple[int, int]) -> None:
@@ -58,7 +74,7 @@ def write_detection(root: Path, count: int, size: tuple[int, int]) -> None:
         (folder / part).mkdir(parents=True)
     stated = "<size><width>{}</width><height>{}</height><depth>3</depth></size>".format(*size)
     for number in range(count):
-        picture(number, size).save(folder / "JPEGImages" / f"{number:07d}.jpg")
+        (folder / "JPEGImages" / f"{number:07d}.jpg").write_bytes(picture(number % DRAWN, size, "jpeg"))
         body = "".join(CAR.format(start, start + size[1] // 5) for start in (size[1] // 20, size[1] // 3, size[1] // 2))
         (folder / "Annotations" / f"{number:07d}.xml").write_text(f"<annotation>{stated}{body}</annotation>")
     (folder / "ImageSets/Main/trainval10k.txt").write_text("".join(f"{number:07d}\n" for number in range(count)))

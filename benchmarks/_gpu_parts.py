@@ -89,10 +89,11 @@ def device_tests(run: Run) -> None:
     if run.settings.tiny:
         files = [path for path in files if path.stem in ("test_losses", "test_views")]
     options = ["-q", "-m", marker, "-p", "no:cacheprovider", "--rootdir", ROOT, "-c", ROOT / "pyproject.toml"]
-    more = ["--continue-on-collection-errors", "-n", "4" if run.settings.device == "cuda" else "0"]
+    workers = min(8, (os.cpu_count() or 2) // 2) if run.settings.device == "cuda" else 0
+    more = ["--continue-on-collection-errors", "-n", workers]
     reporter = _Reporter(run)
     os.chdir(ROOT)
-    pytest.main([*map(str, [*options, *more, *files])], plugins=[reporter])
+    pytest.main([str(word) for word in (*options, *more, *files)], plugins=[reporter])
     if reporter.counts["failed"] or not reporter.counts["passed"]:
         raise RuntimeError(", ".join(f"{count} {outcome}" for outcome, count in reporter.counts.items()))
 
@@ -166,16 +167,16 @@ def _measured(task: str, method: str, variant: Variant, recipe: Any, run: Run) -
             trainers[name]()
 
     make = partial(TASKS[task], size=recipe.size, device=device)
-    baseline, own = recipe.config.format("baseline"), recipe.config.format("baseline" if method == "none" else method)
+    own = recipe.config.format("baseline" if method == "none" else method)
     memory = {
         "floor": peak_growth(
-            lambda: prepare("floor", lambda: floor_of(make(baseline, method=None, plain=True), method)), device
+            lambda: prepare("floor", lambda: floor_of(make(own, method=None, plain=True), method)), device
         ),
         "own": peak_growth(lambda: prepare("own", lambda: make(own, method=None)), device),
     }
     seconds = medians(trainers, 1, device, warm_up=0)
     if not tiny:
-        runs = int(min(8.0, run.left() / 3) / sum(seconds.values()))
+        runs = int(min(5.0, run.left() / 3) / sum(seconds.values()))
         seconds = medians(trainers, max(3, min(15, runs)), device)
     return {
         "s / step": seconds["own"],
@@ -222,6 +223,6 @@ PARTS = (
     Part("tests", device_tests, 20, 150),
     *(Part(f"steps, {task}", partial(steps, task, FIRST), 25, 75) for task in TASK_NAMES),
     Part("losses", losses, 15, 40),
-    *(Part(f"loader, {task}", partial(loader, task), 15, 40) for task in TASK_NAMES),
+    *(Part(f"loader, {task}", partial(loader, task), 15, 60) for task in TASK_NAMES),
     *(Part(f"more steps, {task}", partial(steps, task, FURTHER), 40, 240) for task in TASK_NAMES),
 )
