@@ -126,7 +126,7 @@ def detection(
         cfg.MODEL.META_ARCHITECTURE = cfg.MODEL.PARENT_ARCHITECTURE
     model: Any = build_model(cfg).train()
     for name, module in model.named_modules():
-        if name.endswith("conv3"):  # as they are, random weights double the variance in each block: too much for float16
+        if name.endswith("conv3"):  # else random weights double the variance in each block: too much for float16
             module.weight.data.mul_(0.2)
     items = []
     for _ in range(size.images):

@@ -3,7 +3,8 @@
 A door ``mini`` is a `train_and_evaluate(config, splits, work_dir, overrides, seed, source)`. ``config`` is a name
 such as ``gcisg_mini``; ``overrides`` are in the framework's form; ``seed`` varies the training images, their order and
 augmentation, and the start of the heads; ``source`` says what these images are: ``synthetic``, or ``real`` and
-``restyled`` for the criteria.
+``restyled`` for the criteria. The splits are ``dev``, ``test``, and for the criteria
+``synthetic``: synthetic images that no run trains on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from gcisg_core.files import write_text
 from gcisg_suite.text import read_json_object
 
 RESULT = "result.json"
+HELD_OUT_SEED = 1_000  # of the split "synthetic"
 EARLIER_RESULTS = ("measures.json", "metrics.json")  # the second is also the name of Detectron2's log
 Trained = TypeVar("Trained")
 
@@ -33,15 +35,15 @@ def evaluated_once(
 
     Args:
         work_dir: Where the run is kept.
-        splits: ``dev``, ``test``.
+        splits: ``dev``, ``test``, ``synthetic``.
         train: Trains and returns what `evaluate` needs.
         evaluate: Evaluates what was trained on a split.
 
     Returns:
         Split -> its metrics, and ``seconds`` of `train`.
     """
-    if (work_dir / RESULT).is_file():
-        return read_json_object(work_dir / RESULT)
+    if (work_dir / RESULT).is_file() and (found := read_json_object(work_dir / RESULT)).keys() >= {*splits}:
+        return found
     for name in EARLIER_RESULTS:
         with suppress(OSError, ValueError):  # not there, or a log: lines of JSON
             found = read_json_object(work_dir / name)

@@ -13,7 +13,7 @@ from gcisg_cls.datasets import ClassFolderDataset
 from gcisg_cls.model_metrics import build_dataset, metric_values, train_config
 from gcisg_core.integrations.mmengine import unwrap
 from gcisg_suite.miniature import classification
-from gcisg_suite.miniature.evaluated import evaluated_once
+from gcisg_suite.miniature.evaluated import HELD_OUT_SEED, evaluated_once
 from gcisg_suite.miniature.reference import pretrain
 from gcisg_suite.places import mini_root, project_folder
 
@@ -43,8 +43,10 @@ def train(
 
 
 def split(runner: Runner, name: str) -> ClassFolderDataset:
-    """The ``dev`` split of the target (settings are chosen on it) or its ``test`` split (reported)."""
-    return build_dataset(runner.cfg.val_dataloader.dataset, root=str(mini_root() / "classification" / name))
+    """The ``dev`` split of the target (settings are chosen on it), its ``test`` split (reported), or ``synthetic``."""
+    root = mini_root() / "classification"
+    folder = classification.source(root, HELD_OUT_SEED) if name == "synthetic" else root / name
+    return build_dataset(runner.cfg.val_dataloader.dataset, root=str(folder))
 
 
 def train_and_evaluate(

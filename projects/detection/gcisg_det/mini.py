@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from gcisg_suite.miniature import scenes
-from gcisg_suite.miniature.evaluated import evaluated_once
+from gcisg_suite.miniature.evaluated import HELD_OUT_SEED, evaluated_once
 from gcisg_suite.places import mini_root, project_folder
 
 from .config import read_config
 from .engine import run
 
 PROJECT = project_folder(__file__, "detection")
-SPLITS = {"dev": "mini_dev", "test": "mini_test"}
+SPLITS = {"dev": "mini_dev", "test": "mini_test", "synthetic": "mini_synthetic"}
 
 
 def train_and_evaluate(
@@ -40,6 +40,12 @@ def train_and_evaluate(
     return evaluated_once(work_dir, splits, lambda: train(config, splits, work_dir, overrides, seed, source), evaluate)
 
 
+def _moved(root: Path) -> list[list[str]]:
+    """The data sets of the miniature, in the scenes of another seed."""
+    data = read_config(PROJECT / "Base-mini.yaml").DATASETS
+    return [[name, *(str(root / Path(at).relative_to(data.ROOT)) for at in paths)] for name, *paths in data.COCO]
+
+
 def train(
     config: str, splits: Sequence[str], work_dir: Path, overrides: Sequence[str], seed: int, source: str = "synthetic"
 ) -> None:
@@ -47,11 +53,15 @@ def train(
 
     Each seed has its own scenes; `source` says of which kind, see :data:`gcisg_suite.miniature.scenes.SOURCES`.
     """
-    if seed or source != "synthetic":  # the config's own otherwise
+    if seed or source != "synthetic" or "synthetic" in splits:  # the config's own otherwise
         root = scenes.source(mini_root(), seed, source)
-        data = read_config(PROJECT / "Base-mini.yaml").DATASETS
-        moved = [[name, *(str(root / Path(at).relative_to(data.ROOT)) for at in paths)] for name, *paths in data.COCO]
-        overrides = [*overrides, "DATASETS.ROOT", str(root), "DATASETS.COCO", str(moved)]
+        found = _moved(root)
+        if "synthetic" in splits:
+            (paths,) = (
+                paths for name, *paths in _moved(scenes.source(mini_root(), HELD_OUT_SEED)) if name == "mini_train"
+            )
+            found.append([SPLITS["synthetic"], *paths])
+        overrides = [*overrides, "DATASETS.ROOT", str(root), "DATASETS.COCO", str(found)]
     sets = "(" + "".join(f"'{SPLITS[split]}'," for split in splits) + ")"
     alone = {"num_gpus": 1, "num_machines": 1, "machine_rank": 0, "dist_url": "auto", "amp": False, "eval_only": False}
     run(

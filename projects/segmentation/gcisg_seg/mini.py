@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import ConfigDict
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from gcisg_core.integrations.mmengine import build_runner
 from gcisg_core.old_names import accept_old_arguments
 from gcisg_core.safe_load import read_state_dict
 from gcisg_suite.miniature import scenes
-from gcisg_suite.miniature.evaluated import evaluated_once
+from gcisg_suite.miniature.evaluated import HELD_OUT_SEED, evaluated_once
 from gcisg_suite.miniature.network import MiniResNet
 from gcisg_suite.places import mini_root, project_folder
 
@@ -88,6 +89,13 @@ def train(
     return runner
 
 
+def held_out(loader: ConfigDict) -> dict[str, Any]:
+    """A test loader's config, with synthetic scenes that no run trains on."""
+    root = scenes.source(mini_root(), HELD_OUT_SEED) / "gtav"
+    dataset = dict(loader.dataset, type="GTAVDataset", data_root=str(root), split="all", data_prefix=None)
+    return dict(loader, dataset=dataset)
+
+
 def train_and_evaluate(
     config: str,
     splits: Sequence[str],
@@ -104,7 +112,10 @@ def train_and_evaluate(
     """
 
     def evaluate(runner: Runner, split: str) -> dict[str, Any]:
+        if split == "synthetic":
+            runner.test_loop.dataloader = runner.build_dataloader(held_out(runner.cfg.test_dataloader))
         evaluated = runner.val() if split == "dev" else runner.test()
-        return {key: evaluated[f"cityscapes/{key}"] for key in ("mIoU", "foreground_mIoU", "aAcc", "mAcc")}
+        domain = "gtav" if split == "synthetic" else "cityscapes"
+        return {key: evaluated[f"{domain}/{key}"] for key in ("mIoU", "foreground_mIoU", "aAcc", "mAcc")}
 
     return evaluated_once(work_dir, splits, lambda: train(config, work_dir, overrides, seed, source), evaluate)
