@@ -27,10 +27,10 @@ from .ingredients import DIGIT_NAMES, real_digits
 from .strokes import draw_digit
 from .styles import INK, photo_background, real_look, synthetic_look
 
-VERSION = 13  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
+VERSION = 14  # raise it whenever the pictures change, so that folders of an older recipe are rebuilt
 SIZE = 64  # side of a picture, pixels
-DIGIT_SIDES = (24, 40)  # smallest and largest side of the square a digit fills
-PITCH = 6  # of the synthetic dots, pixels
+DIGIT_SIDES = (36, 56)  # smallest and largest side of the square a digit fills
+PITCH, DOT = 4, 1  # of the synthetic dots, and their side, pixels
 GLYPH_SIDES = (52, 52)  # the same of the glyphs that the reference network knows
 COMPOSITES = 1  # pictures made of each real digit
 # First word of every random stream: pictures of one kind never share random numbers with another.
@@ -41,7 +41,7 @@ def synthetic_class(seed: int, per_class: int, label: int) -> Iterator[np.ndarra
     """Stroke-drawn digits of one class in a flat colour on a flat colour, (64, 64, 3) uint8."""
     rng = np.random.default_rng([STREAMS["source"], seed, label])
     for _ in range(per_class):
-        yield synthetic_look(_placed(fit, draw_digit(label, rng), DIGIT_SIDES, rng), rng, PITCH)
+        yield synthetic_look(_placed(fit, draw_digit(label, rng), DIGIT_SIDES, rng), rng, PITCH, DOT)
 
 
 def restyled_class(seed: int, per_class: int, label: int) -> Iterator[np.ndarray]:

@@ -41,6 +41,7 @@ VERSION = 18  # raise it whenever the pictures change, so that folders of an old
 SPLITS = {"train": ("train", "reference"), "val": ("dev", "dev"), "test": ("test", "test")}
 SIDES = (36, 56)  # smallest and largest side of a digit, pixels
 PITCH = {"gtav": 5, "sim10k": 6}  # of the synthetic dots in each layout, pixels
+DOT = 2  # their side
 # digit -> Cityscapes class and its share of the digits drawn
 CLASSES = {
     0: ("car", 1),
@@ -60,7 +61,7 @@ def synthetic_scene(seed: int, index: int, pitch: int = PITCH["gtav"]) -> Scene:
     """Stroke-drawn digits in flat colours on a flat colour; the same for the same seed and index, in dots."""
     rng = np.random.default_rng([STREAMS["synthetic"], seed, index])
     ink, objects = _digits(lambda digit, side: fit(draw_digit(digit, rng), side), rng)
-    return Scene(synthetic_look(ink, rng, pitch), objects)
+    return Scene(synthetic_look(ink, rng, pitch, DOT), objects)
 
 
 def restyled_scene(seed: int, index: int) -> Scene:

@@ -16,7 +16,6 @@ CONTRAST = 0.75  # share of the photograph left after it is squeezed towards bla
 GAIN = (0.8, 1.15)  # exposure
 NOISE = (0.01, 0.05)  # standard deviation of the sensor's noise
 INK = (0.45, 0.75)  # strength of the ink of real digits, smallest and largest
-DOT = 2  # side of a printed dot, pixels
 
 
 def photo_background(strip: str, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -47,15 +46,15 @@ def real_look(
     return to_bytes(ink * rng.uniform(*GAIN) + rng.uniform(*NOISE) * rng.standard_normal(ink.shape, np.float32))
 
 
-def synthetic_look(mask: np.ndarray, rng: np.random.Generator, pitch: int) -> np.ndarray:
-    """Ink of one flat colour on paper of another, in dots `pitch` pixels apart; half is light on dark.
+def synthetic_look(mask: np.ndarray, rng: np.random.Generator, pitch: int, dot: int) -> np.ndarray:
+    """Ink of one flat colour on paper of another, in dots; half is light on dark.
 
-    (H, W) mask to (H, W, 3) uint8.
+    (H, W) mask to (H, W, 3) uint8. The dots are squares of `dot` pixels, one every `pitch` pixels.
     """
     paper = np.array(hsv_to_rgb(rng.random(), rng.uniform(0, 0.35), rng.uniform(0.65, 1)))
     ink = np.array(hsv_to_rgb(rng.random(), rng.uniform(0, 0.8), rng.uniform(0, 0.35)))
     rows, columns = np.indices(mask.shape)
-    dots = mask * ((rows % pitch < DOT) & (columns % pitch < DOT))
+    dots = mask * ((rows % pitch < dot) & (columns % pitch < dot))
     image = paper + (ink - paper) * dots[..., None]
     return to_bytes(1 - image if rng.random() < 0.5 else image)
 

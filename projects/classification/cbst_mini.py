@@ -4,7 +4,7 @@ _base_ = "baseline_mini.py"
 #   python tools/train_net.py --config projects/classification/gcisg_mini.py model.norm_eval=True \
 #       --work-dir work_dirs/gcisg_mini_frozen_norm
 start = dict(config="gcisg_mini", overrides=["model.norm_eval=True"])
-load_from = "work_dirs/gcisg_mini_frozen_norm/iter_70.pth"
+load_from = "work_dirs/gcisg_mini_frozen_norm/iter_210.pth"
 train_dataloader = dict(
     drop_last=False, sampler=dict(type="SeededEpochSampler"),
     dataset=dict(dataset=dict(

@@ -4,7 +4,7 @@ hint = "Make the miniature's data: gcisg prepare"
 size = 64
 classes = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 train_dataloader = dict(
-    batch_size=96,
+    batch_size=32,
     num_workers=0,
     drop_last=True,
     sampler=dict(type="SeededSampler"),
@@ -40,15 +40,15 @@ test_dataloader["dataset"] = dict(val_dataloader["dataset"], root=data_root + "/
 val_evaluator = dict(type="ClassAccuracy")
 test_evaluator = val_evaluator
 
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=70, val_interval=70)
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=210, val_interval=210)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
     optimizer=dict(type="SGD", lr=0.1, momentum=0.9, weight_decay=5e-4),
     clip_grad=dict(max_norm=2.0),
-    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.2))),
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.5))),
 )
-param_scheduler = dict(type="CosineAnnealingLR", by_epoch=False, T_max=70)
+param_scheduler = dict(type="CosineAnnealingLR", by_epoch=False, T_max=210)
 
 model = dict(
     type="SynToRealClassifier",
