@@ -17,9 +17,9 @@ from gcisg_suite.cli import main
 
 CONFIG = "projects/classification/gcisg_mini.py"
 RUNS, MANY = "runs/demo/classification", "runs/gallery/gcisg_mini"
-BASELINE, GCISG = (f"{name}={RUNS}/{folder}/iter_70.pth" for name, folder in
+BASELINE, GCISG = (f"{name}={RUNS}/{folder}/iter_210.pth" for name, folder in
                    (("baseline", "baseline_mini"), ("GCISG", "gcisg_mini")))  # fmt: skip
-KEEP = ("default_hooks.checkpoint.interval=10", "default_hooks.checkpoint.max_keep_ckpts=-1")
+KEEP = ("default_hooks.checkpoint.interval=30", "default_hooks.checkpoint.max_keep_ckpts=-1")
 Pages = Mapping[str, tuple[Sequence[Sequence[str]], str]]
 # Picture -> the commands that write the page, and the page. The first one is there when `gcisg demo` has ended.
 PAGES: Pages = {

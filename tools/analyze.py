@@ -2,7 +2,7 @@
 """Analyse trained models: `gcisg analyze`.
 
     python tools/analyze.py --config projects/classification/gcisg_mini.py --output runs/analysis \\
-        --checkpoint baseline=runs/baseline/iter_70.pth gcisg=runs/gcisg/iter_70.pth
+        --checkpoint baseline=runs/baseline/iter_210.pth gcisg=runs/gcisg/iter_210.pth
 """
 
 import sys

@@ -2,7 +2,7 @@
 """Write the model zoo's files, or pack a trained checkpoint into it: `gcisg zoo write`.
 
 python tools/zoo_write.py
-python tools/zoo_write.py --pack classification/gcisg_mini --checkpoint iter_70.pth --log scalars.json
+python tools/zoo_write.py --pack classification/gcisg_mini --checkpoint iter_210.pth --log scalars.json
 """
 
 import sys

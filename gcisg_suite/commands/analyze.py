@@ -35,8 +35,8 @@ def analyze(
     For example:
 
         gcisg analyze --config projects/classification/gcisg_mini.py \\
-            --checkpoint baseline=runs/baseline/iter_70.pth \\
-            gcisg=runs/gcisg/iter_70.pth --output runs/analysis
+            --checkpoint baseline=runs/baseline/iter_210.pth \\
+            gcisg=runs/gcisg/iter_210.pth --output runs/analysis
 
     Writes analysis.html, a single page that works offline, and analysis.json (docs/analysis.md). The checkpoints may be
     this suite's or a plain framework's: with a classification config, the state dict of a torchvision ResNet with its

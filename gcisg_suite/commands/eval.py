@@ -19,7 +19,7 @@ def evaluate(
     For example:
 
         gcisg eval --config projects/classification/gcisg_mini.py \\
-            --checkpoint work_dirs/gcisg_mini/iter_70.pth
+            --checkpoint work_dirs/gcisg_mini/iter_210.pth
 
     Args:
         checkpoint: A checkpoint of a training run, with or without the state of the method.

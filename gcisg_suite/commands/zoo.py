@@ -83,7 +83,7 @@ def write(*, pack: str | None = None, checkpoint: Path | None = None, log: Path 
 
         gcisg zoo write
         gcisg zoo write --pack classification/gcisg_mini \\
-            --checkpoint iter_70.pth --log scalars.json
+            --checkpoint iter_210.pth --log scalars.json
 
     Args:
         pack: `<task>/<config>` of the row that the checkpoint belongs to.

@@ -1,2 +1,3 @@
 _base_ = "baseline_mini.py"
-model = dict(regularizer=dict(method="weight_l2"))
+# The weight of sweeps/methods_weights.yaml, on dev.
+model = dict(regularizer=dict(method="weight_l2", lambda_weight_l2=1.0))

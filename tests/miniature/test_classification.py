@@ -105,7 +105,7 @@ def test_a_package_that_is_not_installed_is_named() -> None:
 
 def test_synthetic_pictures_are_dots_of_one_colour_on_another() -> None:
     rng = np.random.default_rng(0)
-    looks = [synthetic_look(np.ones((8, 8), np.float32), rng, 4, 1) for _ in range(40)]
+    looks = [synthetic_look(np.ones((8, 8), np.float32), rng, 4, 2) for _ in range(40)]
     for picture in looks:
         assert len(np.unique(picture.reshape(-1, 3), axis=0)) == 2
         assert (picture != picture[3, 3]).any(axis=2).sum() == 16
