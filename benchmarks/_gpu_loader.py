@@ -40,6 +40,7 @@ def label_map(number: int, size: tuple[int, int]) -> bytes:
 
 
 def encoded(pixels: np.ndarray, form: str) -> bytes:
+    """Pixels as the bytes of a file, `form` is "png" or "jpeg"."""
     file = BytesIO()
     Image.fromarray(pixels).save(file, form)
     return file.getvalue()

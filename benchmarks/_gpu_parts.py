@@ -89,11 +89,11 @@ def device_tests(run: Run) -> None:
     if run.settings.tiny:
         files = [path for path in files if path.stem in ("test_losses", "test_views")]
     options = ["-q", "-m", marker, "-p", "no:cacheprovider", "--rootdir", ROOT, "-c", ROOT / "pyproject.toml"]
-    workers = min(8, (os.cpu_count() or 2) // 2) if run.settings.device == "cuda" else 0
+    workers = min(8, len(os.sched_getaffinity(0)) // 2) if run.settings.device == "cuda" else 0
     more = ["--continue-on-collection-errors", "-n", workers]
     reporter = _Reporter(run)
     os.chdir(ROOT)
-    pytest.main([str(word) for word in (*options, *more, *files)], plugins=[reporter])
+    pytest.main([*map(str, [*options, *more, *files])], plugins=[reporter])
     if reporter.counts["failed"] or not reporter.counts["passed"]:
         raise RuntimeError(", ".join(f"{count} {outcome}" for outcome, count in reporter.counts.items()))
 

@@ -38,8 +38,8 @@ def _check_positive(**values: float) -> None:
             raise ValueError(f"{name} must be above 0, got {value}")
 
 
-# Rows x keys of a tile of similarities: it stays in a CPU's cache; a GPU is busy with whole queues of the usual length,
-# in up to 128 MB. An H200 takes twice as long for 64 rows in eighths of the queue.
+# Rows x keys of a tile of similarities: it stays in a CPU's cache; a GPU is busy only with whole queues
+# of the usual length, in up to 128 MB (benchmarks/results/gpu.md).
 TILES = {"cpu": (512, 256)}
 LARGE_TILE = (512, 65536)
 # Within these, a sum of powers of 2 has neither overflowed nor lost terms that matter; float32 ends at 1e+-38.

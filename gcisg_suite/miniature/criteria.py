@@ -115,7 +115,7 @@ def _isolated(work_dir: Path, run: tuple[str, str, int]) -> dict[str, float]:
 
 def table(found: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[str, bool]:
     """The scores and the criteria in Markdown, and whether all criteria are met."""
-    names = ["vanilla", ON_SYNTHETIC, *[kind for kind in KINDS if kind != "vanilla"]]
+    names = [*next(iter(found.values()))]
     kinds = [
         [task, *(f"{scores[name].mean():.1f} ({', '.join(f'{x:.1f}' for x in scores[name])})" for name in names)]
         for task, scores in found.items()

@@ -11,7 +11,7 @@ pytest.importorskip("detectron2")
 
 from gcisg_suite.miniature import classification, folders, scenes
 from gcisg_suite.miniature.criteria import SCORES
-from gcisg_suite.miniature.evaluated import HELD_OUT_SEED
+from gcisg_suite.miniature.evaluated import HELD_OUT_SEED, RESULT
 from gcisg_suite.miniature.reference import shipped_reference
 from gcisg_suite.tasks import TASKS
 
@@ -57,6 +57,12 @@ def test_a_finished_run_is_also_evaluated_on_synthetic_images_of_another_seed(ta
     assert both["synthetic"] != both["dev"]
     assert _stamps(tmp_path / "run") == stamps
     assert run(["dev", "synthetic"]) == both
+
+    (tmp_path / "run" / RESULT).unlink()
+    for image in (path for path in (mini / HELD_OUT[task]).rglob("*") if path.suffix in (".png", ".jpg")):
+        image.write_bytes(b"no image")
+    with pytest.raises(Exception, match=f"_{HELD_OUT_SEED}/"):  # what is evaluated are these images
+        run(["dev", "synthetic"])
 
 
 def _stamps(folder: Path) -> dict[Path, int]:

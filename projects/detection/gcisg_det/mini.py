@@ -40,10 +40,10 @@ def train_and_evaluate(
     return evaluated_once(work_dir, splits, lambda: train(config, splits, work_dir, overrides, seed, source), evaluate)
 
 
-def _moved(root: Path) -> list[list[str]]:
-    """The data sets of the miniature, in the scenes of another seed."""
+def _data_sets(root: Path) -> dict[str, list[str]]:
+    """Name -> annotations and images of the miniature's data sets, in the scenes of a seed."""
     data = read_config(PROJECT / "Base-mini.yaml").DATASETS
-    return [[name, *(str(root / Path(at).relative_to(data.ROOT)) for at in paths)] for name, *paths in data.COCO]
+    return {name: [str(root / Path(at).relative_to(data.ROOT)) for at in paths] for name, *paths in data.COCO}
 
 
 def train(
@@ -55,13 +55,11 @@ def train(
     """
     if seed or source != "synthetic" or "synthetic" in splits:  # the config's own otherwise
         root = scenes.source(mini_root(), seed, source)
-        found = _moved(root)
+        found = _data_sets(root)
         if "synthetic" in splits:
-            (paths,) = (
-                paths for name, *paths in _moved(scenes.source(mini_root(), HELD_OUT_SEED)) if name == "mini_train"
-            )
-            found.append([SPLITS["synthetic"], *paths])
-        overrides = [*overrides, "DATASETS.ROOT", str(root), "DATASETS.COCO", str(found)]
+            found[SPLITS["synthetic"]] = _data_sets(scenes.source(mini_root(), HELD_OUT_SEED))["mini_train"]
+        listed = [[name, *paths] for name, paths in found.items()]
+        overrides = [*overrides, "DATASETS.ROOT", str(root), "DATASETS.COCO", str(listed)]
     sets = "(" + "".join(f"'{SPLITS[split]}'," for split in splits) + ")"
     alone = {"num_gpus": 1, "num_machines": 1, "machine_rank": 0, "dist_url": "auto", "amp": False, "eval_only": False}
     run(
