@@ -84,7 +84,7 @@ VALUES = {  # variant -> its value at each seed; of a network where there is a c
 KEPT = {"classification": None, "segmentation": ["vanilla", "CI"], "detection": []}  # None: all
 BY_HAND = """
 introduction: What all share.
-overview: {methods: [oracle, CI], text: Points over vanilla.}
+overview: {methods: [oracle, CI, "GCISG, paper"], table: [oracle, CI], text: Points over vanilla.}
 sections:
   - {title: All, sweep: projects/classification/sweeps/methods.yaml, split: test, text: Said of it.,
      metric: the paper's, paper: {oracle: 77.7}}
@@ -216,6 +216,7 @@ def test_without_vanilla_there_is_no_gain_and_an_unknown_method_is_named(written
     content = yaml.safe_load(BY_HAND)
     page = results.contents(**content, root=tmp_path)
     assert rows_of(page.partition("##")[0])["CI"][1] == ""
-    content["overview"]["methods"] = ["orcale"]
-    with pytest.raises(ValueError, match="Did you mean 'oracle'"):
-        results.contents(**content, root=tmp_path)
+    for part in ("methods", "table"):
+        misspelt = {**content, "overview": {**content["overview"], part: ["orcale"]}}
+        with pytest.raises(ValueError, match="Did you mean 'oracle'"):
+            results.contents(**misspelt, root=tmp_path)

@@ -15,12 +15,12 @@ from tabulate import tabulate
 
 from gcisg_core.files import write_text
 
-from .overview import draw_gains, gains, gains_table
+from .overview import check_variants, draw_gains, gains, gains_table
 from .sweep import draw, finished_runs, metrics_of, table, with_interval
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = Path("docs/results/overview.png")
-ALT = "Gain of each method over vanilla in each task, mean and 95 % interval; the table below has the numbers"
+ALT = "Gain of each method over vanilla in each task, mean and 95 % interval; the tables below have the numbers"
 
 
 def contents(sections: list[dict[str, Any]], introduction: str, overview: dict[str, Any], root: Path = ROOT) -> str:
@@ -32,7 +32,8 @@ def contents(sections: list[dict[str, Any]], introduction: str, overview: dict[s
             the plot of all; `compare: false` where the first row is nothing to compare with; `networks` asks for the
             differences over several reference networks, see :func:`_networks`.
         introduction: What all of them share.
-        overview: `methods`, the variants of `sweeps/methods.yaml` that the first table and picture show, and `text`.
+        overview: `methods`, the variants of `sweeps/methods.yaml` that the first picture shows, `table`, those of them that
+            the first table has, and `text`.
         root: Of the repository.
     """
     parts = ["# Results", *_overview(overview, root), "## How to read it", introduction.strip()]
@@ -46,10 +47,11 @@ def contents(sections: list[dict[str, Any]], introduction: str, overview: dict[s
 
 
 def _overview(overview: dict[str, Any], root: Path) -> Iterator[str]:
+    check_variants(overview["methods"], root)
     yield overview["text"].strip()
     if any(task.of for task in gains(root)):
         yield f"![{ALT}]({PICTURE.relative_to('docs')})"
-        yield gains_table({name: name for name in overview["methods"]}, root)
+        yield gains_table({name: name for name in overview["table"]}, root)
 
 
 def _runs(section: dict[str, Any], root: Path) -> tuple[str, list[dict[str, Any]]]:
