@@ -32,8 +32,8 @@ def contents(sections: list[dict[str, Any]], introduction: str, overview: dict[s
             the plot of all; `compare: false` where the first row is nothing to compare with; `networks` asks for the
             differences over several reference networks, see :func:`_networks`.
         introduction: What all of them share.
-        overview: `methods`, the variants of `sweeps/methods.yaml` that the first picture shows, `table`, those of them that
-            the first table has, and `text`.
+        overview: `methods`, the variants of `sweeps/methods.yaml` that the first picture shows, `table`, those that the
+            first table has, and `text`.
         root: Of the repository.
     """
     parts = ["# Results", *_overview(overview, root), "## How to read it", introduction.strip()]
