@@ -116,6 +116,20 @@ def test_a_finished_run_is_read_again_but_not_for_another_config(words, tmp_path
     assert both.items() > runs.items()
 
 
+def test_two_sweeps_with_one_output_write_each_run_once(words, tmp_path):
+    (tmp_path / "grid.yaml").write_text("grid: {x: [4, 1]}\n")
+    first = start_command(*words, "--jobs", "1")
+    runs = tmp_path / "runs/sweeps/classification/grid_mine_test"
+    wait(lambda: [*runs.glob("mine_x_4/*/pid")])
+    assert gcisg(*words, "--only", "mine, x 1").code == 0  # which the first has yet to run
+    (waiting,) = runs.glob("mine_x_4/*/pid")
+    (waiting.parent / "go").touch()
+    first.join()
+    assert first.exitcode == 0
+    lines = [json.loads(line) for line in (tmp_path / "grid_mine_test.jsonl").read_text().splitlines()]
+    assert sorted(line["variant"] for line in lines) == ["mine, x 1", "mine, x 4"]
+
+
 @pytest.mark.remedy("Failed runs: {}. To try them again, run the same command")
 def test_a_run_that_fails_is_named_and_the_others_are_kept(words, tmp_path):
     (tmp_path / "grid.yaml").write_text("grid: {x: [3, 1]}\n")
