@@ -220,10 +220,11 @@ class TestSweep:
 
     def test_a_line_that_a_kill_cut_short_is_not_read(self, sweep, tmp_path):
         path = tmp_path / "runs.jsonl"
-        path.write_text('{"seed": 0}\n{"seed": 1')
-        assert sweep.read_runs(path) == [{"seed": 0}]
-        sweep.append_runs(path, [{"seed": 2}])
-        assert path.read_text() == '{"seed": 0}\n{"seed": 2}\n'
+        first, second = ({"variant": "mine", "seed": seed} for seed in (0, 2))
+        path.write_text(f'{json.dumps(first)}\n{{"variant": "mi')
+        assert sweep.read_runs(path) == [first]
+        sweep.append_runs(path, [second])
+        assert path.read_text() == f"{json.dumps(first)}\n{json.dumps(second)}\n"
 
     def test_differences_are_paired_by_seed(self, sweep):
         """Against scipy's paired t-test on the same numbers."""
