@@ -31,12 +31,15 @@ def read_runs(path: Path) -> list[dict[str, Any]]:
 def append_runs(path: Path, runs: Iterable[dict[str, Any]]) -> None:
     """Append lines; an incomplete last line, which a killed process leaves, is replaced.
 
-    A run that is there already, from another sweep with the same output, is left out.
+    A run that is there already, such as from another sweep with the same output, is left out.
     """
     cut_half_line(path)
     there = {(run["variant"], run["seed"]) for run in read_runs(path)}
     with path.open("ab") as file:
-        file.writelines(json.dumps(run).encode() + b"\n" for run in runs if (run["variant"], run["seed"]) not in there)
+        for run in runs:
+            if (key := (run["variant"], run["seed"])) not in there:
+                there.add(key)
+                file.write(json.dumps(run).encode() + b"\n")
 
 
 @dataclass(frozen=True, eq=False)

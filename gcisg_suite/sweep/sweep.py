@@ -177,13 +177,6 @@ def _run_all(runs: Sequence[Run], out: Path, jobs: int) -> list[str]:
     return failed
 
 
-def _collect(folder: Path, out: Path, done: set[tuple[str, int]]) -> None:
-    for entry in (entry for path in sorted(folder.glob("*.jsonl")) for entry in read_runs(path)):
-        if (entry["variant"], entry["seed"]) not in done:
-            done.add((entry["variant"], entry["seed"]))
-            append_runs(out, [entry])
-
-
 @dataclass
 class Options:
     """The options of `gcisg sweep`, named like its flags."""
@@ -226,11 +219,11 @@ def sweep(args: Options) -> None:
     out = args.output or args.file.with_name(f"{name}.jsonl")
     for only in args.only:
         choose(variants, only, f"variant of {args.file}")
-    runs = read_runs(out)
-    check_runs(runs, variants, out)
-    done = {(entry["variant"], entry["seed"]) for entry in runs}
+    check_runs(read_runs(out), variants, out)
     if args.collect:
-        _collect(args.collect, out, done)
+        for path in sorted(args.collect.glob("*.jsonl")):
+            append_runs(out, read_runs(path))
+    done = {(entry["variant"], entry["seed"]) for entry in read_runs(out)}
     names = [*args.only] or [*variants]
     todo = [(name, seed) for seed in args.seeds for name in names if (name, seed) not in done]
     if args.dry_run:
